@@ -1,0 +1,63 @@
+/** Time as every package sees it. Never use `Date.now`, `setTimeout` or `AbortSignal.timeout` directly. */
+export interface Clock {
+  /** Monotonic milliseconds with fractions, from an arbitrary origin. Use for intervals. */
+  now(): number;
+  /** Milliseconds since the Unix epoch. Use only for dates that a person or a protocol sees. */
+  wallTime(): number;
+  /**
+   * Resolves after `delayMs` milliseconds (at once, but still asynchronously, when not positive).
+   * @throws the signal's reason when `signal` is or becomes aborted; no timer is left behind.
+   */
+  sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
+  /** Calls `callback` once after `delayMs` milliseconds, unless cancelled before. */
+  timer(delayMs: number, callback: () => void): Timer;
+}
+
+/** A running one-shot timer of a {@link Clock}. */
+export interface Timer extends Disposable {
+  /** Stops the timer; does nothing when it has fired or was cancelled. */
+  cancel(): void;
+}
+
+/** The machine's own time. Timers keep the process alive while they run. */
+export class SystemClock implements Clock {
+  now(): number {
+    return performance.now();
+  }
+
+  wallTime(): number {
+    return Date.now();
+  }
+
+  sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
+    return sleepOn(this, delayMs, signal);
+  }
+
+  timer(delayMs: number, callback: () => void): Timer {
+    const handle = setTimeout(callback, Math.min(Math.max(0, delayMs), MAX_TIMER_MS));
+    const cancel = () => clearTimeout(handle);
+    return { cancel, [Symbol.dispose]: cancel };
+  }
+}
+
+/** The longest delay that Node's timers take; longer ones would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** `sleep` in terms of `timer`, for implementations of {@link Clock}. */
+export function sleepOn(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const onAbort = () => {
+      timer.cancel();
+      reject(signal?.reason);
+    };
+    const timer = clock.timer(delayMs, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}

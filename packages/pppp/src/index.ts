@@ -1,0 +1,8 @@
+export type {
+  CloseReason,
+  PpppSession,
+  SessionHandlers,
+  SessionMode,
+  SessionRole,
+  SessionStats,
+} from './session-types.ts';

@@ -1,0 +1,71 @@
+import type { Endpoint } from '@towpath/net';
+
+/** Who we are in a session. */
+export type SessionRole = 'client' | 'device';
+
+/** Over what kind of path a session runs. */
+export type SessionMode = 'lan' | 'p2p' | 'relay';
+
+/** Why a session is over. */
+export type CloseReason =
+  /** we called `close` */
+  | 'closed-locally'
+  /** the peer sent CLOSE */
+  | 'closed-by-peer'
+  /** keep-alives went unanswered (spec §7.5) */
+  | 'timed-out'
+  /** the carrier broke (socket closed, TCP connection ended) */
+  | 'carrier-failed';
+
+/** What a session tells its user. Handlers run synchronously and must not throw. */
+export interface SessionHandlers {
+  /** The next bytes of a channel's stream, in order, exactly once. `data` is the receiver's to keep. */
+  onData(channel: number, data: Uint8Array): void;
+  /** `bufferedBytes(channel)` has fallen below the low-water mark after `write` returned false. */
+  onDrain?(channel: number): void;
+  /** Called exactly once. Undelivered and unsent data is discarded. */
+  onClose?(reason: CloseReason): void;
+}
+
+/** Counters of one session; a snapshot. */
+export interface SessionStats {
+  /** Smoothed round-trip time in ms, undefined before the first sample. */
+  rttMs: number | undefined;
+  bytesSent: number;
+  bytesReceived: number;
+  packetsSent: number;
+  packetsReceived: number;
+  retransmissions: number;
+  duplicatesReceived: number;
+  /** Datagrams that were malformed, of unknown type, or came from somebody else. */
+  rejected: number;
+  /** Clock time (`Clock.now`) of the last datagram from the peer. */
+  lastReceivedAt: number;
+}
+
+/** A PPPP session: eight reliable, ordered byte channels to one peer, seen from either end. */
+export interface PpppSession extends AsyncDisposable {
+  readonly role: SessionRole;
+  readonly mode: SessionMode;
+  /** Text form of the device's UID, `PREFIX-000001-CHECK`. */
+  readonly uid: string;
+  readonly local: Endpoint;
+  /** The peer's address, or the relay's. */
+  readonly peer: Endpoint;
+  /** Why it is over; undefined while it lives. */
+  readonly closed: CloseReason | undefined;
+  readonly stats: SessionStats;
+  /** Takes the session over. What arrived before is delivered at once, in order. */
+  attach(handlers: SessionHandlers): void;
+  /**
+   * Queues bytes on a channel (0–7). Returns false when the queue is over the high-water mark: wait for `onDrain`.
+   * Writing to a closed session is ignored and returns false.
+   */
+  write(channel: number, data: Uint8Array): boolean;
+  /** Bytes queued or in flight, not yet acknowledged. */
+  bufferedBytes(channel: number): number;
+  /** Stops reading a channel (its receive window fills, the peer slows down) or goes on with it. */
+  setPaused(channel: number, paused: boolean): void;
+  /** Sends CLOSE (three copies, spec §7.6) and releases the carrier. Idempotent. */
+  close(): Promise<void>;
+}
