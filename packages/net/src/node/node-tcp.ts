@@ -1,0 +1,225 @@
+import { type AddressInfo, createConnection, createServer, isIP, type Server, type Socket } from 'node:net';
+import {
+  checkServerIdentity,
+  connect as connectTls,
+  createServer as createTlsServer,
+  type ConnectionOptions,
+} from 'node:tls';
+import type { Clock } from '@towpath/core';
+import { formatEndpoint } from '../endpoint.ts';
+import type {
+  Endpoint,
+  TcpConnection,
+  TcpConnectOptions,
+  TcpHandlers,
+  TcpListener,
+  TcpListenOptions,
+  TlsClientOptions,
+} from '../network.ts';
+import { toNetError } from './system-error.ts';
+
+/** How long a closed connection waits for the other side to end too, before it is cut off. */
+const CLOSE_GRACE_MS = 5_000;
+
+/** Opens a TCP or TLS connection on `node:net`; see {@link TcpConnectOptions}. */
+export async function connectNodeTcp(clock: Clock, to: Endpoint, options: TcpConnectOptions): Promise<TcpConnection> {
+  const { signal, tls } = options;
+  signal?.throwIfAborted();
+  const target = formatEndpoint(to);
+  const where = {
+    host: to.address,
+    port: to.port,
+    localAddress: options.localAddress,
+    localPort: options.localPort,
+    noDelay: true,
+  };
+  let socket: Socket | undefined;
+  try {
+    const opening = tls ? connectTls({ ...where, ...tlsOptions(to, tls) }) : createConnection(where);
+    socket = opening;
+    await new Promise<void>((resolve, reject) => {
+      const abort = () => reject(signal?.reason);
+      const settled = (outcome: () => void) => () => {
+        signal?.removeEventListener('abort', abort);
+        outcome();
+      };
+      signal?.addEventListener('abort', abort, { once: true });
+      opening.once(tls ? 'secureConnect' : 'connect', settled(resolve));
+      opening.once('error', (cause) => settled(() => reject(cause))());
+    });
+    signal?.throwIfAborted();
+  } catch (cause) {
+    // Errors of a socket that is being thrown away have no one to go to.
+    socket?.on('error', () => {});
+    socket?.destroy();
+    if (signal?.aborted) throw signal.reason;
+    throw toNetError(cause, `connect to TCP ${target}`, { target, tls: tls !== undefined });
+  }
+  socket.removeAllListeners('error');
+  const connection = new NodeTcpConnection(clock, socket, signal);
+  connection.attach(options);
+  return connection;
+}
+
+function tlsOptions(to: Endpoint, tls: TlsClientOptions): ConnectionOptions {
+  const name = tls.serverName ?? to.address;
+  return {
+    ca: tls.ca,
+    rejectUnauthorized: !(tls.insecure ?? false),
+    // The server name indication of TLS is for names only.
+    ...(isIP(name) === 0 ? { servername: name } : {}),
+    checkServerIdentity: (_host, certificate) => checkServerIdentity(name, certificate),
+  };
+}
+
+/** Listens for TCP or TLS connections on `node:net`; see {@link TcpListenOptions}. */
+export async function listenNodeTcp(clock: Clock, options: TcpListenOptions): Promise<TcpListener> {
+  options.signal?.throwIfAborted();
+  const { tls } = options;
+  const server: Server = tls
+    ? createTlsServer({ cert: tls.cert, key: tls.key, noDelay: true })
+    : createServer({ noDelay: true });
+  const listener = new NodeTcpListener(clock, server, options);
+  const wanted = { address: options.address ?? '0.0.0.0', port: options.port ?? 0 };
+  try {
+    await listener.listen(wanted);
+  } catch (cause) {
+    throw toNetError(cause, `listen on TCP ${formatEndpoint(wanted)}`, { target: formatEndpoint(wanted) });
+  }
+  if (options.signal?.aborted) {
+    await listener.close();
+    throw options.signal.reason;
+  }
+  return listener;
+}
+
+class NodeTcpListener implements TcpListener {
+  local: Endpoint = { address: '', port: 0 };
+  readonly #server: Server;
+  readonly #options: TcpListenOptions;
+  /** Every accepted socket, those in a TLS handshake too. */
+  readonly #sockets = new Set<Socket>();
+  #closing: Promise<void> | undefined;
+
+  constructor(clock: Clock, server: Server, options: TcpListenOptions) {
+    this.#server = server;
+    this.#options = options;
+    server.on('connection', (socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+    server.on(options.tls ? 'secureConnection' : 'connection', (socket: Socket) => {
+      const connection = new NodeTcpConnection(clock, socket);
+      connection.attach(options.onConnection(connection));
+    });
+    server.on('tlsClientError', (cause) => this.#report(cause, true));
+  }
+
+  async listen({ address, port }: Endpoint): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('listening', resolve);
+      this.#server.once('error', reject);
+      this.#server.listen({ host: address, port, ipv6Only: true, exclusive: true });
+    });
+    this.#server.removeAllListeners('error');
+    this.#server.on('error', (cause) => this.#report(cause));
+    const bound = this.#server.address() as AddressInfo;
+    this.local = { address: bound.address, port: bound.port };
+    this.#options.signal?.addEventListener('abort', this.#stop, { once: true });
+  }
+
+  close(): Promise<void> {
+    this.#stop();
+    for (const socket of this.#sockets) socket.destroy();
+    return this.#closing!;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Stops accepting; connections live on. */
+  readonly #stop = (): void => {
+    this.#options.signal?.removeEventListener('abort', this.#stop);
+    this.#closing ??= new Promise((resolve) => {
+      this.#server.close(() => resolve());
+    });
+  };
+
+  #report(cause: Error, tls = false): void {
+    if (this.#closing === undefined) {
+      this.#options.onError?.(toNetError(cause, `accept on TCP ${formatEndpoint(this.local)}`, { tls }));
+    }
+  }
+}
+
+class NodeTcpConnection implements TcpConnection {
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  readonly #clock: Clock;
+  readonly #socket: Socket;
+  readonly #signal: AbortSignal | undefined;
+  readonly #closed: Promise<void>;
+  #ending = false;
+
+  constructor(clock: Clock, socket: Socket, signal?: AbortSignal) {
+    this.#clock = clock;
+    this.#socket = socket;
+    this.#signal = signal;
+    this.local = { address: socket.localAddress ?? '', port: socket.localPort ?? 0 };
+    this.remote = { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
+    this.#closed = new Promise((resolve) => socket.once('close', () => resolve()));
+    signal?.addEventListener('abort', this.#abort, { once: true });
+  }
+
+  /** Connects the handlers; data that came before waits in the socket until then. */
+  attach(handlers: TcpHandlers): void {
+    let failure: Error | undefined;
+    this.#socket.on('error', (cause) => {
+      failure ??= toNetError(cause, `keep TCP ${formatEndpoint(this.remote)} open`, {
+        target: formatEndpoint(this.remote),
+      });
+    });
+    this.#socket.on('data', (data: Buffer) => {
+      if (!this.#ending) handlers.onData(data);
+    });
+    this.#socket.on('drain', () => {
+      if (!this.#ending) handlers.onDrain?.();
+    });
+    this.#socket.once('close', () => {
+      this.#signal?.removeEventListener('abort', this.#abort);
+      // What happens to a connection after our own end of it is no failure of it.
+      handlers.onClose?.(this.#ending ? undefined : failure);
+    });
+  }
+
+  get bufferedBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  write(data: Uint8Array): boolean {
+    if (this.#ending || !this.#socket.writable) return false;
+    return this.#socket.write(data);
+  }
+
+  async close(): Promise<void> {
+    if (!this.#ending && !this.#socket.destroyed) {
+      this.#ending = true;
+      this.#socket.end();
+      const cutOff = this.#clock.timer(CLOSE_GRACE_MS, () => this.#socket.destroy());
+      void this.#closed.then(() => cutOff.cancel());
+    }
+    return this.#closed;
+  }
+
+  destroy(): void {
+    this.#ending = true;
+    if (!this.#socket.destroyed) this.#socket.resetAndDestroy();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  readonly #abort = (): void => this.destroy();
+}

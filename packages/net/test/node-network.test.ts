@@ -1,0 +1,142 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { NodeNetwork, type TcpConnection } from '../src/index.ts';
+import { Mailbox, networkSuite, type World } from './network-suite.ts';
+
+function loopback(): World {
+  const network = new NodeNetwork();
+  return {
+    here: network,
+    there: network,
+    hereAddress: '127.0.0.1',
+    thereAddress: '127.0.0.1',
+    broadcastAddress: '127.255.255.255',
+    run: (promise) => promise,
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+networkSuite('real', loopback);
+
+describe('NodeNetwork', () => {
+  test('lists the loopback interface with its prefix and no broadcast address', () => {
+    const found = new NodeNetwork().interfaces().find(({ address }) => address === '127.0.0.1');
+    expect(found).toMatchObject({ family: 4, prefixLength: 8, internal: true, broadcast: undefined });
+  });
+
+  test('connects to a host name', async () => {
+    const network = new NodeNetwork();
+    const accepted = new Mailbox<TcpConnection>();
+    await using listener = await network.listenTcp({
+      address: '127.0.0.1',
+      onConnection: (connection) => {
+        accepted.put(connection);
+        return { onData: () => {} };
+      },
+    });
+    const to = { address: 'localhost', port: listener.local.port };
+    await using connection = await network.connectTcp(to, { onData: () => {} });
+    expect(connection.remote.address).toBe('127.0.0.1');
+    await accepted.until(1);
+  });
+
+  test('asks for the buffer sizes and keeps working', async () => {
+    const inbox = new Mailbox<Uint8Array>();
+    const errors: Error[] = [];
+    await using socket = await new NodeNetwork().bindUdp({
+      address: '127.0.0.1',
+      receiveBufferBytes: 1 << 20,
+      sendBufferBytes: 1 << 20,
+      onMessage: inbox.put,
+      onError: (error) => errors.push(error),
+    });
+    socket.send(new Uint8Array(60_000), socket.local);
+    expect((await inbox.until(1))[0]).toHaveLength(60_000);
+    expect(errors).toEqual([]);
+  });
+
+  test('reports a datagram that is too big, and stays open', async () => {
+    const errors = new Mailbox<Error>();
+    await using socket = await new NodeNetwork().bindUdp({
+      address: '127.0.0.1',
+      onMessage: () => {},
+      onError: errors.put,
+    });
+    socket.send(new Uint8Array(70_000), socket.local);
+    expect(await errors.until(1)).toMatchObject([{ name: 'NetError', code: 'message-too-big' }]);
+  });
+});
+
+/** A self-signed certificate for `name`, made by the openssl program; `undefined` where there is none. */
+function certificate(name: string): { cert: string; key: string } | undefined {
+  const folder = mkdtempSync(join(tmpdir(), 'towpath-net-'));
+  try {
+    const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+    const what = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+    const names = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name}`];
+    execFileSync('openssl', [...what, ...names, '-keyout', key, '-out', cert], { stdio: 'pipe' });
+    return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') };
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const identity = certificate('relay.test');
+
+describe.skipIf(!identity)('TLS on the real network (needs the openssl program)', () => {
+  const echo = () => {
+    const failures = new Mailbox<Error>();
+    const listening = new NodeNetwork().listenTcp({
+      address: '127.0.0.1',
+      tls: identity!,
+      onConnection: (connection) => ({ onData: (data) => connection.write(data) }),
+      onError: failures.put,
+    });
+    return { listening, failures };
+  };
+
+  test('echoes under a trusted authority and the right name', async () => {
+    const { listening } = echo();
+    await using listener = await listening;
+    const inbox = new Mailbox<Uint8Array>();
+    await using connection = await new NodeNetwork().connectTcp(listener.local, {
+      onData: inbox.put,
+      tls: { ca: identity!.cert, serverName: 'relay.test' },
+    });
+    connection.write(new TextEncoder().encode('sealed'));
+    expect(new TextDecoder().decode((await inbox.until(1))[0])).toBe('sealed');
+  });
+
+  test('refuses an unknown authority and a wrong name, and takes both when told to be insecure', async () => {
+    const { listening } = echo();
+    await using listener = await listening;
+    const dial = (tls: { ca?: string; serverName?: string; insecure?: boolean }) =>
+      new NodeNetwork().connectTcp(listener.local, { onData: () => {}, tls });
+    await expect(dial({ serverName: 'relay.test' })).rejects.toMatchObject({ code: 'tls-failed' });
+    await expect(dial({ ca: identity!.cert, serverName: 'other.test' })).rejects.toMatchObject({ code: 'tls-failed' });
+    await expect(dial({ ca: identity!.cert })).rejects.toMatchObject({ code: 'tls-failed' });
+    await using connection = await dial({ insecure: true });
+    expect(connection.remote).toEqual(listener.local);
+  });
+
+  test('reports a client that speaks no TLS, and goes on accepting', async () => {
+    const { listening, failures } = echo();
+    await using listener = await listening;
+    const closed = new Mailbox<Error | undefined>();
+    const plain = await new NodeNetwork().connectTcp(listener.local, { onData: () => {}, onClose: closed.put });
+    plain.write(new TextEncoder().encode('GET / HTTP/1.0\r\n\r\n'));
+    expect(await failures.until(1)).toMatchObject([{ code: 'tls-failed' }]);
+    await closed.until(1);
+    await using connection = await new NodeNetwork().connectTcp(listener.local, {
+      onData: () => {},
+      tls: { insecure: true },
+    });
+    expect(connection.local.port).toBeGreaterThan(0);
+  });
+});
