@@ -197,9 +197,10 @@ export class Link<Path> implements AsyncDisposable {
     }
   }
 
-  #wait(delayMs: number): void {
+  #wait(delayMs: number, alone = false): void {
     this.#timer = this.#options.clock.timer(delayMs, () => {
       this.#timer = undefined;
+      if (alone) this.#roundStartedAt = this.#options.clock.now();
       this.#dispatch({ type: 'timer' });
     });
   }
@@ -208,7 +209,8 @@ export class Link<Path> implements AsyncDisposable {
     const error = this.#lastError ?? this.#closedError();
     this.#log.warn(`Gave up for now: ${error.message}`, { code: error.code, tries: this.#state.tries });
     const slowMs = this.#policy().slowRetryMs;
-    if (slowMs !== undefined && !this.#options.fatal?.(error)) this.#wait(slowMs);
+    // Behind the round each slow try stands alone, so the round's time limit begins anew for it.
+    if (slowMs !== undefined && !this.#options.fatal?.(error)) this.#wait(slowMs, true);
     this.events.emit('gaveUp', error);
   }
 

@@ -1,0 +1,174 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { initialRace, type RaceEffect, type RaceEvent, type RaceState, stepRace } from '../src/race/machine.ts';
+
+const lanes = (staggerMs: number) => () => ({ delayMs: 0, staggerMs });
+
+function run(events: RaceEvent[], staggerMs = 10, improve = false): { state: RaceState; effects: string[] } {
+  let state = initialRace(improve);
+  const effects: string[] = [];
+  for (const event of events) {
+    const result = stepRace(state, event, lanes(staggerMs));
+    state = result.state;
+    effects.push(...result.effects.map(show));
+  }
+  return { state, effects };
+}
+
+function show(effect: RaceEffect): string {
+  switch (effect.type) {
+    case 'wake':
+      return `wake@${effect.atMs}`;
+    case 'lost':
+      return `lost:${effect.reason}`;
+    case 'over':
+      return 'over';
+    default:
+      return `${effect.type} ${effect.id}`;
+  }
+}
+
+const entry = (id: string, lane = 'lan', rank = 0) => ({ id, lane, rank });
+const add = (atMs: number, ...entries: ReturnType<typeof entry>[]): RaceEvent => ({ type: 'add', entries, atMs });
+
+describe('the race as a state machine', () => {
+  const table: [string, RaceEvent[], string[]][] = [
+    [
+      'starts one candidate of a lane, then the next after the stagger (A2)',
+      [add(0, entry('a'), entry('b')), { type: 'tick', atMs: 10 }],
+      ['start a', 'wake@10', 'start b'],
+    ],
+    [
+      'starts the next candidate at once when one fails (A2)',
+      [add(0, entry('a'), entry('b')), { type: 'failed', id: 'a', atMs: 3 }],
+      ['start a', 'wake@10', 'failed a', 'start b'],
+    ],
+    [
+      'runs lanes side by side (A2)',
+      [add(0, entry('a', 'lan'), entry('b', 'p2p'), entry('c', 'relay'))],
+      ['start a', 'start b', 'start c'],
+    ],
+    [
+      'catches up when its wake-up came late',
+      [add(0, entry('a'), entry('b'), entry('c')), { type: 'tick', atMs: 25 }],
+      ['start a', 'wake@10', 'start b', 'start c'],
+    ],
+    [
+      'cancels the rest at the first success (A3)',
+      [
+        add(0, entry('a', 'lan'), entry('b', 'p2p')),
+        { type: 'seal', atMs: 0 },
+        { type: 'succeeded', id: 'b', atMs: 5 },
+      ],
+      ['start a', 'start b', 'won b', 'cancel a', 'over'],
+    ],
+    [
+      'undoes a second success (A3)',
+      [
+        add(0, entry('a', 'lan'), entry('b', 'p2p')),
+        { type: 'seal', atMs: 0 },
+        { type: 'succeeded', id: 'b', atMs: 5 },
+        { type: 'succeeded', id: 'a', atMs: 6 },
+      ],
+      ['start a', 'start b', 'won b', 'cancel a', 'over', 'undo a'],
+    ],
+    [
+      'is lost when all have failed and no more will come',
+      [add(0, entry('a')), { type: 'failed', id: 'a', atMs: 1 }, { type: 'seal', atMs: 2 }],
+      ['start a', 'failed a', 'lost:all-failed', 'over'],
+    ],
+    [
+      'stops everything at the limit (A6)',
+      [add(0, entry('a'), entry('b')), { type: 'stop', reason: 'limit', atMs: 9 }],
+      ['start a', 'wake@10', 'cancel a', 'lost:limit', 'over'],
+    ],
+  ];
+  test.each(table)('%s', (_name, events, expected) => {
+    expect(run(events).effects).toEqual(expected);
+  });
+
+  test('lets only better-ranked attempts go on after a win, when asked to (A7)', () => {
+    const { effects, state } = run(
+      [
+        add(0, entry('relay', 'relay', 2), entry('other', 'x', 2), entry('direct', 'p2p', 1)),
+        { type: 'seal', atMs: 0 },
+        { type: 'succeeded', id: 'relay', atMs: 5 },
+        { type: 'succeeded', id: 'direct', atMs: 9 },
+      ],
+      10,
+      true,
+    );
+    expect(effects).toEqual([
+      'start relay',
+      'start other',
+      'start direct',
+      'won relay',
+      'cancel other',
+      'better direct',
+      'over',
+    ]);
+    expect(state.phase).toBe('over');
+  });
+
+  test('whatever the order of events: one outcome, no running attempt after the end, every surplus success undone (A3)', () => {
+    const ids = ['a', 'b', 'c', 'd', 'e'];
+    const event = fc.oneof(
+      fc.record({ type: fc.constant('tick' as const) }),
+      fc.record({ type: fc.constant('seal' as const) }),
+      fc.record({ type: fc.constantFrom('succeeded' as const, 'failed' as const), id: fc.constantFrom(...ids) }),
+      fc.record({ type: fc.constant('stop' as const), reason: fc.constantFrom('limit' as const, 'abort' as const) }),
+      fc.record({
+        type: fc.constant('add' as const),
+        entries: fc.array(
+          fc.record({
+            id: fc.constantFrom(...ids),
+            lane: fc.constantFrom('x', 'y'),
+            rank: fc.integer({ min: 0, max: 2 }),
+          }),
+          { maxLength: 3 },
+        ),
+      }),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(event, { maxLength: 40 }),
+        fc.boolean(),
+        fc.integer({ min: 0, max: 5 }),
+        (events, improve, stagger) => {
+          let state = initialRace(improve);
+          const running = new Set<string>();
+          const count = { won: 0, lost: 0, over: 0, kept: 0 };
+          const known = new Set<string>();
+          events.forEach((raw, index) => {
+            if ((raw.type === 'succeeded' || raw.type === 'failed') && !known.has(raw.id)) return;
+            if (raw.type === 'add') for (const { id } of raw.entries) known.add(id);
+            const { state: next, effects } = stepRace(state, { ...raw, atMs: index } as RaceEvent, lanes(stagger));
+            state = next;
+            const wasRunning = raw.type === 'succeeded' && running.has(raw.id);
+            if (raw.type === 'succeeded' || raw.type === 'failed') running.delete(raw.id);
+            let handled = false;
+            for (const effect of effects) {
+              if (effect.type === 'start') {
+                expect(running.has(effect.id)).toBe(false);
+                running.add(effect.id);
+              } else if (effect.type === 'cancel') {
+                expect(running.delete(effect.id)).toBe(true);
+              } else if (effect.type === 'won' || effect.type === 'better') {
+                handled = true;
+                if (effect.type === 'won') count.won++;
+              } else if (effect.type === 'undo') handled = true;
+              else if (effect.type === 'lost') count.lost++;
+              else if (effect.type === 'over') count.over++;
+            }
+            if (raw.type === 'succeeded') expect(handled).toBe(true);
+            if (wasRunning) expect(effects.some(({ type }) => type === 'won' || type === 'better')).toBe(true);
+            expect(count.won + count.lost).toBeLessThanOrEqual(1);
+            expect(count.over).toBeLessThanOrEqual(1);
+            if (count.over === 1) expect([...running]).toEqual([]);
+          });
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+});
