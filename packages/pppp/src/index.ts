@@ -1,3 +1,40 @@
+export { CipherSet, type OpenedDatagram } from './cipher/cipher-set.ts';
+export { decodeInitString, encodeInitString, type InitString, type InitStringFailure } from './cipher/init-string.ts';
+export { KNOWN_KEYS, keyForUid, NetworkKey } from './cipher/known-keys.ts';
+export { StreamCipher } from './cipher/stream-cipher.ts';
+export { CodecError, type CodecErrorCode } from './codec/codec-error.ts';
+export { ApiResult, ResultCode } from './codec/codes.ts';
+export { HEADER_BYTES, MAX_DATAGRAM_BYTES, MAX_DRW_DATA_BYTES, peekType } from './codec/header.ts';
+export {
+  decodeMessage,
+  encodeMessage,
+  type MalformedMessage,
+  type MalformedReason,
+  type Message,
+  type UnknownMessage,
+} from './codec/message.ts';
+export { type MessageName, MessageType, messageName } from './codec/message-type.ts';
+export {
+  CHANNELS,
+  DRW_HEADER_BYTES,
+  drwAckCount,
+  drwAckIndex,
+  drwChannel,
+  drwData,
+  drwDataBytes,
+  drwIndex,
+  MAX_ACK_INDICES,
+  writeDrwAck,
+  writeDrwHeader,
+} from './codec/session-messages.ts';
+export {
+  encodeTcpFrame,
+  MAX_TCP_BODY_BYTES,
+  TCP_FRAME_HEADER_BYTES,
+  TcpDeframer,
+  type TcpFrameFailure,
+} from './codec/tcp-frame.ts';
+export { decodeUid, encodeUid, parseUid } from './codec/uid.ts';
 export type {
   CloseReason,
   PpppSession,
