@@ -1,0 +1,136 @@
+import { CommandId } from '../artemis/command-id.ts';
+import { Channel } from '../artemis/frame.ts';
+import type { JsonObject } from '../artemis/json.ts';
+import { FileType, type ItemId, type MediaItem } from '../artemis/media-item.ts';
+import type { CameraState } from './camera-state.ts';
+import { cardSpace, deviceInfoReply } from './device-info-reply.ts';
+import { LIVE_HEIGHT, LIVE_WIDTH } from './media/live-scene.ts';
+import { downloadSchema, itemSchema, listSchema, playbackSchema, thumbnailsSchema } from './requests.ts';
+import { fileFrames, playbackFrames, recordedFrames, thumbnailFrames } from './transfers.ts';
+
+/** What a command may do to the session in which it came. */
+export interface CommandContext {
+  readonly camera: CameraState;
+  startTransfer(channel: number, frames: Iterator<Uint8Array>): boolean;
+  stopTransfers(channel: number): void;
+  startLive(): void;
+  stopLive(): void;
+}
+
+/** The answer, and what happens after it was sent. Undefined: silence. */
+export type CommandOutcome = { readonly reply: JsonObject; readonly after?: () => void } | undefined;
+
+type Handler = (context: CommandContext, request: JsonObject, seq: number) => CommandOutcome;
+
+/** Larger pages are refused by the real camera (spec artemis §7.2). */
+const MAX_PAGE_ITEMS = 49;
+
+const FAILED = -1;
+
+/** Carries out one command after the login. Unknown commands and unreadable fields meet silence (spec artemis §11). */
+export function runCommand(context: CommandContext, id: number, request: JsonObject, seq: number): CommandOutcome {
+  return HANDLERS.get(id)?.(context, request, seq);
+}
+
+const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
+  [CommandId.startAv, (context) => succeeded(CommandId.startAv, () => context.startLive())],
+  [CommandId.stopAv, (context) => succeeded(CommandId.stopAv, () => context.stopLive())],
+  [CommandId.deviceInfo, ({ camera }) => ({ reply: deviceInfoReply(camera) })],
+  [CommandId.formatSdCard, formatCard],
+  [CommandId.mediaList, listMedia],
+  [CommandId.startPlayback, startPlayback],
+  [CommandId.stopPlayback, stopPlayback],
+  [CommandId.thumbnails, sendThumbnails],
+  [CommandId.deleteItem, deleteItem],
+  [CommandId.download, sendFiles],
+]);
+
+function succeeded(cmdId: number, after: () => void): CommandOutcome {
+  return { reply: { errorMsg: 'Success', result: 0, cmdId }, after };
+}
+
+function formatCard({ camera }: CommandContext): CommandOutcome {
+  camera.card.format();
+  const space = cardSpace(camera);
+  return { reply: { errorMsg: 'Success', ...space, formatRet: 0, result: 0, cmdId: CommandId.formatSdCard } };
+}
+
+function listMedia({ camera }: CommandContext, request: JsonObject): CommandOutcome {
+  const fields = listSchema.safeParse(request);
+  if (!fields.success) return undefined;
+  const { itemCntPerPage, pageNo } = fields.data;
+  const tail = { result: 0, cmdId: CommandId.mediaList };
+  if (itemCntPerPage > MAX_PAGE_ITEMS) {
+    const why = `itemCntPerPage need less than ${MAX_PAGE_ITEMS + 1}`;
+    return { reply: { mediaFiles: [], cnt: 0, pageNo, getMediaListRet: FAILED, errorMsg: why, ...tail } };
+  }
+  const mediaFiles = camera.card.page(pageNo, itemCntPerPage).map(listEntry);
+  const cnt = mediaFiles.length;
+  return { reply: { mediaFiles, cnt, pageNo, getMediaListRet: 0, errorMsg: 'Success', ...tail } };
+}
+
+function listEntry({ fileType, dirNum, mediaNum, durationMs, mediaId, mediaTime }: MediaItem): JsonObject {
+  return { fileType, mediaDirNum: dirNum, mediaNum, durationMs, mediaId, mediaTime };
+}
+
+function sendThumbnails(context: CommandContext, request: JsonObject): CommandOutcome {
+  const fields = thumbnailsSchema.safeParse(request);
+  if (!fields.success) return undefined;
+  const frames = thumbnailFrames(context.camera, fields.data.thumbnailReqs);
+  return transfer(context, CommandId.thumbnails, Channel.thumbnail, frames);
+}
+
+function sendFiles(context: CommandContext, request: JsonObject, seq: number): CommandOutcome {
+  const fields = downloadSchema.safeParse(request);
+  if (!fields.success) return undefined;
+  const frames = fileFrames(context.camera, fields.data.downloadReqs, seq);
+  return transfer(context, CommandId.download, Channel.file, frames);
+}
+
+function transfer(
+  context: CommandContext,
+  cmdId: number,
+  channel: number,
+  frames: Iterator<Uint8Array>,
+): CommandOutcome {
+  const after = () => {
+    if (context.camera.secondTransfer === 'restart') context.stopTransfers(channel);
+    context.startTransfer(channel, frames);
+  };
+  return { reply: { cmdRet: 0, result: 0, cmdId }, after };
+}
+
+function deleteItem({ camera }: CommandContext, request: JsonObject): CommandOutcome {
+  const fields = itemSchema.safeParse(request);
+  if (!fields.success) return undefined;
+  const delRet = camera.card.delete(fields.data) ? 0 : FAILED;
+  return { reply: { delRet, result: 0, cmdId: CommandId.deleteItem } };
+}
+
+function startPlayback(context: CommandContext, request: JsonObject): CommandOutcome {
+  const fields = playbackSchema.safeParse(request);
+  if (!fields.success) return undefined;
+  const item = findVideo(context.camera, fields.data);
+  const tail = { result: 0, cmdId: CommandId.startPlayback };
+  if (item === undefined) {
+    return { reply: { startPbRet: FAILED, videoWidth: 0, videoHeight: 0, totalFrame: 0, totalTime: 0, ...tail } };
+  }
+  const size = { videoWidth: LIVE_WIDTH, videoHeight: LIVE_HEIGHT };
+  const length = { totalFrame: recordedFrames(item), totalTime: item.durationMs };
+  return {
+    reply: { startPbRet: 0, ...size, ...length, ...tail },
+    after: () => {
+      context.stopTransfers(Channel.playback);
+      context.startTransfer(Channel.playback, playbackFrames(context.camera, item, fields.data.sessionNo));
+    },
+  };
+}
+
+function stopPlayback(context: CommandContext): CommandOutcome {
+  return succeeded(CommandId.stopPlayback, () => context.stopTransfers(Channel.playback));
+}
+
+function findVideo({ card }: CameraState, id: ItemId): MediaItem | undefined {
+  const item = card.find(id);
+  return item === undefined || item.fileType === FileType.photo ? undefined : item;
+}
