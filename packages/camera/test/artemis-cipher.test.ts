@@ -84,7 +84,7 @@ describe('ARTEMIS cipher', () => {
       fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), base64ish), (body) => {
         expect(typeof decodeText(body).ok).toBe('boolean');
       }),
-      { numRuns: Number(process.env['TOWPATH_FUZZ_RUNS'] ?? 1000) },
+      { numRuns: Number(process.env.TOWPATH_FUZZ_RUNS ?? 1000) },
     );
     for (const body of ['', 'AAA', '====', 'AAAA', '!!!!']) expect(decodeText(Buffer.from(body)).ok).toBe(false);
   });

@@ -23,9 +23,9 @@ import {
 import type { Decoded } from '../src/artemis/result.ts';
 
 const capture = new URL('../../../../shared/captures/udp_traffic_2.jsonl', import.meta.url);
-const fuzz = { numRuns: Number(process.env['TOWPATH_FUZZ_RUNS'] ?? 500) };
+const fuzz = { numRuns: Number(process.env.TOWPATH_FUZZ_RUNS ?? 500) };
 
-function valueOf<T>(result: Decoded<T> | undefined): T {
+function decodedOf<T>(result: Decoded<T> | undefined): T {
   if (result === undefined || !result.ok) throw new Error(`not decoded: ${result?.message}`);
   return result.value;
 }
@@ -42,10 +42,10 @@ describe('item record', () => {
   test('round-trips as a file with its end check and as a thumbnail (B2)', () => {
     fc.assert(
       fc.property(anyRecord, (item) => {
-        const file = valueOf(decodeFileRecord(encodeFileRecord(item)));
+        const file = decodedOf(decodeFileRecord(encodeFileRecord(item)));
         expect(file).toMatchObject(item);
         expect(fileCheckHolds(file)).toBe(true);
-        expect(valueOf(decodeThumbnailRecord(encodeThumbnailRecord(item)))).toMatchObject(item);
+        expect(decodedOf(decodeThumbnailRecord(encodeThumbnailRecord(item)))).toMatchObject(item);
       }),
     );
   });
@@ -68,7 +68,7 @@ describe('item record', () => {
       data: new Uint8Array(20).fill(9),
     });
     body[body.length - 1] = 0;
-    expect(fileCheckHolds(valueOf(decodeFileRecord(body)))).toBe(false);
+    expect(fileCheckHolds(decodedOf(decodeFileRecord(body)))).toBe(false);
   });
 
   test('shorter than it says, and random bytes, give a failure (B2)', () => {
@@ -103,9 +103,12 @@ describe('audio/video frame', () => {
   test('round-trips with the stale bytes of live frames and without (B2)', () => {
     fc.assert(
       fc.property(anyAv, (frame) => {
-        const live = valueOf(decodeAvFrame(encodeAvFrame(frame, new Uint8Array(LIVE_STALE_BYTES).fill(3)), 'live'));
+        const live = decodedOf(decodeAvFrame(encodeAvFrame(frame, new Uint8Array(LIVE_STALE_BYTES).fill(3)), 'live'));
         expect(live).toEqual({ ...frame, intact: true, trailingBytes: LIVE_STALE_BYTES });
-        expect(valueOf(decodeAvFrame(encodeAvFrame(frame), 'playback'))).toMatchObject({ ...frame, trailingBytes: 0 });
+        expect(decodedOf(decodeAvFrame(encodeAvFrame(frame), 'playback'))).toMatchObject({
+          ...frame,
+          trailingBytes: 0,
+        });
       }),
     );
   });
@@ -115,7 +118,7 @@ describe('audio/video frame', () => {
     const line = readFileSync(capture, 'utf8').split('\n')[106] ?? '';
     const packet = new Uint8Array(Buffer.from(JSON.parse(line).hex, 'hex'));
     const found: AvFrame[] = [];
-    new FrameStream({ onFrame: ({ body }) => found.push(valueOf(decodeAvFrame(body, 'live'))) }).push(
+    new FrameStream({ onFrame: ({ body }) => found.push(decodedOf(decodeAvFrame(body, 'live'))) }).push(
       packet.subarray(8),
     );
     const frame = found[0]!;
@@ -127,7 +130,7 @@ describe('audio/video frame', () => {
   });
 
   test('with a damaged end is not intact, unless a playback frame says that it has no check (B2)', () => {
-    const frame = valueOf(
+    const frame = decodedOf(
       decodeAvFrame(
         encodeAvFrame({ ...fc.sample(anyAv, 1)[0]!, video: new Uint8Array(200), audio: new Uint8Array(9) }),
         'live',
@@ -135,10 +138,10 @@ describe('audio/video frame', () => {
     );
     const body = encodeAvFrame(frame);
     body[body.length - 1]! ^= 0xff;
-    expect(valueOf(decodeAvFrame(body, 'live')).intact).toBe(false);
+    expect(decodedOf(decodeAvFrame(body, 'live')).intact).toBe(false);
     body[70] = 0;
-    expect(valueOf(decodeAvFrame(body, 'live')).intact).toBe(false);
-    expect(valueOf(decodeAvFrame(body, 'playback')).intact).toBe(true);
+    expect(decodedOf(decodeAvFrame(body, 'live')).intact).toBe(false);
+    expect(decodedOf(decodeAvFrame(body, 'playback')).intact).toBe(true);
   });
 
   test('never makes the decoder throw, whatever its bytes (B2)', () => {
@@ -154,7 +157,7 @@ describe('audio/video frame', () => {
 describe('event', () => {
   test('is JSON in clear with a NUL (B2)', () => {
     expect(Buffer.from(encodeEvent({ evtId: 4 })).toString()).toBe('{"evtId":4}\0');
-    expect(valueOf(decodeEvent(encodeEvent({ evtId: 4, more: 1 })))).toEqual({
+    expect(decodedOf(decodeEvent(encodeEvent({ evtId: 4, more: 1 })))).toEqual({
       evtId: 4,
       fields: { evtId: 4, more: 1 },
     });
@@ -181,8 +184,8 @@ describe('Bluetooth message', () => {
           expect(parts.push(bytes.subarray(at, at + size))).toBeUndefined();
         }
         const rest = bytes.length % size || size;
-        const message = valueOf(parts.push(bytes.subarray(bytes.length - rest)));
-        expect(valueOf(decodeHotspotCredentials(message))).toEqual({
+        const message = decodedOf(parts.push(bytes.subarray(bytes.length - rest)));
+        expect(decodedOf(decodeHotspotCredentials(message))).toEqual({
           ssid: 'CAM_0001',
           bssid: '00:11:22:33:44:55',
           password: '12345678',
@@ -206,6 +209,6 @@ describe('Bluetooth message', () => {
     const long = encodeBleMessage({ id: 1, payload: new Uint8Array(0) });
     new DataView(long.buffer).setUint32(4, MAX_BLE_PAYLOAD_BYTES + 1, true);
     expect(parts.push(long)).toMatchObject({ ok: false, problem: 'too-long' });
-    expect(valueOf(parts.push(encodeBleMessage({ id: 9, payload: answer })))).toMatchObject({ id: 9 });
+    expect(decodedOf(parts.push(encodeBleMessage({ id: 9, payload: answer })))).toMatchObject({ id: 9 });
   });
 });

@@ -45,7 +45,7 @@ describe('command', () => {
       if (kind !== 'response' || text === null) continue;
       const json = parseJsonObject(text);
       if (!json.ok) throw new Error(text);
-      const id = Number(json.value['cmdId']);
+      const id = Number(json.value.cmdId);
       seen.set(id, (seen.get(id) ?? 0) + 1);
       expect(refusal(json.value)).toBeUndefined();
       if (id === CommandId.mediaList) expect(parse(mediaList, json.value).items).toHaveLength(45);

@@ -137,7 +137,7 @@ describe('ARTEMIS frame', () => {
         const sent = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
         expect(framed + skipped.length + stream.pendingBytes).toBe(sent);
       }),
-      { numRuns: Number(process.env['TOWPATH_FUZZ_RUNS'] ?? 1000) },
+      { numRuns: Number(process.env.TOWPATH_FUZZ_RUNS ?? 1000) },
     );
   });
 });
