@@ -31,12 +31,17 @@ export interface SessionHandlers {
 export interface SessionStats {
   /** Smoothed round-trip time in ms, undefined before the first sample. */
   rttMs: number | undefined;
+  /** Smallest round-trip time in ms, undefined before the first sample. */
+  minRttMs: number | undefined;
+  /** Bytes of all datagrams, repeats and headers included. */
   bytesSent: number;
   bytesReceived: number;
   packetsSent: number;
   packetsReceived: number;
   retransmissions: number;
   duplicatesReceived: number;
+  /** Packets sent and not yet acknowledged or taken for lost. */
+  inFlight: number;
   /** Datagrams that were malformed, of unknown type, or came from somebody else. */
   rejected: number;
   /** Clock time (`Clock.now`) of the last datagram from the peer. */

@@ -1,0 +1,72 @@
+import { indexDistance } from './index16.ts';
+import { RECEIVE_WINDOW } from './limits.ts';
+import { Ring } from './ring.ts';
+
+/** What became of an arriving packet. All but `refused` are acknowledged. */
+export type Arrival =
+  /** the next one: the caller delivers it, then drains {@link ReceiveChannel.next} */
+  | 'in-order'
+  /** kept until its turn */
+  | 'stored'
+  /** had arrived before */
+  | 'duplicate'
+  /** outside the window or over the budget: the sender must repeat it */
+  | 'refused';
+
+/** One direction of a channel at its receiving end: packets in any order in, their data in order out (spec §7.4). */
+export class ReceiveChannel {
+  readonly #budgetBytes: number;
+  readonly #ahead: Ring<Uint8Array> = new Ring();
+  /** Position of the next packet to deliver; its low 16 bits are the index on the wire. */
+  #position: number;
+  #stored = 0;
+  #storedBytes = 0;
+  /** While set, packets are kept instead of delivered. */
+  paused: boolean;
+
+  /** @param budgetBytes how many bytes may wait for their turn or for the reader. */
+  constructor(budgetBytes: number, paused = false, firstPosition = 0) {
+    this.#budgetBytes = budgetBytes;
+    this.#position = firstPosition;
+    this.paused = paused;
+  }
+
+  /** Bytes that wait for their turn or for the reader. */
+  get storedBytes(): number {
+    return this.#storedBytes;
+  }
+
+  accept(index: number, data: Uint8Array): Arrival {
+    const distance = indexDistance(index, this.#position);
+    if (distance < 0) return 'duplicate';
+    if (distance === 0 && !this.paused && this.#stored === 0) {
+      this.#position++;
+      return 'in-order';
+    }
+    if (distance >= RECEIVE_WINDOW) return 'refused';
+    const position = this.#position + distance;
+    if (this.#stored > 0 && this.#ahead.get(position, this.#position) !== undefined) return 'duplicate';
+    if (distance === 0 && !this.paused) {
+      this.#position++;
+      return 'in-order';
+    }
+    if (this.#storedBytes + data.length > this.#budgetBytes) return 'refused';
+    this.#ahead.set(position, data, this.#position);
+    this.#stored++;
+    this.#storedBytes += data.length;
+    return 'stored';
+  }
+
+  /** Takes out the data whose turn it is, `undefined` at a gap or while paused. */
+  next(): Uint8Array | undefined {
+    if (this.#stored === 0 || this.paused) return undefined;
+    const data = this.#ahead.get(this.#position, this.#position);
+    if (data === undefined) return undefined;
+    this.#ahead.clear(this.#position);
+    this.#position++;
+    this.#stored--;
+    this.#storedBytes -= data.length;
+    if (this.#stored === 0) this.#ahead.release();
+    return data;
+  }
+}

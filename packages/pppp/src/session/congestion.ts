@@ -1,0 +1,139 @@
+/** Packets in flight before anything is known of the path, and at least (spec §7.3: start 32). */
+const FIRST_WINDOW = 32;
+
+/** Two full acknowledgement batches of 17: the receiver may hold back one while another is on its way. */
+const ACK_SLACK = 34;
+
+/** The window is this many times what the path has shown to deliver in one round trip; above 1.6 it survives 20 % loss each way. */
+const WINDOW_GAIN = 2;
+
+/** Packets are spread over the round trip, this much faster than the window alone would let them go. */
+const PACING_GAIN = 1.25;
+
+/** The longest burst: a default socket buffer holds about 90 full datagrams. */
+const MAX_BURST = 48;
+
+/** Rounds over which the best delivery rate is remembered. */
+const RATE_ROUNDS = 10;
+
+/** A round trip is remembered as the smallest one for so long, so that a change of route is noticed. */
+const MIN_RTT_MEMORY_MS = 10_000;
+
+/** More loss than this within a round means that we flood the path rather than that the path is bad. */
+const FLOOD_RATIO = 0.5;
+const FLOOD_PACKETS = 64;
+
+/**
+ * How many packets may be in flight, from the best delivery rate and the smallest round trip that the path has shown.
+ *
+ * Loss alone does not shrink the window, since these cameras sit on Wi-Fi that loses packets without being full; a window
+ * of twice the measured rate keeps the queue in the path short instead.
+ */
+export class Congestion {
+  readonly #maxWindow: number;
+  readonly #rates: number[] = [];
+  #rateAt = 0;
+  #window: number;
+  #minRttMs: number | undefined;
+  #previousMinRttMs: number | undefined;
+  #minRttSince = 0;
+  #pacedRttMs: number | undefined;
+  #tokens = MAX_BURST;
+  #tokensAt = 0;
+  #roundStartedAt = 0;
+  #roundEndsWith = -1;
+  #roundAcked = 0;
+  #roundLost = 0;
+  #roundStarved = false;
+
+  constructor(maxWindow: number) {
+    this.#maxWindow = maxWindow;
+    this.#window = Math.min(FIRST_WINDOW, maxWindow);
+  }
+
+  /** Packets that may be in flight. */
+  get window(): number {
+    return this.#window;
+  }
+
+  /** The smallest round trip of late, in ms. */
+  get minRttMs(): number | undefined {
+    if (this.#previousMinRttMs === undefined || this.#minRttMs === undefined) return this.#minRttMs;
+    return Math.min(this.#minRttMs, this.#previousMinRttMs);
+  }
+
+  /** How many packets may leave now. */
+  burst(now: number): number {
+    const perMs = this.#perMs;
+    if (perMs === undefined) return MAX_BURST;
+    this.#tokens = Math.min(MAX_BURST, this.#tokens + (now - this.#tokensAt) * perMs);
+    this.#tokensAt = now;
+    return Math.floor(this.#tokens);
+  }
+
+  onSent(packets: number): void {
+    this.#tokens -= packets;
+  }
+
+  /** The sender had nothing left to send: what this round delivers says nothing about the path. */
+  onStarved(): void {
+    this.#roundStarved = true;
+  }
+
+  /** How long until a few packets may leave again, in ms; timers are not finer than one. */
+  get pauseMs(): number {
+    const perMs = this.#perMs;
+    return perMs === undefined ? 1 : Math.max(1, (MAX_BURST / 4 - this.#tokens) / perMs);
+  }
+
+  onRoundTrip(now: number, rttMs: number, smoothedMs: number): void {
+    this.#pacedRttMs = smoothedMs;
+    if (this.#minRttMs === undefined || now - this.#minRttSince > MIN_RTT_MEMORY_MS) {
+      this.#previousMinRttMs = this.#minRttMs;
+      this.#minRttMs = rttMs;
+      this.#minRttSince = now;
+    } else if (rttMs < this.#minRttMs) {
+      this.#minRttMs = rttMs;
+    }
+  }
+
+  onLost(packets: number): void {
+    this.#roundLost += packets;
+  }
+
+  /**
+   * Takes newly acknowledged packets.
+   * @param order transmission number of the latest of them
+   * @param lastOrder transmission number of the last packet sent so far
+   */
+  onAcknowledged(now: number, packets: number, order: number, lastOrder: number): void {
+    this.#roundAcked += packets;
+    if (order <= this.#roundEndsWith) return;
+    if (this.#roundEndsWith >= 0) this.#endRound(now);
+    this.#roundEndsWith = lastOrder;
+    this.#roundStartedAt = now;
+    this.#roundAcked = 0;
+    this.#roundLost = 0;
+    this.#roundStarved = false;
+  }
+
+  get #perMs(): number | undefined {
+    if (this.#pacedRttMs === undefined) return undefined;
+    return (PACING_GAIN * this.#window) / Math.max(0.1, this.#pacedRttMs);
+  }
+
+  #endRound(now: number): void {
+    const minRttMs = this.minRttMs;
+    if (minRttMs === undefined) return;
+    const rate = this.#roundAcked / Math.max(0.05, now - this.#roundStartedAt);
+    const best = this.#rates.length === 0 ? 0 : Math.max(...this.#rates);
+    if (this.#roundStarved && rate <= best) return;
+    if (this.#roundLost > FLOOD_PACKETS && this.#roundLost > FLOOD_RATIO * (this.#roundLost + this.#roundAcked)) {
+      this.#rates.length = 0;
+    }
+    if (this.#rates.length < RATE_ROUNDS) this.#rates.push(rate);
+    else this.#rates[this.#rateAt++ % RATE_ROUNDS] = rate;
+    const target = Math.ceil(WINDOW_GAIN * Math.max(...this.#rates) * minRttMs) + ACK_SLACK;
+    this.#window = Math.min(this.#maxWindow, Math.max(FIRST_WINDOW, target));
+  }
+}

@@ -1,0 +1,100 @@
+import { AckBatch } from '../channel/ack-batch.ts';
+import { ReceiveChannel } from '../channel/receive-channel.ts';
+import { drwChannel, drwData, drwDataBytes, drwIndex } from '../codec/session-messages.ts';
+import type { ResolvedSessionOptions } from './options.ts';
+
+/** What the receiver asks of its session. */
+export interface ReceiverHost {
+  transmit(datagram: Uint8Array): void;
+  deliver(channel: number, data: Uint8Array): void;
+}
+
+/** The receiving half of a session: data in order to the user, acknowledgements in batches to the peer. */
+export class Receiver {
+  readonly #options: ResolvedSessionOptions;
+  readonly #host: ReceiverHost;
+  readonly #channels: (ReceiveChannel | undefined)[] = [];
+  readonly #paused: boolean[] = [];
+  readonly #batches: (AckBatch | undefined)[] = [];
+  /** Nothing is delivered before the user has taken the session over. */
+  #attached = false;
+  #ackAt: number = Number.POSITIVE_INFINITY;
+  duplicates = 0;
+
+  constructor(options: ResolvedSessionOptions, host: ReceiverHost) {
+    this.#options = options;
+    this.#host = host;
+  }
+
+  /** Clock time by which {@link flush} is to be called. */
+  get ackAt(): number {
+    return this.#ackAt;
+  }
+
+  /** Takes a DRW datagram (spec §7.1, §7.4); false when it is malformed. */
+  onData(now: number, datagram: Uint8Array): boolean {
+    if (drwDataBytes(datagram) < 0) return false;
+    const number = drwChannel(datagram);
+    const index = drwIndex(datagram);
+    let channel = this.#channels[number];
+    if (channel === undefined) {
+      channel = new ReceiveChannel(this.#options.receiveBudgetBytes, this.#holds(number));
+      this.#channels[number] = channel;
+    }
+    const data = drwData(datagram);
+    const arrival = channel.accept(index, data);
+    if (arrival === 'refused') return true;
+    if (arrival === 'duplicate') this.duplicates++;
+    this.#acknowledge(now, number, index);
+    if (arrival === 'in-order') {
+      this.#host.deliver(number, data);
+      this.#drain(number, channel);
+    }
+    return true;
+  }
+
+  /** Sends the acknowledgements that wait. */
+  flush(): void {
+    if (this.#ackAt === Number.POSITIVE_INFINITY) return;
+    this.#ackAt = Number.POSITIVE_INFINITY;
+    for (const batch of this.#batches) {
+      if (batch !== undefined && batch.count > 0) this.#host.transmit(batch.take());
+    }
+  }
+
+  /** Delivers what came before there was a user. */
+  attach(): void {
+    if (this.#attached) return;
+    this.#attached = true;
+    for (const [number, channel] of this.#channels.entries()) this.#resume(number, channel);
+  }
+
+  setPaused(number: number, paused: boolean): void {
+    this.#paused[number] = paused;
+    this.#resume(number, this.#channels[number]);
+  }
+
+  #resume(number: number, channel: ReceiveChannel | undefined): void {
+    if (channel === undefined) return;
+    channel.paused = this.#holds(number);
+    this.#drain(number, channel);
+  }
+
+  #holds(number: number): boolean {
+    return !this.#attached || this.#paused[number] === true;
+  }
+
+  #drain(number: number, channel: ReceiveChannel): void {
+    for (let data = channel.next(); data !== undefined; data = channel.next()) this.#host.deliver(number, data);
+  }
+
+  #acknowledge(now: number, number: number, index: number): void {
+    let batch = this.#batches[number];
+    if (batch === undefined) {
+      batch = new AckBatch(number);
+      this.#batches[number] = batch;
+    }
+    if (batch.add(index)) this.#host.transmit(batch.take());
+    else if (this.#ackAt === Number.POSITIVE_INFINITY) this.#ackAt = now + this.#options.ackDelayMs;
+  }
+}

@@ -1,0 +1,207 @@
+import { RoundTripEstimator } from '@towpath/core';
+import { MAX_ACK_COUNT } from '../channel/limits.ts';
+import { type Recovery, SendChannel } from '../channel/send-channel.ts';
+import { CHANNELS, drwAckCount, drwAckIndex, drwChannel } from '../codec/session-messages.ts';
+import { Congestion } from './congestion.ts';
+import { EARLY_MS, type ResolvedSessionOptions } from './options.ts';
+
+const ADAPTIVE: Recovery = { newerAcks: 3, perTimeout: 4, timeoutOf: 'earliest-sent' };
+const AS_DEVICE: Recovery = { newerAcks: 0, perTimeout: 1, timeoutOf: 'lowest-index' };
+
+/** Bounds of the retransmission timer (spec §7.3). */
+const TIMER = { initialMs: 40, minMs: 20, maxMs: 1000 };
+const PATIENT_REPEATS = 5;
+
+/** The cameras' smallest interval between repeats, seen in captures (spec §7.3). */
+const DEVICE_MIN_INTERVAL_MS = 10;
+
+/** What the sender asks of its session. */
+export interface SenderHost {
+  transmit(datagram: Uint8Array): void;
+  /** Before a packet is sent again. */
+  onRepeat(): void;
+  onDrain(channel: number): void;
+}
+
+/** What became of an acknowledgement packet. */
+export type AckOutcome = 'ok' | 'malformed' | 'unknown-index';
+
+/** The sending half of a session: its channels share one round-trip estimate, one window and one timer. */
+export class Sender {
+  readonly #options: ResolvedSessionOptions;
+  readonly #host: SenderHost;
+  readonly #recovery: Recovery;
+  readonly #channels: (SendChannel | undefined)[] = [];
+  readonly #waitingForDrain: boolean[] = [];
+  readonly #rtt: RoundTripEstimator = new RoundTripEstimator(TIMER);
+  readonly #congestion: Congestion | undefined;
+  #order = 0;
+  #turn = 0;
+  #inFlight = 0;
+  #timeouts = 0;
+  /** Clock time before which nothing may leave; 0 when no packet waits for it. */
+  #pausedUntil = 0;
+  retransmissions = 0;
+
+  constructor(options: ResolvedSessionOptions, host: SenderHost) {
+    this.#options = options;
+    this.#host = host;
+    this.#recovery = options.sending === 'adaptive' ? ADAPTIVE : AS_DEVICE;
+    this.#congestion = options.sending === 'adaptive' ? new Congestion(options.maxWindow) : undefined;
+  }
+
+  get rttMs(): number | undefined {
+    return this.#rtt.smoothedMs;
+  }
+
+  get minRttMs(): number | undefined {
+    return this.#rtt.minMs;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Takes a round trip measured elsewhere (a keep-alive, the handshake). */
+  sampleRoundTrip(now: number, rttMs: number): void {
+    this.#rtt.sample(rttMs);
+    this.#timeouts = 0;
+    this.#congestion?.onRoundTrip(now, rttMs, this.#rtt.smoothedMs!);
+  }
+
+  write(channel: number, data: Uint8Array): void {
+    let sending = this.#channels[channel];
+    if (sending === undefined) {
+      sending = new SendChannel(channel, this.#recovery);
+      this.#channels[channel] = sending;
+    }
+    sending.enqueue(data);
+  }
+
+  /** False when too much waits on the channel; then the host is told when there is room again. */
+  hasRoom(channel: number): boolean {
+    const full = (this.#channels[channel]?.waitingBytes ?? 0) > this.#options.highWaterBytes;
+    if (full) this.#waitingForDrain[channel] = true;
+    return !full;
+  }
+
+  bufferedBytes(channel: number): number {
+    return this.#channels[channel]?.bufferedBytes ?? 0;
+  }
+
+  /** Takes a DRW_ACK datagram (spec §7.2). */
+  onAck(now: number, datagram: Uint8Array): AckOutcome {
+    const count = drwAckCount(datagram);
+    if (count <= 0 || count > MAX_ACK_COUNT) return 'malformed';
+    const channel = this.#channels[drwChannel(datagram)];
+    if (channel === undefined) return 'unknown-index';
+    const minRttMs = this.#rtt.minMs ?? 0;
+    const before = channel.inFlight;
+    let acknowledged = 0;
+    let unknown = false;
+    let clean = -1;
+    let order = 0;
+    for (let entry = 0; entry < count; entry++) {
+      const outcome = channel.acknowledge(drwAckIndex(datagram, entry), now, minRttMs);
+      if (outcome === 'unknown') unknown = true;
+      if (outcome !== 'new') continue;
+      const segment = channel.lastAcknowledged!;
+      acknowledged++;
+      if (segment.order > order) order = segment.order;
+      // Karn's rule, but for the first sample of all: on a path longer than the first time-out there would never be one.
+      if (segment.sends === 1) clean = now - segment.sentAt;
+      else if (this.#rtt.smoothedMs === undefined) clean = now - segment.firstSentAt;
+    }
+    if (acknowledged > 0) {
+      if (clean >= 0) this.sampleRoundTrip(now, clean);
+      const lost = channel.findLost();
+      this.#congestion?.onLost(lost);
+      this.#congestion?.onAcknowledged(now, acknowledged, order, this.#order);
+    }
+    this.#inFlight += channel.inFlight - before;
+    return unknown ? 'unknown-index' : 'ok';
+  }
+
+  /** Sends what window and pace allow, the channels taking turns. */
+  flush(now: number): void {
+    const congestion = this.#congestion;
+    const window = congestion === undefined ? Number.POSITIVE_INFINITY : congestion.window;
+    let allowed = window - this.#inFlight;
+    let paced = false;
+    if (congestion !== undefined && allowed > 0) {
+      const burst = congestion.burst(now);
+      paced = burst < allowed;
+      if (paced) allowed = burst;
+    }
+    let sent = 0;
+    let idle = 0;
+    while (sent < allowed && idle < CHANNELS) {
+      const channel = this.#channels[this.#turn];
+      const number = this.#turn;
+      this.#turn = (this.#turn + 1) % CHANNELS;
+      if (channel === undefined || !channel.ready(this.#options.maxWindow)) {
+        idle++;
+        continue;
+      }
+      idle = 0;
+      this.#send(channel, now);
+      sent++;
+      this.#drain(number, channel);
+    }
+    congestion?.onSent(sent);
+    const more = idle < CHANNELS && paced;
+    this.#pausedUntil = more ? now + congestion!.pauseMs : 0;
+    if (idle >= CHANNELS) congestion?.onStarved();
+  }
+
+  /** When {@link onTime} is to be called, Infinity when nothing is under way. */
+  get deadline(): number {
+    let deadline = this.#pausedUntil === 0 ? Number.POSITIVE_INFINITY : this.#pausedUntil;
+    if (this.#inFlight === 0) return deadline;
+    const timeoutMs = this.#timeoutMs;
+    for (const channel of this.#channels) {
+      if (channel !== undefined) deadline = Math.min(deadline, channel.dueAt(timeoutMs));
+    }
+    return deadline;
+  }
+
+  /** Repeats what is overdue and sends what was held back. */
+  onTime(now: number): void {
+    if (this.#inFlight > 0) this.#timeOut(now);
+    this.flush(now);
+  }
+
+  #timeOut(now: number): void {
+    const timeoutMs = this.#timeoutMs - EARLY_MS;
+    let lost = 0;
+    for (const channel of this.#channels) {
+      if (channel !== undefined) lost += channel.timeOut(now, timeoutMs);
+    }
+    if (lost === 0) return;
+    this.#inFlight -= lost;
+    this.#timeouts++;
+    if (this.#timeouts > PATIENT_REPEATS) this.#rtt.backoff();
+  }
+
+  get #timeoutMs(): number {
+    if (this.#congestion !== undefined) return this.#rtt.timeoutMs;
+    const { minMs } = this.#rtt;
+    return minMs === undefined ? TIMER.initialMs : Math.max(DEVICE_MIN_INTERVAL_MS, minMs + 1);
+  }
+
+  #send(channel: SendChannel, now: number): void {
+    const segment = channel.take(now, ++this.#order);
+    this.#inFlight++;
+    if (segment.sends > 1) {
+      this.retransmissions++;
+      this.#host.onRepeat();
+    }
+    this.#host.transmit(segment.datagram);
+  }
+
+  #drain(number: number, channel: SendChannel): void {
+    if (!this.#waitingForDrain[number] || channel.waitingBytes > this.#options.highWaterBytes / 4) return;
+    this.#waitingForDrain[number] = false;
+    this.#host.onDrain(number);
+  }
+}
