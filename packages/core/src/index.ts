@@ -7,6 +7,7 @@ export { Link, type LinkEvents, type LinkOptions, type RetryPolicy } from './lin
 export type { LinkPhase } from './link/machine.ts';
 export { createLog, type Log, type LogFields, type LogLevel, type LogRecord, silentLog } from './log.ts';
 export { PathHistory, type PathHistorySnapshot, type WayRecord } from './path/history.ts';
+export { type Lease, type PoolOptions, SharedPool } from './pool.ts';
 export type { AttemptState, LaneOptions, LossReason } from './race/machine.ts';
 export {
   type AttemptNotes,
