@@ -7,6 +7,12 @@ export { Link, type LinkEvents, type LinkOptions, type RetryPolicy } from './lin
 export type { LinkPhase } from './link/machine.ts';
 export { createLog, type Log, type LogFields, type LogLevel, type LogRecord, silentLog } from './log.ts';
 export { PathHistory, type PathHistorySnapshot, type WayRecord } from './path/history.ts';
+export {
+  CONNECT_TIME_BOUNDS_MS,
+  RaceStatistics,
+  type RaceStatisticsSnapshot,
+  type WayStatistics,
+} from './path/statistics.ts';
 export { type Lease, type PoolOptions, SharedPool } from './pool.ts';
 export type { AttemptState, LaneOptions, LossReason } from './race/machine.ts';
 export {

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from './clock.ts';
-import { TowpathError } from './errors.ts';
+import { errorMessage, TowpathError } from './errors.ts';
+import { type Log, silentLog } from './log.ts';
 
 export interface PoolOptions<Value> {
   clock: Clock;
@@ -11,6 +12,7 @@ export interface PoolOptions<Value> {
   lingerMs?: number;
   /** How many keys there may be at once. @default 10000 */
   maxKeys?: number;
+  log?: Log;
 }
 
 /** A share in a pooled value. */
@@ -99,6 +101,10 @@ export class SharedPool<Value> implements AsyncDisposable {
     this.#slots.delete(key);
     const ending = Promise.resolve(slot.value)
       .then((value) => this.#options.dispose(value, key))
+      .catch((error: unknown) => {
+        const log = this.#options.log ?? silentLog;
+        log.warn(`A pooled value did not end cleanly: ${errorMessage(error)}`, { target: key });
+      })
       .finally(() => this.#ending.delete(ending));
     this.#ending.add(ending);
   }

@@ -1,5 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import { errorCode, errorMessage, Events, isAbort, PathHistory, TowpathError, VirtualClock } from '../src/index.ts';
+import {
+  type AttemptReport,
+  CONNECT_TIME_BOUNDS_MS,
+  errorCode,
+  errorMessage,
+  Events,
+  isAbort,
+  PathHistory,
+  RaceStatistics,
+  TowpathError,
+  VirtualClock,
+} from '../src/index.ts';
 
 describe('path history', () => {
   test('prefers what has succeeded, and among those what was fast (A9)', () => {
@@ -38,6 +49,51 @@ describe('path history', () => {
     const copy = new PathHistory(clock, JSON.parse(JSON.stringify(history.snapshot())));
     expect(copy.snapshot()).toEqual(history.snapshot());
     expect(copy.connectMs('lan')).toBe(45);
+  });
+});
+
+describe('race statistics', () => {
+  const attempt = (fields: Partial<AttemptReport>): AttemptReport => ({
+    id: 'x',
+    lane: 'lan',
+    label: 'x',
+    state: 'cancelled',
+    startedAtMs: 0,
+    elapsedMs: 1,
+    error: undefined,
+    continues: false,
+    ...fields,
+  });
+
+  test('count attempts, wins, times and failures by reason, per way, and survive a store (A10)', () => {
+    const statistics = new RaceStatistics();
+    const error = new TowpathError('no-answer', 'silence');
+    const attempts = [
+      attempt({ state: 'success', startedAtMs: 10, elapsedMs: 30 }),
+      attempt({ state: 'failed', error }),
+      attempt({ lane: 'p2p' }),
+      attempt({ lane: 'relay', startedAtMs: undefined, state: 'cancelled' }),
+    ];
+    statistics.record({ elapsedMs: 40, winner: 'x', attempts });
+    const copy = new RaceStatistics(JSON.parse(JSON.stringify(statistics.snapshot())));
+    copy.record({ elapsedMs: 1e6, winner: 'x', attempts: [attempt({ state: 'success', elapsedMs: 1e6 })] });
+    const { lan, p2p, relay } = copy.snapshot();
+    expect(lan).toMatchObject({ attempts: 3, wins: 2, cancelled: 0, failures: { 'no-answer': 1 } });
+    expect(lan?.connectMs.counts[CONNECT_TIME_BOUNDS_MS.indexOf(50)]).toBe(1);
+    expect(lan?.connectMs.counts.at(-1)).toBe(1);
+    expect(p2p).toMatchObject({ attempts: 1, cancelled: 1 });
+    expect(relay).toBeUndefined();
+  });
+
+  test('hostile numbers of error codes do not grow it without limit', () => {
+    const statistics = new RaceStatistics();
+    const attempts = Array.from({ length: 500 }, (_, at) =>
+      attempt({ state: 'failed', error: new TowpathError(`code-${at}`, 'x') }),
+    );
+    statistics.record({ elapsedMs: 1, winner: undefined, attempts });
+    const failures = statistics.snapshot().lan?.failures ?? {};
+    expect(Object.keys(failures).length).toBeLessThanOrEqual(33);
+    expect(failures.other).toBeGreaterThan(400);
   });
 });
 

@@ -16,8 +16,16 @@ export interface NatKind {
   udpBlocked?: boolean;
 }
 
+export type NatKindName =
+  | 'full-cone'
+  | 'restricted-cone'
+  | 'port-restricted'
+  | 'symmetric-sequential'
+  | 'symmetric-random'
+  | 'udp-blocked';
+
 /** The kinds that tests speak of. */
-export const NAT_KINDS = {
+export const NAT_KINDS: Record<NatKindName, NatKind> = {
   'full-cone': { mapping: 'endpoint-independent', filtering: 'endpoint-independent' },
   'restricted-cone': { mapping: 'endpoint-independent', filtering: 'address-dependent' },
   'port-restricted': { mapping: 'endpoint-independent', filtering: 'address-and-port-dependent' },
@@ -36,7 +44,7 @@ export const NAT_KINDS = {
     filtering: 'address-and-port-dependent',
     udpBlocked: true,
   },
-} as const satisfies Record<string, NatKind>;
+};
 
 /** True when namespaces and nftables can be used here. */
 export function labAvailable(): boolean {
