@@ -1,0 +1,140 @@
+import { broadcastAddress, inSubnet, type Subnet, subnetHosts } from '../address/subnet.ts';
+import type { Fabric } from './fabric.ts';
+import type { SimulatedHost, HostOptions } from './host.ts';
+import type { Link, LinkNetwork, LinkOptions } from './link.ts';
+import type { SimulatedNat } from './nat.ts';
+import type { NatOptions } from './nat-options.ts';
+import type { Packet } from './packet.ts';
+
+/** Where packets go that are for nobody in the network. */
+export interface Gateway {
+  /** The address that the network's hosts know it by, and which no host gets. */
+  readonly insideAddress: string | undefined;
+  readonly leave: (packet: Packet) => void;
+  /** A host inside has this public (routed) address now, or no longer. */
+  publish(address: string, reachable: boolean): void;
+}
+
+/** Makes what stands in a network; the internet does. */
+export interface Builder {
+  host(lan: SimulatedLan, options: HostOptions): SimulatedHost;
+  nat(lan: SimulatedLan, options: NatOptions): SimulatedNat;
+}
+
+/** The IPv4 and IPv6 ranges of a network. */
+export interface LanSubnets {
+  readonly v4?: Subnet;
+  readonly v6?: Subnet;
+}
+
+/** A network that hosts and NATs are plugged into: a LAN, a carrier's network, or the open internet. */
+export class SimulatedLan implements LinkNetwork {
+  readonly subnets: LanSubnets;
+  /** What links into this network are like unless a host says otherwise. */
+  readonly defaultLink: LinkOptions;
+  readonly broadcastAddress: string | undefined;
+  gateway: Gateway | undefined;
+  readonly #fabric: Fabric;
+  readonly #builder: Builder;
+  readonly #links = new Map<string, Link>();
+  /** Links of hosts: those that broadcasts reach. */
+  readonly #hosts = new Set<Link>();
+  readonly #free: { 4?: Generator<string, void>; 6?: Generator<string, void> };
+  readonly #local = new Map<string, boolean>();
+
+  constructor(fabric: Fabric, builder: Builder, subnets: LanSubnets, defaultLink: LinkOptions, broadcasts: boolean) {
+    this.#fabric = fabric;
+    this.#builder = builder;
+    this.subnets = subnets;
+    this.defaultLink = defaultLink;
+    const { v4, v6 } = subnets;
+    this.broadcastAddress = broadcasts && v4 ? broadcastAddress(v4.address, v4.prefixLength) : undefined;
+    this.#free = {
+      4: v4 && subnetHosts(v4, Number.POSITIVE_INFINITY),
+      6: v6 && subnetHosts(v6, Number.POSITIVE_INFINITY),
+    };
+  }
+
+  /** Plugs a new host in. */
+  host(options: HostOptions = {}): SimulatedHost {
+    return this.#builder.host(this, options);
+  }
+
+  /** Puts a NAT with a LAN of its own into this network. */
+  nat(options: NatOptions = {}): SimulatedNat {
+    return this.#builder.nat(this, options);
+  }
+
+  /** The next address that nobody has; `undefined` when the network lacks the family or is full. */
+  freeAddress(family: 4 | 6): string | undefined {
+    for (;;) {
+      const next = this.#free[family]?.next();
+      if (next === undefined || next.done) return undefined;
+      if (!this.#links.has(next.value) && next.value !== this.gateway?.insideAddress) return next.value;
+    }
+  }
+
+  /** True when somebody in this network has the address. */
+  has(address: string): boolean {
+    return this.#links.has(address);
+  }
+
+  /** Leads an address to a link. */
+  attach(address: string, link: Link): void {
+    this.#links.set(address, link);
+    this.gateway?.publish(address, true);
+  }
+
+  detach(address: string): void {
+    this.#links.delete(address);
+    this.gateway?.publish(address, false);
+  }
+
+  addHost(link: Link): void {
+    this.#hosts.add(link);
+  }
+
+  removeHost(link: Link): void {
+    this.#hosts.delete(link);
+  }
+
+  isBroadcast(address: string): boolean {
+    return this.broadcastAddress !== undefined && (address === this.broadcastAddress || address === '255.255.255.255');
+  }
+
+  /** A packet from one of the links, or (without one) from the gateway. */
+  route(packet: Packet, from?: Link): void {
+    if (packet.broadcast) {
+      this.#flood(packet, from);
+      return;
+    }
+    const link = this.#links.get(packet.destination);
+    if (link) link.deliver(packet);
+    else if (this.gateway && from && !this.#isLocal(packet.destination)) {
+      this.#fabric.arrive(packet, false, this.gateway.leave);
+    } else this.#fabric.drop(packet, 'no-route');
+  }
+
+  #flood(packet: Packet, from: Link | undefined): void {
+    let original: Packet | undefined = packet;
+    const copies: [Link, Packet][] = [];
+    for (const link of this.#hosts) {
+      if (link === from) continue;
+      copies.push([link, original ?? this.#fabric.copy(packet)]);
+      original = undefined;
+    }
+    if (original) this.#fabric.drop(original, 'no-listener');
+    for (const [link, copy] of copies) link.deliver(copy);
+  }
+
+  /** Addresses of the network's own range never leave it. */
+  #isLocal(address: string): boolean {
+    let local = this.#local.get(address);
+    if (local === undefined) {
+      const subnet = address.includes(':') ? this.subnets.v6 : this.subnets.v4;
+      local = subnet !== undefined && inSubnet(address, subnet);
+      this.#local.set(address, local);
+    }
+    return local;
+  }
+}

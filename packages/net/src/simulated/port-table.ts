@@ -1,0 +1,77 @@
+import type { Random } from '@towpath/core';
+
+/** The ports that a system gives to sockets that ask for none (Linux's range). */
+const FIRST_EPHEMERAL_PORT = 32_768;
+const LAST_EPHEMERAL_PORT = 60_999;
+
+interface Bound<T> {
+  readonly socket: T;
+  readonly address: string;
+  readonly reuse: boolean;
+}
+
+/** Which sockets of one family hold which ports. */
+export class PortTable<T extends object> {
+  readonly #random: Random;
+  readonly #ports = new Map<number, Bound<T>[]>();
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  /** Enters a socket; port 0 means any free one. `undefined` when the port is taken or none is left. */
+  bind(socket: T, address: string, port: number, reuse: boolean): number | undefined {
+    const given = port === 0 ? this.#freePort() : port;
+    if (given === undefined || this.#isTaken(address, given, reuse)) return undefined;
+    const bound = this.#ports.get(given);
+    const entry = { socket, address, reuse };
+    if (bound) bound.push(entry);
+    else this.#ports.set(given, [entry]);
+    return given;
+  }
+
+  release(socket: T, port: number): void {
+    const left = (this.#ports.get(port) ?? []).filter((bound) => bound.socket !== socket);
+    if (left.length > 0) this.#ports.set(port, left);
+    else this.#ports.delete(port);
+  }
+
+  /** All sockets of a port, in order of binding. */
+  all(port: number): T[] {
+    return (this.#ports.get(port) ?? []).map(({ socket }) => socket);
+  }
+
+  /** The socket that gets what is sent to this address: the exact one before the wildcard, the youngest first. */
+  find(address: string, port: number): T | undefined {
+    const bound = this.#ports.get(port);
+    if (bound === undefined) return undefined;
+    let wildcard: T | undefined;
+    for (let at = bound.length - 1; at >= 0; at--) {
+      const candidate = bound[at]!;
+      if (candidate.address === address) return candidate.socket;
+      if (isWildcard(candidate.address)) wildcard ??= candidate.socket;
+    }
+    return wildcard;
+  }
+
+  #isTaken(address: string, port: number, reuse: boolean): boolean {
+    return (this.#ports.get(port) ?? []).some((bound) => {
+      const overlaps = bound.address === address || isWildcard(bound.address) || isWildcard(address);
+      return overlaps && !(reuse && bound.reuse);
+    });
+  }
+
+  #freePort(): number | undefined {
+    const count = LAST_EPHEMERAL_PORT - FIRST_EPHEMERAL_PORT + 1;
+    const start = this.#random.integer(0, count - 1);
+    for (let tries = 0; tries < count; tries++) {
+      const port = FIRST_EPHEMERAL_PORT + ((start + tries) % count);
+      if (!this.#ports.has(port)) return port;
+    }
+    return undefined;
+  }
+}
+
+function isWildcard(address: string): boolean {
+  return address === '0.0.0.0' || address === '::';
+}
