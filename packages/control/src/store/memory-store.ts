@@ -36,12 +36,20 @@ export class MemoryStore implements ControlStore {
   }
 
   async createRecord(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): Promise<boolean> {
-    if ((await this.getRecord(kind, key)) !== undefined) return false;
-    await this.putRecord(kind, key, value, expiresAtMs);
+    if (this.#live(kind, key) !== undefined) return false;
+    this.#put(kind, key, value, expiresAtMs);
     return true;
   }
 
   async putRecord(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): Promise<void> {
+    this.#put(kind, key, value, expiresAtMs);
+  }
+
+  async getRecord(kind: RecordKind, key: string): Promise<Uint8Array | undefined> {
+    return this.#live(kind, key);
+  }
+
+  #put(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): void {
     const now = this.#clock.wallTime();
     const kept = this.#kind(kind);
     if (kept.size >= this.#sweepAt) {
@@ -52,7 +60,7 @@ export class MemoryStore implements ControlStore {
     kept.set(key, { value: new Uint8Array(value), expiresAtMs: Math.min(expiresAtMs, now + longest) });
   }
 
-  async getRecord(kind: RecordKind, key: string): Promise<Uint8Array | undefined> {
+  #live(kind: RecordKind, key: string): Uint8Array | undefined {
     const kept = this.#kind(kind).get(key);
     return kept !== undefined && kept.expiresAtMs > this.#clock.wallTime() ? kept.value : undefined;
   }

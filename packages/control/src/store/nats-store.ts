@@ -223,13 +223,14 @@ export class NatsStore implements ControlStore {
 
   async #statement(party: PartyId, sequence: number): Promise<Uint8Array | undefined> {
     const entry = await this.#statements.get(`${party}.${sequence}`);
-    return entry?.operation === 'PUT' ? entry.value : undefined;
+    // Copied: the value is a view into the buffer that the connection read.
+    return entry?.operation === 'PUT' ? new Uint8Array(entry.value) : undefined;
   }
 
   async #stream(party: PartyId, from: number, limit: number): Promise<Uint8Array[]> {
     const found = new Map<number, Uint8Array>();
     for await (const entry of await this.#statements.history({ key: `${party}.*` })) {
-      found.set(Number(entry.key.slice(party.length + 1)), entry.value);
+      found.set(Number(entry.key.slice(party.length + 1)), new Uint8Array(entry.value));
     }
     const statements: Uint8Array[] = [];
     for (let at = from; at < from + limit; at++) {
@@ -266,7 +267,7 @@ export class NatsStore implements ControlStore {
   #live(data: Uint8Array): Uint8Array | undefined {
     const reader = new ByteReader(data);
     const expiresAtMs = reader.u48();
-    return !reader.failed && expiresAtMs > this.#clock.wallTime() ? data.subarray(6) : undefined;
+    return !reader.failed && expiresAtMs > this.#clock.wallTime() ? reader.raw(reader.left) : undefined;
   }
 
   async #try<T>(what: string, run: () => Promise<T>): Promise<T> {
