@@ -14,6 +14,27 @@ export {
   unmapAddress,
 } from './address/ip.ts';
 export { broadcastAddress, inSubnet, parseSubnet, type Subnet, subnetHosts, subnetOf } from './address/subnet.ts';
+export type {
+  CapturedEndpoint,
+  CapturedPacket,
+  CaptureDirection,
+  CaptureFormat,
+  CaptureProblem,
+  CaptureProblemCode,
+} from './capture/captured-packet.ts';
+export {
+  CaptureError,
+  type CaptureErrorCode,
+  type PcapPacket,
+  PcapWriter,
+  type PcapWriterOptions,
+} from './capture/pcap-writer.ts';
+export {
+  type CaptureReport,
+  detectCaptureFormat,
+  type ReadCaptureOptions,
+  readCapture,
+} from './capture/read-capture.ts';
 export { formatEndpoint, sameEndpoint } from './endpoint.ts';
 export { NetError, type NetErrorCode } from './net-error.ts';
 export type {

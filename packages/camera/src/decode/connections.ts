@@ -1,0 +1,110 @@
+import type { CapturedEndpoint, CaptureDirection } from '@towpath/net';
+import { AcknowledgedIndices } from './acknowledgements.ts';
+import { ChannelStream, type StreamHandlers } from './channel-stream.ts';
+import { MAX_INDEX_PAGES, type PageBudget } from './index-set.ts';
+import { RunKeeper } from './run-keeper.ts';
+
+/** Streams and lists of acknowledgements of all connections together; each camera in use needs about eight. */
+export const MAX_STREAMS = 16_384;
+
+/** Endpoint objects whose connection is remembered; more than a recording has. */
+const MAX_REMEMBERED_ENDPOINTS = 65_536;
+
+/** One client's socket: what runs over it is one conversation, until the port is used for another. */
+export interface Connection {
+  readonly number: number;
+  readonly localPort: number | undefined;
+  /** A handshake or a close came since the last new data, so that indices may start over. */
+  handshake: boolean;
+  readonly streams: Map<number, ChannelStream>;
+  readonly acks: Map<number, AcknowledgedIndices>;
+}
+
+/** All connections of a recording, found by the client's end. */
+export class Connections {
+  readonly all: Connection[] = [];
+  readonly #byKey = new Map<string, Connection>();
+  readonly #byEndpoint = new Map<CapturedEndpoint, Connection>();
+  readonly #handlers: StreamHandlers;
+  readonly #keeper = new RunKeeper();
+  readonly #budget: PageBudget = { left: MAX_INDEX_PAGES };
+  #streams = 0;
+
+  constructor(handlers: StreamHandlers) {
+    this.#handlers = handlers;
+  }
+
+  /** @param local the client's end */
+  of(local: CapturedEndpoint): Connection {
+    const known = this.#byEndpoint.get(local);
+    if (known !== undefined) return known;
+    const key = local.port === undefined ? '' : `${local.address ?? ''} ${local.port}`;
+    let connection = this.#byKey.get(key);
+    if (connection === undefined) {
+      connection = this.#create(local.port);
+      this.#byKey.set(key, connection);
+    }
+    this.#remember(local, connection);
+    return connection;
+  }
+
+  /** Ends the connection that runs over this end and begins another one there. */
+  restart(local: CapturedEndpoint): Connection {
+    const old = this.of(local);
+    this.settle(old);
+    const connection = this.#create(local.port);
+    for (const [key, value] of this.#byKey) if (value === old) this.#byKey.set(key, connection);
+    for (const [endpoint, value] of this.#byEndpoint) if (value === old) this.#byEndpoint.set(endpoint, connection);
+    return connection;
+  }
+
+  /** Undefined when there are too many already. */
+  stream(connection: Connection, direction: CaptureDirection, channel: number): ChannelStream | undefined {
+    const key = keyOf(direction, channel);
+    let stream = connection.streams.get(key);
+    if (stream === undefined && this.#streams < MAX_STREAMS) {
+      this.#streams++;
+      const id = { connection: connection.number, localPort: connection.localPort, direction, channel };
+      stream = new ChannelStream(id, this.#handlers, this.#keeper, this.#budget);
+      connection.streams.set(key, stream);
+    }
+    return stream;
+  }
+
+  /** Undefined when there are too many already. */
+  acks(connection: Connection, direction: CaptureDirection, channel: number): AcknowledgedIndices | undefined {
+    const key = keyOf(direction, channel);
+    let acks = connection.acks.get(key);
+    if (acks === undefined && this.#streams < MAX_STREAMS) {
+      this.#streams++;
+      acks = new AcknowledgedIndices(connection.number, direction, channel);
+      connection.acks.set(key, acks);
+    }
+    return acks;
+  }
+
+  settle(connection: Connection): void {
+    for (const stream of connection.streams.values()) stream.settle();
+  }
+
+  #create(localPort: number | undefined): Connection {
+    const connection: Connection = {
+      number: this.all.length,
+      localPort,
+      handshake: false,
+      streams: new Map(),
+      acks: new Map(),
+    };
+    this.all.push(connection);
+    return connection;
+  }
+
+  #remember(endpoint: CapturedEndpoint, connection: Connection): void {
+    if (this.#byEndpoint.size >= MAX_REMEMBERED_ENDPOINTS) this.#byEndpoint.clear();
+    this.#byEndpoint.set(endpoint, connection);
+  }
+}
+
+function keyOf(direction: CaptureDirection, channel: number): number {
+  return direction === 'tx' ? channel : 256 + channel;
+}

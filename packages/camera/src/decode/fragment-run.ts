@@ -1,0 +1,203 @@
+import { type Frame, FRAME_HEADER_BYTES, type FrameHandlers, FrameStream } from '../artemis/frame.ts';
+
+/** The payload of one DRW. */
+export interface Fragment {
+  /** As on the wire, 16 bits. */
+  readonly index: number;
+  readonly record: number;
+  readonly data: Uint8Array;
+  /** Set once it was reported as an orphan, which happens once however many of its bytes belong nowhere. */
+  orphan: boolean;
+}
+
+export interface RunHandlers {
+  onFrame(frame: Frame, first: Fragment, last: Fragment): void;
+  onOrphan(fragment: Fragment): void;
+  onIncomplete(header: Uint8Array, first: Fragment, last: Fragment, haveBytes: number): void;
+}
+
+const MAGIC_BYTES = 7;
+
+/**
+ * Fragments of a channel without a hole between them, and the frames cut from them. What stands before the first frame
+ * (the lead) is kept: it may be the end of a frame whose beginning comes later.
+ */
+export class FragmentRun implements FrameHandlers {
+  start: number;
+  end: number;
+  #lead: Fragment[] = [];
+  #leadBytes = 0;
+  /** The lead is over: a frame was found, or another run was put in front. */
+  #leadOver = false;
+  readonly #cutter: FrameStream = new FrameStream(this);
+  readonly #handlers: RunHandlers;
+  /** Fragments that bytes from `#consumed` on lie in, and the offset in the run at which each begins. */
+  #recent: Fragment[] = [];
+  #starts: number[] = [];
+  #pushed = 0;
+  #consumed = 0;
+
+  /** @param start index of its first fragment, counted on beyond 65,535 */
+  constructor(start: number, handlers: RunHandlers) {
+    this.start = start;
+    this.end = start;
+    this.#handlers = handlers;
+  }
+
+  /** Fragments kept because they may turn out to end a frame that began in a fragment not yet seen. */
+  get leadCount(): number {
+    return this.#lead.length;
+  }
+
+  /** True while a frame has begun and not ended. */
+  get open(): boolean {
+    return this.#cutter.pendingBytes >= FRAME_HEADER_BYTES;
+  }
+
+  /** True when nothing that comes can change what was found so far: neither lead nor a beginning. */
+  get settled(): boolean {
+    return this.#lead.length === 0 && this.#cutter.pendingBytes === 0;
+  }
+
+  /** True when no frame was found in it, so that all of it is lead. */
+  get #allLead(): boolean {
+    return !this.#leadOver && this.#cutter.pendingBytes < MAGIC_BYTES;
+  }
+
+  /** Adds the fragment that follows. */
+  append(fragment: Fragment): void {
+    this.end++;
+    this.#push(fragment, fragment.data);
+  }
+
+  /** Adds a fragment that is a message of its own, without a frame header. False when a frame is being put together. */
+  appendWhole(fragment: Fragment): boolean {
+    if (this.#cutter.pendingBytes > 0) return false;
+    this.end++;
+    this.#pushed += fragment.data.length;
+    this.#consumed = this.#pushed;
+    this.#forget();
+    this.#endLead();
+    return true;
+  }
+
+  /** Joins this run to `earlier`, whose end is its start: the lead may end a frame that began there. Returns the whole. */
+  joinTo(earlier: FragmentRun): FragmentRun {
+    if (this.#allLead) {
+      for (const fragment of this.#lead) earlier.append(fragment);
+      return earlier;
+    }
+    let left = this.#leadBytes;
+    for (const fragment of this.#lead) {
+      const bytes = fragment.data.subarray(0, left);
+      left -= bytes.length;
+      earlier.#push(fragment, bytes);
+    }
+    this.#lead = [];
+    if (earlier.#allLead) {
+      this.#lead = earlier.#lead;
+      this.#leadBytes = earlier.#pushed;
+    } else {
+      earlier.settle();
+    }
+    this.#leadOver = true;
+    this.start = earlier.start;
+    return this;
+  }
+
+  /** Reports what is left: the lead and the beginning of a frame. Nothing may be added afterwards. */
+  settle(): void {
+    const { pendingBytes } = this.#cutter;
+    if (pendingBytes >= FRAME_HEADER_BYTES && this.#recent.length > 0) {
+      const header = this.#bytesAt(this.#consumed, FRAME_HEADER_BYTES);
+      const last = this.#recent[this.#recent.length - 1]!;
+      this.#handlers.onIncomplete(header, this.#recent[0]!, last, pendingBytes - FRAME_HEADER_BYTES);
+      if (!this.#leadOver) this.#trimLead();
+    } else if (pendingBytes > 0) {
+      for (const fragment of this.#recent) this.#orphan(fragment);
+    }
+    for (const fragment of this.#lead) this.#orphan(fragment);
+    this.#lead = [];
+    this.#cutter.reset();
+  }
+
+  onSkipped(bytes: Uint8Array): void {
+    const end = this.#consumed + bytes.length;
+    if (this.#leadOver) {
+      for (let i = 0; i < this.#recent.length && this.#starts[i]! < end; i++) this.#orphan(this.#recent[i]!);
+    } else {
+      this.#leadBytes = end;
+    }
+    this.#consumed = end;
+    this.#forget();
+  }
+
+  onFrame(frame: Frame): void {
+    const end = this.#consumed + FRAME_HEADER_BYTES + frame.body.length;
+    let last = this.#recent.length - 1;
+    while (last > 0 && this.#starts[last]! >= end) last--;
+    const first = this.#recent[0];
+    const lastFragment = this.#recent[last];
+    this.#endLead();
+    this.#consumed = end;
+    this.#forget();
+    if (first !== undefined && lastFragment !== undefined) this.#handlers.onFrame(frame, first, lastFragment);
+  }
+
+  #push(fragment: Fragment, bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.#recent.push(fragment);
+    this.#starts.push(this.#pushed);
+    this.#pushed += bytes.length;
+    if (!this.#leadOver) this.#lead.push(fragment);
+    this.#cutter.push(bytes);
+  }
+
+  #endLead(): void {
+    if (this.#leadOver) return;
+    this.#trimLead();
+    this.#leadOver = true;
+  }
+
+  /** Keeps of the lead only what lies before the first frame. */
+  #trimLead(): void {
+    let count = 0;
+    for (let at = 0; count < this.#lead.length && at < this.#leadBytes; count++) at += this.#lead[count]!.data.length;
+    this.#lead.length = count;
+  }
+
+  /** Drops the fragments that lie before `#consumed`. */
+  #forget(): void {
+    let count = 0;
+    while (count < this.#recent.length && this.#endOf(count) <= this.#consumed) count++;
+    if (count === 0) return;
+    if (count === this.#recent.length) {
+      this.#recent = [];
+      this.#starts = [];
+      return;
+    }
+    this.#recent.splice(0, count);
+    this.#starts.splice(0, count);
+  }
+
+  #endOf(at: number): number {
+    return at + 1 < this.#starts.length ? this.#starts[at + 1]! : this.#pushed;
+  }
+
+  /** Copies bytes of the run that lie in the recent fragments. */
+  #bytesAt(offset: number, length: number): Uint8Array {
+    const out = new Uint8Array(length);
+    for (let i = 0; i < this.#recent.length; i++) {
+      const begin = offset - this.#starts[i]!;
+      const part = this.#recent[i]!.data.subarray(Math.max(0, begin), Math.max(0, begin + length));
+      if (part.length > 0) out.set(part, Math.max(0, -begin));
+    }
+    return out;
+  }
+
+  #orphan(fragment: Fragment): void {
+    if (fragment.orphan) return;
+    fragment.orphan = true;
+    this.#handlers.onOrphan(fragment);
+  }
+}

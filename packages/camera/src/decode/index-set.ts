@@ -1,0 +1,92 @@
+const PAGE_ENTRIES = 256;
+const PAGES = 256;
+
+/** How far ahead of the highest index an entry is known to be free: half of the 16-bit range. */
+const HALF_RANGE_PAGES: number = PAGES / 2;
+
+/** Pages that all sets of a decoder may have together: 64 MB, in which 16 million indices find room. */
+export const MAX_INDEX_PAGES = 65_536;
+
+/** Counts the pages of several sets. */
+export interface PageBudget {
+  left: number;
+}
+
+export const Seen = {
+  first: 0,
+  again: 1,
+  /** The index was used before, for other data. */
+  other: 2,
+  /** No room is left to remember it. */
+  overLimit: 3,
+} as const;
+export type Seen = (typeof Seen)[keyof typeof Seen];
+
+/**
+ * Which 16-bit indices of a stream were seen, with a fingerprint of what they brought. Indices count on beyond 65,535:
+ * as the highest moves on, those half the range behind it are forgotten.
+ */
+export class IndexSet {
+  readonly #pages: (Int32Array | undefined)[] = [];
+  readonly #budget: PageBudget;
+  #highest = -1;
+  #lowest = -1;
+  unique = 0;
+
+  constructor(budget: PageBudget) {
+    this.#budget = budget;
+  }
+
+  /** The smallest and the greatest index seen, counted on; −1 before the first. */
+  get lowest(): number {
+    return this.#lowest;
+  }
+
+  get highest(): number {
+    return this.#highest;
+  }
+
+  /** Places a 16-bit index near the highest one seen. A stream begins at 0, so there is nothing below it. */
+  unwrap(index: number): number {
+    if (this.#highest < 0) return index;
+    const near = this.#highest + (((index - this.#highest) << 16) >> 16);
+    return near < 0 ? near + 65_536 : near;
+  }
+
+  /** @param index as {@link unwrap} gave it @param fingerprint any number but 0 */
+  add(index: number, fingerprint: number): Seen {
+    this.#advance(index);
+    const slot = (index >>> 8) % PAGES;
+    let page = this.#pages[slot];
+    if (page === undefined) {
+      if (this.#budget.left === 0) return Seen.overLimit;
+      this.#budget.left--;
+      page = new Int32Array(PAGE_ENTRIES);
+      this.#pages[slot] = page;
+    }
+    const known = page[index & 0xff]!;
+    if (known !== 0) return known === fingerprint ? Seen.again : Seen.other;
+    page[index & 0xff] = fingerprint;
+    this.unique++;
+    if (this.#lowest < 0 || index < this.#lowest) this.#lowest = index;
+    return Seen.first;
+  }
+
+  /** Forgets everything and gives its pages back. */
+  clear(): void {
+    for (const page of this.#pages) if (page !== undefined) this.#budget.left++;
+    this.#pages.length = 0;
+  }
+
+  #advance(index: number): void {
+    if (index <= this.#highest) return;
+    const from = this.#highest < 0 ? index >>> 8 : this.#highest >>> 8;
+    this.#highest = index;
+    for (let page = from + 1; page <= index >>> 8; page++) {
+      const slot = (page + HALF_RANGE_PAGES - 1) % PAGES;
+      if (this.#pages[slot] === undefined) continue;
+      this.#pages[slot] = undefined;
+      this.#budget.left++;
+    }
+  }
+}
