@@ -24,6 +24,8 @@ export interface UdpOptions extends UdpHandlers {
   broadcast?: boolean;
   /** Allow several sockets on one port (LAN search listeners). @default false */
   reuseAddress?: boolean;
+  /** Multicast groups to hear (SSDP's 239.255.255.250), joined on every interface. */
+  multicastGroups?: readonly string[];
   /** Receive buffer asked of the system, in bytes; the system may give less. */
   receiveBufferBytes?: number;
   /** Send buffer asked of the system, in bytes; the system may give less. */

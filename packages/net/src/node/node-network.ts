@@ -1,6 +1,4 @@
-import { networkInterfaces } from 'node:os';
 import { type Clock, SystemClock } from '@towpath/core';
-import { broadcastAddress } from '../address/subnet.ts';
 import type {
   Endpoint,
   InterfaceAddress,
@@ -12,6 +10,7 @@ import type {
   UdpOptions,
   UdpSocket,
 } from '../network.ts';
+import { nodeInterfaces } from './node-interfaces.ts';
 import { connectNodeTcp, listenNodeTcp } from './node-tcp.ts';
 import { bindNodeUdp } from './node-udp.ts';
 
@@ -46,21 +45,6 @@ export class NodeNetwork implements Network {
   }
 
   interfaces(): InterfaceAddress[] {
-    const found: InterfaceAddress[] = [];
-    for (const [name, addresses = []] of Object.entries(networkInterfaces())) {
-      for (const { address, family, cidr, internal, ...rest } of addresses) {
-        const prefixLength = Number(cidr?.split('/')[1] ?? (family === 'IPv4' ? 32 : 128));
-        if (family === 'IPv4') {
-          const broadcast = internal ? undefined : broadcastAddress(address, prefixLength);
-          found.push({ name, address, family: 4, prefixLength, broadcast, internal });
-          continue;
-        }
-        // Only with its zone can a link-local address be bound or sent to; Windows counts zones, others name them.
-        const zone = process.platform === 'win32' ? String('scopeid' in rest ? rest.scopeid : 0) : name;
-        const scoped = address.startsWith('fe80:') ? `${address}%${zone}` : address;
-        found.push({ name, address: scoped, family: 6, prefixLength, internal });
-      }
-    }
-    return found;
+    return nodeInterfaces();
   }
 }

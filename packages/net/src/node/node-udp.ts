@@ -1,6 +1,7 @@
 import { createSocket, type Socket, type SocketOptions } from 'node:dgram';
 import { formatEndpoint } from '../endpoint.ts';
 import type { Endpoint, UdpOptions, UdpSocket } from '../network.ts';
+import { nodeInterfaces } from './node-interfaces.ts';
 import { toNetError } from './system-error.ts';
 
 /** Binds a UDP socket on `node:dgram`; see {@link UdpOptions}. */
@@ -102,8 +103,25 @@ class NodeUdpSocket implements UdpSocket {
     void this.close();
   };
 
+  #join(group: string, family: 4 | 6): void {
+    const joined = new Set<string>();
+    for (const { name, address, internal, family: candidate } of nodeInterfaces()) {
+      // IPv6 needs the address that carries the zone.
+      const usable = family === 4 || internal || address.startsWith('fe80:');
+      if (candidate !== family || !usable || joined.has(name)) continue;
+      joined.add(name);
+      try {
+        this.#socket.addMembership(group, address);
+      } catch (error) {
+        // One interface without multicast must not cost the others.
+        this.#report(error);
+      }
+    }
+  }
+
   #configure(options: UdpOptions): void {
     if (options.broadcast) this.#socket.setBroadcast(true);
+    for (const group of options.multicastGroups ?? []) this.#join(group, options.family ?? 4);
     try {
       if (options.receiveBufferBytes) this.#socket.setRecvBufferSize(options.receiveBufferBytes);
       if (options.sendBufferBytes) this.#socket.setSendBufferSize(options.sendBufferBytes);

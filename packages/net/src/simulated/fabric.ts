@@ -1,5 +1,5 @@
 import type { Clock, Random } from '@towpath/core';
-import { addressFamily, canonicalAddress } from '../address/ip.ts';
+import { addressFamily, addressScope, canonicalAddress } from '../address/ip.ts';
 import { formatEndpoint } from '../endpoint.ts';
 import type { DropReason, Packet, PacketCounters, SimulatedPacket } from './packet.ts';
 
@@ -27,9 +27,10 @@ const EARLY_MS = 1;
 /** Texts of addresses seen; more than any simulation names, and a bound all the same. */
 const MAX_CACHED_ADDRESSES = 100_000;
 
-interface KnownAddress {
+export interface KnownAddress {
   readonly text: string;
   readonly family: 4 | 6;
+  readonly multicast: boolean;
 }
 
 /** What all parts of one simulated internet share: time, chance, counters, observers. */
@@ -59,7 +60,8 @@ export class Fabric {
     const known = this.#addresses.get(text);
     if (known !== undefined || this.#addresses.has(text)) return known;
     const family = addressFamily(text);
-    const found = family && { text: canonicalAddress(text)!, family };
+    const multicast = addressScope(text) === 'multicast';
+    const found = family && { text: canonicalAddress(text)!, family, multicast };
     if (this.#addresses.size >= MAX_CACHED_ADDRESSES) this.#addresses.clear();
     this.#addresses.set(text, found);
     return found;
@@ -79,17 +81,18 @@ export class Fabric {
       forward(packet);
       return;
     }
-    let settled = false;
+    let passedOn = false;
+    let decided = false;
     hook(packet, () => {
-      const passed = settled ? packet.clone() : packet;
-      if (settled) this.counters.copies++;
-      settled = true;
+      // What goes on is a copy: NATs rewrite it, and the hook may send the original again.
+      if (passedOn || decided) this.counters.copies++;
+      passedOn = true;
+      const passed = packet.clone();
       passed.at = this.clock.now();
       this.#hook(rest, passed, forward);
     });
-    if (settled) return;
-    settled = true;
-    this.drop(packet, 'intercepted');
+    decided = true;
+    if (!passedOn) this.drop(packet, 'intercepted');
   }
 
   /** A copy that goes its own way from here. */

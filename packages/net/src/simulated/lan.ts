@@ -35,6 +35,7 @@ export class SimulatedLan implements LinkNetwork {
   readonly broadcastAddress: string | undefined;
   gateway: Gateway | undefined;
   readonly #fabric: Fabric;
+  readonly #broadcasts: boolean;
   readonly #builder: Builder;
   readonly #links = new Map<string, Link>();
   /** Links of hosts: those that broadcasts reach. */
@@ -44,6 +45,7 @@ export class SimulatedLan implements LinkNetwork {
 
   constructor(fabric: Fabric, builder: Builder, subnets: LanSubnets, defaultLink: LinkOptions, broadcasts: boolean) {
     this.#fabric = fabric;
+    this.#broadcasts = broadcasts;
     this.#builder = builder;
     this.subnets = subnets;
     this.defaultLink = defaultLink;
@@ -104,13 +106,10 @@ export class SimulatedLan implements LinkNetwork {
 
   /** A packet from one of the links, or (without one) from the gateway. */
   route(packet: Packet, from?: Link): void {
-    if (packet.broadcast) {
-      this.#flood(packet, from);
-      return;
-    }
-    const link = this.#links.get(packet.destination);
+    const link = packet.broadcast ? undefined : this.#links.get(packet.destination);
     if (link) link.deliver(packet);
-    else if (this.gateway && from && !this.#isLocal(packet.destination)) {
+    else if (packet.broadcast && this.#broadcasts) this.#flood(packet, from);
+    else if (this.gateway && from && !packet.broadcast && !this.#isLocal(packet.destination)) {
       this.#fabric.arrive(packet, false, this.gateway.leave);
     } else this.#fabric.drop(packet, 'no-route');
   }

@@ -38,6 +38,7 @@ export class NatTable {
   readonly #claims = new Map<string, number>();
   /** Ports that are not given out again: those before a rebinding. */
   #spent = new Set<string>();
+  #fixed = 0;
   #nextPort: number | undefined;
   #sweepAt = FIRST_SWEEP_SIZE;
 
@@ -56,7 +57,7 @@ export class NatTable {
   /** The external port for a packet from inside; `undefined` when none is left. */
   outbound(protocol: Protocol, internal: Endpoint, remote: Endpoint): number | undefined {
     const { mapping = 'endpoint-independent' } = this.#behaviour;
-    const fixed = this.#byInternal.get(mappingKey(protocol, internal, 'fixed'));
+    const fixed = this.#fixed === 0 ? undefined : this.#byInternal.get(mappingKey(protocol, internal, 'fixed'));
     const key = mappingKey(protocol, internal, dependsOn(mapping, remote));
     let found = fixed ?? this.#live(this.#byInternal.get(key));
     if (!found) {
@@ -131,6 +132,7 @@ export class NatTable {
 
   #add(mapping: Mapping): Mapping {
     mapping.usedAt = this.#clock.now();
+    if (mapping.fixed) this.#fixed++;
     this.#byInternal.set(mapping.key, mapping);
     const portKey = `${mapping.protocol}|${mapping.externalPort}`;
     this.#byPort.set(portKey, [...(this.#byPort.get(portKey) ?? []), mapping]);
@@ -139,7 +141,8 @@ export class NatTable {
   }
 
   #remove(mapping: Mapping): void {
-    this.#byInternal.delete(mapping.key);
+    if (!this.#byInternal.delete(mapping.key)) return;
+    if (mapping.fixed) this.#fixed--;
     const portKey = `${mapping.protocol}|${mapping.externalPort}`;
     const left = (this.#byPort.get(portKey) ?? []).filter((other) => other !== mapping);
     if (left.length > 0) this.#byPort.set(portKey, left);

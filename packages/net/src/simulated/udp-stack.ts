@@ -3,7 +3,7 @@ import { isUnspecified } from '../address/ip.ts';
 import { formatEndpoint } from '../endpoint.ts';
 import { ADVICE, NetError, type NetErrorCode } from '../net-error.ts';
 import type { Endpoint, UdpOptions, UdpSocket } from '../network.ts';
-import type { Fabric } from './fabric.ts';
+import type { Fabric, KnownAddress } from './fabric.ts';
 import { Packet, type PacketOrigin } from './packet.ts';
 import { PortTable } from './port-table.ts';
 
@@ -57,7 +57,7 @@ export class UdpStack {
   receive(packet: Packet): void {
     const table = this.#tables[packet.destination.includes(':') ? 6 : 4];
     if (packet.broadcast) {
-      const listening = table.all(packet.destinationPort).filter(({ local }) => isUnspecified(local.address));
+      const listening = table.all(packet.destinationPort).filter((socket) => socket.hears(packet.destination));
       listening.forEach((socket, at) => {
         socket.deliver(at === 0 ? packet : this.#fabric.copy(packet));
       });
@@ -129,7 +129,7 @@ class SimulatedUdpSocket implements UdpSocket, PacketOrigin {
       this,
       this.#fabric.clock.now(),
     );
-    packet.broadcast = this.#host.isBroadcast(destination.text);
+    packet.broadcast = destination.multicast || this.#host.isBroadcast(destination.text);
     this.#host.send(packet);
   }
 
@@ -137,7 +137,7 @@ class SimulatedUdpSocket implements UdpSocket, PacketOrigin {
   #refusal(
     data: Uint8Array,
     to: Endpoint,
-    destination: { text: string; family: 4 | 6 } | undefined,
+    destination: KnownAddress | undefined,
     source: string | undefined,
   ): NetErrorCode | undefined {
     if (destination?.family !== this.#family || !isPort(to.port)) return 'bad-address';
@@ -152,7 +152,17 @@ class SimulatedUdpSocket implements UdpSocket, PacketOrigin {
     return address === '0.0.0.0' || address === '::' ? this.#host.sourceFor(destination, this.#family) : address;
   }
 
+  /** Broadcasts come to sockets of no particular address, multicasts to those that joined. */
+  hears(address: string): boolean {
+    if (this.#fabric.address(address)?.multicast) return this.#options.multicastGroups?.includes(address) ?? false;
+    return isUnspecified(this.local.address);
+  }
+
   deliver(packet: Packet): void {
+    if (this.#closed) {
+      this.#fabric.drop(packet, 'no-listener');
+      return;
+    }
     this.#fabric.delivered(packet);
     if (packet.sourcePort !== this.#from.port || packet.source !== this.#from.address) {
       this.#from = { address: packet.source, port: packet.sourcePort };
