@@ -2,6 +2,9 @@ export { CipherSet, type OpenedDatagram } from './cipher/cipher-set.ts';
 export { decodeInitString, encodeInitString, type InitString, type InitStringFailure } from './cipher/init-string.ts';
 export { KNOWN_KEYS, keyForUid, NetworkKey } from './cipher/known-keys.ts';
 export { StreamCipher } from './cipher/stream-cipher.ts';
+export { type ConnectByLanSearchOptions, connectByLanSearch } from './client/connect-by-lan-search.ts';
+export { type ConnectDirectOptions, connectDirect } from './client/connect-direct.ts';
+export type { ConnectOptions } from './client/options.ts';
 export { CodecError, type CodecErrorCode } from './codec/codec-error.ts';
 export { ApiResult, ResultCode } from './codec/codes.ts';
 export { HEADER_BYTES, MAX_DATAGRAM_BYTES, MAX_DRW_DATA_BYTES, peekType } from './codec/header.ts';
@@ -35,6 +38,14 @@ export {
   type TcpFrameFailure,
 } from './codec/tcp-frame.ts';
 export { decodeUid, encodeUid, parseUid } from './codec/uid.ts';
+export type { PpppDeviceOptions } from './device/options.ts';
+export { PpppDevice } from './device/pppp-device.ts';
+export { type FoundDevice, type SearchLanOptions, searchLan } from './lan/search-lan.ts';
+export { SEARCH_PORT, type SearchTargets } from './lan/targets.ts';
+export { PpppError, type PpppErrorCode } from './pppp-error.ts';
+export type { SendingStyle, SessionOptions } from './session/options.ts';
+export type { RendezvousMetrics, RendezvousOptions, ServerComponents } from './rendezvous/options.ts';
+export { RendezvousServer } from './rendezvous/rendezvous-server.ts';
 export type {
   CloseReason,
   PpppSession,

@@ -1,6 +1,8 @@
 /** Result byte at offset 0 of most acknowledgements; any other value is a failure as well (spec/pppp §3.4). */
 export const ResultCode = {
   OK: 0x00,
+  /** The relay that was named is not one of this network's (our own choice of a number). */
+  RELAY_NOT_SERVED: 0xfb,
   /** The device's key (DSK) is wrong. */
   WRONG_KEY: 0xfc,
   /** This prefix is not served here. */

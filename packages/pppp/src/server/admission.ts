@@ -1,0 +1,184 @@
+import { KeyedRateLimit, nextIdleAt, type Rate, RateLimit } from './rate-limit.ts';
+import { RecentMap } from './recent-map.ts';
+
+/**
+ * Who may send how much to a server, and how much may go back.
+ *
+ * The rule against reflection: **every byte that we send was paid for by a byte that came in.** What a source sends is
+ * its credit; every datagram that we send there is taken from it, and is not sent when the credit does not suffice.
+ * An invitation to a device is paid by the device's logins, or else by the client that asked for it. So nobody gains by
+ * forging a source, and no cookie is needed, which foreign clients could not echo. A client that wants more at once
+ * pads its requests: bytes after the known fields are ignored everywhere in PPPP.
+ *
+ * Two exceptions. Empty requests whose answer is longer by nature (HELLO, RLY_PORT, LIST_REQ) are answered on a small
+ * budget per address, per /24 and in all, unless credit pays for them. And who has shown that it receives what we
+ * send (a TCP connection, a device with the right secret) pays nothing.
+ *
+ * Against floods: a source that was seen before has a rate of its own. First packets of new sources are limited per
+ * address, per /24 and in all; one over the limit is dropped, but remembered, so that its repetition passes.
+ */
+export interface AdmissionLimits {
+  /** Datagrams of one address and port. @default 100/s, 200 at once */
+  source: Rate;
+  /** First datagrams of new sources of one address. @default 200/s, 400 at once */
+  newPerAddress: Rate;
+  /** First datagrams of new sources of one /24. @default 2000/s, 4000 at once */
+  newPerSubnet: Rate;
+  /** First datagrams of all new sources. @default 20000/s, 20000 at once */
+  newTotal: Rate;
+  /** Unpaid answers to one address. @default 20/s, 60 at once */
+  unpaidPerAddress: Rate;
+  /** Unpaid answers to one /24. @default 100/s, 300 at once */
+  unpaidPerSubnet: Rate;
+  /** Unpaid answers in all. @default 20000/s, 20000 at once */
+  unpaidTotal: Rate;
+  /** How many sources are remembered, twice over. @default 65536 */
+  sources: number;
+}
+
+export const DEFAULT_ADMISSION_LIMITS: AdmissionLimits = {
+  source: { perSecond: 100, burst: 200 },
+  newPerAddress: { perSecond: 200, burst: 400 },
+  newPerSubnet: { perSecond: 2000, burst: 4000 },
+  // A Node process answers about twice as many; the rest is for those who are known.
+  newTotal: { perSecond: 20_000, burst: 20_000 },
+  unpaidPerAddress: { perSecond: 20, burst: 60 },
+  unpaidPerSubnet: { perSecond: 100, burst: 300 },
+  unpaidTotal: { perSecond: 20_000, burst: 20_000 },
+  sources: 65_536,
+};
+
+/** The most credit that a source can save up: five minutes of logins and then some. */
+const MAX_CREDIT_BYTES = 4096;
+
+/** A source that is remembered this long has repeated itself at leisure, as a client does and a flood does not. */
+const KNOWN_AFTER_MS = 500;
+
+/** What is remembered of one address and port. */
+export interface Source {
+  readonly firstSeenMs: number;
+  /** Bytes that may still be sent there. */
+  creditBytes: number;
+  /** It has proved that it receives: credit does not matter. */
+  verified: boolean;
+  /** State of its rate limit. */
+  idleAtMs: number;
+}
+
+/** Counters; a snapshot. */
+export interface AdmissionCounters {
+  /** Datagrams over a rate limit. */
+  limited: number;
+  /** Answers sent on the small budget. */
+  unpaidAnswers: number;
+  /** Datagrams not sent because nothing paid for them. */
+  unaffordable: number;
+}
+
+/** Makes a source for a carrier that proves itself, such as a TCP connection. */
+export function verifiedSource(nowMs: number): Source {
+  return { firstSeenMs: nowMs, creditBytes: 0, verified: true, idleAtMs: 0 };
+}
+
+/** True when the source has been there long enough to be more than one packet of a flood. */
+export function isKnown(source: Source, nowMs: number): boolean {
+  return source.verified || nowMs - source.firstSeenMs >= KNOWN_AFTER_MS;
+}
+
+export class Admission {
+  readonly counters: AdmissionCounters = { limited: 0, unpaidAnswers: 0, unaffordable: 0 };
+  readonly #limits: AdmissionLimits;
+  readonly #sources: RecentMap<number, Source>;
+  readonly #newPerAddress: KeyedRateLimit;
+  readonly #newPerSubnet: KeyedRateLimit;
+  readonly #newTotal: RateLimit;
+  readonly #unpaidPerAddress: KeyedRateLimit;
+  readonly #unpaidPerSubnet: KeyedRateLimit;
+  readonly #unpaidTotal: RateLimit;
+
+  constructor(limits: AdmissionLimits) {
+    this.#limits = limits;
+    this.#sources = new RecentMap(limits.sources);
+    this.#newPerAddress = new KeyedRateLimit(limits.newPerAddress, limits.sources);
+    this.#newPerSubnet = new KeyedRateLimit(limits.newPerSubnet, limits.sources);
+    this.#newTotal = new RateLimit(limits.newTotal);
+    this.#unpaidPerAddress = new KeyedRateLimit(limits.unpaidPerAddress, limits.sources);
+    this.#unpaidPerSubnet = new KeyedRateLimit(limits.unpaidPerSubnet, limits.sources);
+    this.#unpaidTotal = new RateLimit(limits.unpaidTotal);
+  }
+
+  /** How many sources are remembered at the moment. */
+  get sources(): number {
+    return this.#sources.size;
+  }
+
+  /** Credits a datagram to its source; undefined when it is over a limit and must be ignored. */
+  admit(ip: number, port: number, bytes: number, nowMs: number): Source | undefined {
+    const key = ip * 0x10000 + port;
+    const known = this.#sources.get(key);
+    if (known === undefined) return this.#admitNew(key, ip, bytes, nowMs);
+    if (!this.admitFrom(known, nowMs)) return undefined;
+    known.creditBytes = Math.min(MAX_CREDIT_BYTES, known.creditBytes + bytes);
+    return known;
+  }
+
+  /** Applies the rate of one source, for carriers that keep theirs themselves. */
+  admitFrom(source: Source, nowMs: number): boolean {
+    const idleAt = nextIdleAt(this.#limits.source, source.idleAtMs, nowMs, 1);
+    if (idleAt < 0) {
+      this.counters.limited++;
+      return false;
+    }
+    source.idleAtMs = idleAt;
+    return true;
+  }
+
+  /** Whether {@link charge} would succeed. */
+  canPay(source: Source, bytes: number): boolean {
+    return source.verified || source.creditBytes >= bytes;
+  }
+
+  /** Takes `bytes` from the source's credit. False: do not send them. */
+  charge(source: Source, bytes: number): boolean {
+    if (source.verified) return true;
+    if (source.creditBytes < bytes) {
+      this.counters.unaffordable++;
+      return false;
+    }
+    source.creditBytes -= bytes;
+    return true;
+  }
+
+  /** As {@link charge}, but falls back on the small budget: only for answers that are longer by nature. */
+  chargeOrGrant(source: Source, ip: number, bytes: number, nowMs: number): boolean {
+    if (this.canPay(source, bytes)) return this.charge(source, bytes);
+    const granted =
+      this.#unpaidPerAddress.take(ip, nowMs) &&
+      this.#unpaidPerSubnet.take(subnet(ip), nowMs) &&
+      this.#unpaidTotal.take(nowMs);
+    if (granted) this.counters.unpaidAnswers++;
+    else this.counters.unaffordable++;
+    return granted;
+  }
+
+  clear(): void {
+    this.#sources.clear();
+    for (const limit of [this.#newPerAddress, this.#newPerSubnet, this.#unpaidPerAddress, this.#unpaidPerSubnet]) {
+      limit.clear();
+    }
+  }
+
+  #admitNew(key: number, ip: number, bytes: number, nowMs: number): Source | undefined {
+    const source: Source = { firstSeenMs: nowMs, creditBytes: bytes, verified: false, idleAtMs: nowMs };
+    this.#sources.set(key, source);
+    const admitted =
+      this.#newPerAddress.take(ip, nowMs) && this.#newPerSubnet.take(subnet(ip), nowMs) && this.#newTotal.take(nowMs);
+    if (admitted) return source;
+    this.counters.limited++;
+    return undefined;
+  }
+}
+
+function subnet(ip: number): number {
+  return ip >>> 8;
+}
