@@ -1,3 +1,4 @@
+import { canonicalAddress } from '@towpath/net';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Attribute } from '../src/message/attribute.ts';
@@ -5,7 +6,6 @@ import * as attr from '../src/message/attributes.ts';
 import { encodeChannelData } from '../src/message/channel-data.ts';
 import { classOf, HEADER_BYTES, MessageClass, messageType, methodOf } from '../src/message/header.ts';
 import { shortTermKey } from '../src/message/integrity.ts';
-import { addressBytes, addressText } from '../src/message/ip-address.ts';
 import { StreamFramer } from '../src/message/stream-framer.ts';
 import { decodeStun, MAX_ATTRIBUTES, type StunMessage } from '../src/message/stun-message.ts';
 import { StunWriter } from '../src/message/stun-writer.ts';
@@ -16,7 +16,7 @@ const transactionId = new Uint8Array(12).map((_, at) => at + 1);
 const uint32 = fc.integer({ min: 0, max: 0xffffffff });
 const address = fc.oneof(
   fc.ipV4(),
-  fc.ipV6().map((text) => addressText(addressBytes(text)!, 0, 6)),
+  fc.ipV6().map((text) => canonicalAddress(text)!),
 );
 const endpoint = fc.record({ address, port: fc.integer({ min: 0, max: 65535 }) });
 const family = fc.constantFrom(4 as const, 6 as const);
@@ -192,48 +192,6 @@ describe('the STUN codec', () => {
   });
 });
 
-describe('addresses in text', () => {
-  test.each([
-    ['::', '00000000000000000000000000000000'],
-    ['::1', '00000000000000000000000000000001'],
-    ['fe80::1%eth0', 'fe800000000000000000000000000001'],
-    ['2001:db8::1:0:0:1', '20010db8000000000001000000000001'],
-    ['::ffff:192.0.2.1', '00000000000000000000ffffc0000201'],
-    ['64:ff9b::192.0.2.33', '0064ff9b0000000000000000c0000221'],
-    ['10.255.0.1', '0aff0001'],
-  ])('%s has the bytes %s', (text, expected) => {
-    expect(Buffer.from(addressBytes(text)!).toString('hex')).toBe(expected);
-  });
-
-  test.each([
-    '',
-    '1.2.3',
-    '1.2.3.256',
-    '1.2.3.4.5',
-    '1..2.3',
-    'a.b.c.d',
-    ':::',
-    '1::2::3',
-    '12345::',
-    '1:2:3:4:5:6:7',
-    '::1.2.3',
-    '1:2:3:4:5:6:7:8:9',
-  ])('"%s" is no address', (text) => {
-    expect(addressBytes(text)).toBeUndefined();
-  });
-
-  test('every IPv6 address keeps its bytes through text', () => {
-    fc.assert(
-      fc.property(fc.array(fc.constantFrom(0, 0, 1, 0xff), { minLength: 16, maxLength: 16 }), (bytes) => {
-        const text = addressText(Uint8Array.from(bytes), 0, 6);
-        expect(Array.from(addressBytes(text)!)).toEqual(bytes);
-        expect(new URL(`http://[${text}]/`).hostname.length).toBeGreaterThan(0);
-      }),
-      { numRuns: RUNS },
-    );
-  });
-});
-
 describe('framing on a stream', () => {
   const binding = new StunWriter(MessageClass.Request, 1, transactionId).add(attr.username, 'me').finish();
   const frames = [binding, encodeChannelData(0x4001, Buffer.from('hello'), false), binding];
@@ -264,9 +222,9 @@ describe('framing on a stream', () => {
 
   test('refuses a stream of something else, whole or byte by byte', () => {
     const framer = new StreamFramer(() => {});
-    expect(framer.push(Buffer.from('SSH-2.0-OpenSSH'))).toBe(false);
+    expect(framer.push(Buffer.from('\u00ffnot STUN at all', 'latin1'))).toBe(false);
     const slow = new StreamFramer(() => {});
-    const verdicts = [...Buffer.from('SSH-2.0-OpenSSH')].map((byte) => slow.push(Uint8Array.of(byte)));
+    const verdicts = [...Buffer.from('\u00ffnot STUN at all', 'latin1')].map((byte) => slow.push(Uint8Array.of(byte)));
     expect(verdicts).toContain(false);
   });
 

@@ -1,5 +1,4 @@
-import type { Endpoint } from '@towpath/net';
-import { addressBytes, addressText } from './ip-address.ts';
+import { addressToBytes, bytesToAddress, type Endpoint } from '@towpath/net';
 
 /** How one attribute's value is laid out. Values are read in place: `at` counts from the start of the message. */
 export interface Attribute<T> {
@@ -173,18 +172,18 @@ export function addressAttribute(type: number, name: string, xored: boolean): At
       const family = length < 2 ? undefined : familyNumber(message[at + 1]);
       if (family === undefined || length !== (family === 4 ? 8 : 20)) return undefined;
       const port = (message[at + 2]! << 8) | message[at + 3]!;
-      if (!xored) return { address: addressText(message, at + 4, family), port };
+      if (!xored) return { address: bytesToAddress(message.subarray(at + 4, at + length))!, port };
       if (family === 4) {
         const address = `${message[at + 4]! ^ 0x21}.${message[at + 5]! ^ 0x12}.${message[at + 6]! ^ 0xa4}.${message[at + 7]! ^ 0x42}`;
         return { address, port: port ^ 0x2112 };
       }
       const plain = new Uint8Array(16);
       for (let index = 0; index < 16; index++) plain[index] = message[at + 4 + index]! ^ message[4 + index]!;
-      return { address: addressText(plain, 0, 6), port: port ^ 0x2112 };
+      return { address: bytesToAddress(plain)!, port: port ^ 0x2112 };
     },
     size: ({ address }) => (address.includes(':') ? 20 : 8),
     write(message, at, { address, port }) {
-      const bytes = addressBytes(address);
+      const bytes = addressToBytes(address);
       if (bytes === undefined) throw new TypeError(`${name} needs an IP address, not "${address}".`);
       message[at] = 0;
       message[at + 1] = bytes.length === 4 ? IPV4 : IPV6;

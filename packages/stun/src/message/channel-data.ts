@@ -1,13 +1,21 @@
 /** Channel number and length come before the data (RFC 8656 §12.4). */
 export const CHANNEL_HEADER_BYTES = 4;
 
-/** Channels that a client may bind (RFC 8656 §12). */
+/** Channels that a client should bind (RFC 8656 §12). */
 export const MIN_CHANNEL = 0x4000;
 export const MAX_CHANNEL = 0x4fff;
 
-/** True when a datagram starts like ChannelData: first byte 0x40–0x4f (RFC 8656 §12). */
+/** Clients of RFC 5766 §11 still bind channels up to this. */
+export const MAX_LEGACY_CHANNEL = 0x7fff;
+
+/** True when a datagram starts like ChannelData: first byte 0x40–0x4f (RFC 8656 §12), for sockets with several protocols. */
 export function isChannelData(data: Uint8Array): boolean {
   return data.length >= CHANNEL_HEADER_BYTES && (data[0]! & 0xf0) === 0x40;
+}
+
+/** The same on a socket with nothing but TURN, where channels may go up to {@link MAX_LEGACY_CHANNEL}. */
+export function isAnyChannelData(data: Uint8Array): boolean {
+  return data.length >= CHANNEL_HEADER_BYTES && (data[0]! & 0xc0) === 0x40;
 }
 
 /** The channel of ChannelData; only after {@link isChannelData}. */

@@ -84,6 +84,6 @@ function frameBytes(bytes: Uint8Array, at: number): number {
 /** What the frame at `at` takes in the stream; undefined when it is neither STUN nor ChannelData. */
 function paddedFrameBytes(bytes: Uint8Array, at: number): number | undefined {
   const first = bytes[at]!;
-  if (first > 0x4f || (first < 0x40 && (bytes[at + 3]! & 3) !== 0)) return undefined;
+  if (first >= 0x80 || (first < 0x40 && (bytes[at + 3]! & 3) !== 0)) return undefined;
   return padded(frameBytes(bytes, at));
 }

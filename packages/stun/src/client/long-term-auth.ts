@@ -1,0 +1,107 @@
+import * as attr from '../message/attributes.ts';
+import { StunErrorCode } from '../message/error-codes.ts';
+import { type IntegrityKey, longTermKey, PasswordAlgorithm, userhashOf } from '../message/integrity.ts';
+import type { StunMessage } from '../message/stun-message.ts';
+import type { StunWriter } from '../message/stun-writer.ts';
+import type { PasswordAlgorithmValue } from '../message/attribute.ts';
+
+/** A user name and a password that the server knows (RFC 8489 §9.2). */
+export interface LongTermCredentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** Nonces of servers that speak RFC 8489 start with this, then four base64 characters of feature bits (§9.2). */
+const NONCE_COOKIE = 'obMatJos2';
+const FEATURE_PASSWORD_ALGORITHMS = 1 << 23;
+const FEATURE_USERNAME_ANONYMITY = 1 << 22;
+
+interface Challenge {
+  realm: string;
+  nonce: string;
+  key: IntegrityKey;
+  algorithm: PasswordAlgorithm;
+  /** Echoed in requests, which proves that nobody struck the stronger algorithm from the list. */
+  offered: readonly PasswordAlgorithmValue[] | undefined;
+  userhash: Uint8Array | undefined;
+}
+
+/**
+ * The client's side of long-term credentials: learns realm and nonce from a 401 or 438, then signs.
+ * Source: RFC 8489 §9.2.
+ */
+export class LongTermAuth {
+  readonly #credentials: LongTermCredentials;
+  #challenge: Challenge | undefined;
+
+  constructor(credentials: LongTermCredentials) {
+    this.#credentials = credentials;
+  }
+
+  /** The key to sign with and to check answers; undefined until the server has challenged. */
+  get key(): IntegrityKey | undefined {
+    return this.#challenge?.key;
+  }
+
+  /** Which integrity attribute belongs to the key. */
+  get integrity(): 'sha1' | 'sha256' {
+    return this.#challenge?.algorithm === PasswordAlgorithm.Sha256 ? 'sha256' : 'sha1';
+  }
+
+  /** Adds USERNAME or USERHASH, REALM, NONCE and the password algorithm, once challenged. */
+  write(writer: StunWriter): void {
+    const challenge = this.#challenge;
+    if (challenge === undefined) return;
+    if (challenge.userhash !== undefined) writer.add(attr.userhash, challenge.userhash);
+    else writer.add(attr.username, this.#credentials.username);
+    writer.add(attr.realm, challenge.realm).add(attr.nonce, challenge.nonce);
+    if (challenge.offered === undefined) return;
+    writer.add(attr.passwordAlgorithms, challenge.offered);
+    writer.add(attr.passwordAlgorithm, [{ algorithm: challenge.algorithm, parameters: new Uint8Array(0) }]);
+  }
+
+  /**
+   * Learns from an error response.
+   * @returns true when the request should be sent again: a first 401, or a stale nonce.
+   */
+  challenged(message: StunMessage): boolean {
+    const code = message.get(attr.errorCode)?.code;
+    const known = this.#challenge;
+    const nonce = message.get(attr.nonce);
+    if (nonce === undefined) return false;
+    if (code === StunErrorCode.StaleNonce && known !== undefined) {
+      const fresh = nonce !== known.nonce;
+      known.nonce = nonce;
+      return fresh;
+    }
+    const realm = message.get(attr.realm);
+    if (code !== StunErrorCode.Unauthenticated || realm === undefined) return false;
+    // The same realm refuses the same password again: asking once more would not help.
+    if (known !== undefined && known.realm === realm) return false;
+    this.#learn(message, realm, nonce);
+    return true;
+  }
+
+  #learn(message: StunMessage, realm: string, nonce: string): void {
+    const { username, password } = this.#credentials;
+    const features = featuresOf(nonce);
+    const offered = features & FEATURE_PASSWORD_ALGORITHMS ? message.get(attr.passwordAlgorithms) : undefined;
+    const strong = offered?.some(({ algorithm }) => algorithm === PasswordAlgorithm.Sha256) ?? false;
+    const algorithm = strong ? PasswordAlgorithm.Sha256 : PasswordAlgorithm.Md5;
+    this.#challenge = {
+      realm,
+      nonce,
+      algorithm,
+      key: longTermKey(username, realm, password, algorithm),
+      offered: offered?.map((entry) => ({ algorithm: entry.algorithm, parameters: Uint8Array.from(entry.parameters) })),
+      userhash: features & FEATURE_USERNAME_ANONYMITY ? userhashOf(username, realm) : undefined,
+    };
+  }
+}
+
+/** The 24 feature bits that a nonce announces; 0 when it announces none. */
+function featuresOf(nonce: string): number {
+  if (!nonce.startsWith(NONCE_COOKIE)) return 0;
+  const bits = Buffer.from(nonce.slice(NONCE_COOKIE.length, NONCE_COOKIE.length + 4), 'base64');
+  return bits.length === 3 ? bits.readUIntBE(0, 3) : 0;
+}

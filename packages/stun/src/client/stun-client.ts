@@ -1,0 +1,202 @@
+import type { Clock, Random } from '@towpath/core';
+import { type Endpoint, formatEndpoint, type Network, type TlsClientOptions } from '@towpath/net';
+import * as attr from '../message/attributes.ts';
+import { MessageClass, Method } from '../message/header.ts';
+import { shortTermKey } from '../message/integrity.ts';
+import { decodeStun, type StunMessage } from '../message/stun-message.ts';
+import type { StunWriter } from '../message/stun-writer.ts';
+import { type Carrier, isStream, openCarrier, type StunTransport } from './carrier.ts';
+import { LongTermAuth, type LongTermCredentials } from './long-term-auth.ts';
+import { StunError } from './stun-error.ts';
+import {
+  type RetransmissionOptions,
+  type StunRequest,
+  type StunResponse,
+  StunTransactions,
+} from './stun-transactions.ts';
+
+export interface StunClientComponents {
+  network: Network;
+  clock: Clock;
+  random: Random;
+}
+
+/** Credentials that belong to one exchange (RFC 8489 §9.1), or to the server's realm (§9.2). */
+export type StunCredentials =
+  | ({ readonly kind: 'short-term' } & LongTermCredentials)
+  | ({ readonly kind: 'long-term' } & LongTermCredentials);
+
+export interface StunClientInit extends RetransmissionOptions {
+  /** @default 'udp' */
+  transport?: StunTransport;
+  tls?: TlsClientOptions;
+  localAddress?: string;
+  localPort?: number;
+  credentials?: StunCredentials;
+  /** Closes the client when it aborts, also while connecting. */
+  signal?: AbortSignal;
+}
+
+/** What a Binding request tells. */
+export interface BindingResult {
+  /** Our address as the server sees it. */
+  readonly mapped: Endpoint;
+  /** Where the answer came from. */
+  readonly from: Endpoint;
+  /** The server's other address, when it has one (RFC 5780 §7.4). */
+  readonly other: Endpoint | undefined;
+  readonly software: string | undefined;
+  readonly rttMs: number | undefined;
+}
+
+/** A client of one STUN server over a socket or connection of its own. */
+export class StunClient implements AsyncDisposable {
+  readonly #carrier: Carrier;
+  readonly #transactions: StunTransactions;
+  readonly #init: StunClientInit;
+  readonly #longTerm: LongTermAuth | undefined;
+
+  private constructor(carrier: Carrier, transactions: StunTransactions, init: StunClientInit) {
+    this.#carrier = carrier;
+    this.#transactions = transactions;
+    this.#init = init;
+    this.#longTerm = init.credentials?.kind === 'long-term' ? new LongTermAuth(init.credentials) : undefined;
+  }
+
+  /**
+   * Opens the way to `server`.
+   * @throws NetError as {@link Network.bindUdp} and {@link Network.connectTcp} do; the signal's reason.
+   */
+  static async open(
+    components: StunClientComponents,
+    server: Endpoint,
+    init: StunClientInit = {},
+  ): Promise<StunClient> {
+    const { network, clock, random } = components;
+    const transport = init.transport ?? 'udp';
+    const transactions = new StunTransactions(
+      { clock, random, reliable: isStream(transport), send: (data) => carrier.send(data) },
+      init,
+    );
+    const carrier = await openCarrier(network, server, {
+      ...init,
+      transport,
+      onFrame(frame, from) {
+        const result = decodeStun(frame);
+        if (result.ok) transactions.handle(result.message, from);
+      },
+      onClose: (error) => transactions.close(error),
+    });
+    return new StunClient(carrier, transactions, init);
+  }
+
+  get local(): Endpoint {
+    return this.#carrier.local;
+  }
+
+  get server(): Endpoint {
+    return this.#carrier.server;
+  }
+
+  /**
+   * Asks for our own address as the server sees it (RFC 8489 §2).
+   * @throws StunError; the signal's reason.
+   */
+  async binding(options: { signal?: AbortSignal } = {}): Promise<BindingResult> {
+    const response = await this.request({ method: Method.Binding, signal: options.signal });
+    return bindingResult(response);
+  }
+
+  /**
+   * Sends a request with the client's credentials and resolves with the success response.
+   * @throws StunError `stun-refused`, `stun-unauthenticated`, `stun-timed-out`, `stun-closed`.
+   */
+  async request(request: StunRequest): Promise<StunResponse> {
+    const credentials = this.#init.credentials;
+    if (credentials?.kind === 'short-term') {
+      const { username, password } = credentials;
+      const signed = {
+        ...request,
+        key: shortTermKey(password),
+        write: writing(request, (writer) => writer.add(attr.username, username)),
+      };
+      return successOf(await this.#transactions.request(this.server, signed), this.server);
+    }
+    const auth = this.#longTerm;
+    if (auth === undefined) return successOf(await this.#transactions.request(this.server, request), this.server);
+    return requestWithAuth(this.#transactions, auth, this.server, request);
+  }
+
+  /** Gives up what is under way and closes the socket. Idempotent. */
+  async close(): Promise<void> {
+    this.#transactions.close();
+    await this.#carrier.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** A realm change and a stale nonce may follow one another; more rounds are a broken server. */
+const MAX_CHALLENGES = 3;
+
+/**
+ * Sends a request under long-term credentials, answering the server's challenges (RFC 8489 §9.2.5).
+ * @throws StunError `stun-refused`, `stun-unauthenticated`, `stun-timed-out`, `stun-closed`.
+ */
+export async function requestWithAuth(
+  transactions: StunTransactions,
+  auth: LongTermAuth,
+  server: Endpoint,
+  request: StunRequest,
+): Promise<StunResponse> {
+  for (let challenges = 0; ; challenges++) {
+    const response = await transactions.request(server, {
+      ...request,
+      key: auth.key,
+      integrity: auth.integrity,
+      write: writing(request, (writer) => auth.write(writer)),
+    });
+    const refused = response.message.class === MessageClass.Error;
+    if (!refused || challenges >= MAX_CHALLENGES || !auth.challenged(response.message))
+      return successOf(response, server);
+  }
+}
+
+function writing(request: StunRequest, more: (writer: StunWriter) => void): (writer: StunWriter) => void {
+  return (writer) => {
+    request.write?.(writer);
+    more(writer);
+  };
+}
+
+/** The response when it is a success. @throws StunError that says why not. */
+export function successOf(response: StunResponse, server: Endpoint): StunResponse {
+  if (response.message.class === MessageClass.Success) return response;
+  const target = formatEndpoint(server);
+  const error = response.message.get(attr.errorCode);
+  if (error === undefined) {
+    throw new StunError('stun-bad-response', `${target} answered with an error that has no error code.`, { target });
+  }
+  const text = `${target} refused: ${error.code} ${error.reason}.`;
+  if (error.code === 401 || error.code === 441) {
+    throw new StunError('stun-unauthenticated', `${text} Check user name and password.`, { target, response: error });
+  }
+  throw new StunError('stun-refused', text, { target, response: error });
+}
+
+/** Reads the answer to a Binding request. @throws StunError `stun-bad-response` when it has no address. */
+export function bindingResult({ message, from, rttMs }: StunResponse): BindingResult {
+  const mapped = mappedAddressOf(message);
+  if (mapped === undefined) {
+    const target = formatEndpoint(from);
+    throw new StunError('stun-bad-response', `${target} answered a Binding request without our address.`, { target });
+  }
+  return { mapped, from, other: message.get(attr.otherAddress), software: message.get(attr.software), rttMs };
+}
+
+/** XOR-MAPPED-ADDRESS, or the MAPPED-ADDRESS of old servers. */
+function mappedAddressOf(message: StunMessage): Endpoint | undefined {
+  return message.get(attr.xorMappedAddress) ?? message.get(attr.mappedAddress);
+}

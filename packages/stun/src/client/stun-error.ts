@@ -1,0 +1,27 @@
+import { TowpathError, type TowpathErrorOptions } from '@towpath/core';
+import type { ErrorCodeValue } from '../message/attribute.ts';
+
+export type StunErrorName =
+  /** no answer after every retransmission */
+  | 'stun-timed-out'
+  /** the server answered with an error; {@link StunError.response} has it */
+  | 'stun-refused'
+  /** the server does not accept the credentials */
+  | 'stun-unauthenticated'
+  /** the answer is not one to this request: an attribute is missing or not understood */
+  | 'stun-bad-response'
+  /** the connection to the server ended, or the user closed it */
+  | 'stun-closed'
+  /** the relay allocation is gone */
+  | 'turn-allocation-lost';
+
+/** What went wrong with a STUN or TURN server. */
+export class StunError extends TowpathError<StunErrorName> {
+  /** The server's error code and reason, when it sent one. */
+  readonly response: ErrorCodeValue | undefined;
+
+  constructor(code: StunErrorName, message: string, options: TowpathErrorOptions & { response?: ErrorCodeValue } = {}) {
+    super(code, message, options);
+    this.response = options.response;
+  }
+}

@@ -1,0 +1,185 @@
+import type { Clock, Random, Timer } from '@towpath/core';
+import { type Endpoint, formatEndpoint } from '@towpath/net';
+import type { Attribute } from '../message/attribute.ts';
+import * as attributes from '../message/attributes.ts';
+import { MessageClass, TRANSACTION_ID_BYTES } from '../message/header.ts';
+import type { IntegrityKey } from '../message/integrity.ts';
+import type { StunMessage } from '../message/stun-message.ts';
+import { StunWriter } from '../message/stun-writer.ts';
+import { StunError } from './stun-error.ts';
+
+/** How requests are repeated. Defaults are those of RFC 8489 §6.2.1 (39.5 s in all over UDP). */
+export interface RetransmissionOptions {
+  /** Time to the first repetition, ms; doubles each time. @default 500 */
+  rtoMs?: number;
+  /** How often a request is sent at most (Rc). @default 7 */
+  maxSends?: number;
+  /** The last wait in multiples of `rtoMs` (Rm). @default 16 */
+  lastWaitFactor?: number;
+  /** Wait for an answer when the transport is reliable and nothing is repeated (Ti), ms. @default 39500 */
+  reliableTimeoutMs?: number;
+}
+
+export interface StunRequest extends RetransmissionOptions {
+  method: number;
+  /** Adds the attributes, without integrity and fingerprint. */
+  write?(writer: StunWriter): void;
+  /** Signs the request; a success that is not signed with it is ignored as if it had not come. */
+  key?: IntegrityKey;
+  /** @default 'sha1' */
+  integrity?: 'sha1' | 'sha256';
+  /** Ends with FINGERPRINT, for sockets that carry other protocols too. @default false */
+  fingerprint?: boolean;
+  signal?: AbortSignal;
+}
+
+export interface StunResponse {
+  /** A success or an error response. */
+  readonly message: StunMessage;
+  /** Who sent it; not always whom the request went to. */
+  readonly from: Endpoint;
+  /** Round trip in ms; undefined when the request was repeated, because it is not known which copy was answered. */
+  readonly rttMs: number | undefined;
+}
+
+export interface StunTransactionsComponents {
+  clock: Clock;
+  random: Random;
+  /** Sends one request or one copy of it. The socket is somebody else's. */
+  send(data: Uint8Array, to: Endpoint): void;
+  /** True over TCP and TLS: requests are sent once. @default false */
+  reliable?: boolean;
+}
+
+interface Pending {
+  readonly to: Endpoint;
+  readonly key: IntegrityKey | undefined;
+  settle(response: StunResponse | Error): void;
+  readonly startedAt: number;
+  sends: number;
+  timer: Timer | undefined;
+}
+
+const KNOWN: ReadonlySet<number> = new Set(
+  Object.values(attributes)
+    .filter((value): value is Attribute<never> => typeof value === 'object')
+    .map(({ type }) => type),
+);
+
+/**
+ * Requests under way, over a socket that somebody else owns: repeats them after RFC 8489 §6.2.1 and
+ * matches the answers.
+ */
+export class StunTransactions {
+  readonly #components: StunTransactionsComponents;
+  readonly #defaults: RetransmissionOptions;
+  readonly #pending = new Map<string, Pending>();
+
+  constructor(components: StunTransactionsComponents, init: RetransmissionOptions = {}) {
+    this.#components = components;
+    this.#defaults = init;
+  }
+
+  /** How many requests wait for an answer. */
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  /**
+   * Sends a request and resolves with the answer, be it success or error.
+   * @throws StunError `stun-timed-out`, `stun-bad-response`, `stun-closed`; the signal's reason.
+   */
+  request(to: Endpoint, request: StunRequest): Promise<StunResponse> {
+    request.signal?.throwIfAborted();
+    const { clock, random } = this.#components;
+    const transactionId = random.bytes(TRANSACTION_ID_BYTES);
+    const writer = new StunWriter(MessageClass.Request, request.method, transactionId);
+    request.write?.(writer);
+    if (request.key !== undefined) writer.integrity(request.key, request.integrity);
+    if (request.fingerprint) writer.fingerprint();
+    const bytes = writer.finish();
+    const id = idOf(bytes);
+
+    return new Promise((resolve, reject) => {
+      const { signal } = request;
+      const onAbort = () => pending.settle(signal?.reason);
+      const settle = (outcome: StunResponse | Error) => {
+        this.#pending.delete(id);
+        pending.timer?.cancel();
+        signal?.removeEventListener('abort', onAbort);
+        if ('message' in outcome && 'from' in outcome) resolve(outcome);
+        else reject(outcome);
+      };
+      const pending: Pending = { to, key: request.key, settle, startedAt: clock.now(), sends: 0, timer: undefined };
+      this.#pending.set(id, pending);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#transmit(pending, bytes, { ...this.#defaults, ...defined(request) });
+    });
+  }
+
+  /**
+   * Takes a decoded message that came to the socket. Returns true when it was an answer to one of these
+   * requests (whether usable or not), so that nobody else need look at it.
+   */
+  handle(message: StunMessage, from: Endpoint): boolean {
+    if (message.class !== MessageClass.Success && message.class !== MessageClass.Error) return false;
+    const pending = this.#pending.get(idOf(message.bytes));
+    if (pending === undefined) return false;
+    if (pending.key !== undefined) {
+      const integrity = message.checkIntegrity(pending.key);
+      // Servers cannot sign an error for credentials that they do not know (RFC 8489 §9.1.3, §9.2.4).
+      const acceptable = integrity === 'valid' || (integrity === 'absent' && message.class === MessageClass.Error);
+      if (!acceptable) return true;
+    }
+    const unknown = message.unknownRequired(KNOWN);
+    if (unknown.length > 0) {
+      const names = unknown.map((type) => `0x${type.toString(16).padStart(4, '0')}`).join(', ');
+      const text = `${formatEndpoint(from)} answered with attributes that Towpath does not know (${names}).`;
+      pending.settle(new StunError('stun-bad-response', text, { target: formatEndpoint(from) }));
+      return true;
+    }
+    const rttMs = pending.sends === 1 ? this.#components.clock.now() - pending.startedAt : undefined;
+    pending.settle({ message, from, rttMs });
+    return true;
+  }
+
+  /** Fails every request under way. Idempotent. */
+  close(
+    reason: Error = new StunError('stun-closed', 'The STUN requests were given up because their socket was closed.'),
+  ): void {
+    for (const pending of [...this.#pending.values()]) pending.settle(reason);
+  }
+
+  #transmit(pending: Pending, bytes: Uint8Array, options: RetransmissionOptions): void {
+    const { rtoMs = 500, maxSends = 7, lastWaitFactor = 16, reliableTimeoutMs = 39_500 } = options;
+    pending.sends++;
+    const { clock, reliable } = this.#components;
+    const last = reliable || pending.sends >= maxSends;
+    const waitMs = reliable ? reliableTimeoutMs : last ? rtoMs * lastWaitFactor : rtoMs * 2 ** (pending.sends - 1);
+    pending.timer = clock.timer(waitMs, () => {
+      if (!last) {
+        this.#transmit(pending, bytes, options);
+        return;
+      }
+      const target = formatEndpoint(pending.to);
+      const tries = pending.sends === 1 ? 'one request' : `${pending.sends} requests`;
+      const text = `No answer from STUN server ${target} to ${tries}. Is the address right, and does the network let it through?`;
+      pending.settle(new StunError('stun-timed-out', text, { target }));
+    });
+    this.#components.send(bytes, pending.to);
+  }
+}
+
+/** The transaction id as a map key. */
+function idOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + 8, TRANSACTION_ID_BYTES).toString('latin1');
+}
+
+/** The retransmission settings that a request sets itself. */
+function defined(request: RetransmissionOptions): RetransmissionOptions {
+  const own: RetransmissionOptions = {};
+  for (const name of ['rtoMs', 'maxSends', 'lastWaitFactor', 'reliableTimeoutMs'] as const) {
+    if (request[name] !== undefined) own[name] = request[name];
+  }
+  return own;
+}

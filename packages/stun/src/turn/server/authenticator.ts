@@ -1,0 +1,118 @@
+import type { Clock } from '@towpath/core';
+import type { Endpoint } from '@towpath/net';
+import type { PasswordAlgorithmValue } from '../../message/attribute.ts';
+import * as attr from '../../message/attributes.ts';
+import { StunErrorCode } from '../../message/error-codes.ts';
+import { type IntegrityKey, longTermKey, PasswordAlgorithm } from '../../message/integrity.ts';
+import type { StunMessage } from '../../message/stun-message.ts';
+import type { StunWriter } from '../../message/stun-writer.ts';
+import { errorResponse } from '../../server/binding-responder.ts';
+import { type CredentialsOptions, lookUpUser } from './credentials.ts';
+import type { Nonces } from './nonce.ts';
+
+/** Who sent a request, proven by its integrity. */
+export interface Identity {
+  /** The name that quotas count for. */
+  readonly user: string;
+  readonly username: string;
+  readonly key: IntegrityKey;
+  readonly integrity: 'sha1' | 'sha256';
+}
+
+export type Authentication =
+  | { readonly ok: true; readonly identity: Identity }
+  | { readonly ok: false; readonly code: StunErrorCode; readonly response: Uint8Array };
+
+const OFFERED: readonly PasswordAlgorithmValue[] = [
+  { algorithm: PasswordAlgorithm.Sha256, parameters: new Uint8Array(0) },
+  { algorithm: PasswordAlgorithm.Md5, parameters: new Uint8Array(0) },
+];
+
+export interface AuthenticatorInit {
+  realm: string;
+  credentials: CredentialsOptions;
+}
+
+/** The server's side of long-term credentials (RFC 8489 §9.2.4). Keeps nothing about clients. */
+export class Authenticator {
+  readonly #clock: Clock;
+  readonly #nonces: Nonces;
+  readonly #init: AuthenticatorInit;
+
+  constructor(clock: Clock, nonces: Nonces, init: AuthenticatorInit) {
+    this.#clock = clock;
+    this.#nonces = nonces;
+    this.#init = init;
+  }
+
+  /**
+   * Checks a request.
+   * @param known whose allocation the request is about: its key is tried first, which saves deriving it again.
+   */
+  authenticate(request: StunMessage, from: Endpoint, known: Identity | undefined): Authentication {
+    if (!request.has(attr.messageIntegrity) && !request.has(attr.messageIntegritySha256)) {
+      return this.#challenge(request, from, StunErrorCode.Unauthenticated);
+    }
+    const username = request.get(attr.username);
+    const nonce = request.get(attr.nonce);
+    const realm = request.get(attr.realm);
+    if (username === undefined || nonce === undefined || realm === undefined) {
+      return refused(StunErrorCode.BadRequest, errorResponse(request, StunErrorCode.BadRequest));
+    }
+    const wallMs = this.#clock.wallTime();
+    if (!this.#nonces.valid(nonce, from, wallMs)) return this.#challenge(request, from, StunErrorCode.StaleNonce);
+    const algorithm = chosenAlgorithm(request);
+    if (algorithm === undefined)
+      return refused(StunErrorCode.BadRequest, errorResponse(request, StunErrorCode.BadRequest));
+    if (realm !== this.#init.realm) return this.#challenge(request, from, StunErrorCode.Unauthenticated);
+    const identity = this.#identify(request, username, algorithm, wallMs, known);
+    return identity === undefined
+      ? this.#challenge(request, from, StunErrorCode.Unauthenticated)
+      : { ok: true, identity };
+  }
+
+  #identify(
+    request: StunMessage,
+    username: string,
+    algorithm: PasswordAlgorithm,
+    wallMs: number,
+    known: Identity | undefined,
+  ): Identity | undefined {
+    const integrity = request.has(attr.messageIntegritySha256) ? 'sha256' : 'sha1';
+    if (known !== undefined && known.username === username && known.integrity === integrity) {
+      if (request.checkIntegrity(known.key) === 'valid') return known;
+    }
+    const found = lookUpUser(this.#init.credentials, username, wallMs);
+    for (const password of found?.passwords ?? []) {
+      const key = longTermKey(username, this.#init.realm, password, algorithm);
+      if (request.checkIntegrity(key) === 'valid') return { user: found!.user, username, key, integrity };
+    }
+    return undefined;
+  }
+
+  #challenge(request: StunMessage, from: Endpoint, code: StunErrorCode): Authentication {
+    const nonce = this.#nonces.issue(from, this.#clock.wallTime());
+    const writer = errorResponse(request, code)
+      .add(attr.realm, this.#init.realm)
+      .add(attr.nonce, nonce)
+      .add(attr.passwordAlgorithms, OFFERED);
+    return refused(code, writer);
+  }
+}
+
+function refused(code: StunErrorCode, writer: StunWriter): Authentication {
+  return { ok: false, code, response: writer.finish() };
+}
+
+/**
+ * The algorithm of the request's key. A client that chose one must echo our list, which shows that
+ * nobody shortened it on the way (RFC 8489 §9.2.4); one that says nothing knows only MD5.
+ */
+function chosenAlgorithm(request: StunMessage): PasswordAlgorithm | undefined {
+  const chosen = request.get(attr.passwordAlgorithm)?.[0];
+  const echoed = request.get(attr.passwordAlgorithms);
+  if (chosen === undefined && echoed === undefined) return PasswordAlgorithm.Md5;
+  if (chosen === undefined || echoed?.length !== OFFERED.length) return undefined;
+  if (!OFFERED.every(({ algorithm }, at) => echoed[at]?.algorithm === algorithm)) return undefined;
+  return OFFERED.find(({ algorithm }) => algorithm === chosen.algorithm)?.algorithm as PasswordAlgorithm | undefined;
+}
