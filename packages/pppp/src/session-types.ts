@@ -31,8 +31,8 @@ export interface SessionHandlers {
 export interface SessionStats {
   /** Smoothed round-trip time in ms, undefined before the first sample. */
   rttMs: number | undefined;
-  /** Smallest round-trip time in ms, undefined before the first sample. */
-  minRttMs: number | undefined;
+  /** Smallest round-trip time in ms, absent before the first sample. */
+  minRttMs?: number;
   /** Bytes of all datagrams, repeats and headers included. */
   bytesSent: number;
   bytesReceived: number;
@@ -41,7 +41,7 @@ export interface SessionStats {
   retransmissions: number;
   duplicatesReceived: number;
   /** Packets sent and not yet acknowledged or taken for lost. */
-  inFlight: number;
+  inFlight?: number;
   /** Datagrams that were malformed, of unknown type, or came from somebody else. */
   rejected: number;
   /** Clock time (`Clock.now`) of the last datagram from the peer. */

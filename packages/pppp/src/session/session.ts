@@ -32,6 +32,9 @@ const CLOSE_SPACING_MS = 10;
 /** An answer to the first ALIVE or P2P_RDY that comes later than this is probably one to a repeated copy. */
 const PROBE_LIMIT_MS = 300;
 
+/** A client that echoes P2P_RDY is not answered more often than this. */
+const ANNOUNCE_SPACING_MS = 5;
+
 /** What a session is made of. */
 export interface SessionInit {
   role: SessionRole;
@@ -66,6 +69,7 @@ export class Session implements PpppSession {
   #timerAt: number = Number.POSITIVE_INFINITY;
   /** When the ALIVE whose answer will be the first round-trip sample was sent. */
   #probeAt: number | undefined;
+  #announcedAt = 0;
   #peerSpoke = false;
   #ready: Uint8Array | undefined;
   #bytesSent = 0;
@@ -209,7 +213,8 @@ export class Session implements PpppSession {
   /** Says that both sides are ready: the device's P2P_RDY, the client's ALIVE (spec §5.3). */
   announce(): void {
     if (this.#closed !== undefined) return;
-    if (this.#probeAt === undefined) this.#probeAt = this.#clock.now();
+    this.#announcedAt = this.#clock.now();
+    this.#probeAt ??= this.#announcedAt;
     if (this.role === 'client') {
       this.transmit(ALIVE);
       return;
@@ -265,10 +270,11 @@ export class Session implements PpppSession {
         this.#sampleProbe(now, 'client');
         break;
       case MessageType.PUNCH_PKT:
-        if (this.role === 'device') this.announce();
+        if (this.role === 'device') this.#announceAgain(now);
         break;
       case MessageType.P2P_RDY:
-        this.announce();
+        if (this.role === 'client') this.announce();
+        else this.#announceAgain(now);
         break;
       case MessageType.P2P_RDY_ACK:
       case MessageType.CLOSE_ACK:
@@ -279,6 +285,11 @@ export class Session implements PpppSession {
       default:
         this.#rejected++;
     }
+  }
+
+  /** The client knocks on: it has not heard P2P_RDY. Once it has spoken it has, and echoes must not go on for ever. */
+  #announceAgain(now: number): void {
+    if (!this.#peerSpoke && now - this.#announcedAt >= ANNOUNCE_SPACING_MS) this.announce();
   }
 
   /** The first answer to {@link announce} is the first measure of the round trip; later ones may be of any copy. */

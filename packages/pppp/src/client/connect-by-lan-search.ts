@@ -1,0 +1,52 @@
+import { keyForUid } from '../cipher/known-keys.ts';
+import { StreamCipher } from '../cipher/stream-cipher.ts';
+import { encodeMessage } from '../codec/message.ts';
+import { parseUid } from '../codec/uid.ts';
+import { SearchSchedule } from '../lan/search-schedule.ts';
+import type { SearchTargets } from '../lan/targets.ts';
+import type { PpppSession } from '../session-types.ts';
+import type { ConnectOptions } from './options.ts';
+import { UdpAttempt } from './udp-attempt.ts';
+
+const LAN_SEARCH: Uint8Array = encodeMessage({ type: 'LAN_SEARCH' });
+
+export interface ConnectByLanSearchOptions extends ConnectOptions, SearchTargets {
+  /** UID of the device; without it the first device that is ready is taken. */
+  uid?: string;
+  /** Ciphers to search in at once, undefined for plaintext. @default plaintext, and the known key of the UID's family */
+  ciphers?: readonly (StreamCipher | undefined)[];
+}
+
+/**
+ * Finds a device on the LAN and opens a session with it (spec §6.2): searches go out every 100 ms, the answer is punched.
+ *
+ * @returns the session; attach to it at once or later, nothing gets lost.
+ * @throws PpppError `no-answer`, `wrong-device` (only others answered within `timeoutMs`), `bad-argument`; CodecError
+ *   `uid-invalid`; NetError when no socket can be bound; the signal's reason when it aborts.
+ */
+export async function connectByLanSearch(options: ConnectByLanSearchOptions): Promise<PpppSession> {
+  const { network, clock, localAddress } = options;
+  const uid = options.uid === undefined ? undefined : parseUid(options.uid);
+  const ciphers = options.ciphers ?? defaultCiphers(uid);
+  const schedule = new SearchSchedule(network, clock, options, localAddress);
+  return new UdpAttempt(options, {
+    target: uid === undefined ? 'any device on the LAN' : `${uid} on the LAN`,
+    uid,
+    ciphers,
+    broadcast: true,
+    failEarly: false,
+    knock: (attempt) =>
+      schedule.knock((to) => {
+        for (const cipher of ciphers) attempt.send(LAN_SEARCH, to, cipher);
+      }),
+    pauseMs: () => schedule.pauseMs,
+    trusts: () => true,
+    advice:
+      'Check that the device is awake and this host on its network; where broadcasts are filtered, name its address or subnet.',
+  }).run();
+}
+
+function defaultCiphers(uid: string | undefined): (StreamCipher | undefined)[] {
+  const key = uid === undefined ? undefined : keyForUid(uid);
+  return key === undefined ? [undefined] : [undefined, new StreamCipher(key)];
+}

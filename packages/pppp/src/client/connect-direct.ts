@@ -1,0 +1,45 @@
+import { type Endpoint, formatEndpoint } from '@towpath/net';
+import type { StreamCipher } from '../cipher/stream-cipher.ts';
+import { parseUid } from '../codec/uid.ts';
+import type { PpppSession } from '../session-types.ts';
+import type { ConnectOptions } from './options.ts';
+import { UdpAttempt } from './udp-attempt.ts';
+
+/** Pauses after the first punches, so that one lost datagram costs little; then one every 100 ms (spec §6.2). */
+const FIRST_PAUSES_MS: readonly number[] = [20, 30, 50];
+const PAUSE_MS = 100;
+
+export interface ConnectDirectOptions extends ConnectOptions {
+  /** UID of the device, as people write it. */
+  uid: string;
+  /** Address and listen port of the device. */
+  to: Endpoint;
+  /** Cipher of a keyed network. @default plaintext */
+  cipher?: StreamCipher;
+  /** End at once with `refused` when the host says that nothing listens there. @default true */
+  failEarly?: boolean;
+}
+
+/**
+ * Opens a session with a device whose address and listen port are known: one round trip when it answers (spec §6.2).
+ *
+ * @returns the session; attach to it at once or later, nothing gets lost.
+ * @throws PpppError `no-answer`, `wrong-device`, `refused`; CodecError `uid-invalid`; NetError when no socket can be bound;
+ *   the signal's reason when it aborts.
+ */
+export async function connectDirect(options: ConnectDirectOptions): Promise<PpppSession> {
+  const { to, cipher, failEarly = true } = options;
+  const uid = parseUid(options.uid);
+  const target = formatEndpoint(to);
+  return new UdpAttempt(options, {
+    target,
+    uid,
+    ciphers: [cipher],
+    broadcast: false,
+    failEarly,
+    knock: (attempt) => attempt.punch(uid, to, cipher),
+    pauseMs: (round) => FIRST_PAUSES_MS[round] ?? PAUSE_MS,
+    trusts: (from) => from.address === to.address,
+    advice: 'Check that the device is awake and on this network, and that port and UID are its own; or search the LAN.',
+  }).run();
+}

@@ -1,0 +1,284 @@
+import { errorMessage, type Log, silentLog } from '@towpath/core';
+import { type Endpoint, formatEndpoint, type UdpSocket } from '@towpath/net';
+import { CipherSet } from '../cipher/cipher-set.ts';
+import type { StreamCipher } from '../cipher/stream-cipher.ts';
+import { decodeMessage, encodeMessage, type Message } from '../codec/message.ts';
+import { parseUid } from '../codec/uid.ts';
+import { SEARCH_PORT } from '../lan/targets.ts';
+import type { SessionCarrier } from '../session/carrier.ts';
+import { Session } from '../session/session.ts';
+import type { PpppSession, SessionMode } from '../session-types.ts';
+import type { PpppDeviceOptions } from './options.ts';
+import { ReadyPhase } from './ready-phase.ts';
+import { type DeviceClient, SessionTable } from './session-table.ts';
+
+/** Four clients with a spare socket each. */
+const DEFAULT_MAX_SESSIONS = 8;
+
+/** A punch in a session that is older than this is no late copy: its client has started anew on the same port. */
+const RESTART_AFTER_MS = 1000;
+
+/** Hosts whose search is remembered for the 0x43 phase. */
+const MAX_SEARCHERS = 64;
+
+/** Largest datagram that could be a punch: UID and whatever some dialects add. */
+const MAX_PUNCH_BYTES = 128;
+
+/** Asked of the system for the listen socket, which all sessions share. */
+const SOCKET_BUFFER_BYTES: number = 2 * 1024 * 1024;
+
+/** The camera's end of PPPP: it is found on the LAN, is punched, and holds sessions (spec §5, §6.6, §14). */
+export class PpppDevice implements AsyncDisposable {
+  readonly uid: string;
+  readonly #options: PpppDeviceOptions;
+  readonly #log: Log;
+  readonly #ciphers: CipherSet;
+  readonly #punch: Uint8Array;
+  readonly #clients = new SessionTable();
+  /** What is being sent to a client before and just after its session begins. */
+  readonly #phases: Map<string, ReadyPhase> = new Map();
+  readonly #searchers: Set<string> = new Set();
+  #listen: UdpSocket | undefined;
+  #search: UdpSocket | undefined;
+  #closing: Promise<void> | undefined;
+
+  private constructor(options: PpppDeviceOptions) {
+    this.uid = parseUid(options.uid);
+    this.#options = options;
+    this.#log = options.log ?? silentLog;
+    this.#ciphers = new CipherSet(options.keys ?? []);
+    this.#punch = encodeMessage({ type: 'PUNCH_PKT', uid: this.uid });
+  }
+
+  /**
+   * Binds the sockets of a device.
+   * @throws CodecError `uid-invalid`; NetError when a port cannot be bound.
+   */
+  static async open(options: PpppDeviceOptions): Promise<PpppDevice> {
+    const device = new PpppDevice(options);
+    try {
+      await device.#bind();
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
+    return device;
+  }
+
+  /** Where sessions run. */
+  get listen(): Endpoint {
+    return this.#listen!.local;
+  }
+
+  /** Where searches arrive; undefined when there is no such socket. */
+  get search(): Endpoint | undefined {
+    return this.#search?.local;
+  }
+
+  get sessions(): readonly PpppSession[] {
+    return this.#clients.all().map(({ session }) => session);
+  }
+
+  /** Sends a message from the listen socket: to a rendezvous server, a relay, an address to be punched. */
+  send(message: Message, to: Endpoint, cipher?: StreamCipher): void {
+    this.#send(encodeMessage(message), to, cipher);
+  }
+
+  /** Says CLOSE in every session. */
+  async closeSessions(): Promise<void> {
+    await Promise.all(this.#clients.all().map(({ session }) => session.close()));
+  }
+
+  /** Forgets every session without a word, as a reboot does. Their users see `carrier-failed`. */
+  forget(): void {
+    for (const phase of this.#phases.values()) phase.cancel();
+    this.#phases.clear();
+    this.#searchers.clear();
+    for (const { session } of this.#clients.all()) session.abandon('carrier-failed', false);
+  }
+
+  /** Closes sessions and sockets. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#shut();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #bind(): Promise<void> {
+    const { network, address, listenPort = 0, searchPort = SEARCH_PORT } = this.#options;
+    const at = address === undefined ? {} : { address };
+    const onError = (error: Error) => this.#log.debug('a datagram could not be sent', { error: errorMessage(error) });
+    this.#listen = await network.bindUdp({
+      ...at,
+      port: listenPort,
+      receiveBufferBytes: SOCKET_BUFFER_BYTES,
+      sendBufferBytes: SOCKET_BUFFER_BYTES,
+      onMessage: (data, from) => this.#onListen(data, from),
+      onError,
+    });
+    if (searchPort === false) return;
+    this.#search = await network.bindUdp({
+      ...at,
+      port: searchPort,
+      reuseAddress: true,
+      onMessage: (data, from) => this.#onSearch(data, from),
+      onError,
+    });
+  }
+
+  async #shut(): Promise<void> {
+    for (const phase of this.#phases.values()) phase.cancel();
+    this.#phases.clear();
+    await this.closeSessions();
+    await Promise.all([this.#search?.close(), this.#listen?.close()]);
+  }
+
+  /** A search is answered from the listen socket, in its own cipher, and leaves no state (spec §5.2). */
+  #onSearch(data: Uint8Array, from: Endpoint): void {
+    const opened = this.#open(data);
+    if (opened === undefined || decodeMessage(opened.clear).type !== 'LAN_SEARCH') return;
+    if (this.#options.offersTcp && this.#searchers.size < MAX_SEARCHERS) this.#searchers.add(from.address);
+    this.#send(this.#punch, from, opened.cipher);
+  }
+
+  #onListen(data: Uint8Array, from: Endpoint): void {
+    const client = this.#clients.get(from);
+    if (client === undefined) {
+      this.#onKnock(data, from);
+      return;
+    }
+    const now = this.#options.clock.now();
+    const old = client.session.closed !== undefined || now - client.startedAt > RESTART_AFTER_MS;
+    if (old && data.length <= MAX_PUNCH_BYTES && this.#isPunch(data)) {
+      client.session.abandon('closed-by-peer', false);
+      client.release();
+      this.#onKnock(data, from);
+      return;
+    }
+    client.session.receive(data, from);
+  }
+
+  /** What comes from an address without a session; all but punches meets silence (spec §5.3). */
+  #onKnock(data: Uint8Array, from: Endpoint): void {
+    const opened = this.#open(data);
+    if (opened === undefined || this.#closing !== undefined) return;
+    const message = decodeMessage(opened.clear);
+    if (message.type === 'unknown' || message.type === 'malformed') return;
+    if (message.type === 'PUNCH_PKT' || message.type === 'P2P_RDY') {
+      if (message.uid === this.uid) this.#onPunch(from, opened.cipher);
+    } else {
+      this.#options.onMessage?.(message, from, opened.cipher);
+    }
+  }
+
+  #onPunch(from: Endpoint, cipher: StreamCipher | undefined): void {
+    const key = formatEndpoint(from);
+    if (this.#phases.has(key)) return;
+    const { admits, maxSessions = DEFAULT_MAX_SESSIONS, clock, offersTcp = false } = this.#options;
+    if (admits !== undefined && !admits(from)) return;
+    if (this.#clients.size + this.#opening >= maxSessions) {
+      this.#log.debug('no room for another session', { from: key });
+      return;
+    }
+    const peer = { address: from.address, port: from.port };
+    const offer = encodeMessage({ type: 'P2P_RDY_ACK', uid: this.uid, address: this.listen });
+    let session: Session | undefined;
+    const phase: ReadyPhase = new ReadyPhase(clock, offersTcp && this.#searchers.has(from.address), {
+      offer: () => this.#send(offer, peer, cipher),
+      ready: () => {
+        if (session !== undefined) session.announce();
+        else session = this.#startSession(peer, cipher, 'lan', key);
+      },
+      done: () => this.#phases.delete(key),
+    });
+    this.#phases.set(key, phase);
+    phase.start();
+  }
+
+  /** Punches that have been accepted and not yet become a session. */
+  get #opening(): number {
+    return [...this.#phases.values()].filter(({ open }) => !open).length;
+  }
+
+  #startSession(peer: Endpoint, cipher: StreamCipher | undefined, mode: SessionMode, key: string): Session {
+    const { clock, log, session: options } = this.#options;
+    const carrier = new SharedCarrier(this.#listen!, peer, mode);
+    const session: Session = new Session({
+      role: 'device',
+      uid: this.uid,
+      carrier,
+      clock,
+      ...(log === undefined ? {} : { log }),
+      ...(cipher === undefined ? {} : { cipher }),
+      ...(options === undefined ? {} : { options }),
+    });
+    const client: DeviceClient = { session, startedAt: clock.now(), release: () => carrier.release() };
+    carrier.onRelease = () => {
+      this.#clients.remove(session);
+      this.#endPhase(key);
+    };
+    this.#clients.add(client);
+    session.announce();
+    this.#options.onSession(session);
+    return session;
+  }
+
+  #endPhase(key: string): void {
+    this.#phases.get(key)?.cancel();
+    this.#phases.delete(key);
+  }
+
+  #isPunch(data: Uint8Array): boolean {
+    const opened = this.#open(data);
+    if (opened === undefined) return false;
+    const message = decodeMessage(opened.clear);
+    return (message.type === 'PUNCH_PKT' || message.type === 'P2P_RDY') && message.uid === this.uid;
+  }
+
+  #open(data: Uint8Array): { clear: Uint8Array; cipher: StreamCipher | undefined } | undefined {
+    const opened = this.#ciphers.open(data);
+    if (opened?.cipher === undefined && this.#options.plaintext === false) return undefined;
+    return opened;
+  }
+
+  #send(clear: Uint8Array, to: Endpoint, cipher: StreamCipher | undefined): void {
+    this.#listen?.send(cipher === undefined ? clear : cipher.encipher(clear), to);
+  }
+}
+
+/** A session's share of the listen socket. */
+class SharedCarrier implements SessionCarrier {
+  readonly mode: SessionMode;
+  readonly peer: Endpoint;
+  readonly #socket: UdpSocket;
+  #released = false;
+  onRelease: (() => void) | undefined;
+
+  constructor(socket: UdpSocket, peer: Endpoint, mode: SessionMode) {
+    this.#socket = socket;
+    this.peer = peer;
+    this.mode = mode;
+  }
+
+  get local(): Endpoint {
+    return this.#socket.local;
+  }
+
+  send(datagram: Uint8Array): void {
+    if (!this.#released) this.#socket.send(datagram, this.peer);
+  }
+
+  /** Nothing is sent afterwards, and the client may start anew. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.onRelease?.();
+  }
+
+  async close(): Promise<void> {
+    this.release();
+  }
+}
