@@ -1,0 +1,181 @@
+import {
+  type Clock,
+  type Log,
+  Race,
+  type RaceProgress,
+  type Random,
+  SystemClock,
+  SystemRandom,
+  silentLog,
+} from '@towpath/core';
+import { formatEndpoint, isIpAddress, isPort, type Network, NodeNetwork } from '@towpath/net';
+import type { PpppSession, StreamCipher } from '@towpath/pppp';
+import { CameraError } from '../artemis/camera-error.ts';
+import { type CandidateContext, lanCandidates, p2pCandidates, type RememberedPath } from './candidates.ts';
+import { type ConnectFailure, type ConnectResult, type ConnectSuccess, waysInfo } from './report.ts';
+import { type ConnectionMode, DEFAULT_DESTINATION_PORTS, PORT_STAGGER_MS, WAY_NAMES } from './way.ts';
+
+export interface ParallelConnectionOptions {
+  /** Ports of the camera, in order of preference. @default DEFAULT_DESTINATION_PORTS */
+  destinationPorts?: readonly number[];
+  /** Nothing outlives this, **seconds**. @default 30 */
+  maxConnectionTime?: number;
+  /** Says nothing by default. */
+  logger?: Log;
+  /** The camera's UID. Without it the usual one of the KJK230 is tried, and a LAN search takes any that answers. */
+  uid?: string;
+  /** Where the camera answers LAN searches. @default 32108 */
+  searchPort?: number;
+  /** Network key of keyed dialects. */
+  cipher?: StreamCipher;
+  /** Local address to leave from. */
+  localAddress?: string;
+  /** The platform's network, time and randomness unless a test gives others. */
+  network?: Network;
+  clock?: Clock;
+  random?: Random;
+}
+
+export interface ConnectParallelOptions {
+  /** @default true */
+  enableP2p?: boolean;
+  /** @default true */
+  enableLan?: boolean;
+  /** @default false */
+  enableRelay?: boolean;
+  /** The path of last time: its attempt leads and leaves from the same local port. */
+  remembered?: RememberedPath;
+  /** Every step of the race, for people who watch. */
+  onProgress?(progress: RaceProgress): void;
+  /** Cancelling closes every socket and timer before the promise rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+const DEFAULT_MAX_CONNECTION_TIME_S = 30;
+const DEFAULT_SEARCH_PORT = 32108;
+
+/**
+ * Reaches one camera by several ways at once; the first that answers wins.
+ *
+ * @example
+ * const manager = new ParallelConnectionManager('192.168.43.1');
+ * const result = await manager.connectParallel();
+ * if (result.success) console.log(`${result.winningThread} in ${result.elapsedTime} s`);
+ */
+export class ParallelConnectionManager {
+  readonly #cameraIp: string;
+  readonly #maxConnectionTimeS: number;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #context: CandidateContext;
+
+  /** @throws CameraError `bad-argument` when the address, a port or the time makes no sense. */
+  constructor(cameraIp: string, options: ParallelConnectionOptions = {}) {
+    const { destinationPorts = DEFAULT_DESTINATION_PORTS, maxConnectionTime = DEFAULT_MAX_CONNECTION_TIME_S } = options;
+    if (!isIpAddress(cameraIp)) throw badArgument(`"${cameraIp}" is not an IP address, such as 192.168.43.1.`);
+    const wrong = destinationPorts.find((port) => !isPort(port));
+    if (wrong !== undefined) throw badArgument(`${wrong} is not a port; ports go from 1 to 65535.`);
+    if (!(maxConnectionTime > 0)) throw badArgument('maxConnectionTime is given in seconds and must be positive.');
+    this.#cameraIp = cameraIp;
+    this.#maxConnectionTimeS = maxConnectionTime;
+    this.#clock = options.clock ?? new SystemClock();
+    this.#log = options.logger ?? silentLog;
+    this.#context = {
+      network: options.network ?? new NodeNetwork(),
+      clock: this.#clock,
+      random: options.random ?? new SystemRandom(),
+      log: this.#log,
+      cameraIp,
+      destinationPorts,
+      searchPort: options.searchPort ?? DEFAULT_SEARCH_PORT,
+      ...(options.uid === undefined ? {} : { uid: options.uid }),
+      ...(options.cipher === undefined ? {} : { cipher: options.cipher }),
+      ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
+    };
+  }
+
+  /**
+   * Races the enabled ways. Never rejects because a camera was not reached: that is a result with `success: false`.
+   * @throws the signal's reason when it aborts first.
+   */
+  async connectParallel(options: ConnectParallelOptions = {}): Promise<ConnectResult> {
+    const { signal, remembered, onProgress } = options;
+    signal?.throwIfAborted();
+    const enabled = enabledWays(options);
+    const log = this.#log.child('CONNECT');
+    log.info('Starting parallel connection attempt', { target: this.#cameraIp, ways: [...enabled].join(',') });
+    const context = remembered === undefined ? this.#context : { ...this.#context, remembered };
+    const race = new Race<PpppSession>({
+      clock: this.#clock,
+      log,
+      limitMs: this.#maxConnectionTimeS * 1_000,
+      staggerMs: PORT_STAGGER_MS,
+      undo: (session) => session.close(),
+      ...(onProgress === undefined ? {} : { onProgress }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    for (const mode of enabled) {
+      log.debug(`Started thread: ${WAY_NAMES[mode]}`);
+      race.add(...candidatesOf(mode, context));
+    }
+    race.seal();
+    const result = await race.result;
+    const elapsedTime = result.report.elapsedMs / 1_000;
+    const threadsInfo = waysInfo(result.report, enabled, !result.ok);
+    log.info(`Parallel connection attempt completed in ${elapsedTime.toFixed(3)} s`);
+    const base = { elapsedTime, threadsInfo, report: result.report };
+    if (result.ok) return this.#success(result.path, result.winner.lane as ConnectionMode, base);
+    return { success: false, error: this.#whyNot(enabled), ...base };
+  }
+
+  #success(
+    session: PpppSession,
+    mode: ConnectionMode,
+    base: Omit<ConnectFailure, 'success' | 'error'>,
+  ): ConnectSuccess {
+    this.#log.child(mode.toUpperCase()).info(`✓ ${mode.toUpperCase()} connection succeeded`, {
+      port: session.local.port,
+      peer: formatEndpoint(session.peer),
+    });
+    return {
+      success: true,
+      mode,
+      port: session.local.port,
+      destinationPort: session.peer.port,
+      winningThread: WAY_NAMES[mode],
+      session,
+      ...base,
+    };
+  }
+
+  #whyNot(enabled: ReadonlySet<ConnectionMode>): string {
+    if (enabled.size === 0) return 'Every way is switched off. Next: enable at least one of p2p, lan and relay.';
+    const ports = this.#context.destinationPorts.join(', ');
+    return `No answer from ${this.#cameraIp} on ports ${ports}. Next: check that the camera is awake and on this network.`;
+  }
+}
+
+function enabledWays({ enableP2p = true, enableLan = true, enableRelay = false }: ConnectParallelOptions) {
+  const ways = new Set<ConnectionMode>();
+  if (enableP2p) ways.add('p2p');
+  if (enableLan) ways.add('lan');
+  if (enableRelay) ways.add('relay');
+  return ways;
+}
+
+function candidatesOf(mode: ConnectionMode, context: CandidateContext) {
+  switch (mode) {
+    case 'lan':
+      return lanCandidates(context);
+    case 'p2p':
+      return p2pCandidates(context);
+    case 'relay':
+      return [];
+    default:
+      return mode satisfies never;
+  }
+}
+
+function badArgument(message: string): CameraError {
+  return new CameraError('bad-argument', message);
+}

@@ -1,0 +1,32 @@
+import type { DeviceInfo } from '@towpath/camera';
+import type { Runtime } from '../../cli/runtime.ts';
+import { columns } from '../../cli/table.ts';
+import { type TargetOptions, withCamera } from './target.ts';
+
+export async function info(runtime: Runtime, host: string, options: TargetOptions): Promise<void> {
+  const { io, signal } = runtime;
+  const device = await withCamera(runtime, host, options, (camera) => camera.deviceInfo({ signal }));
+  if (options.json) io.out(JSON.stringify(device.fields));
+  else for (const line of columns(summary(device))) io.out(line);
+}
+
+function summary(device: DeviceInfo): string[][] {
+  const rows: [string, string | undefined][] = [
+    ['device id', device.devId],
+    ['model', [device.modelName, device.subModelName, device.customName].filter(Boolean).join(' ')],
+    ['firmware', device.fwVerName],
+    ['bluetooth firmware', device.bleVerName],
+    ['name', device.cameraName],
+    ['battery', device.batPercent === undefined ? undefined : `${device.batPercent} %${device.isCharging ? ', charging' : ''}`],
+    ['temperature', device.temperature === undefined ? undefined : `${device.temperature} °C`],
+    ['card', device.sdTotalMB === undefined ? undefined : `${device.sdFreeMB ?? '?'} MB free of ${device.sdTotalMB} MB`],
+    ['clock', device.timeUTC === undefined ? undefined : cameraTime(device.timeUTC)],
+    ['language', device.languageCode],
+  ];
+  return rows.flatMap(([name, value]) => (value ? [[name, value]] : []));
+}
+
+/** The camera's clock counts local wall time as if it were UTC. */
+export function cameraTime(seconds: number): string {
+  return new Date(seconds * 1_000).toISOString().slice(0, 19).replace('T', ' ');
+}
