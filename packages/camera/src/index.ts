@@ -1,19 +1,31 @@
 export { type AvFrame, AudioType, VideoType } from './artemis/av.ts';
+export {
+  BleReassembler,
+  decodeHotspotCredentials,
+  encodeWakeValue,
+  type HotspotCredentials,
+} from './artemis/ble-message.ts';
 export { CameraError, type CameraErrorCode, type CameraErrorDetails } from './artemis/camera-error.ts';
 export { CommandId, type CommandName, commandName } from './artemis/command-id.ts';
 export type { CardSpace } from './artemis/commands.ts';
 export type { DeviceInfo } from './artemis/device-info.ts';
 export type { CameraEvent } from './artemis/event.ts';
+export type { JsonObject } from './artemis/json.ts';
 export { FileType, type ItemId, type MediaItem } from './artemis/media-item.ts';
 export { CameraClient, type CameraClientOptions } from './client/camera-client.ts';
 export type { CameraEvents } from './client/camera-link.ts';
 export type { CameraPath } from './client/camera-path.ts';
 export { CameraState } from './client/camera-state.ts';
 export type { CameraConnector, ConnectedCamera, ConnectorOptions } from './client/connector.ts';
+export type { HeartbeatReport } from './client/heartbeat.ts';
 export type { ConnectRetryOptions } from './client/retry.ts';
 export type { TransferOptions, TransferResult } from './client/transfer.ts';
 export type { RememberedPath } from './connect/candidates.ts';
-export { type ConnectParallelOptions, ParallelConnectionManager, type ParallelConnectionOptions } from './connect/manager.ts';
+export {
+  type ConnectParallelOptions,
+  ParallelConnectionManager,
+  type ParallelConnectionOptions,
+} from './connect/manager.ts';
 export { CameraPool, type CameraPoolOptions } from './connect/pool.ts';
 export { type PathMemory, RaceConnector, type RaceConnectorOptions } from './connect/race-connector.ts';
 export type { ConnectFailure, ConnectResult, ConnectSuccess, WayInfo, WayState, WaysInfo } from './connect/report.ts';
@@ -22,3 +34,6 @@ export { captureJsonLines, conversationDocument, type DecodedCapture, decodeCapt
 export type { ConversationSummary, DecodedMessage, MessageJson } from './decode/decoded-message.ts';
 export { type ExtractedFile, MediaExtractor, type MediaTarget } from './decode/media-extractor.ts';
 export { summaryLines, transcriptLine } from './decode/transcript.ts';
+export { type DeviceRecord, type DeviceStore, MemoryDeviceStore } from './store/device-store.ts';
+export { FileDeviceStore } from './store/file-device-store.ts';
+export { StorePathMemory } from './store/store-path-memory.ts';
