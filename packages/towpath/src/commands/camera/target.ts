@@ -1,11 +1,12 @@
+import { join } from 'node:path';
 import type { RaceProgress } from '@towpath/core';
 import {
   CameraClient,
   type ConnectResult,
-  openDeviceStore,
-  pathMemory,
+  FileDeviceStore,
   RaceConnector,
   type RaceConnectorOptions,
+  StorePathMemory,
 } from '@towpath/camera';
 import { StreamCipher } from '@towpath/pppp';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
@@ -51,7 +52,7 @@ function connectorOptions(runtime: Runtime, options: TargetOptions, watch: RaceW
     clock,
     random,
     logger: log,
-    memory: pathMemory(openDeviceStore({ folder: configFolder, clock, log })),
+    memory: new StorePathMemory(new FileDeviceStore({ folder: join(configFolder, 'devices'), log })),
     ...(ports === undefined ? {} : { destinationPorts: ports }),
     ...(uid === undefined ? {} : { uid }),
     ...(searchPort === undefined ? {} : { searchPort }),
