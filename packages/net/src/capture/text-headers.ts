@@ -51,7 +51,7 @@ export function isTcpdumpHeader(line: string): boolean {
 
 /** `      11 9.790145       192.168.43.21 …`, the summary that Wireshark prints under its column names. */
 export function wiresharkSummary(line: string): { seconds: number | undefined } | undefined {
-  const match = /^\s*\d+\s+(\S+)\s+\S+\s+\S+\s+\S+\s+\d+\s/.exec(line);
+  const match = /^\s*\d+\s+(\S+)\s+\S*[.:]\S*\s+\S*[.:]\S*\s+\S+\s+\d+\s/.exec(line);
   if (match === null) return undefined;
   return { seconds: /^\d+(?:\.\d+)?$/.test(match[1]!) ? Number(match[1]) : undefined };
 }
