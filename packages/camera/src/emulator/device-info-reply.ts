@@ -4,7 +4,7 @@ const CARD_MB = 30_196;
 /** What one item takes from the card's free space. */
 const ITEM_MB = 2;
 
-const LANGUAGES = ['en', 'de', 'fr', 'es', 'po', 'du', 'it', 'sv', 'pl', 'cn', 'jp', 'cz'];
+const LANGUAGES = ['en', 'de', 'fr', 'es', 'po', 'du', 'it', 'sv', 'pl', 'cn', 'jp'];
 const IMAGE_RESOLUTIONS = [100, 0, 2, 3, 5, 6, 8, 9, 11, 12];
 const VIDEO_RESOLUTIONS = [100, 1, 2, 4, 5, 7, 6];
 
@@ -13,7 +13,7 @@ export function cardSpace({ card }: CameraState): { sdTotalMB: number; sdFreeMB:
   return { sdTotalMB: CARD_MB, sdFreeMB: Math.max(0, CARD_MB - ITEM_MB * card.size) };
 }
 
-/** The answer to 512 with the keys and their order as in spec artemis §7.1; 3 × 1024 + 21 bytes on the wire. */
+/** The answer to 512 with the keys and their order as in spec artemis §7.1; 3 × 1024 + 21 bytes on the wire with a name of up to 13 letters. */
 export function deviceInfoReply(camera: CameraState): Record<string, unknown> {
   const resolutions = (list: readonly number[]) => list.map((resolution) => ({ resolution }));
   const vertices = [0, 1, 2, 3].flatMap((k) => [`detectionAreaVertex${k}X`, `detectionAreaVertex${k}Y`]);
@@ -26,7 +26,7 @@ export function deviceInfoReply(camera: CameraState): Record<string, unknown> {
     modelName: 'KJK230',
     subModelName: 'KJKD',
     productId: 115,
-    customName: 'Canal',
+    customName: 'Towpath Canal',
     cameraNameOnOff: 1,
     cameraName: camera.name,
     longitude: '',

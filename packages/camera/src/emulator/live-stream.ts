@@ -9,6 +9,9 @@ import { AAC_FRAME_MS, SILENT_AAC_FRAME } from './media/silence.ts';
 /** With this much unacknowledged, about a second of pictures, the camera leaves pictures out until there is room. */
 const MAX_QUEUED_BYTES: number = 64 * 1024;
 
+/** A timer of the platform may fire this much before its time. */
+const EARLY_MS = 0.5;
+
 const FRAME_MS: number = 1000 / FRAMES_PER_SECOND;
 
 /** Sends live frames on channel 1 from its start to `stop` (spec artemis §9). */
@@ -39,7 +42,7 @@ export class LiveStream {
   }
 
   #tick(): void {
-    const elapsed = this.#clock.now() - this.#startedAt;
+    const elapsed = this.#clock.now() - this.#startedAt + EARLY_MS;
     // What could not be sent in its time is left out: pictures are numbered by the time that has passed.
     if (elapsed >= this.#pictures * FRAME_MS) {
       this.#pictures = Math.floor(elapsed / FRAME_MS) + 1;
