@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { VirtualClock } from '@towpath/core';
 import { describe, expect, test } from 'vitest';
-import { NodeNetwork, type TcpConnection } from '../src/index.ts';
+import { type Endpoint, NodeNetwork, type TcpConnection } from '../src/index.ts';
 import { Mailbox, networkSuite, type World } from './network-suite.ts';
 
 function loopback(): World {
@@ -58,6 +60,48 @@ describe('NodeNetwork', () => {
     expect(errors).toEqual([]);
   });
 
+  test('hears a multicast group that it joined', async () => {
+    const network = new NodeNetwork();
+    const inbox = new Mailbox<Uint8Array>();
+    const group = '239.255.255.250';
+    await using listener = await network.bindUdp({ multicastGroups: [group], onMessage: inbox.put });
+    await using sender = await network.bindUdp({ address: '127.0.0.1', onMessage: () => {} });
+    sender.send(new Uint8Array([1, 2]), { address: group, port: listener.local.port });
+    expect((await inbox.until(1))[0]).toHaveLength(2);
+  });
+
+  test('speaks IPv6', async () => {
+    const network = new NodeNetwork();
+    const inbox = new Mailbox<Endpoint>();
+    const onMessage = (_data: Uint8Array, from: Endpoint) => inbox.put(from);
+    await using socket = await network.bindUdp({ family: 6, address: '::1', onMessage });
+    socket.send(new Uint8Array(1), socket.local);
+    expect(await inbox.until(1)).toEqual([{ address: '::1', port: socket.local.port }]);
+  });
+
+  test('cuts a closed connection off when the other side never ends it', async () => {
+    const clock = new VirtualClock();
+    const closes = new Mailbox<Error | undefined>();
+    const stubborn = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.resume();
+      void closes.until(1).then(() => socket.destroy());
+    });
+    await new Promise<void>((resolve) => stubborn.listen(0, '127.0.0.1', resolve));
+    const { port } = stubborn.address() as AddressInfo;
+    const network = new NodeNetwork({ clock });
+    const connection = await network.connectTcp(
+      { address: '127.0.0.1', port },
+      { onData: () => {}, onClose: closes.put },
+    );
+    const closing = connection.close();
+    while (clock.pendingTimers === 0) await new Promise(setImmediate);
+    expect(closes.items).toEqual([]);
+    await clock.advance(5_000);
+    await closing;
+    expect(closes.items).toEqual([undefined]);
+    await new Promise((resolve) => stubborn.close(resolve));
+  });
+
   test('reports a datagram that is too big, and stays open', async () => {
     const errors = new Mailbox<Error>();
     await using socket = await new NodeNetwork().bindUdp({
@@ -77,7 +121,9 @@ function certificate(name: string): { cert: string; key: string } | undefined {
     const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
     const what = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
     const names = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name}`];
-    execFileSync('openssl', [...what, ...names, '-keyout', key, '-out', cert], { stdio: 'pipe' });
+    execFileSync(process.env.OPENSSL ?? 'openssl', [...what, ...names, '-keyout', key, '-out', cert], {
+      stdio: 'pipe',
+    });
     return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') };
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
@@ -123,6 +169,19 @@ describe.skipIf(!identity)('TLS on the real network (needs the openssl program)'
     await expect(dial({ ca: identity!.cert })).rejects.toMatchObject({ code: 'tls-failed' });
     await using connection = await dial({ insecure: true });
     expect(connection.remote).toEqual(listener.local);
+  });
+
+  test('names a bad certificate, and closes while a handshake is under way', async () => {
+    const network = new NodeNetwork();
+    const onConnection = () => ({ onData: () => {} });
+    await expect(network.listenTcp({ tls: { cert: 'x', key: 'y' }, onConnection })).rejects.toMatchObject({
+      code: 'tls-failed',
+    });
+    const listener = await network.listenTcp({ address: '127.0.0.1', tls: identity!, onConnection });
+    const closed = new Mailbox<Error | undefined>();
+    await network.connectTcp(listener.local, { onData: () => {}, onClose: closed.put });
+    await listener.close();
+    await closed.until(1);
   });
 
   test('reports a client that speaks no TLS, and goes on accepting', async () => {

@@ -18,7 +18,7 @@ import type {
 } from '../network.ts';
 import { toNetError } from './system-error.ts';
 
-/** How long a closed connection waits for the other side to end too, before it is cut off. */
+/** How long a closed connection whose data is out waits for the other side to end too, before it is cut off. */
 const CLOSE_GRACE_MS = 5_000;
 
 /** Opens a TCP or TLS connection on `node:net`; see {@link TcpConnectOptions}. */
@@ -76,15 +76,19 @@ function tlsOptions(to: Endpoint, tls: TlsClientOptions): ConnectionOptions {
 export async function listenNodeTcp(clock: Clock, options: TcpListenOptions): Promise<TcpListener> {
   options.signal?.throwIfAborted();
   const { tls } = options;
-  const server: Server = tls
-    ? createTlsServer({ cert: tls.cert, key: tls.key, noDelay: true })
-    : createServer({ noDelay: true });
-  const listener = new NodeTcpListener(clock, server, options);
   const wanted = { address: options.address ?? '0.0.0.0', port: options.port ?? 0 };
+  const action = `listen on TCP ${formatEndpoint(wanted)}`;
+  let server: Server;
+  try {
+    server = tls ? createTlsServer({ cert: tls.cert, key: tls.key, noDelay: true }) : createServer({ noDelay: true });
+  } catch (cause) {
+    throw toNetError(cause, action, { target: formatEndpoint(wanted), tls: true });
+  }
+  const listener = new NodeTcpListener(clock, server, options);
   try {
     await listener.listen(wanted);
   } catch (cause) {
-    throw toNetError(cause, `listen on TCP ${formatEndpoint(wanted)}`, { target: formatEndpoint(wanted) });
+    throw toNetError(cause, action, { target: formatEndpoint(wanted) });
   }
   if (options.signal?.aborted) {
     await listener.close();
@@ -205,9 +209,10 @@ class NodeTcpConnection implements TcpConnection {
   async close(): Promise<void> {
     if (!this.#ending && !this.#socket.destroyed) {
       this.#ending = true;
-      this.#socket.end();
-      const cutOff = this.#clock.timer(CLOSE_GRACE_MS, () => this.#socket.destroy());
-      void this.#closed.then(() => cutOff.cancel());
+      this.#socket.end(() => {
+        const cutOff = this.#clock.timer(CLOSE_GRACE_MS, () => this.#socket.destroy());
+        void this.#closed.then(() => cutOff.cancel());
+      });
     }
     return this.#closed;
   }

@@ -37,7 +37,8 @@ class Direction {
   conditions: LinkConditions;
   readonly #fabric: Fabric;
   #freeAt = 0;
-  #lastAt = 0;
+  #lastIn = 0;
+  #lastOut = 0;
 
   constructor(fabric: Fabric, conditions: LinkConditions) {
     this.#fabric = fabric;
@@ -46,6 +47,12 @@ class Direction {
 
   /** Moves the packet's time on and hands it to `next`, or drops it, or hands on two. */
   cross(packet: Packet, next: (packet: Packet) => void): void {
+    // Packets of several senders share a slow wire in the order in which they come to it.
+    if (this.conditions.bytesPerSecond === undefined) this.#cross(packet, next);
+    else this.#fabric.arrive(packet, false, (arrived) => this.#cross(arrived, next));
+  }
+
+  #cross(packet: Packet, next: (packet: Packet) => void): void {
     const { random } = this.#fabric;
     const refusal = this.#refusal(packet);
     if (refusal) {
@@ -53,12 +60,14 @@ class Direction {
       return;
     }
     const { duplicateRatio = 0, delayMs = 0, jitterMs = 0, reorderRatio = 0 } = this.conditions;
+    const cameAt = packet.at;
     packet.at += delayMs + (jitterMs > 0 ? random.next() * jitterMs : 0);
     if (reorderRatio > 0 && random.next() < reorderRatio) {
       packet.at += this.conditions.reorderMs ?? DEFAULT_REORDER_MS;
-    } else {
-      packet.at = Math.max(packet.at, this.#lastAt);
-      this.#lastAt = packet.at;
+    } else if (cameAt >= this.#lastIn) {
+      packet.at = Math.max(packet.at, this.#lastOut);
+      this.#lastIn = cameAt;
+      this.#lastOut = packet.at;
     }
     const copy = duplicateRatio > 0 && random.next() < duplicateRatio ? this.#fabric.copy(packet) : undefined;
     next(packet);
@@ -143,8 +152,7 @@ export class Link {
 
   /** From the network to the owner. */
   deliver(packet: Packet): void {
-    if (this.#plugged) this.#down.cross(packet, this.#toOwner);
-    else this.#fabric.drop(packet, 'unplugged');
+    this.#down.cross(packet, this.#toOwner);
   }
 
   readonly #toNetwork = (packet: Packet): void => this.network.route(packet, this);

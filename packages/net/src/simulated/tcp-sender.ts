@@ -17,6 +17,9 @@ const RECEIVE_WINDOW_BYTES = 1024 * 1024;
 const FIRST_TIMEOUT_MS = 1_000;
 const MIN_TIMEOUT_MS = 200;
 const MAX_TIMEOUT_MS = 60_000;
+/** A round trip this much over the least one ends slow start; the fixed part keeps jitter from doing so. */
+const QUEUE_GROWTH = 1.25;
+const QUEUE_GROWTH_MS = 4;
 /** RFC 5681 §3.2. */
 const DUPLICATES_THAT_MEAN_LOSS = 3;
 
@@ -38,6 +41,7 @@ export class TcpSender {
   #duplicates = 0;
   /** While lower than this is unacknowledged, each acknowledgement uncovers the next hole. */
   #recoverUntil = 0;
+  #leastMs: number = Number.POSITIVE_INFINITY;
   #smoothedMs: number | undefined;
   #variationMs = 0;
   #backoff = 1;
@@ -143,6 +147,11 @@ export class TcpSender {
     // Karn: what was sent twice says nothing about the round trip.
     if (flight.resent) return;
     const sampleMs = now - flight.sentAt;
+    this.#leastMs = Math.min(this.#leastMs, sampleMs);
+    // HyStart (RFC 9406): a growing round trip means a filling queue, so slow start ends before it overflows.
+    if (this.#window < this.#slowStartUntil && sampleMs > QUEUE_GROWTH * this.#leastMs + QUEUE_GROWTH_MS) {
+      this.#slowStartUntil = this.#window;
+    }
     if (this.#smoothedMs === undefined) {
       this.#smoothedMs = sampleMs;
       this.#variationMs = sampleMs / 2;

@@ -1,0 +1,13 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+
+test("the README's example runs as it stands, and both ends hear each other", () => {
+  const folder = new URL('..', import.meta.url);
+  const [, example = ''] = /```ts\n(.*?)```/s.exec(readFileSync(new URL('README.md', folder), 'utf8')) ?? [];
+  const options = { cwd: folder, encoding: 'utf8' } as const;
+  const output = execFileSync(process.execPath, ['--input-type=module-typescript', '--eval', example], options);
+  expect(output).toMatch(/laptop hears "punch 2" from/);
+  expect(output).toMatch(/phone hears "punch 2" from/);
+  expect(output).toContain('inFlight: 0');
+});
