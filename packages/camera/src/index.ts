@@ -34,6 +34,17 @@ export { captureJsonLines, conversationDocument, type DecodedCapture, decodeCapt
 export type { ConversationSummary, DecodedMessage, MessageJson } from './decode/decoded-message.ts';
 export { type ExtractedFile, MediaExtractor, type MediaTarget } from './decode/media-extractor.ts';
 export { summaryLines, transcriptLine } from './decode/transcript.ts';
+export {
+  type DownloadEvent,
+  type DownloadMediaOptions,
+  type DownloadProgress,
+  type DownloadSummary,
+  downloadMedia,
+} from './media/download-media.ts';
+export type { IndexEntry } from './media/media-index.ts';
+export { MediaLibrary, type MediaLibraryOptions } from './media/media-library.ts';
+export type { MediaSource } from './media/media-source.ts';
+export { type WatchMediaOptions, watchMedia } from './media/watch-media.ts';
 export { type DeviceRecord, type DeviceStore, MemoryDeviceStore } from './store/device-store.ts';
 export { FileDeviceStore } from './store/file-device-store.ts';
 export { StorePathMemory } from './store/store-path-memory.ts';

@@ -170,6 +170,7 @@ export class Transfer<Item extends ItemId> {
   async #next(): Promise<ItemRecord | undefined> {
     const session = this.#session;
     for (;;) {
+      this.#options.signal?.throwIfAborted();
       const record = this.#queue.shift();
       if (record !== undefined) {
         this.#queuedBytes -= record.data.length;
@@ -179,7 +180,6 @@ export class Transfer<Item extends ItemId> {
         if (this.#missing.has(itemKey(record))) return record;
         continue;
       }
-      this.#options.signal?.throwIfAborted();
       if (session.closed) throw session.closed;
       if (this.#askError !== undefined || this.#stopping()) return undefined;
       const quietSince = Math.max(this.#quietSince, session.lastDataAt(this.#kind.channel));
