@@ -43,9 +43,11 @@ export { PpppDevice } from './device/pppp-device.ts';
 export { type FoundDevice, type SearchLanOptions, searchLan } from './lan/search-lan.ts';
 export { SEARCH_PORT, type SearchTargets } from './lan/targets.ts';
 export { PpppError, type PpppErrorCode } from './pppp-error.ts';
-export type { SendingStyle, SessionOptions } from './session/options.ts';
+export type { RelayLimits, RelayMetrics, RelayOptions } from './relay/options.ts';
+export { RelayServer } from './relay/relay-server.ts';
 export type { RendezvousMetrics, RendezvousOptions, ServerComponents } from './rendezvous/options.ts';
 export { RendezvousServer } from './rendezvous/rendezvous-server.ts';
+export type { SendingStyle, SessionOptions } from './session/options.ts';
 export type {
   CloseReason,
   PpppSession,
