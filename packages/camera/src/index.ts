@@ -30,6 +30,7 @@ export { CameraPool, type CameraPoolOptions } from './connect/pool.ts';
 export { type PathMemory, RaceConnector, type RaceConnectorOptions } from './connect/race-connector.ts';
 export type { ConnectFailure, ConnectResult, ConnectSuccess, WayInfo, WayState, WaysInfo } from './connect/report.ts';
 export { type ConnectionMode, DEFAULT_DESTINATION_PORTS, DEFAULT_UID, type WayName } from './connect/way.ts';
+export { ConversationDecoder, type ConversationDecoderOptions } from './decode/conversation-decoder.ts';
 export { captureJsonLines, conversationDocument, type DecodedCapture, decodeCapture } from './decode/decode-capture.ts';
 export type { ConversationSummary, DecodedMessage, MessageJson } from './decode/decoded-message.ts';
 export { type ExtractedFile, MediaExtractor, type MediaTarget } from './decode/media-extractor.ts';
@@ -45,6 +46,22 @@ export type { IndexEntry } from './media/media-index.ts';
 export { MediaLibrary, type MediaLibraryOptions } from './media/media-library.ts';
 export type { MediaSource } from './media/media-source.ts';
 export { type WatchMediaOptions, watchMedia } from './media/watch-media.ts';
+export { CameraEmulator } from './emulator/camera-emulator.ts';
+export type {
+  CameraEmulatorComponents,
+  CameraEmulatorEvents,
+  CameraEmulatorInit,
+  RebootOptions,
+} from './emulator/emulator-options.ts';
+export type { EmulatorFaultOptions, EmulatorFaults } from './emulator/faults.ts';
+export {
+  drawnPictures,
+  type PaddedPictureOptions,
+  type PictureSource,
+  paddedPictures,
+} from './emulator/media/picture-source.ts';
+export type { LinkFaults } from './emulator/network/link-faults.ts';
+export { SharedPortNetwork } from './emulator/network/shared-port-network.ts';
 export { type DeviceRecord, type DeviceStore, MemoryDeviceStore } from './store/device-store.ts';
 export { FileDeviceStore } from './store/file-device-store.ts';
 export { StorePathMemory } from './store/store-path-memory.ts';
