@@ -2,7 +2,12 @@ import { decode } from 'jpeg-js';
 import { describe, expect, test } from 'vitest';
 import { decodeFileRecord, fileCheckHolds } from '../src/artemis/record.ts';
 import { Card } from '../src/emulator/card.ts';
-import { drawnMedia, type MediaSource, paddedMedia, type RecordSubject } from '../src/emulator/media/media-source.ts';
+import {
+  drawnPictures,
+  type PictureSource,
+  paddedPictures,
+  type RecordSubject,
+} from '../src/emulator/media/picture-source.ts';
 
 const card = new Card(7, 83, 0);
 
@@ -19,7 +24,7 @@ function jpegOf(record: Uint8Array): Uint8Array {
 
 describe('pictures of an emulated camera (B11)', () => {
   test('are baseline JPEGs of the sizes that the real camera sends', () => {
-    const media = drawnMedia();
+    const media = drawnPictures();
     for (const index of [0, 31, 82]) {
       const photo = jpegOf(media.fileRecord(subject(index)));
       expect(photo.length).toBeGreaterThan(200_000);
@@ -36,33 +41,33 @@ describe('pictures of an emulated camera (B11)', () => {
 
   test('are the same bytes on every request and from every source, and differ from item to item', () => {
     const draw = (index: number, change?: Partial<RecordSubject>) =>
-      Buffer.from(drawnMedia().thumbnailRecord(subject(index, change))).toString('base64');
+      Buffer.from(drawnPictures().thumbnailRecord(subject(index, change))).toString('base64');
     expect(draw(4)).toBe(draw(4));
     expect(new Set([draw(4), draw(5), draw(4, { seed: 8 }), draw(4, { cameraName: 'TOWPATH 02' })]).size).toBe(4);
   });
 
   test('carry an end check that holds in the record of the file', () => {
-    const record = decodeFileRecord(paddedMedia().fileRecord(subject(3)));
+    const record = decodeFileRecord(paddedPictures().fileRecord(subject(3)));
     expect(record.ok && fileCheckHolds(record.value)).toBe(true);
   });
 
   test.each([200, 262_144, 65_535 + 5, 1_048_377])('are padded to exactly %i bytes and still decode', (photoBytes) => {
-    const small = jpegOf(paddedMedia({ photoBytes: 0 }).fileRecord(subject(0))).length;
-    const jpeg = jpegOf(paddedMedia({ photoBytes: small + photoBytes }).fileRecord(subject(0)));
+    const small = jpegOf(paddedPictures({ photoBytes: 0 }).fileRecord(subject(0))).length;
+    const jpeg = jpegOf(paddedPictures({ photoBytes: small + photoBytes }).fileRecord(subject(0)));
     expect(jpeg.length).toBe(small + photoBytes);
     expect(decode(jpeg, { useTArray: true })).toMatchObject({ width: 320, height: 180 });
   });
 
   test('are held in a cache that does not grow beyond its limit', () => {
-    const media = paddedMedia({ photoBytes: 50_000, cacheBytes: 120_000 });
+    const media = paddedPictures({ photoBytes: 50_000, cacheBytes: 120_000 });
     const first = media.fileRecord(subject(0));
     expect(media.fileRecord(subject(0))).toBe(first);
     media.fileRecord(subject(1));
     expect(media.fileRecord(subject(0))).toBe(first);
     media.fileRecord(subject(2));
     expect(media.fileRecord(subject(0))).toBe(first);
-    const second: MediaSource['fileRecord'] = media.fileRecord;
-    expect(second(subject(1))).toEqual(paddedMedia({ photoBytes: 50_000 }).fileRecord(subject(1)));
+    const second: PictureSource['fileRecord'] = media.fileRecord;
+    expect(second(subject(1))).toEqual(paddedPictures({ photoBytes: 50_000 }).fileRecord(subject(1)));
     expect(media.fileRecord(subject(2))).not.toBe(first);
   });
 });

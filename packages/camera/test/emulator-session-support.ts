@@ -4,9 +4,9 @@ import { decodeText, encodeRequestText } from '../src/artemis/cipher.ts';
 import { encodeFrame, type Frame, FrameStream, MessageType } from '../src/artemis/frame.ts';
 import { type JsonObject, parseJsonObject } from '../src/artemis/json.ts';
 import { CameraSession } from '../src/emulator/camera-session.ts';
-import { CameraClock, type CameraState, emptyCounters } from '../src/emulator/camera-state.ts';
+import { CameraClock, type EmulatedCamera, emptyCounters } from '../src/emulator/emulated-camera.ts';
 import { Card } from '../src/emulator/card.ts';
-import { paddedMedia } from '../src/emulator/media/media-source.ts';
+import { paddedPictures } from '../src/emulator/media/picture-source.ts';
 
 /** The camera's end of a session that keeps what is written, channel by channel, until the test takes it. */
 export class RecordingSession implements PpppSession {
@@ -92,13 +92,13 @@ export function framesIn(pieces: readonly Uint8Array[]): Frame[] {
 }
 
 /** A camera with 83 items and small pictures. */
-export function testCamera(clock: VirtualClock, change: Partial<CameraState> = {}): CameraState {
+export function testCamera(clock: VirtualClock, change: Partial<EmulatedCamera> = {}): EmulatedCamera {
   return {
     seed: 1,
     name: 'TOWPATH 01',
     deviceId: '02:54:50:00:00:01',
     card: new Card(1, 83, 0),
-    media: paddedMedia({ photoBytes: 40_000, thumbnailBytes: 20_000 }),
+    pictures: paddedPictures({ photoBytes: 40_000, thumbnailBytes: 20_000 }),
     clock: new CameraClock(clock),
     batteryPercent: 80,
     temperature: 12,
@@ -116,13 +116,13 @@ export function testCamera(clock: VirtualClock, change: Partial<CameraState> = {
 /** A client that speaks ARTEMIS to a {@link CameraSession} without any transport. */
 export class DirectClient {
   readonly session: RecordingSession;
-  readonly camera: CameraState;
+  readonly camera: EmulatedCamera;
   token: number | undefined;
   #seq = 0;
 
   constructor(
     clock: VirtualClock,
-    change: Partial<CameraState> = {},
+    change: Partial<EmulatedCamera> = {},
     session: RecordingSession = new RecordingSession(),
   ) {
     this.session = session;

@@ -5,7 +5,7 @@ import { CommandId } from '../artemis/command-id.ts';
 import { encodeEvent } from '../artemis/event.ts';
 import { Channel, encodeFrame, type Frame, FrameStream, GREETING, MessageType } from '../artemis/frame.ts';
 import { type JsonObject, parseJsonObject } from '../artemis/json.ts';
-import type { CameraState } from './camera-state.ts';
+import type { EmulatedCamera } from './emulated-camera.ts';
 import { ChannelWriter } from './channel-writer.ts';
 import { type CommandContext, type CommandOutcome, runCommand } from './commands.ts';
 import { LiveStream } from './live-stream.ts';
@@ -33,7 +33,7 @@ export interface CameraSessionHandlers {
 /** The camera's side of one session: greeting, login, commands, transfers, live video. */
 export class CameraSession {
   readonly #session: PpppSession;
-  readonly #camera: CameraState;
+  readonly #camera: EmulatedCamera;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #handlers: CameraSessionHandlers;
@@ -48,7 +48,7 @@ export class CameraSession {
 
   constructor(
     session: PpppSession,
-    camera: CameraState,
+    camera: EmulatedCamera,
     { clock, random }: { clock: Clock; random: Random },
     handlers: CameraSessionHandlers,
   ) {

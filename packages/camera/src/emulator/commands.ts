@@ -2,7 +2,7 @@ import { CommandId } from '../artemis/command-id.ts';
 import { Channel } from '../artemis/frame.ts';
 import type { JsonObject } from '../artemis/json.ts';
 import { FileType, type ItemId, type MediaItem } from '../artemis/media-item.ts';
-import type { CameraState } from './camera-state.ts';
+import type { EmulatedCamera } from './emulated-camera.ts';
 import { cardSpace, deviceInfoReply } from './device-info-reply.ts';
 import { LIVE_HEIGHT, LIVE_WIDTH } from './media/live-scene.ts';
 import { downloadSchema, itemSchema, listSchema, playbackSchema, thumbnailsSchema } from './requests.ts';
@@ -10,7 +10,7 @@ import { fileFrames, playbackFrames, recordedFrames, thumbnailFrames } from './t
 
 /** What a command may do to the session in which it came. */
 export interface CommandContext {
-  readonly camera: CameraState;
+  readonly camera: EmulatedCamera;
   startTransfer(channel: number, frames: Iterator<Uint8Array>): boolean;
   stopTransfers(channel: number): void;
   startLive(): void;
@@ -130,7 +130,7 @@ function stopPlayback(context: CommandContext): CommandOutcome {
   return succeeded(CommandId.stopPlayback, () => context.stopTransfers(Channel.playback));
 }
 
-function findVideo({ card }: CameraState, id: ItemId): MediaItem | undefined {
+function findVideo({ card }: EmulatedCamera, id: ItemId): MediaItem | undefined {
   const item = card.find(id);
   return item === undefined || item.fileType === FileType.photo ? undefined : item;
 }

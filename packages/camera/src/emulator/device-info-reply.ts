@@ -1,4 +1,4 @@
-import type { CameraState } from './camera-state.ts';
+import type { EmulatedCamera } from './emulated-camera.ts';
 
 const CARD_MB = 30_196;
 /** What one item takes from the card's free space. */
@@ -9,12 +9,12 @@ const IMAGE_RESOLUTIONS = [100, 0, 2, 3, 5, 6, 8, 9, 11, 12];
 const VIDEO_RESOLUTIONS = [100, 1, 2, 4, 5, 7, 6];
 
 /** Size and free space of the emulated card. */
-export function cardSpace({ card }: CameraState): { sdTotalMB: number; sdFreeMB: number } {
+export function cardSpace({ card }: EmulatedCamera): { sdTotalMB: number; sdFreeMB: number } {
   return { sdTotalMB: CARD_MB, sdFreeMB: Math.max(0, CARD_MB - ITEM_MB * card.size) };
 }
 
 /** The answer to 512 with the keys and their order as in spec artemis §7.1; 3 × 1024 + 21 bytes on the wire with a name of up to 13 letters. */
-export function deviceInfoReply(camera: CameraState): Record<string, unknown> {
+export function deviceInfoReply(camera: EmulatedCamera): Record<string, unknown> {
   const resolutions = (list: readonly number[]) => list.map((resolution) => ({ resolution }));
   const vertices = [0, 1, 2, 3].flatMap((k) => [`detectionAreaVertex${k}X`, `detectionAreaVertex${k}Y`]);
   return {

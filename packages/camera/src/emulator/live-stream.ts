@@ -2,7 +2,7 @@ import type { Clock, Random, Timer } from '@towpath/core';
 import type { PpppSession } from '@towpath/pppp';
 import { AudioType, encodeAvFrame, LIVE_STALE_BYTES, VideoType } from '../artemis/av.ts';
 import { Channel, encodeFrame, MessageType } from '../artemis/frame.ts';
-import type { CameraState } from './camera-state.ts';
+import type { EmulatedCamera } from './emulated-camera.ts';
 import { FRAMES_PER_SECOND, LIVE_HEIGHT, LIVE_WIDTH, LiveScene } from './media/live-scene.ts';
 import { AAC_FRAME_MS, SILENT_AAC_FRAME } from './media/silence.ts';
 
@@ -17,7 +17,7 @@ const FRAME_MS: number = 1000 / FRAMES_PER_SECOND;
 /** Sends live frames on channel 1 from its start to `stop` (spec artemis §9). */
 export class LiveStream {
   readonly #session: PpppSession;
-  readonly #camera: CameraState;
+  readonly #camera: EmulatedCamera;
   readonly #clock: Clock;
   readonly #stale: Uint8Array;
   readonly #scene: LiveScene;
@@ -27,7 +27,7 @@ export class LiveStream {
   #pictures = 0;
   #sounds = 0;
 
-  constructor(session: PpppSession, camera: CameraState, clock: Clock, random: Random) {
+  constructor(session: PpppSession, camera: EmulatedCamera, clock: Clock, random: Random) {
     this.#session = session;
     this.#camera = camera;
     this.#clock = clock;

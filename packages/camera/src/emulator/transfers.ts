@@ -2,34 +2,34 @@ import { AudioType, encodeAvFrame, PlaybackMark, VideoType } from '../artemis/av
 import { encodeFrame, MessageType } from '../artemis/frame.ts';
 import { FileType, type ItemId, type MediaItem } from '../artemis/media-item.ts';
 import { encodeFileRecord, encodeThumbnailRecord } from '../artemis/record.ts';
-import type { CameraState } from './camera-state.ts';
+import type { EmulatedCamera } from './emulated-camera.ts';
 import { FRAMES_PER_SECOND, LIVE_HEIGHT, LIVE_WIDTH, LiveScene } from './media/live-scene.ts';
-import type { RecordSubject } from './media/media-source.ts';
+import type { RecordSubject } from './media/picture-source.ts';
 import { AAC_FRAME_MS, SILENT_AAC_FRAME } from './media/silence.ts';
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** One thumbnail frame per item, numbered from 1 (spec artemis §8). An item that is not there has no data. */
-export function* thumbnailFrames(camera: CameraState, ids: readonly ItemId[]): Generator<Uint8Array> {
+export function* thumbnailFrames(camera: EmulatedCamera, ids: readonly ItemId[]): Generator<Uint8Array> {
   let seq = 0;
   for (const id of ids) {
     const item = camera.card.find(id);
     const record =
       item === undefined
         ? encodeThumbnailRecord({ ...id, deviceId: camera.deviceId, mediaId: 0, data: NOTHING })
-        : camera.media.thumbnailRecord(subjectOf(camera, item));
+        : camera.pictures.thumbnailRecord(subjectOf(camera, item));
     yield encodeFrame(MessageType.thumbnail, ++seq, record);
   }
 }
 
 /** One file frame per item; all carry the number of the request. Videos are played, not downloaded: they have no data. */
-export function* fileFrames(camera: CameraState, ids: readonly ItemId[], seq: number): Generator<Uint8Array> {
+export function* fileFrames(camera: EmulatedCamera, ids: readonly ItemId[], seq: number): Generator<Uint8Array> {
   for (const id of ids) {
     const item = camera.card.find(id);
     const record =
       item === undefined || item.fileType !== FileType.photo
         ? encodeFileRecord({ ...id, deviceId: camera.deviceId, mediaId: item?.mediaId ?? 0, data: NOTHING })
-        : camera.media.fileRecord(subjectOf(camera, item));
+        : camera.pictures.fileRecord(subjectOf(camera, item));
     yield encodeFrame(MessageType.file, seq, record);
   }
 }
@@ -40,7 +40,7 @@ export function recordedFrames(item: MediaItem): number {
 }
 
 /** A recording with its silent sound, the frames of spec artemis §9; the same item gives the same bytes. */
-export function* playbackFrames(camera: CameraState, item: MediaItem, sessionNo: number): Generator<Uint8Array> {
+export function* playbackFrames(camera: EmulatedCamera, item: MediaItem, sessionNo: number): Generator<Uint8Array> {
   const title = `${camera.name} ${item.dirNum}-${item.mediaNum}`;
   const scene = new LiveScene(item.mediaId, title, item.mediaTime);
   const common = { sessionNo, audioType: 0, videoType: VideoType.h264, width: 0, height: 0, mark: 0 };
@@ -71,7 +71,7 @@ export function* playbackFrames(camera: CameraState, item: MediaItem, sessionNo:
   yield encodeFrame(MessageType.playbackAv, ++seq, encodeAvFrame({ ...common, ...end, frameNumber: seq }));
 }
 
-function subjectOf(camera: CameraState, item: MediaItem): RecordSubject {
+function subjectOf(camera: EmulatedCamera, item: MediaItem): RecordSubject {
   return {
     seed: camera.seed,
     cameraName: camera.name,

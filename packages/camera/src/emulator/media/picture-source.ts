@@ -9,7 +9,7 @@ export interface RecordSubject extends PictureSubject {
 }
 
 /** Where emulated cameras get their pictures from. One source may serve many cameras. */
-export interface MediaSource {
+export interface PictureSource {
   /** Body of the thumbnail's frame: record header and JPEG. The same subject always gives the same bytes. */
   thumbnailRecord(subject: RecordSubject): Uint8Array;
   /** Body of the file's frame: record header and JPEG. The same subject always gives the same bytes. */
@@ -21,7 +21,7 @@ const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
 
 type Draw = (subject: RecordSubject) => Uint8Array;
 
-function cachedSource(drawThumbnail: Draw, drawPhoto: Draw, cacheBytes: number): MediaSource {
+function cachedSource(drawThumbnail: Draw, drawPhoto: Draw, cacheBytes: number): PictureSource {
   const cache = new Map<string, Uint8Array>();
   let held = 0;
   const cached = (kind: string, subject: RecordSubject, make: () => Uint8Array): Uint8Array => {
@@ -50,12 +50,12 @@ function cachedSource(drawThumbnail: Draw, drawPhoto: Draw, cacheBytes: number):
  * Pictures worth looking at, drawn and encoded when they are asked for (some 100 ms for a photo, 10 ms for a thumbnail).
  * @param options.cacheBytes how much is kept; 16 MiB unless said otherwise
  */
-export function drawnMedia(options: { cacheBytes?: number } = {}): MediaSource {
+export function drawnPictures(options: { cacheBytes?: number } = {}): PictureSource {
   return cachedSource(encodeThumbnail, encodePhoto, options.cacheBytes ?? DEFAULT_CACHE_BYTES);
 }
 
-/** Sizes for {@link paddedMedia}. */
-export interface PaddedMediaOptions {
+/** Sizes for {@link paddedPictures}. */
+export interface PaddedPictureOptions {
   /** Size of each JPEG file, bytes. @default 262144 */
   photoBytes?: number;
   /** Size of each thumbnail, bytes. @default 24576 */
@@ -77,7 +77,7 @@ const PADDED_SUBJECT: PictureSubject = {
  * One small picture for all subjects, brought to the wanted size by comment segments that differ from subject to subject.
  * For measurements and for many cameras at once: nothing has to be drawn.
  */
-export function paddedMedia(options: PaddedMediaOptions = {}): MediaSource {
+export function paddedPictures(options: PaddedPictureOptions = {}): PictureSource {
   const { photoBytes = 256 * 1024, thumbnailBytes = 24 * 1024, cacheBytes = DEFAULT_CACHE_BYTES } = options;
   let picture: Uint8Array | undefined;
   const padded = (subject: RecordSubject, sizeBytes: number) => {

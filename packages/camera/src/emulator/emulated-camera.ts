@@ -1,6 +1,7 @@
 import type { Clock } from '@towpath/core';
 import type { Card } from './card.ts';
-import type { MediaSource } from './media/media-source.ts';
+import type { EmulatorFaults } from './faults.ts';
+import type { PictureSource } from './media/picture-source.ts';
 
 /** How a camera treats commands without its token, or with another one. */
 export type TokenPolicy =
@@ -19,12 +20,12 @@ export type SecondTransferPolicy =
   | 'restart';
 
 /** What all sessions of one emulated camera share. */
-export interface CameraState {
+export interface EmulatedCamera {
   readonly seed: number;
   readonly name: string;
   readonly deviceId: string;
   readonly card: Card;
-  readonly media: MediaSource;
+  readonly pictures: PictureSource;
   readonly clock: CameraClock;
   readonly batteryPercent: number;
   readonly temperature: number;
@@ -33,18 +34,8 @@ export interface CameraState {
   readonly mergeRatio: number;
   readonly audio: boolean;
   readonly responseDelayMs: number;
-  readonly faults: ApplicationFaults;
+  readonly faults: Pick<EmulatorFaults, 'stuck' | 'wrongToken' | 'closeAfterMs'>;
   readonly counters: EmulatorCounters;
-}
-
-/** Misbehaviour above the transport; may be changed at any time. */
-export interface ApplicationFaults {
-  /** Acknowledges, and answers nothing. */
-  stuck: boolean;
-  /** Hands out tokens that it does not accept afterwards. */
-  wrongToken: boolean;
-  /** Closes each session after this many ms; 0: never. */
-  closeAfterMs: number;
 }
 
 /** What an emulated camera counts. */

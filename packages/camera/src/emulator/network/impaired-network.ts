@@ -13,44 +13,39 @@ import type {
 import { Impairment } from './impairment.ts';
 import type { LinkFaults } from './link-faults.ts';
 
-/** How the camera's line misbehaves. */
-export interface LineFaults {
-  readonly toCamera: LinkFaults;
-  readonly fromCamera: LinkFaults;
-  /** Nothing is heard and nothing leaves. */
-  silent: boolean;
-}
-
-export interface FaultyNetworkOptions {
+export interface ImpairedNetworkOptions {
   readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;
-  readonly faults: LineFaults;
+  readonly toCamera: LinkFaults;
+  readonly fromCamera: LinkFaults;
+  /** True: nothing is heard and nothing leaves. */
+  deaf(): boolean;
   /** Decides whether a datagram for the socket bound with these options is heard. */
   admits(from: Endpoint, boundWith: UdpOptions): boolean;
 }
 
 /** The network as an emulated camera has it: UDP goes through its faults and its firewall. */
-export class FaultyNetwork implements Network {
-  readonly #options: FaultyNetworkOptions;
+export class ImpairedNetwork implements Network {
+  readonly #options: ImpairedNetworkOptions;
 
-  constructor(options: FaultyNetworkOptions) {
+  constructor(options: ImpairedNetworkOptions) {
     this.#options = options;
   }
 
   async bindUdp(options: UdpOptions): Promise<UdpSocket> {
-    const { network, faults, admits } = this.#options;
-    const incoming = new Impairment(faults.toCamera, this.#options, (data, from) => {
-      if (!faults.silent && admits(from, options)) options.onMessage(data, from);
+    const { network, toCamera, fromCamera, deaf, admits } = this.#options;
+    const incoming = new Impairment(toCamera, this.#options, (data, from) => {
+      if (!deaf() && admits(from, options)) options.onMessage(data, from);
     });
     const socket = await network.bindUdp({
       ...options,
       onMessage: (data, from) => {
-        if (!faults.silent) incoming.pass(data, from);
+        if (!deaf()) incoming.pass(data, from);
       },
     });
-    const outgoing = new Impairment(faults.fromCamera, this.#options, (data, to) => {
-      if (!faults.silent) socket.send(data, to);
+    const outgoing = new Impairment(fromCamera, this.#options, (data, to) => {
+      if (!deaf()) socket.send(data, to);
     });
     const close = () => {
       incoming.clear();

@@ -1,0 +1,250 @@
+import { Events, errorMessage, type Log, silentLog, type Timer } from '@towpath/core';
+import { type Endpoint, formatEndpoint, type UdpSocket } from '@towpath/net';
+import { PpppDevice, type PpppSession, SEARCH_PORT } from '@towpath/pppp';
+import { CommandId, commandName } from '../artemis/command-id.ts';
+import { FileType, type MediaItem } from '../artemis/media-item.ts';
+import { CameraSession } from './camera-session.ts';
+import { Card } from './card.ts';
+import { CameraClock, type EmulatedCamera, type EmulatorCounters, emptyCounters } from './emulated-camera.ts';
+import type {
+  CameraEmulatorComponents,
+  CameraEmulatorEvents,
+  CameraEmulatorInit,
+  RebootOptions,
+} from './emulator-options.ts';
+import { createFaults, type EmulatorFaults } from './faults.ts';
+import { drawnPictures } from './media/picture-source.ts';
+import { FirstContactFirewall } from './network/firewall.ts';
+import { ImpairedNetwork } from './network/impaired-network.ts';
+
+/** The UID that all cameras of the family have (spec artemis §13). */
+const FAMILY_UID = 'LBCS-000000-CCCJJ';
+
+const DEFAULT_LISTEN_PORT = 40611;
+
+/** What is cut off at the end of a frame joins the next one this often: 8 of 45 items in one recording, 4 in another. */
+const DEFAULT_MERGE_RATIO = 0.13;
+
+/** What a session holds of a transfer; the window of the real camera holds 128 packets. */
+const HIGH_WATER_BYTES: number = 128 * 1024;
+
+/**
+ * A camera that is not there: it is found, punched, logged into, and serves pictures and live video, with the habits of the
+ * real one (spec artemis §16) and with faults on demand.
+ *
+ * @example
+ * ```ts
+ * await using camera = new CameraEmulator({ network, clock, random }, { seed: 7, listenPort: 40611 });
+ * await camera.start();
+ * camera.faults.fromCamera.lossRatio = 0.2;
+ * ```
+ */
+export class CameraEmulator implements AsyncDisposable {
+  readonly events: Events<CameraEmulatorEvents> = new Events();
+  /** Change it at any time. */
+  readonly faults: EmulatorFaults;
+  readonly #components: CameraEmulatorComponents;
+  readonly #init: CameraEmulatorInit;
+  readonly #log: Log;
+  readonly #camera: EmulatedCamera;
+  readonly #firewall: FirstContactFirewall;
+  readonly #deadSockets: UdpSocket[] = [];
+  readonly #sessions: Set<CameraSession> = new Set();
+  #device: PpppDevice | undefined;
+  #pictureTimer: Timer | undefined;
+  #rebootTimer: Timer | undefined;
+  #down = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(components: CameraEmulatorComponents, init: CameraEmulatorInit = {}) {
+    const { seed = 1, itemCount = 83, videoEvery = 0 } = init;
+    this.#components = components;
+    this.#init = init;
+    this.#log = (components.log ?? silentLog).child('EMULATOR');
+    this.faults = createFaults(init.faults);
+    this.#firewall = new FirstContactFirewall(init.firewall ?? false);
+    this.#camera = {
+      seed,
+      name: init.name ?? `TOWPATH ${String(seed).padStart(2, '0')}`,
+      deviceId: init.deviceId ?? deviceIdOf(seed),
+      card: new Card(seed, itemCount, videoEvery),
+      pictures: init.pictures ?? drawnPictures(),
+      clock: new CameraClock(components.clock),
+      batteryPercent: init.batteryPercent ?? 70,
+      temperature: init.temperature ?? 12,
+      tokenPolicy: init.tokenPolicy ?? 'silent',
+      secondTransfer: init.secondTransfer ?? 'queue',
+      mergeRatio: init.mergeRatio ?? DEFAULT_MERGE_RATIO,
+      audio: init.audio ?? true,
+      responseDelayMs: init.responseDelayMs ?? 0,
+      faults: this.faults,
+      counters: emptyCounters(),
+    };
+  }
+
+  /** What it is called in `devId` and in every record. */
+  get deviceId(): string {
+    return this.#camera.deviceId;
+  }
+
+  get name(): string {
+    return this.#camera.name;
+  }
+
+  /** Where sessions run. Only between `start` and `close`. */
+  get listen(): Endpoint {
+    return this.#device!.listen;
+  }
+
+  /** Counters since `start`; a live view. */
+  get counters(): Readonly<EmulatorCounters> {
+    return this.#camera.counters;
+  }
+
+  /** The clients that it has now. */
+  get sessions(): readonly PpppSession[] {
+    return [...this.#sessions].map(({ session }) => session);
+  }
+
+  /** The (address, port) that the firewall admits; undefined before the first contact or without a firewall. */
+  get admitted(): Endpoint | undefined {
+    return this.#firewall.admitted;
+  }
+
+  /** What is on the card, newest first. */
+  get items(): readonly MediaItem[] {
+    return this.#camera.card.page(0, this.#camera.card.size);
+  }
+
+  /**
+   * Opens its ports.
+   * @throws NetError when a port cannot be bound, CodecError `uid-invalid`; nothing stays open.
+   */
+  async start(): Promise<void> {
+    const { network, clock } = this.#components;
+    const { uid = FAMILY_UID, address, listenPort = DEFAULT_LISTEN_PORT, deadPorts = [], session } = this.#init;
+    const { searchPort = SEARCH_PORT, keys, plaintext, offersTcp, maxSessions } = this.#init;
+    try {
+      for (const port of deadPorts) {
+        this.#deadSockets.push(await network.bindUdp({ ...(address ? { address } : {}), port, onMessage() {} }));
+      }
+      this.#device = await PpppDevice.open({
+        network: this.#line(searchPort),
+        clock,
+        log: this.#log,
+        uid,
+        listenPort,
+        searchPort,
+        ...(address === undefined ? {} : { address }),
+        ...(keys === undefined ? {} : { keys }),
+        ...(plaintext === undefined ? {} : { plaintext }),
+        ...(offersTcp === undefined ? {} : { offersTcp }),
+        ...(maxSessions === undefined ? {} : { maxSessions }),
+        session: { sending: 'as-device', closeOnBadAck: true, highWaterBytes: HIGH_WATER_BYTES, ...session },
+        onSession: (opened) => this.#onSession(opened),
+      });
+    } catch (error) {
+      this.#log.error('cannot open its ports', { error: errorMessage(error) });
+      await this.close();
+      throw error;
+    }
+    this.#log.info('listens', { at: formatEndpoint(this.listen), deviceId: this.deviceId });
+    this.#schedulePicture();
+  }
+
+  /** Takes a picture (or a video) now; it is the first of the list from then on. */
+  takePicture(fileType: number = FileType.photo): MediaItem {
+    const item = this.#camera.card.add(fileType, Math.floor(this.#camera.clock.seconds));
+    this.events.emit('picture', { item });
+    return item;
+  }
+
+  /** Is away for a while and has forgotten its sessions; nobody is told. A second reboot prolongs the first. */
+  reboot({ downMs = 5000, keepFirewall = false }: RebootOptions = {}): void {
+    this.#down = true;
+    this.#device?.forget();
+    if (!keepFirewall) this.#firewall.forget();
+    this.events.emit('rebooting', { downMs });
+    this.#rebootTimer?.cancel();
+    this.#rebootTimer = this.#components.clock.timer(downMs, () => {
+      this.#down = false;
+      this.events.emit('rebooted', { downMs });
+    });
+  }
+
+  /** Ends every session with CLOSE. */
+  async closeSessions(): Promise<void> {
+    await this.#device?.closeSessions();
+  }
+
+  /** Switches the firewall on or off. Switched on, it admits whoever comes next. */
+  setFirewall(enabled: boolean): void {
+    this.#firewall.enabled = enabled;
+    this.#firewall.forget();
+  }
+
+  /** Ends sessions and closes all sockets and timers. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#pictureTimer?.cancel();
+    this.#rebootTimer?.cancel();
+    await Promise.all([this.#device?.close(), ...this.#deadSockets.map((socket) => socket.close())]);
+  }
+
+  #line(searchPort: number | false): ImpairedNetwork {
+    const { network, clock, random } = this.#components;
+    return new ImpairedNetwork({
+      network,
+      clock,
+      random,
+      toCamera: this.faults.toCamera,
+      fromCamera: this.faults.fromCamera,
+      deaf: () => this.#down || this.faults.silent,
+      admits: (from, boundWith) => boundWith.port === searchPort || this.#firewall.admits(from),
+    });
+  }
+
+  #onSession(session: PpppSession): void {
+    const { peer } = session;
+    this.#camera.counters.sessions++;
+    this.events.emit('session', { peer });
+    const opened = new CameraSession(session, this.#camera, this.#components, {
+      onLogin: () => {
+        this.#camera.counters.logins++;
+        this.events.emit('login', { peer });
+      },
+      onCommand: (id) => {
+        this.#camera.counters[id === CommandId.heartbeat ? 'heartbeats' : 'commands']++;
+        this.events.emit('command', { peer, id, name: commandName(id) });
+      },
+      onClose: (reason) => {
+        this.#sessions.delete(opened);
+        this.events.emit('closed', { peer, reason });
+      },
+    });
+    this.#sessions.add(opened);
+  }
+
+  #schedulePicture(): void {
+    const { newPictureEveryMs = 0 } = this.#init;
+    if (newPictureEveryMs <= 0 || this.#closing !== undefined) return;
+    this.#pictureTimer = this.#components.clock.timer(newPictureEveryMs, () => {
+      this.takePicture();
+      this.#schedulePicture();
+    });
+  }
+}
+
+/** A locally administered address of our own. */
+function deviceIdOf(seed: number): string {
+  const bytes = [0x02, 0x54, 0x50, (seed >>> 16) & 0xff, (seed >>> 8) & 0xff, seed & 0xff];
+  return bytes.map((byte) => byte.toString(16).padStart(2, '0').toUpperCase()).join(':');
+}
