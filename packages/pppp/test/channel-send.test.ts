@@ -4,8 +4,8 @@ import { type Recovery, SendChannel } from '../src/channel/send-channel.ts';
 import { drwData, drwIndex } from '../src/codec/session-messages.ts';
 import { streamBytes } from './channel-bytes.ts';
 
-const ADAPTIVE: Recovery = { newerAcks: 3, perTimeout: 4, timeoutOf: 'earliest-sent' };
-const AS_DEVICE: Recovery = { newerAcks: 0, perTimeout: 1, timeoutOf: 'lowest-index' };
+const ADAPTIVE: Recovery = { newerAcks: 3, timeoutOf: 'earliest-sent' };
+const AS_DEVICE: Recovery = { newerAcks: 0, timeoutOf: 'lowest-index' };
 const WINDOW = 32;
 
 /** A channel with a clock that counts transmissions and the order that a session would hand out. */
@@ -106,17 +106,17 @@ describe('send channel', () => {
     ack([1, 2, 3, 4], 5);
     expect(channel.findLost()).toBe(0);
     expect(channel.dueAt(40)).toBe(40);
-    expect([channel.timeOut(39, 40), channel.timeOut(40, 40), channel.timeOut(40, 40)]).toEqual([0, 1, 0]);
+    expect([39, 40, 40].map((now) => channel.timeOut(now, 40, 4))).toEqual([0, 1, 0]);
     expect(send(40)).toEqual([0]);
     expect(channel.dueAt(40)).toBe(80);
   });
 
-  test('on a time-out repeats at most four of the oldest, byte for byte as before', () => {
+  test('on a time-out repeats the oldest, no more than it may, byte for byte as before', () => {
     const { channel, send } = rig();
     channel.enqueue(streamBytes(0, 6 * 1024));
     const first = channel.take(0, 1).datagram;
     send(0);
-    expect(channel.timeOut(40, 40)).toBe(4);
+    expect(channel.timeOut(40, 40, 4)).toBe(4);
     const again = channel.take(40, 99);
     expect(again.datagram).toEqual(first);
     expect(again.sends).toBe(2);
@@ -183,7 +183,7 @@ describe('send channel', () => {
             channel.findLost();
           } else {
             now += value;
-            channel.timeOut(now, 40);
+            channel.timeOut(now, 40, 4);
           }
           const settled = [...acknowledged].reduce((sum, index) => sum + sent.get(index)!, 0);
           expect(channel.bufferedBytes).toBe(written - settled);

@@ -36,6 +36,11 @@ export class ReceiveChannel {
     return this.#storedBytes;
   }
 
+  /** True while packets wait for missing ones, or for the reader. */
+  get waiting(): boolean {
+    return this.#stored > 0;
+  }
+
   accept(index: number, data: Uint8Array): Arrival {
     const distance = indexDistance(index, this.#position);
     if (distance < 0) return 'duplicate';

@@ -16,8 +16,6 @@ export type Acknowledged =
 export interface Recovery {
   /** Packets sent later that must be acknowledged before one counts as lost; 0 turns this off. */
   readonly newerAcks: number;
-  /** How many packets a time-out repeats. */
-  readonly perTimeout: number;
   /** Which packet's age counts: the one that was sent longest ago, or always the one with the lowest index. */
   readonly timeoutOf: 'earliest-sent' | 'lowest-index';
 }
@@ -157,12 +155,12 @@ export class SendChannel {
     return aging === undefined ? Number.POSITIVE_INFINITY : Math.max(aging.sentAt, this.#timedOutAt) + timeoutMs;
   }
 
-  /** Has the packets repeated that are older than `timeoutMs`, as many as a time-out may; returns how many. */
-  timeOut(now: number, timeoutMs: number): number {
+  /** Has packets repeated that are older than `timeoutMs`, at most `limit`; returns how many. */
+  timeOut(now: number, timeoutMs: number, limit: number): number {
     let found = 0;
     if (this.dueAt(timeoutMs) > now) return found;
     this.#timedOutAt = now;
-    while (found < this.#recovery.perTimeout) {
+    while (found < limit) {
       const aging = this.#aging;
       if (aging === undefined || aging.sentAt + timeoutMs > now) break;
       this.#lost.push(aging);

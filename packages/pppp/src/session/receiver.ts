@@ -3,6 +3,15 @@ import { ReceiveChannel } from '../channel/receive-channel.ts';
 import { drwChannel, drwData, drwDataBytes, drwIndex } from '../codec/session-messages.ts';
 import type { ResolvedSessionOptions } from './options.ts';
 
+/** How long acknowledgements wait while packets are missing: the sender repeats by them, and everything else waits for that. */
+const GAP_ACK_DELAY_MS = 2;
+
+/** Above this share of packets that came before, acknowledgements are being lost: each is then sent twice, a batch apart. */
+const LOSSY_SHARE = 0.04;
+
+/** Packets over which that share is taken. */
+const SHARE_OVER = 128;
+
 /** What the receiver asks of its session. */
 export interface ReceiverHost {
   transmit(datagram: Uint8Array): void;
@@ -20,6 +29,9 @@ export class Receiver {
   #attached = false;
   #ackAt: number = Number.POSITIVE_INFINITY;
   duplicates = 0;
+  #duplicateShare = 0;
+  /** The last acknowledgement, to be sent once more with the next. */
+  #again: Uint8Array | undefined;
 
   constructor(options: ResolvedSessionOptions, host: ReceiverHost) {
     this.#options = options;
@@ -44,8 +56,8 @@ export class Receiver {
     const data = drwData(datagram);
     const arrival = channel.accept(index, data);
     if (arrival === 'refused') return true;
-    if (arrival === 'duplicate') this.duplicates++;
-    this.#acknowledge(now, number, index);
+    this.#count(arrival === 'duplicate');
+    this.#acknowledge(now, number, index, channel.waiting);
     if (arrival === 'in-order') {
       this.#host.deliver(number, data);
       this.#drain(number, channel);
@@ -58,7 +70,7 @@ export class Receiver {
     if (this.#ackAt === Number.POSITIVE_INFINITY) return;
     this.#ackAt = Number.POSITIVE_INFINITY;
     for (const batch of this.#batches) {
-      if (batch !== undefined && batch.count > 0) this.#host.transmit(batch.take());
+      if (batch !== undefined && batch.count > 0) this.#send(batch);
     }
   }
 
@@ -88,13 +100,25 @@ export class Receiver {
     for (let data = channel.next(); data !== undefined; data = channel.next()) this.#host.deliver(number, data);
   }
 
-  #acknowledge(now: number, number: number, index: number): void {
+  #count(duplicate: boolean): void {
+    if (duplicate) this.duplicates++;
+    this.#duplicateShare += ((duplicate ? 1 : 0) - this.#duplicateShare) / SHARE_OVER;
+  }
+
+  #send(batch: AckBatch): void {
+    const datagram = batch.take();
+    if (this.#again !== undefined) this.#host.transmit(this.#again);
+    this.#again = this.#duplicateShare > LOSSY_SHARE ? datagram : undefined;
+    this.#host.transmit(datagram);
+  }
+
+  #acknowledge(now: number, number: number, index: number, gap: boolean): void {
     let batch = this.#batches[number];
     if (batch === undefined) {
       batch = new AckBatch(number);
       this.#batches[number] = batch;
     }
-    if (batch.add(index)) this.#host.transmit(batch.take());
-    else if (this.#ackAt === Number.POSITIVE_INFINITY) this.#ackAt = now + this.#options.ackDelayMs;
+    if (batch.add(index)) this.#send(batch);
+    else this.#ackAt = Math.min(this.#ackAt, now + (gap ? GAP_ACK_DELAY_MS : this.#options.ackDelayMs));
   }
 }

@@ -1,18 +1,23 @@
-import { RoundTripEstimator } from '@towpath/core';
 import { MAX_ACK_COUNT } from '../channel/limits.ts';
 import { type Recovery, SendChannel } from '../channel/send-channel.ts';
 import { CHANNELS, drwAckCount, drwAckIndex, drwChannel } from '../codec/session-messages.ts';
 import { Congestion } from './congestion.ts';
 import { EARLY_MS, type ResolvedSessionOptions } from './options.ts';
+import { RepeatTimer } from './repeat-timer.ts';
 
-const ADAPTIVE: Recovery = { newerAcks: 3, perTimeout: 4, timeoutOf: 'earliest-sent' };
-const AS_DEVICE: Recovery = { newerAcks: 0, perTimeout: 1, timeoutOf: 'lowest-index' };
+const ADAPTIVE: Recovery = { newerAcks: 3, timeoutOf: 'earliest-sent' };
+const AS_DEVICE: Recovery = { newerAcks: 0, timeoutOf: 'lowest-index' };
 
-/** Bounds of the retransmission timer (spec §7.3). */
-const TIMER = { initialMs: 40, minMs: 20, maxMs: 1000 };
-const PATIENT_REPEATS = 5;
+/** Packets of a channel that a first time-out repeats, and further ones without any acknowledgement in between. */
+const FIRST_TIMEOUT_PACKETS = 64;
+const LATER_TIMEOUT_PACKETS = 4;
 
-/** The cameras' smallest interval between repeats, seen in captures (spec §7.3). */
+/** On a path that loses much, a packet that was lost so often goes out twice: everything behind it waits. */
+const TWICE_FROM_SENDS = 3;
+const ALIVE_PATH_MS = 100;
+
+/** The cameras' first interval between repeats, and the smallest seen in captures (spec §7.3). */
+const DEVICE_FIRST_INTERVAL_MS = 40;
 const DEVICE_MIN_INTERVAL_MS = 10;
 
 /** What the sender asks of its session. */
@@ -33,12 +38,12 @@ export class Sender {
   readonly #recovery: Recovery;
   readonly #channels: (SendChannel | undefined)[] = [];
   readonly #waitingForDrain: boolean[] = [];
-  readonly #rtt: RoundTripEstimator = new RoundTripEstimator(TIMER);
+  readonly #timer = new RepeatTimer();
   readonly #congestion: Congestion | undefined;
   #order = 0;
   #turn = 0;
   #inFlight = 0;
-  #timeouts = 0;
+  #progressAt = Number.NEGATIVE_INFINITY;
   /** Clock time before which nothing may leave; 0 when no packet waits for it. */
   #pausedUntil = 0;
   retransmissions = 0;
@@ -51,11 +56,11 @@ export class Sender {
   }
 
   get rttMs(): number | undefined {
-    return this.#rtt.smoothedMs;
+    return this.#timer.smoothedMs;
   }
 
   get minRttMs(): number | undefined {
-    return this.#rtt.minMs;
+    return this.#timer.minMs;
   }
 
   get inFlight(): number {
@@ -64,9 +69,8 @@ export class Sender {
 
   /** Takes a round trip measured elsewhere (a keep-alive, the handshake). */
   sampleRoundTrip(now: number, rttMs: number): void {
-    this.#rtt.sample(rttMs);
-    this.#timeouts = 0;
-    this.#congestion?.onRoundTrip(now, rttMs, this.#rtt.smoothedMs!);
+    this.#timer.sample(rttMs);
+    this.#congestion?.onRoundTrip(now, rttMs, this.#timer.smoothedMs!);
   }
 
   write(channel: number, data: Uint8Array): void {
@@ -95,31 +99,38 @@ export class Sender {
     if (count <= 0 || count > MAX_ACK_COUNT) return 'malformed';
     const channel = this.#channels[drwChannel(datagram)];
     if (channel === undefined) return 'unknown-index';
-    const minRttMs = this.#rtt.minMs ?? 0;
+    const minRttMs = this.#timer.minMs ?? 0;
     const before = channel.inFlight;
     let acknowledged = 0;
     let unknown = false;
-    let clean = -1;
+    let repeated = false;
+    let rttMs = -1;
+    let slowMs = -1;
     let order = 0;
     for (let entry = 0; entry < count; entry++) {
       const outcome = channel.acknowledge(drwAckIndex(datagram, entry), now, minRttMs);
       if (outcome === 'unknown') unknown = true;
+      else if (outcome === 'repeated') repeated = true;
       if (outcome !== 'new') continue;
       const segment = channel.lastAcknowledged!;
       acknowledged++;
       if (segment.order > order) order = segment.order;
-      // Karn's rule, but for the first sample of all: on a path longer than the first time-out there would never be one.
-      if (segment.sends === 1) clean = now - segment.sentAt;
-      else if (this.#rtt.smoothedMs === undefined) clean = now - segment.firstSentAt;
+      // Karn's rule, but for the first measure: a path slower than the first time-out would never give one.
+      if (segment.sends === 1) rttMs = now - segment.sentAt;
+      else if (this.#timer.smoothedMs === undefined) slowMs = now - segment.firstSentAt;
     }
-    if (acknowledged > 0) {
-      if (clean >= 0) this.sampleRoundTrip(now, clean);
-      const lost = channel.findLost();
-      this.#congestion?.onLost(lost);
-      this.#congestion?.onAcknowledged(now, acknowledged, order, this.#order);
-    }
+    if (acknowledged > 0 || repeated) this.#timer.onAck(acknowledged > 0);
+    if (acknowledged > 0) this.#onProgress(now, channel, acknowledged, order, rttMs >= 0 ? rttMs : slowMs);
     this.#inFlight += channel.inFlight - before;
     return unknown ? 'unknown-index' : 'ok';
+  }
+
+  #onProgress(now: number, channel: SendChannel, acknowledged: number, order: number, rttMs: number): void {
+    this.#progressAt = now;
+    if (rttMs >= 0) this.sampleRoundTrip(now, rttMs);
+    const lost = channel.findLost();
+    this.#congestion?.onLost(lost);
+    this.#congestion?.onAcknowledged(now, acknowledged, order, this.#order);
   }
 
   /** Sends what window and pace allow, the channels taking turns. */
@@ -173,20 +184,21 @@ export class Sender {
 
   #timeOut(now: number): void {
     const timeoutMs = this.#timeoutMs - EARLY_MS;
+    const limit =
+      this.#congestion === undefined ? 1 : this.#timer.timeouts === 0 ? FIRST_TIMEOUT_PACKETS : LATER_TIMEOUT_PACKETS;
     let lost = 0;
     for (const channel of this.#channels) {
-      if (channel !== undefined) lost += channel.timeOut(now, timeoutMs);
+      if (channel !== undefined) lost += channel.timeOut(now, timeoutMs, limit);
     }
     if (lost === 0) return;
     this.#inFlight -= lost;
-    this.#timeouts++;
-    if (this.#timeouts > PATIENT_REPEATS) this.#rtt.backoff();
+    this.#timer.onTimeout();
   }
 
   get #timeoutMs(): number {
-    if (this.#congestion !== undefined) return this.#rtt.timeoutMs;
-    const { minMs } = this.#rtt;
-    return minMs === undefined ? TIMER.initialMs : Math.max(DEVICE_MIN_INTERVAL_MS, minMs + 1);
+    if (this.#congestion !== undefined) return this.#timer.timeoutMs;
+    const { minMs } = this.#timer;
+    return minMs === undefined ? DEVICE_FIRST_INTERVAL_MS : Math.max(DEVICE_MIN_INTERVAL_MS, minMs + 1);
   }
 
   #send(channel: SendChannel, now: number): void {
@@ -197,6 +209,8 @@ export class Sender {
       this.#host.onRepeat();
     }
     this.#host.transmit(segment.datagram);
+    if (segment.sends < TWICE_FROM_SENDS || this.#congestion === undefined) return;
+    if (now - this.#progressAt < ALIVE_PATH_MS) this.#host.transmit(segment.datagram);
   }
 
   #drain(number: number, channel: SendChannel): void {
