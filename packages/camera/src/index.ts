@@ -44,7 +44,7 @@ export {
 } from './media/download-media.ts';
 export type { IndexEntry } from './media/media-index.ts';
 export { MediaLibrary, type MediaLibraryOptions } from './media/media-library.ts';
-export type { MediaClient } from './media/media-client.ts';
+export type { MediaSource } from './media/media-source.ts';
 export { type WatchMediaOptions, watchMedia } from './media/watch-media.ts';
 export { CameraEmulator } from './emulator/camera-emulator.ts';
 export type {
