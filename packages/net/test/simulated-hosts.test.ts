@@ -113,6 +113,20 @@ describe('a host in a LAN', () => {
   });
 });
 
+test('a network gives addresses again that were given back, and none when it is full', () => {
+  const { internet } = open();
+  const lan = internet.lan({ subnet: '192.168.9.0/30' });
+  const host = lan.host();
+  const addresses = [host.address];
+  for (let round = 0; round < 4; round++) {
+    host.roam(lan);
+    addresses.push(host.address);
+  }
+  expect(addresses.map((address) => address.at(-1))).toEqual(['1', '2', '1', '2', '1']);
+  lan.host();
+  expect(() => lan.host().address).toThrow('has no IPv4 address');
+});
+
 describe("a host's firewall", () => {
   const cameraWith = async (policy: 'contacted' | 'first-seen' | 'closed', holdMs?: number) => {
     const simulation = open();

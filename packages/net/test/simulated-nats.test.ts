@@ -324,6 +324,20 @@ describe('two layers and no layer', () => {
     expect(internet.counters.dropped).toEqual({ firewalled: 1 });
   });
 
+  test('a rule decides what leaves', async () => {
+    const simulation = new Simulation();
+    const { clock, internet } = simulation;
+    const server = internet.host();
+    const sockets = [await simulation.bind(server, { port: 40_611 }), await simulation.bind(server, { port: 32_100 })];
+    const nat = internet.nat({ allows: ({ destinationPort }) => destinationPort !== 40_611 });
+    const client = await simulation.bind(nat.host());
+    for (const { socket } of sockets) client.say('x', { address: server.address, port: socket.local.port });
+    await clock.advance(100);
+    expect(sockets.map(({ texts }) => texts())).toEqual([[], ['x']]);
+    expect(internet.counters.dropped).toEqual({ blocked: 1 });
+    expect(nat.mappings).toBe(1);
+  });
+
   test('TCP passes where UDP is blocked', async () => {
     const { clock, internet } = new Simulation();
     const host = internet.nat(natKinds.udpBlocked).host();

@@ -40,7 +40,7 @@ export class SimulatedLan implements LinkNetwork {
   readonly #links = new Map<string, Link>();
   /** Links of hosts: those that broadcasts reach. */
   readonly #hosts = new Set<Link>();
-  readonly #free: { 4?: Generator<string, void>; 6?: Generator<string, void> };
+  readonly #free: { 4?: Generator<string, void>; 6?: Generator<string, void> } = {};
   readonly #local = new Map<string, boolean>();
 
   constructor(fabric: Fabric, builder: Builder, subnets: LanSubnets, defaultLink: LinkOptions, broadcasts: boolean) {
@@ -49,12 +49,8 @@ export class SimulatedLan implements LinkNetwork {
     this.#builder = builder;
     this.subnets = subnets;
     this.defaultLink = defaultLink;
-    const { v4, v6 } = subnets;
+    const { v4 } = subnets;
     this.broadcastAddress = broadcasts && v4 ? broadcastAddress(v4.address, v4.prefixLength) : undefined;
-    this.#free = {
-      4: v4 && subnetHosts(v4, Number.POSITIVE_INFINITY),
-      6: v6 && subnetHosts(v6, Number.POSITIVE_INFINITY),
-    };
   }
 
   /** Plugs a new host in. */
@@ -69,11 +65,16 @@ export class SimulatedLan implements LinkNetwork {
 
   /** The next address that nobody has; `undefined` when the network lacks the family or is full. */
   freeAddress(family: 4 | 6): string | undefined {
-    for (;;) {
-      const next = this.#free[family]?.next();
-      if (next === undefined || next.done) return undefined;
-      if (!this.#links.has(next.value) && next.value !== this.gateway?.insideAddress) return next.value;
+    const subnet = family === 4 ? this.subnets.v4 : this.subnets.v6;
+    // A second round finds addresses that were given back.
+    for (let round = 0; subnet && round < 2; round++) {
+      this.#free[family] ??= subnetHosts(subnet, Number.POSITIVE_INFINITY);
+      for (let next = this.#free[family].next(); !next.done; next = this.#free[family].next()) {
+        if (!this.#links.has(next.value) && next.value !== this.gateway?.insideAddress) return next.value;
+      }
+      this.#free[family] = undefined;
     }
+    return undefined;
   }
 
   /** True when somebody in this network has the address. */

@@ -1,11 +1,12 @@
 import type { LinkOptions } from './link.ts';
+import type { SimulatedPacket } from './packet.ts';
 
 /** What of the remote endpoint a NAT's decision depends on (RFC 4787 §4.1, §5). */
 export type NatDependence = 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent';
 
 /** Which external port a new mapping gets. */
 export type PortAllocation =
-  /** the internal port where it is free, else the next free one */
+  /** the internal port where it is free, else the next free one (with `overloading` a random one, as Linux does) */
   | 'preserving'
   /** one after the other, `portStep` apart */
   | 'sequential'
@@ -47,6 +48,8 @@ export interface NatBehaviour {
   filtering6?: NatDependence;
   /** UDP does not get out. @default false */
   blocksUdp?: boolean;
+  /** Decides which packets from inside may leave, before any translation. @default all */
+  allows?: (packet: SimulatedPacket) => boolean;
 }
 
 export interface NatOptions extends NatBehaviour {

@@ -160,7 +160,7 @@ export class NatTable {
     const [first, last] = this.#behaviour.portRange ?? [1_024, 65_535];
     const count = last - first + 1;
     const wrap = (port: number) => first + ((((port - first) % count) + count) % count);
-    const { ports = 'preserving', portStep = 1 } = this.#behaviour;
+    const { ports = 'preserving', portStep = 1, overloading = false } = this.#behaviour;
     const step = ports === 'sequential' ? portStep : 1;
     let port = internalPort;
     if (ports === 'random') port = this.#random.integer(first, last);
@@ -171,7 +171,7 @@ export class NatTable {
         if (ports === 'sequential') this.#nextPort = port + step;
         return port;
       }
-      port += step;
+      port = tries === 0 && overloading ? this.#random.integer(first, last) : port + step;
     }
     return undefined;
   }

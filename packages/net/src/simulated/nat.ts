@@ -115,7 +115,8 @@ export class SimulatedNat implements LinkOwner, Gateway {
 
   /** From inside. @internal */
   readonly leave = (packet: Packet): void => {
-    if (this.#options.blocksUdp && packet.protocol === 'udp') {
+    const { blocksUdp, allows } = this.#options;
+    if ((blocksUdp && packet.protocol === 'udp') || allows?.(packet) === false) {
       this.#fabric.drop(packet, 'blocked');
       return;
     }

@@ -17,7 +17,7 @@ export type DropReason =
   | 'no-mapping'
   /** a NAT has the mapping, but filters this sender */
   | 'filtered'
-  /** a box that lets no UDP through, or an `outbound` rule */
+  /** a box that lets no UDP through, or whose `allows` rule refused it */
   | 'blocked'
   /** a NAT has no external port left */
   | 'no-port-left'
