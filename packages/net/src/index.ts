@@ -53,10 +53,9 @@ export type {
   UdpSocket,
 } from './network.ts';
 export { NodeNetwork } from './node/node-network.ts';
-export type { PacketEvent, PacketHook } from './simulated/fabric.ts';
-export { formatPacketEvent } from './simulated/fabric.ts';
+export { formatPacketEvent, type PacketEvent, type PacketHook } from './simulated/fabric.ts';
 export type { HostOptions, InterfaceOptions, SimulatedHost, SimulatedInterface } from './simulated/host.ts';
-export type { FirewallOptions, FirewallPolicy } from './simulated/host-firewall.ts';
+export type { FirewallOptions, FirewallPolicy, HostFirewall } from './simulated/host-firewall.ts';
 export {
   type LanOptions,
   SimulatedInternet,
@@ -64,8 +63,8 @@ export {
   type SimulatedInternetOptions,
 } from './simulated/internet.ts';
 export type { SimulatedLan } from './simulated/lan.ts';
-export type { LinkConditions, LinkOptions } from './simulated/link.ts';
+export type { Link, LinkConditions, LinkOptions } from './simulated/link.ts';
 export type { SimulatedNat } from './simulated/nat.ts';
 export { type NatKind, natKinds } from './simulated/nat-kinds.ts';
 export type { NatBehaviour, NatDependence, NatOptions, PortAllocation } from './simulated/nat-options.ts';
-export type { DropReason, PacketCounters, SimulatedPacket } from './simulated/packet.ts';
+export type { DropReason, PacketCounters, SimulatedPacket, TcpSegment } from './simulated/packet.ts';

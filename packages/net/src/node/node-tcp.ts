@@ -37,16 +37,7 @@ export async function connectNodeTcp(clock: Clock, to: Endpoint, options: TcpCon
   try {
     const opening = tls ? connectTls({ ...where, ...tlsOptions(to, tls) }) : createConnection(where);
     socket = opening;
-    await new Promise<void>((resolve, reject) => {
-      const abort = () => reject(signal?.reason);
-      const settled = (outcome: () => void) => () => {
-        signal?.removeEventListener('abort', abort);
-        outcome();
-      };
-      signal?.addEventListener('abort', abort, { once: true });
-      opening.once(tls ? 'secureConnect' : 'connect', settled(resolve));
-      opening.once('error', (cause) => settled(() => reject(cause))());
-    });
+    await opened(opening, tls ? 'secureConnect' : 'connect', signal);
     signal?.throwIfAborted();
   } catch (cause) {
     // Errors of a socket that is being thrown away have no one to go to.
@@ -55,10 +46,27 @@ export async function connectNodeTcp(clock: Clock, to: Endpoint, options: TcpCon
     if (signal?.aborted) throw signal.reason;
     throw toNetError(cause, `connect to TCP ${target}`, { target, tls: tls !== undefined });
   }
-  socket.removeAllListeners('error');
   const connection = new NodeTcpConnection(clock, socket, signal);
   connection.attach(options);
   return connection;
+}
+
+/** Waits for `event`; leaves no listener behind. @throws the socket's error, or the signal's reason */
+function opened(socket: Socket, event: 'connect' | 'secureConnect', signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (outcome: () => void) => {
+      signal?.removeEventListener('abort', aborted);
+      socket.off(event, succeeded);
+      socket.off('error', failed);
+      outcome();
+    };
+    const aborted = () => settle(() => reject(signal?.reason));
+    const succeeded = () => settle(resolve);
+    const failed = (cause: Error) => settle(() => reject(cause));
+    signal?.addEventListener('abort', aborted, { once: true });
+    socket.once(event, succeeded);
+    socket.once('error', failed);
+  });
 }
 
 function tlsOptions(to: Endpoint, tls: TlsClientOptions): ConnectionOptions {
@@ -121,11 +129,12 @@ class NodeTcpListener implements TcpListener {
 
   async listen({ address, port }: Endpoint): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      this.#server.once('listening', resolve);
       this.#server.once('error', reject);
-      this.#server.listen({ host: address, port, ipv6Only: true, exclusive: true });
+      this.#server.listen({ host: address, port, ipv6Only: true, exclusive: true }, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
     });
-    this.#server.removeAllListeners('error');
     this.#server.on('error', (cause) => this.#report(cause));
     const bound = this.#server.address() as AddressInfo;
     this.local = { address: bound.address, port: bound.port };

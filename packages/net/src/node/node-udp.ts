@@ -18,15 +18,16 @@ export async function bindNodeUdp(options: UdpOptions): Promise<UdpSocket> {
   });
   try {
     await new Promise<void>((resolve, reject) => {
-      socket.once('listening', resolve);
       socket.once('error', reject);
-      socket.bind({ address: wanted.address, port: wanted.port, exclusive: true });
+      socket.bind({ address: wanted.address, port: wanted.port, exclusive: true }, () => {
+        socket.off('error', reject);
+        resolve();
+      });
     });
   } catch (cause) {
     socket.close();
     throw toNetError(cause, `bind UDP ${formatEndpoint(wanted)}`, { target: formatEndpoint(wanted) });
   }
-  socket.removeAllListeners();
   const bound = new NodeUdpSocket(socket, options);
   if (options.signal?.aborted) {
     await bound.close();
