@@ -95,7 +95,8 @@ function describeAv(into: Partial<MessageJson>, body: Uint8Array, kind: 'live' |
     return undefined;
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
-  const frame = decodeAvFrame(body, kind);
+  // A Buffer's slice would be deciphered in place, in the recording itself.
+  const frame = decodeAvFrame(new Uint8Array(body.buffer, body.byteOffset, body.length), kind);
   const time = Number(view.getBigUint64(8, true));
   const av: AvJson = {
     frame_no: view.getUint32(0, true),

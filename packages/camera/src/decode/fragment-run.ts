@@ -93,13 +93,13 @@ export class FragmentRun implements FrameHandlers {
       left -= bytes.length;
       earlier.#push(fragment, bytes);
     }
-    this.#lead = [];
     if (earlier.#allLead) {
-      this.#lead = earlier.#lead;
       this.#leadBytes = earlier.#pushed;
     } else {
-      earlier.settle();
+      earlier.#abandonFrame();
+      this.#leadBytes = earlier.#leadBytes;
     }
+    this.#lead = earlier.#lead;
     this.#leadOver = true;
     this.start = earlier.start;
     return this;
@@ -107,18 +107,23 @@ export class FragmentRun implements FrameHandlers {
 
   /** Reports what is left: the lead and the beginning of a frame. Nothing may be added afterwards. */
   settle(): void {
+    this.#abandonFrame();
+    for (const fragment of this.#lead) this.#orphan(fragment);
+    this.#lead = [];
+  }
+
+  /** Reports a frame that has begun as incomplete; what is too short for a frame header belongs to nothing. */
+  #abandonFrame(): void {
     const { pendingBytes } = this.#cutter;
     if (pendingBytes >= FRAME_HEADER_BYTES && this.#recent.length > 0) {
       const header = this.#bytesAt(this.#consumed, FRAME_HEADER_BYTES);
       const last = this.#recent[this.#recent.length - 1]!;
       this.#handlers.onIncomplete(header, this.#recent[0]!, last, pendingBytes - FRAME_HEADER_BYTES);
-      if (!this.#leadOver) this.#trimLead();
     } else if (pendingBytes > 0) {
       for (const fragment of this.#recent) this.#orphan(fragment);
     }
-    for (const fragment of this.#lead) this.#orphan(fragment);
-    this.#lead = [];
     this.#cutter.reset();
+    this.#endLead();
   }
 
   onSkipped(bytes: Uint8Array): void {
