@@ -1,12 +1,18 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
 import { SeededRandom, VirtualClock } from '@towpath/core';
 import { SimulatedInternet } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
+import { FileType } from '../src/artemis/media-item.ts';
 import { encodeFileRecord } from '../src/artemis/record.ts';
 import { CameraClient } from '../src/client/camera-client.ts';
 import { RaceConnector } from '../src/connect/race-connector.ts';
 import { CameraEmulator } from '../src/emulator/camera-emulator.ts';
 import type { CameraEmulatorInit } from '../src/emulator/emulator-options.ts';
 import { paddedPictures } from '../src/emulator/media/picture-source.ts';
+import { downloadMedia } from '../src/media/download-media.ts';
+import { MediaLibrary } from '../src/media/media-library.ts';
 import { drain } from './client-fixture.ts';
 
 const CAMERA = '192.168.43.1';
@@ -143,5 +149,24 @@ describe('client and emulated camera', () => {
     // The transport listens a little longer, to answer what is still on its way.
     await clock.advance(10_000);
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  test('put photos and videos on disk, the videos as streams with their sound (B13)', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'towpath-client-'));
+    const { clock, client, camera } = await world({ itemCount: 4, videoEvery: 4 });
+    await clock.runUntil(client.connectWithRetries());
+    const library = await MediaLibrary.open({ folder, clock });
+    const video = camera.items.find(({ fileType }) => fileType === FileType.mp4)!;
+    const fetching = downloadMedia({ client, library, clock });
+    const summary = await clock.runUntil(fetching, Number.MAX_SAFE_INTEGER);
+    expect(summary).toMatchObject({ listed: 4, saved: 4, failed: [] });
+    expect((await readdir(folder)).map(extname).sort()).toEqual(['', '.aac', '.h264', '.jpg', '.jpg', '.jpg', '.json']);
+    const { file, audio } = [...library.entries].find(({ mediaNum }) => mediaNum === video.mediaNum)!;
+    expect((await readFile(join(folder, file!))).subarray(0, 4).toString('hex')).toBe('00000001');
+    expect((await readFile(join(folder, audio!)))[0]).toBe(0xff);
+    expect(await clock.runUntil(downloadMedia({ client, library, clock }))).toMatchObject({ present: 4, saved: 0 });
+    await clock.runUntil(client.close());
+    await clock.runUntil(camera.close());
+    await rm(folder, { recursive: true });
   });
 });

@@ -48,7 +48,7 @@ describe('file name', () => {
     [{ fileType: 2, dirNum: 100, mediaNum: 1 }, 0xdeadbeef, '100_0001-deadbeef.avi'],
     [{ fileType: 9, dirNum: 100, mediaNum: 1 }, undefined, '100_0001.bin'],
   ])('of %j with id %s is %s (B13)', (item, mediaId, name) => {
-    expect(fileName(item, mediaId)).toBe(name);
+    expect(fileName(item, { mediaId })).toBe(name);
   });
 
   test('is always one that an index may name, and never leads out of the folder (B13)', () => {
@@ -60,7 +60,7 @@ describe('file name', () => {
         uint16,
         fc.option(fc.nat(0xffffffff), { nil: undefined }),
         (fileType, dirNum, mediaNum, id) => {
-          expect(fileName({ fileType, dirNum, mediaNum }, id)).toMatch(FILE_NAME);
+          expect(fileName({ fileType, dirNum, mediaNum }, { mediaId: id })).toMatch(FILE_NAME);
         },
       ),
     );

@@ -1,9 +1,10 @@
 import { type Clock, SystemClock } from '@towpath/core';
-import type { CameraError } from '../artemis/camera-error.ts';
-import type { MediaItem } from '../artemis/media-item.ts';
-import type { TransferResult } from '../client/transfer.ts';
+import { CameraError, type CameraErrorCode } from '../artemis/camera-error.ts';
+import { FileType, type MediaItem } from '../artemis/media-item.ts';
+import type { TransferOptions, TransferResult } from '../client/transfer.ts';
 import type { MediaLibrary } from './media-library.ts';
 import type { MediaSource } from './media-source.ts';
+import { recordVideo } from './record-video.ts';
 
 /** What is happening in {@link downloadMedia}. */
 export type DownloadEvent =
@@ -75,41 +76,86 @@ const MAX_SAVES = 4;
  *   signal's reason. What was saved before stays.
  */
 export async function downloadMedia(options: DownloadMediaOptions): Promise<DownloadSummary> {
-  const { client, library, signal, onEvent, what = 'files' } = options;
+  const { client, library, onEvent, what = 'files' } = options;
   const clock = options.clock ?? new SystemClock();
   const startedAt = clock.now();
   const { listed, present, wanted } = await choose(options);
   onEvent?.({ type: 'listed', listed, present, wanted: wanted.length });
-  const meter = new Meter(clock, wanted.length, onEvent);
-  const saves = new Saves();
-  const failed: { item: MediaItem; error: CameraError }[] = [];
-  let saved = 0;
-  let bytes = 0;
-  const save = async ({ item, data }: TransferResult<MediaItem> & { data: Uint8Array }) => {
-    const path = await (what === 'files' ? library.save(item, data) : library.saveThumbnail(item, data));
-    saved++;
-    bytes += data.length;
-    onEvent?.({ type: 'saved', item, path, progress: meter.itemDone() });
-  };
-  const transfer = { signal, onBytes: (count: number) => meter.add(count) };
-  const results = what === 'files' ? client.download(wanted, transfer) : client.thumbnails(wanted, transfer);
+  const job = new Job(options, new Meter(clock, wanted.length, onEvent));
+  const isPhoto = ({ fileType }: MediaItem) => fileType === FileType.photo;
   try {
-    for await (const result of results) {
-      if (result.data) {
-        await saves.add(save(result));
-        continue;
-      }
-      const { item, error } = result;
-      failed.push({ item, error });
-      onEvent?.({ type: 'failed', item, error, progress: meter.itemDone() });
+    if (what === 'thumbnails') await job.transfer(client.thumbnails(wanted, job.transferOptions), 'saveThumbnail');
+    else {
+      await job.transfer(client.download(wanted.filter(isPhoto), job.transferOptions), 'save');
+      for (const item of wanted) if (!isPhoto(item)) await job.video(item);
     }
-    await saves.all();
+    await job.saves.all();
   } finally {
-    await saves.settled();
+    await job.saves.settled();
     await library.flush();
   }
+  const { saved, failed, bytes } = job;
   return { listed, present, saved, failed, bytes, elapsedMs: clock.now() - startedAt };
 }
+
+/** One run of {@link downloadMedia}: what it has saved, and what it could not have. */
+class Job {
+  readonly saves: Saves = new Saves();
+  readonly failed: { item: MediaItem; error: CameraError }[] = [];
+  saved = 0;
+  bytes = 0;
+  readonly transferOptions: TransferOptions;
+  readonly #options: DownloadMediaOptions;
+  readonly #meter: Meter;
+
+  constructor(options: DownloadMediaOptions, meter: Meter) {
+    this.#options = options;
+    this.#meter = meter;
+    this.transferOptions = { signal: options.signal, onBytes: (count) => meter.add(count) };
+  }
+
+  async transfer(results: AsyncIterable<TransferResult<MediaItem>>, save: 'save' | 'saveThumbnail'): Promise<void> {
+    const { library } = this.#options;
+    for await (const { item, data, error } of results) {
+      if (error) this.#failed(item, error);
+      else await this.saves.add(library[save](item, data).then((path) => this.#saved(item, path, data.length)));
+    }
+  }
+
+  /** Videos cannot be downloaded, only played. */
+  async video(item: MediaItem): Promise<void> {
+    const { client, library } = this.#options;
+    try {
+      const recorded = await recordVideo(client, item, this.transferOptions);
+      const save = library.saveVideo(item, recorded);
+      await this.saves.add(save.then((path) => this.#saved(item, path, recorded.video.length)));
+    } catch (error) {
+      if (!(error instanceof CameraError) || !OF_ONE_ITEM.has(error.code)) throw error;
+      this.#failed(item, error);
+    }
+  }
+
+  #saved(item: MediaItem, path: string, bytes: number): void {
+    this.saved++;
+    this.bytes += bytes;
+    this.#options.onEvent?.({ type: 'saved', item, path, progress: this.#meter.itemDone() });
+  }
+
+  #failed(item: MediaItem, error: CameraError): void {
+    this.failed.push({ item, error });
+    this.#options.onEvent?.({ type: 'failed', item, error, progress: this.#meter.itemDone() });
+  }
+}
+
+/** Failures that say nothing about the other items. */
+const OF_ONE_ITEM: ReadonlySet<CameraErrorCode> = new Set<CameraErrorCode>([
+  'command-refused',
+  'command-timeout',
+  'bad-response',
+  'item-missing',
+  'item-damaged',
+  'session-closed',
+]);
 
 async function choose(
   options: DownloadMediaOptions,

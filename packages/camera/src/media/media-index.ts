@@ -12,6 +12,8 @@ const VERSION = 1;
 export interface IndexEntry extends MediaItem {
   /** Name in the folder; absent when only its thumbnail was fetched. */
   readonly file?: string;
+  /** Name of a video's sound in the folder. */
+  readonly audio?: string;
   /** Size of the file. */
   readonly bytes?: number;
   /** When it was completed, ISO 8601. */
@@ -32,6 +34,7 @@ const entrySchema: z.ZodType<IndexEntry> = z.object({
   mediaId: number,
   mediaTime: number,
   file: name.optional(),
+  audio: name.optional(),
   bytes: number.optional(),
   savedAt: z.string().optional(),
   thumbnail: name.optional(),

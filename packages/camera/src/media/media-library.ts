@@ -5,12 +5,20 @@ import type { MediaItem } from '../artemis/media-item.ts';
 import { diskError, replaceFile, syncFolder } from '../store/disk.ts';
 import { fileName } from './file-name.ts';
 import { entryKey, formatIndex, INDEX_NAME, type IndexEntry, parseIndex } from './media-index.ts';
+import type { RecordedVideo } from './record-video.ts';
 
 export interface MediaLibraryOptions {
   /** Made when it does not exist. */
   folder: string;
   clock?: Clock;
   log?: Log;
+}
+
+interface PutOptions {
+  /** The name that the index has for it already. */
+  own: string | undefined;
+  subfolder?: string;
+  extension?: string;
 }
 
 const THUMBNAIL_FOLDER = 'thumbnails';
@@ -65,18 +73,18 @@ export class MediaLibrary implements AsyncDisposable {
 
   /** True when the item was ever saved here, even if its file is gone by now. */
   knows(item: MediaItem): boolean {
-    return this.#entries.get(entryKey(item))?.file !== undefined;
+    return this.#entry(item)?.file !== undefined;
   }
 
   /** True when the item's file is here with the size that it was verified with. */
   async holds(item: MediaItem): Promise<boolean> {
-    const entry = this.#entries.get(entryKey(item));
+    const entry = this.#entry(item);
     return entry?.file !== undefined && (await this.#size(entry.file)) === entry.bytes;
   }
 
   /** True when the item's thumbnail is here. */
   async holdsThumbnail(item: MediaItem): Promise<boolean> {
-    const entry = this.#entries.get(entryKey(item));
+    const entry = this.#entry(item);
     return entry?.thumbnail !== undefined && (await this.#size(join(THUMBNAIL_FOLDER, entry.thumbnail))) !== undefined;
   }
 
@@ -86,15 +94,27 @@ export class MediaLibrary implements AsyncDisposable {
    * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`
    */
   async save(item: MediaItem, data: Uint8Array): Promise<string> {
-    const file = await this.#put('', item, data);
+    const file = await this.#put(item, data, { own: this.#entry(item)?.file });
     this.#note(item, { file, bytes: data.length, savedAt: new Date(this.#clock.wallTime()).toISOString() });
+    await this.#indexSoon();
+    return join(this.folder, file);
+  }
+
+  /** Saves a video as its streams: `100_0005.h264`, `100_0005.aac`. Returns and throws as {@link save}. */
+  async saveVideo(item: MediaItem, { video, videoKind, audio }: RecordedVideo): Promise<string> {
+    const entry = this.#entry(item);
+    // The sound first: an item counts as saved with its picture.
+    if (audio) this.#note(item, { audio: await this.#put(item, audio, { own: entry?.audio, extension: 'aac' }) });
+    const file = await this.#put(item, video, { own: entry?.file, extension: videoKind });
+    this.#note(item, { file, bytes: video.length, savedAt: new Date(this.#clock.wallTime()).toISOString() });
     await this.#indexSoon();
     return join(this.folder, file);
   }
 
   /** Saves the small picture of an item in `thumbnails`. Returns and throws as {@link save}. */
   async saveThumbnail(item: MediaItem, data: Uint8Array): Promise<string> {
-    const thumbnail = await this.#put(THUMBNAIL_FOLDER, item, data);
+    const own = this.#entry(item)?.thumbnail;
+    const thumbnail = await this.#put(item, data, { own, subfolder: THUMBNAIL_FOLDER, extension: 'jpg' });
     this.#note(item, { thumbnail });
     await this.#indexSoon();
     return join(this.folder, THUMBNAIL_FOLDER, thumbnail);
@@ -158,11 +178,15 @@ export class MediaLibrary implements AsyncDisposable {
     }
   }
 
-  /** Writes `data` under the item's name, or under one with its id when the name belongs to something else. */
-  async #put(subfolder: string, item: MediaItem, data: Uint8Array): Promise<string> {
-    const mine = this.#entries.get(entryKey(item));
-    const own = subfolder === '' ? mine?.file : mine?.thumbnail;
-    const names = own === undefined ? [fileName(item), fileName(item, item.mediaId)] : [own];
+  #entry(item: MediaItem): IndexEntry | undefined {
+    return this.#entries.get(entryKey(item));
+  }
+
+  /** Writes `data` under its own name, the item's usual one, or one with its id when that belongs to something else. */
+  async #put(item: MediaItem, data: Uint8Array, options: PutOptions): Promise<string> {
+    const { own, subfolder = '', extension } = options;
+    const usual = [fileName(item, { extension }), fileName(item, { extension, mediaId: item.mediaId })];
+    const names = own === undefined ? usual : [own];
     for (const [n, name] of names.entries()) {
       const relative = join(subfolder, name);
       const path = join(this.folder, relative);
