@@ -107,6 +107,16 @@ describe('no amplification (A7)', () => {
     await server.close();
   });
 
+  test('one address is one device, so that few sources cannot fill the table', async () => {
+    const { network, clock, server } = await stub();
+    for (let i = 0; i < 90; i++) {
+      network.deliver(PORT, { address: '192.0.2.9', port: 9 }, login(`TEST-${i}-A`));
+      await clock.advance(20);
+    }
+    expect(server.metrics).toMatchObject({ devices: 1, logins: 90 });
+    await server.close();
+  });
+
   test('one packet from elsewhere does not take a UID over; a device that moved gets it with its second login', async () => {
     const { network, clock, server, types } = await stub();
     network.deliver(PORT, { address: '192.0.2.9', port: 9 }, login(UID));

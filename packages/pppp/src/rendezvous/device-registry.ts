@@ -1,5 +1,5 @@
 import type { Endpoint } from '@towpath/net';
-import { isKnown } from '../server/admission.ts';
+import { isKnown, type Source } from '../server/admission.ts';
 import { nextIdleAt, type Rate } from '../server/rate-limit.ts';
 import { RecentMap } from '../server/recent-map.ts';
 import type { Peer } from './peer.ts';
@@ -57,12 +57,16 @@ export class DeviceRegistry {
 
   /** Records a login. Undefined: the UID is in use at another address; a repetition will be accepted. */
   login(uid: string, peer: Peer, local: Endpoint | undefined, nowMs: number): Device | undefined {
-    const known = isKnown(peer.source, nowMs);
+    const { source } = peer;
+    const known = isKnown(source, nowMs);
     let device = this.find(uid, nowMs);
     if (device !== undefined && !known && !device.peer.isAt(peer)) return undefined;
     if (device === undefined) {
       device = { uid, peer, local, lastLoginMs: nowMs, knownIdleAtMs: 0, newIdleAtMs: 0 };
     }
+    // One device per address: so a few sources cannot fill the table.
+    if (source.uid !== undefined && source.uid !== uid) this.remove(source.uid, source);
+    source.uid = uid;
     device.peer = peer;
     device.local = local;
     device.lastLoginMs = nowMs;
@@ -94,10 +98,10 @@ export class DeviceRegistry {
     return true;
   }
 
-  /** Removes the device if its last login came from this very carrier, which has broken. */
-  remove(uid: string, endpoint: Endpoint): void {
-    if (this.#lasting.get(uid)?.peer.endpoint === endpoint) this.#lasting.delete(uid);
-    if (this.#fresh.get(uid)?.peer.endpoint === endpoint) this.#fresh.delete(uid);
+  /** Removes a device if it logged in last from this source. */
+  remove(uid: string, source: Source): void {
+    if (this.#lasting.get(uid)?.peer.source === source) this.#lasting.delete(uid);
+    if (this.#fresh.get(uid)?.peer.source === source) this.#fresh.delete(uid);
   }
 
   /** Forgets devices that are offline. */

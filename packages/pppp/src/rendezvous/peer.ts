@@ -4,24 +4,17 @@ import { encodeMessage, type Message } from '../codec/message.ts';
 import type { Source } from '../server/admission.ts';
 import type { TcpClient } from '../server/tcp-front.ts';
 
-/** What is remembered of a TCP connection. */
-export interface TcpPeerState {
-  readonly source: Source;
-  /** The device that logged in over it. */
-  uid: string | undefined;
-}
-
 /** Somebody who spoke to the server: where, over what and in which cipher an answer goes. */
 export class Peer {
   /** As the server sees it. */
   readonly endpoint: Endpoint;
   readonly ip: number;
   readonly source: Source;
-  readonly #carrier: UdpSocket | TcpClient<TcpPeerState>;
+  readonly #carrier: UdpSocket | TcpClient<Source>;
   readonly #cipher: StreamCipher | undefined;
 
   constructor(
-    carrier: UdpSocket | TcpClient<TcpPeerState>,
+    carrier: UdpSocket | TcpClient<Source>,
     endpoint: Endpoint,
     ip: number,
     source: Source,

@@ -4,12 +4,12 @@ import { CipherSet } from '../cipher/cipher-set.ts';
 import { ipv4ToNumber } from '../codec/socket-address.ts';
 import { decodeMessage } from '../codec/message.ts';
 import { MessageType } from '../codec/message-type.ts';
-import { Admission, DEFAULT_ADMISSION_LIMITS, verifiedSource } from '../server/admission.ts';
+import { Admission, DEFAULT_ADMISSION_LIMITS, type Source, verifiedSource } from '../server/admission.ts';
 import { DEFAULT_TCP_LIMITS, type TcpClient, TcpFront } from '../server/tcp-front.ts';
 import { DEFAULT_DEVICE_LIMITS, DeviceRegistry } from './device-registry.ts';
 import { newCounters, RendezvousDesk } from './desk.ts';
 import type { RendezvousCounters, RendezvousMetrics, RendezvousOptions, ServerComponents } from './options.ts';
-import { Peer, type TcpPeerState } from './peer.ts';
+import { Peer } from './peer.ts';
 
 const DEFAULT_PORT = 32_100;
 
@@ -35,7 +35,7 @@ export class RendezvousServer implements AsyncDisposable {
   readonly #devices: DeviceRegistry;
   readonly #counters: RendezvousCounters = newCounters();
   readonly #desk: RendezvousDesk;
-  readonly #tcp: TcpFront<TcpPeerState>;
+  readonly #tcp: TcpFront<Source>;
   readonly #sockets: UdpSocket[] = [];
   readonly #sweeper: Timer;
   #closing: Promise<void> | undefined;
@@ -64,10 +64,10 @@ export class RendezvousServer implements AsyncDisposable {
     this.#devices = new DeviceRegistry({ ...DEFAULT_DEVICE_LIMITS, ...options.limits });
     this.#desk = new RendezvousDesk(random, options, this.#admission, this.#devices, this.#counters);
     const limits = { ...DEFAULT_TCP_LIMITS, ...options.tcpLimits };
-    this.#tcp = new TcpFront<TcpPeerState>(() => clock.now(), random, limits, {
+    this.#tcp = new TcpFront<Source>(() => clock.now(), random, limits, {
       onMessage: (client, message) => this.#onFrame(client, message),
-      onClose: ({ state, remote }) => {
-        if (state?.uid !== undefined) this.#devices.remove(state.uid, remote);
+      onClose: ({ state: source }) => {
+        if (source?.uid !== undefined) this.#devices.remove(source.uid, source);
       },
     });
     this.#sweeper = deadlineInterval({ clock, intervalMs: SWEEP_INTERVAL_MS, onTick: () => this.#sweep() });
@@ -145,31 +145,28 @@ export class RendezvousServer implements AsyncDisposable {
     this.#handle(opened.clear, new Peer(socket, from, ip, source, opened.cipher), now);
   }
 
-  #onFrame(client: TcpClient<TcpPeerState>, data: Uint8Array): void {
+  #onFrame(client: TcpClient<Source>, data: Uint8Array): void {
     this.#counters.datagrams++;
     const now = this.#components.clock.now();
-    client.state ??= { source: verifiedSource(now), uid: undefined };
-    const { source } = client.state;
+    client.state ??= verifiedSource(now);
+    const source = client.state;
     if (!this.#admission.admitFrom(source, now)) return;
     const opened = this.#ciphers.open(data);
     if (opened === undefined) {
       this.#counters.malformed++;
       return;
     }
-    const peer = new Peer(client, client.remote, client.ip, source, opened.cipher);
-    client.state.uid = this.#handle(opened.clear, peer, now) ?? client.state.uid;
+    this.#handle(opened.clear, new Peer(client, client.remote, client.ip, source, opened.cipher), now);
   }
 
-  /** Returns the UID of a device that logged in. */
-  #handle(clear: Uint8Array, peer: Peer, now: number): string | undefined {
+  #handle(clear: Uint8Array, peer: Peer, now: number): void {
     const message = decodeMessage(clear);
     if (message.type === 'malformed') {
       this.#counters.malformed++;
       if (message.code === MessageType.DEV_LGN_DSK) this.#counters.loginsUnreadable++;
-      return undefined;
+      return;
     }
     this.#desk.serve(message, peer, now);
-    return message.type === 'DEV_LGN' || message.type === 'DEV_LGN_DSK' ? message.uid : undefined;
   }
 
   #sweep(): void {

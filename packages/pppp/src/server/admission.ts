@@ -18,7 +18,7 @@ import { RecentMap } from './recent-map.ts';
  * address, per /24 and in all; one over the limit is dropped, but remembered, so that its repetition passes.
  */
 export interface AdmissionLimits {
-  /** Datagrams of one address and port. @default 100/s, 200 at once */
+  /** Datagrams of one address and port. @default 50/s, 100 at once */
   source: Rate;
   /** First datagrams of new sources of one address. @default 200/s, 400 at once */
   newPerAddress: Rate;
@@ -37,7 +37,7 @@ export interface AdmissionLimits {
 }
 
 export const DEFAULT_ADMISSION_LIMITS: AdmissionLimits = {
-  source: { perSecond: 100, burst: 200 },
+  source: { perSecond: 50, burst: 100 },
   newPerAddress: { perSecond: 200, burst: 400 },
   newPerSubnet: { perSecond: 2000, burst: 4000 },
   // A Node process answers about twice as many; the rest is for those who are known.
@@ -63,6 +63,8 @@ export interface Source {
   verified: boolean;
   /** State of its rate limit. */
   idleAtMs: number;
+  /** The device that logged in from there, at a rendezvous. */
+  uid: string | undefined;
 }
 
 /** Counters; a snapshot. */
@@ -77,7 +79,7 @@ export interface AdmissionCounters {
 
 /** Makes a source for a carrier that proves itself, such as a TCP connection. */
 export function verifiedSource(nowMs: number): Source {
-  return { firstSeenMs: nowMs, creditBytes: 0, verified: true, idleAtMs: 0 };
+  return { firstSeenMs: nowMs, creditBytes: 0, verified: true, idleAtMs: 0, uid: undefined };
 }
 
 /** True when the source has been there long enough to be more than one packet of a flood. */
@@ -169,7 +171,13 @@ export class Admission {
   }
 
   #admitNew(key: number, ip: number, bytes: number, nowMs: number): Source | undefined {
-    const source: Source = { firstSeenMs: nowMs, creditBytes: bytes, verified: false, idleAtMs: nowMs };
+    const source: Source = {
+      firstSeenMs: nowMs,
+      creditBytes: bytes,
+      verified: false,
+      idleAtMs: nowMs,
+      uid: undefined,
+    };
     this.#sources.set(key, source);
     const admitted =
       this.#newPerAddress.take(ip, nowMs) && this.#newPerSubnet.take(subnet(ip), nowMs) && this.#newTotal.take(nowMs);
