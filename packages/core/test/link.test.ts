@@ -110,6 +110,33 @@ describe('link', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  test('a reconnect waits until the lost path has let go of what it held, such as its local port (B6)', async () => {
+    let held = 0;
+    const overlaps: boolean[] = [];
+    const base = world();
+    const { clock, link, kill } = world({
+      connect: async () => {
+        overlaps.push(held > 0);
+        held++;
+        return { id: held };
+      },
+      release: async () => {
+        await base.clock.sleep(0);
+        held--;
+      },
+    });
+    await clock.runUntil(link.ready());
+    kill();
+    await clock.advance(10);
+    expect(overlaps).toEqual([false]);
+    await base.clock.advance(0);
+    await clock.advance(10);
+    expect(overlaps).toEqual([false, false]);
+    const closing = link.close();
+    await base.clock.advance(0);
+    await closing;
+  });
+
   test('a poke ends the waiting at once', async () => {
     const { clock, link, setReachable } = world();
     setReachable(false);

@@ -9,10 +9,15 @@ if (major < 24 || (major === 24 && minor < 11)) {
   const { spawnSync } = await import('node:child_process');
   const pinned = new URL('../../../node_modules/.bin/node', import.meta.url).pathname;
   if (existsSync(pinned) && !process.env.TOWPATH_NODE) {
-    const child = spawnSync(pinned, process.argv.slice(1), { stdio: 'inherit', env: { ...process.env, TOWPATH_NODE: '1' } });
+    const child = spawnSync(pinned, process.argv.slice(1), {
+      stdio: 'inherit',
+      env: { ...process.env, TOWPATH_NODE: '1' },
+    });
     process.exit(child.status ?? 1);
   }
-  console.error(`towpath: needs Node 24.11 or newer, this is ${process.version}. Next: install it from your system or nodejs.org.`);
+  console.error(
+    `towpath: needs Node 24.11 or newer, this is ${process.version}. Next: install it from your system or nodejs.org.`,
+  );
   process.exit(1);
 }
 

@@ -61,6 +61,8 @@ export class Link<Path> implements AsyncDisposable {
   #timer: Timer | undefined;
   #trying: Promise<void> = Promise.resolve();
   readonly #releases = new Set<Promise<void>>();
+  /** The lost path's release: the next try may need what it holds, such as its local port. */
+  #lostReleased: Promise<void> = Promise.resolve();
   #lastError: TowpathError | undefined;
 
   constructor(options: LinkOptions<Path>) {
@@ -224,6 +226,7 @@ export class Link<Path> implements AsyncDisposable {
         : this.#options.clock.timer(remaining, () => overtime.abort(this.#overtimeError()));
     const signal = AbortSignal.any([this.#closing.signal, overtime.signal]);
     try {
+      await this.#lostReleased;
       const path = await this.#options.connect({ signal, tries, reconnect: wasUp });
       if (this.phase === 'closed') {
         await this.#options.release(path);
@@ -289,20 +292,21 @@ export class Link<Path> implements AsyncDisposable {
     this.#lastError = error;
     this.#watching?.abort();
     this.#log.info(`Path lost: ${error.message}`, { code: error.code });
-    this.#release(path);
+    this.#lostReleased = this.#release(path);
     this.events.emit('down', error);
     this.#dispatch({ type: 'lost' });
   }
 
-  #release(path: Path): void {
-    this.#track(Promise.resolve(path).then((old) => this.#options.release(old)));
+  #release(path: Path): Promise<void> {
+    return this.#track(Promise.resolve(path).then((old) => this.#options.release(old)));
   }
 
-  #track(work: Promise<void>): void {
+  #track(work: Promise<void>): Promise<void> {
     const tracked = work
       .catch((error: unknown) => this.#log.warn(`A path could not be released: ${errorMessage(error)}`))
       .finally(() => this.#releases.delete(tracked));
     this.#releases.add(tracked);
+    return tracked;
   }
 
   #toError(error: unknown): TowpathError {

@@ -14,7 +14,7 @@ export interface Io {
   write(bytes: Uint8Array): Promise<void>;
   /** Standard error is a terminal, so progress may be drawn in place. */
   readonly interactive: boolean;
-  /** Width of the terminal in characters. */
+  /** Width of the terminal in characters; without one, lines may have any length. */
   readonly columns: number;
   /** Styles text, when the terminal wants colours. */
   style(style: Style, text: string): string;
@@ -40,7 +40,7 @@ export function processIo(): Io {
         stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
       }),
     interactive: stderr.isTTY === true,
-    columns: stderr.columns ?? 80,
+    columns: stderr.columns ?? Number.MAX_SAFE_INTEGER,
     style: (style, text) => (colours ? styleText(style, text, { validateStream: false }) : text),
     env,
   };

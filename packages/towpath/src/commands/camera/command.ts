@@ -20,7 +20,9 @@ export async function command(
 function commandNumber(id: string): number {
   if (/^\d{1,5}$/.test(id)) return Number(id);
   if (Object.hasOwn(CommandId, id)) return CommandId[id as keyof typeof CommandId];
-  throw new UsageError(`There is no command "${id}". Known names: ${Object.keys(CommandId).join(', ')}; or give a number.`);
+  throw new UsageError(
+    `There is no command "${id}". Known names: ${Object.keys(CommandId).join(', ')}; or give a number.`,
+  );
 }
 
 function parseFields(text: string): object {

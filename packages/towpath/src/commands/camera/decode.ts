@@ -14,7 +14,11 @@ interface DecodeOptions {
 }
 
 /** Decodes each file as far as it goes; what cannot be read is said on standard error. */
-export async function decode({ io }: Runtime, files: string[], { json = false, extract }: DecodeOptions): Promise<void> {
+export async function decode(
+  { io }: Runtime,
+  files: string[],
+  { json = false, extract }: DecodeOptions,
+): Promise<void> {
   const extractor = extract === undefined ? undefined : new MediaExtractor(folderTarget(extract));
   for (const file of files) {
     const bytes = await readBytes(file);
@@ -44,9 +48,13 @@ function showProblems(io: Io, file: string, { problems, problemCount, foreign }:
 
 function nothingFound(file: string, { format, foreign }: CaptureReport): TowpathError {
   const why = foreign > 0 ? `${foreign} packets, none of them of a camera` : 'no packet could be read';
-  return new TowpathError('nothing-decoded', `${file} (${format}): ${why}. Next: check that it is a recording of UDP traffic.`, {
-    target: file,
-  });
+  return new TowpathError(
+    'nothing-decoded',
+    `${file} (${format}): ${why}. Next: check that it is a recording of UDP traffic.`,
+    {
+      target: file,
+    },
+  );
 }
 
 /** Extracted names are plain file names by contract, so a file cannot leave the folder. */

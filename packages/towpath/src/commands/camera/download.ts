@@ -47,7 +47,10 @@ async function fetchMedia(runtime: Runtime, host: string, options: FetchOptions,
   report(io, summary, output, json);
   if (summary.failed.length > 0) {
     const names = summary.failed.map(({ item }) => itemName(item)).join(', ');
-    throw new TowpathError('items-failed', `${summary.failed.length} items could not be had: ${names}. Next: run it again.`);
+    throw new TowpathError(
+      'items-failed',
+      `${summary.failed.length} items could not be had: ${names}. Next: run it again.`,
+    );
   }
 }
 
@@ -96,7 +99,9 @@ function show(io: Io, line: ProgressLine, event: DownloadEvent): void {
       return;
     case 'bytes': {
       const { done, wanted, bytes, bytesPerSecond } = event.progress;
-      line.show(`${bar(done / Math.max(1, wanted))} ${done}/${wanted}  ${formatBytes(bytes)}  ${formatBytes(bytesPerSecond)}/s`);
+      line.show(
+        `${bar(done / Math.max(1, wanted))} ${done}/${wanted}  ${formatBytes(bytes)}  ${formatBytes(bytesPerSecond)}/s`,
+      );
       return;
     }
     default:
@@ -115,7 +120,11 @@ function eventJson(event: DownloadEvent): object {
 function report(io: Io, summary: DownloadSummary, folder: string, json: boolean): void {
   const { saved, present, bytes, elapsedMs, failed } = summary;
   if (json) {
-    const failures = failed.map(({ item, error }) => ({ item: itemName(item), code: error.code, message: error.message }));
+    const failures = failed.map(({ item, error }) => ({
+      item: itemName(item),
+      code: error.code,
+      message: error.message,
+    }));
     io.out(JSON.stringify({ ...summary, failed: failures, folder }));
     return;
   }

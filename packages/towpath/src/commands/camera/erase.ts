@@ -25,7 +25,9 @@ export async function remove(runtime: Runtime, host: string, options: RemoveOpti
       if (wanted.size === 0) break;
     }
     if (wanted.size > 0) {
-      throw new UsageError(`Not on the card: ${[...wanted].join(', ')}. Nothing was deleted. Next: towpath camera media`);
+      throw new UsageError(
+        `Not on the card: ${[...wanted].join(', ')}. Nothing was deleted. Next: towpath camera media`,
+      );
     }
     for (const item of found) {
       await camera.deleteItem(item, { signal });

@@ -40,7 +40,9 @@ export async function find(runtime: Runtime, options: FindOptions): Promise<void
   }
   if (json) return;
   if (rows.length === 0) {
-    io.err('No camera answered. Next: wake it, join its Wi-Fi, or ask an address: towpath camera find --host 192.168.43.1');
+    io.err(
+      'No camera answered. Next: wake it, join its Wi-Fi, or ask an address: towpath camera find --host 192.168.43.1',
+    );
   } else {
     io.err(io.style('dim', `${rows.length} found. Next: towpath camera connect ${rows[0]?.[0]?.split(':')[0]}`));
   }

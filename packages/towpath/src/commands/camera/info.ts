@@ -17,9 +17,15 @@ function summary(device: DeviceInfo): string[][] {
     ['firmware', device.fwVerName],
     ['bluetooth firmware', device.bleVerName],
     ['name', device.cameraName],
-    ['battery', device.batPercent === undefined ? undefined : `${device.batPercent} %${device.isCharging ? ', charging' : ''}`],
+    [
+      'battery',
+      device.batPercent === undefined ? undefined : `${device.batPercent} %${device.isCharging ? ', charging' : ''}`,
+    ],
     ['temperature', device.temperature === undefined ? undefined : `${device.temperature} °C`],
-    ['card', device.sdTotalMB === undefined ? undefined : `${device.sdFreeMB ?? '?'} MB free of ${device.sdTotalMB} MB`],
+    [
+      'card',
+      device.sdTotalMB === undefined ? undefined : `${device.sdFreeMB ?? '?'} MB free of ${device.sdTotalMB} MB`,
+    ],
     ['clock', device.timeUTC === undefined ? undefined : cameraTime(device.timeUTC)],
     ['language', device.languageCode],
   ];

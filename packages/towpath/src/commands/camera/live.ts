@@ -19,7 +19,10 @@ export async function live(runtime: Runtime, host: string, options: LiveOptions)
   const totals = { frames: 0, keyFrames: 0, bytes: 0 };
   await using sink = openSink(runtime, options.output);
   await withCamera(runtime, host, options, async (camera) => {
-    using _limit = options.for === undefined ? undefined : clock.timer(options.for * 1_000, () => over.abort(new AbortedError('Time is up.')));
+    using _limit =
+      options.for === undefined
+        ? undefined
+        : clock.timer(options.for * 1_000, () => over.abort(new AbortedError('Time is up.')));
     try {
       for await (const { video, keyFrame } of camera.live({ signal })) {
         if (video.length === 0) continue;

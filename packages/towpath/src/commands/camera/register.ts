@@ -193,7 +193,10 @@ function emulate(camera: Command, runtime: Runtime): void {
     .option('--dead-ports <list>', 'further ports that are open but silent', portList)
     .option('--firewall', 'serve only the first (address, port) that makes contact')
     .option('--new-picture-every <seconds>', 'take a picture every so often', number(0.1, 86_400))
-    .option('--fault <list>', 'faults: loss=0.2,delay=20,duplicate=0.05,reorder=0.1,slow=1000000,stuck,silent,wrong-token,close')
+    .option(
+      '--fault <list>',
+      'faults: loss=0.2,delay=20,duplicate=0.05,reorder=0.1,slow=1000000,stuck,silent,wrong-token,close',
+    )
     .option('--seed <number>', 'the same seed makes the same pictures and faults', integer(0, 4_294_967_295), 1)
     .option('--for <seconds>', 'end after this long', number(0.1, 31_536_000))
     .option('-v, --verbose', 'tell the story on standard error')

@@ -33,7 +33,12 @@ export interface RaceWatch {
 const DEFAULT_TIMEOUT_S = 90;
 
 /** A client for one camera, not yet connected. The caller closes it. */
-export function openCamera(runtime: Runtime, host: string, options: TargetOptions, watch: RaceWatch = {}): CameraClient {
+export function openCamera(
+  runtime: Runtime,
+  host: string,
+  options: TargetOptions,
+  watch: RaceWatch = {},
+): CameraClient {
   const { clock, random, log } = runtime;
   return new CameraClient({
     clock,

@@ -25,7 +25,10 @@ export async function watch(runtime: Runtime, host: string, options: WatchOption
   const say = speaker(runtime, options.json ?? false);
   tell(camera, say);
   await camera.connectWithRetries({ signal });
-  using _limit = options.for === undefined ? undefined : clock.timer(options.for * 1_000, () => over.abort(new AbortedError('Time is up.')));
+  using _limit =
+    options.for === undefined
+      ? undefined
+      : clock.timer(options.for * 1_000, () => over.abort(new AbortedError('Time is up.')));
   try {
     for await (const item of watchMedia({ client: camera, clock, log, everyMs: options.every * 1_000, signal })) {
       say('picture', `${itemName(item)} taken ${cameraTime(item.mediaTime)}`, { item });

@@ -6,7 +6,9 @@ import type { Runtime } from '../../cli/runtime.ts';
 export function registerDemo(program: Command, runtime: Runtime): void {
   program
     .command('demo')
-    .description('the main job with nothing else installed: an emulated camera is found, raced, logged into and emptied')
+    .description(
+      'the main job with nothing else installed: an emulated camera is found, raced, logged into and emptied',
+    )
     .option('--once', 'end by itself; the default where there is no terminal')
     .option('-o, --output <folder>', 'where the pictures go; a temporary folder unless given')
     .option('--pictures <count>', 'how many pictures to download', integer(1, 83), 12)

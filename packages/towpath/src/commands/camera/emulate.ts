@@ -1,0 +1,133 @@
+import {
+  CameraEmulator,
+  type CameraEmulatorInit,
+  type EmulatorFaultOptions,
+  type LinkFaults,
+  paddedPictures,
+  SharedPortNetwork,
+} from '@towpath/camera';
+import { formatEndpoint } from '@towpath/net';
+import { UsageError } from '../../cli/failure.ts';
+import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+
+interface EmulateOptions extends CommonOptions {
+  address: string;
+  port: number;
+  searchPort: number;
+  cameras: number;
+  uid?: string;
+  key?: string;
+  items: number;
+  deadPorts?: number[];
+  firewall?: boolean;
+  /** Seconds. */
+  newPictureEvery?: number;
+  fault?: string;
+  seed: number;
+  /** Seconds. */
+  for?: number;
+}
+
+/** Pictures are drawn only for a few cameras; a crowd serves small ones that are padded to a believable size. */
+const MAX_DRAWN = 16;
+
+/** Is one or several cameras until Ctrl-C or until the time is up. */
+export async function emulate(runtime: Runtime, options: EmulateOptions): Promise<void> {
+  const { io, clock, random, log, signal } = runtime;
+  // All cameras of this process answer searches on one port.
+  const network = new SharedPortNetwork(runtime.network, options.searchPort);
+  await using cameras = new AsyncDisposableStack();
+  const pictures = options.cameras > MAX_DRAWN ? { pictures: paddedPictures() } : {};
+  for (let n = 0; n < options.cameras; n++) {
+    const init = { ...cameraInit(options, n), ...pictures };
+    const camera = cameras.use(new CameraEmulator({ network, clock, random, log }, init));
+    await camera.start();
+    if (n === 0 || options.cameras <= MAX_DRAWN) announce(runtime, camera, options);
+    if (options.cameras <= MAX_DRAWN) tell(runtime, camera, options);
+  }
+  if (options.cameras > MAX_DRAWN) io.err(`${options.cameras} cameras listen from port ${options.port} on`);
+  await waitUntilOver(runtime, options.for);
+  if (!options.json && !signal.aborted) io.err('Time is up.');
+}
+
+/** Resolves at the end of the time, or when the process is asked to end, which here is how one ends it. */
+async function waitUntilOver({ clock, signal }: Runtime, seconds: number | undefined): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  using _limit = seconds === undefined ? undefined : clock.timer(seconds * 1_000, resolve);
+  if (signal.aborted) resolve();
+  signal.addEventListener('abort', () => resolve(), { once: true });
+  // Without --for nothing but this timer may keep the process alive, for instance with no socket bound yet.
+  using _alive = clock.timer(Number.MAX_SAFE_INTEGER, () => {});
+  await promise;
+}
+
+function cameraInit(options: EmulateOptions, number: number): CameraEmulatorInit {
+  const { address, port, searchPort, uid, key, items, deadPorts, firewall, newPictureEvery, fault, seed } = options;
+  return {
+    seed: seed + number,
+    address,
+    listenPort: port === 0 ? 0 : port + number,
+    searchPort: searchPort === 0 ? false : searchPort,
+    itemCount: items,
+    ...(uid === undefined ? {} : { uid }),
+    ...(key === undefined ? {} : { keys: [key] }),
+    ...(deadPorts === undefined || number > 0 ? {} : { deadPorts }),
+    ...(firewall === undefined ? {} : { firewall }),
+    ...(newPictureEvery === undefined ? {} : { newPictureEveryMs: newPictureEvery * 1_000 }),
+    ...(fault === undefined ? {} : { faults: parseFaults(fault) }),
+  };
+}
+
+function announce({ io }: Runtime, camera: CameraEmulator, { json, items }: EmulateOptions): void {
+  const { name, deviceId, listen } = camera;
+  if (json) io.out(JSON.stringify({ type: 'listening', name, deviceId, ...listen, items }));
+  else io.out(`${name} (${deviceId}) listens on ${formatEndpoint(listen)} with ${items} items`);
+}
+
+function tell({ io, clock }: Runtime, camera: CameraEmulator, { json }: EmulateOptions): void {
+  const say = (type: string, text: string, fields: object) => {
+    if (json) io.out(JSON.stringify({ type, name: camera.name, ...fields }));
+    else io.err(`${io.style('dim', new Date(clock.wallTime()).toTimeString().slice(0, 8))} ${type.padEnd(8)} ${text}`);
+  };
+  camera.events.on('login', ({ peer }) => say('login', formatEndpoint(peer), { peer }));
+  camera.events.on('command', ({ peer, id, name }) => {
+    if (name !== 'heartbeat') say('command', `${id} ${name}`, { peer, id, command: name });
+  });
+  camera.events.on('closed', ({ peer, reason }) =>
+    say('closed', `${formatEndpoint(peer)} ${reason}`, { peer, reason }),
+  );
+  camera.events.on('picture', ({ item }) => say('picture', `${item.dirNum}/${item.mediaNum}`, { item }));
+}
+
+const LINK_FAULTS: Readonly<Record<string, (value: number) => Partial<LinkFaults>>> = {
+  loss: (lossRatio) => ({ lossRatio }),
+  delay: (delayMs) => ({ delayMs }),
+  duplicate: (duplicateRatio) => ({ duplicateRatio }),
+  reorder: (reorderRatio) => ({ reorderRatio }),
+  slow: (bytesPerSecond) => ({ bytesPerSecond }),
+};
+const CAMERA_FAULTS: Readonly<Record<string, EmulatorFaultOptions>> = {
+  stuck: { stuck: true },
+  silent: { silent: true },
+  'wrong-token': { wrongToken: true },
+  close: { closeAfterMs: 5_000 },
+};
+
+/** `loss=0.2,delay=20,stuck` → faults; those of the line work in both directions. */
+export function parseFaults(text: string): EmulatorFaultOptions {
+  let link: Partial<LinkFaults> = {};
+  let camera: EmulatorFaultOptions = {};
+  for (const part of text.split(',')) {
+    const [name = '', value] = part.trim().split('=');
+    const ofLink = LINK_FAULTS[name];
+    const ofCamera = CAMERA_FAULTS[name];
+    const amount = Number(value);
+    if (ofLink && value !== undefined && amount >= 0) link = { ...link, ...ofLink(amount) };
+    else if (ofCamera && value === undefined) camera = { ...camera, ...ofCamera };
+    else {
+      const known = [...Object.keys(LINK_FAULTS).map((fault) => `${fault}=NUMBER`), ...Object.keys(CAMERA_FAULTS)];
+      throw new UsageError(`"${part}" is not a fault. Known: ${known.join(', ')}.`);
+    }
+  }
+  return { ...camera, toCamera: link, fromCamera: link };
+}
