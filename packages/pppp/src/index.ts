@@ -17,6 +17,7 @@ export {
   type UnknownMessage,
 } from './codec/message.ts';
 export { type MessageName, MessageType, messageName } from './codec/message-type.ts';
+export { PaidInFullBytes } from './codec/padding.ts';
 export {
   CHANNELS,
   DRW_HEADER_BYTES,

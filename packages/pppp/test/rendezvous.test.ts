@@ -7,6 +7,7 @@ import {
   encodeTcpFrame,
   type Message,
   NetworkKey,
+  PaidInFullBytes,
   parseUid,
   StreamCipher,
 } from '../src/index.ts';
@@ -98,10 +99,19 @@ describe('rendezvous (A7)', () => {
     const device = await speaker(clock, internet.nat(natKinds.fullCone).host());
     const client = await speaker(clock, internet.nat(natKinds.fullCone).host());
     await device.ask(login({ address: '192.168.1.50', port: 41000 }));
-    const request = encodeMessage({ type: 'P2P_REQ', uid: UID, local: { address: '192.168.1.2', port: 5000 } });
-    const padded = new Uint8Array(88);
-    padded.set(request);
-    expect((await client.ask(padded)).map(({ type }) => type)).toEqual(['P2P_REQ_ACK', 'PUNCH_TO', 'PUNCH_TO']);
+    const local = { address: '192.168.1.2', port: 5000 };
+    const request = encodeMessage({ type: 'P2P_REQ', uid: UID, local }, PaidInFullBytes.P2P_REQ);
+    expect((await client.ask(request)).map(({ type }) => type)).toEqual(['P2P_REQ_ACK', 'PUNCH_TO', 'PUNCH_TO']);
+    expect((await device.ask()).map(({ type }) => type)).toEqual(['PUNCH_TO', 'PUNCH_TO']);
+    // The device's logins have paid for nothing more: the client pays for both.
+    await client.ask(request);
+    expect((await device.ask()).map(({ type }) => type)).toEqual(['PUNCH_TO', 'PUNCH_TO']);
+
+    const list = await client.ask(encodeMessage({ type: 'LIST_REQ' }, PaidInFullBytes.LIST_REQ));
+    expect(list).toEqual([{ type: 'LIST_REQ_ACK', relays: [RELAY] }]);
+    const before = server.metrics.unpaidAnswers;
+    await client.ask(encodeMessage({ type: 'HELLO' }, PaidInFullBytes.HELLO));
+    expect(server.metrics.unpaidAnswers).toBe(before);
     await server.close();
   });
 

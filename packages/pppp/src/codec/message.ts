@@ -56,15 +56,17 @@ export function decodeMessage(datagram: Uint8Array): Message | UnknownMessage | 
 
 /**
  * Encodes a message as one datagram in the clear.
+ * @param minBytes pads the datagram with zeros behind the stated payload; receivers ignore them
  * @throws CodecError when a field cannot be put on the wire.
  */
-export function encodeMessage(message: Message): Uint8Array {
+export function encodeMessage(message: Message, minBytes = 0): Uint8Array {
   // The table is keyed by `type`, so the format fits the message; TypeScript cannot follow that through the union.
   const format = formats[message.type] as Format<Message>;
   const size = format.size?.(message) ?? format.minBytes;
-  const datagram = new Uint8Array(HEADER_BYTES + size);
+  const end = HEADER_BYTES + size;
+  const datagram = new Uint8Array(Math.max(end, minBytes));
   writeHeader(datagram, MessageType[message.type], size);
-  format.encode(message, datagram.subarray(HEADER_BYTES));
+  format.encode(message, datagram.subarray(HEADER_BYTES, end));
   return datagram;
 }
 
