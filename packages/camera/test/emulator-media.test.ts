@@ -55,7 +55,15 @@ describe('pictures of an emulated camera (B11)', () => {
     const small = jpegOf(paddedPictures({ photoBytes: 0 }).fileRecord(subject(0))).length;
     const jpeg = jpegOf(paddedPictures({ photoBytes: small + photoBytes }).fileRecord(subject(0)));
     expect(jpeg.length).toBe(small + photoBytes);
-    expect(decode(jpeg, { useTArray: true })).toMatchObject({ width: 320, height: 180 });
+    expect(decode(jpeg, { useTArray: true })).toMatchObject({ width: 160, height: 90 });
+  });
+
+  test('are different for every item also when they are padded', () => {
+    const pictures = paddedPictures();
+    const all = [0, 1, 2].map((index) =>
+      Buffer.from(jpegOf(pictures.thumbnailRecord(subject(index)))).toString('base64'),
+    );
+    expect(new Set(all).size).toBe(3);
   });
 
   test('are held in a cache that does not grow beyond its limit', () => {

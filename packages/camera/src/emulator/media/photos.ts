@@ -26,6 +26,9 @@ interface PictureSize {
 const PHOTO: PictureSize = { width: 1280, height: 720, quality: 87, noise: 12, noiseSpread: 7 };
 const THUMBNAIL: PictureSize = { width: 320, height: 180, quality: 85, noise: 9, noiseSpread: 26 };
 
+// What padding is put around: a few kB.
+const STAMP: PictureSize = { width: 160, height: 90, quality: 40, noise: 0, noiseSpread: 0 };
+
 /** A full-size picture: baseline JPEG, 1280×720. */
 export function encodePhoto(subject: PictureSubject): Uint8Array {
   return encodePicture(subject, PHOTO);
@@ -34,6 +37,11 @@ export function encodePhoto(subject: PictureSubject): Uint8Array {
 /** The same scene as a 320×180 baseline JPEG. */
 export function encodeThumbnail(subject: PictureSubject): Uint8Array {
   return encodePicture(subject, THUMBNAIL);
+}
+
+/** The same scene as a 160×90 baseline JPEG of a few kB. */
+export function encodeStamp(subject: PictureSubject): Uint8Array {
+  return encodePicture(subject, STAMP);
 }
 
 function encodePicture(subject: PictureSubject, size: PictureSize): Uint8Array {

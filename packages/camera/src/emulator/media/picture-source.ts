@@ -1,6 +1,6 @@
 import { encodeFileRecord, encodeThumbnailRecord } from '../../artemis/record.ts';
 import { padJpeg } from './padded-photos.ts';
-import { encodePhoto, encodeThumbnail, type PictureSubject, subjectSeed } from './photos.ts';
+import { encodePhoto, encodeStamp, encodeThumbnail, type PictureSubject, subjectSeed } from './photos.ts';
 
 /** Names a picture and what stands in the head of its record. */
 export interface RecordSubject extends PictureSubject {
@@ -81,7 +81,7 @@ export function paddedPictures(options: PaddedPictureOptions = {}): PictureSourc
   const { photoBytes = 256 * 1024, thumbnailBytes = 24 * 1024, cacheBytes = DEFAULT_CACHE_BYTES } = options;
   let picture: Uint8Array | undefined;
   const padded = (subject: RecordSubject, sizeBytes: number) => {
-    picture ??= encodeThumbnail(PADDED_SUBJECT);
+    picture ??= encodeStamp(PADDED_SUBJECT);
     const label = `${subject.deviceId} ${subject.dirNum}-${subject.mediaNum} `;
     return padJpeg(picture, sizeBytes, subjectSeed(subject), label);
   };

@@ -47,7 +47,7 @@ export class Impairment {
     if (jitterMs > 0) delay += jitterMs * this.#random.next();
     if (bytesPerSecond > 0) {
       const queued = this.#onTheLine(data.length, bytesPerSecond);
-      if (queued > MAX_QUEUE_MS) return;
+      if (queued === undefined) return;
       delay += queued;
     }
     if (reorderRatio > 0 && this.#random.next() < reorderRatio) {
@@ -69,12 +69,13 @@ export class Impairment {
     this.#head = 0;
   }
 
-  /** How long until the last bit of a datagram has left, ms. */
-  #onTheLine(lengthBytes: number, bytesPerSecond: number): number {
+  /** How long until the last bit of a datagram has left, ms; undefined when there is no room for it in the queue. */
+  #onTheLine(lengthBytes: number, bytesPerSecond: number): number | undefined {
     const now = this.#clock.now();
-    const start = Math.max(now, this.#lineFreeAt);
-    if (start - now <= MAX_QUEUE_MS) this.#lineFreeAt = start + (lengthBytes / bytesPerSecond) * 1000;
-    return start - now + (lengthBytes / bytesPerSecond) * 1000;
+    const leavesAt = Math.max(now, this.#lineFreeAt) + (lengthBytes / bytesPerSecond) * 1000;
+    if (this.#lineFreeAt - now > MAX_QUEUE_MS) return undefined;
+    this.#lineFreeAt = leavesAt;
+    return leavesAt - now;
   }
 
   #straggle(delay: number, data: Uint8Array, peer: Endpoint): void {
