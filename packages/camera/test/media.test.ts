@@ -4,10 +4,13 @@ import { join } from 'node:path';
 import { VirtualClock } from '@towpath/core';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { AudioType, type AvFrame } from '../src/artemis/av.ts';
+import { CameraError } from '../src/artemis/camera-error.ts';
 import type { MediaItem } from '../src/artemis/media-item.ts';
 import { type DownloadEvent, type DownloadMediaOptions, downloadMedia } from '../src/media/download-media.ts';
 import { FILE_NAME, fileName } from '../src/media/file-name.ts';
 import { MediaLibrary } from '../src/media/media-library.ts';
+import { recordVideo } from '../src/media/record-video.ts';
 import { watchMedia } from '../src/media/watch-media.ts';
 import { type Bench, connectedBench, failure } from './client-fixture.ts';
 
@@ -29,6 +32,22 @@ const anItem: MediaItem = {
   mediaId: 0xabcd,
   mediaTime: 1_700_000_007,
 };
+/** A frame of a recording whose picture is its number. */
+function frame(frameNumber: number): AvFrame {
+  const header = {
+    frameNumber,
+    timestamp: 0,
+    keyFrame: true,
+    width: 1,
+    height: 1,
+    audioType: 0,
+    mark: 0,
+    sessionNo: 1,
+  };
+  const video = Buffer.from(`${frameNumber}`);
+  return { ...header, videoType: 0, video, audio: new Uint8Array(0), intact: true, trailingBytes: 0 };
+}
+
 const index = async () => JSON.parse(await readFile(join(folder, 'index.json'), 'utf8'));
 const pictures = async () => (await readdir(folder)).filter((name) => name.endsWith('.jpg')).sort();
 
@@ -263,6 +282,34 @@ describe('downloadMedia', () => {
     await mkdir(join(folder, '100_0005.jpg'));
     expect(await failure(run(made))).toMatchObject({ code: 'disk-failed' });
     expect((await index()).items.length).toBeGreaterThan(0);
+  });
+});
+
+describe('recordVideo', () => {
+  const piece = { ...frame(1), video: new Uint8Array(1024 * 1024) };
+
+  test('gives up a recording that does not end (B13)', async () => {
+    const playback = async function* () {
+      for (;;) yield piece;
+    };
+    expect(await failure(recordVideo({ playback }, anItem))).toMatchObject({ code: 'item-damaged' });
+  });
+
+  test('plays it from the start again when the connection was lost (B5, B13)', async () => {
+    let tries = 0;
+    const playback = async function* () {
+      yield frame(++tries);
+      if (tries < 3) throw new CameraError('session-closed', 'gone');
+      yield { ...frame(9), audio: Buffer.from('sound'), audioType: AudioType.aac };
+      yield { ...frame(9), video: new Uint8Array(0), audio: Buffer.from('noise'), audioType: AudioType.pcm };
+    };
+    const { video, videoKind, audio } = await recordVideo({ playback }, anItem);
+    expect([Buffer.from(video).toString(), videoKind, Buffer.from(audio!).toString()]).toEqual(['39', 'h264', 'sound']);
+  });
+
+  test('reports a recording without a picture (B13)', async () => {
+    const playback = async function* () {};
+    expect(await failure(recordVideo({ playback }, anItem))).toMatchObject({ code: 'item-missing' });
   });
 });
 

@@ -6,9 +6,10 @@ import { encodeRequestText } from '../artemis/cipher.ts';
 import { CommandId, commandName } from '../artemis/command-id.ts';
 import { COMMAND_TIME_LIMIT_MS, type Command, login, needsToken, requestText } from '../artemis/commands.ts';
 import { type CameraEvent, decodeEvent } from '../artemis/event.ts';
-import { Channel, encodeFrame, type Frame, FrameStream, GREETING, MessageType } from '../artemis/frame.ts';
+import { Channel, encodeFrame, type Frame, GREETING, MessageType } from '../artemis/frame.ts';
 import type { JsonObject } from '../artemis/json.ts';
 import { Bell } from './bell.ts';
+import { type ChannelReader, ChannelReaders } from './channel-readers.ts';
 import { HEARTBEAT_INTERVAL_MS, Heartbeat, type HeartbeatReport } from './heartbeat.ts';
 import { Liveness, suspiciousAfterMs } from './liveness.ts';
 import { RequestTable } from './request-table.ts';
@@ -35,33 +36,8 @@ export interface ArtemisEvents {
   closed: CameraError;
 }
 
-/** Somebody who reads one of the binary channels. Called synchronously. */
-export interface ChannelReader {
-  onFrame(frame: Frame): void;
-  /** Bytes of the channel have arrived, part of a frame or a whole one. */
-  onBytes?(count: number): void;
-  /** The session is over; no frame will follow. */
-  onClosed?(): void;
-}
-
-interface ReceivingChannel {
-  stream: FrameStream;
-  readers: Set<ChannelReader>;
-  lastDataAt: number;
-}
-
 /** Observed 0–112 ms after the transport is up. spec/artemis.md §15. */
 const GREETING_LIMIT_MS = 1000;
-
-/** Which message type belongs on which channel; anything else there is dropped. */
-const TYPE_OF_CHANNEL: ReadonlyMap<number, number> = new Map<number, number>([
-  [Channel.command, MessageType.response],
-  [Channel.live, MessageType.liveAv],
-  [Channel.playback, MessageType.playbackAv],
-  [Channel.file, MessageType.file],
-  [Channel.thumbnail, MessageType.thumbnail],
-  [Channel.event, MessageType.event],
-]);
 
 /** One ARTEMIS session over one PPPP session: greeting, login, requests, heartbeat, binary channels. spec/artemis.md §4, §5. */
 export class ArtemisSession implements AsyncDisposable {
@@ -72,7 +48,7 @@ export class ArtemisSession implements AsyncDisposable {
   readonly target: string;
   readonly #options: ArtemisSessionOptions;
   readonly #log: Log;
-  readonly #channels = new Map<number, ReceivingChannel>();
+  readonly #channels: ChannelReaders;
   readonly #requests: RequestTable;
   readonly #heartbeat: Heartbeat;
   readonly #liveness: Liveness;
@@ -112,8 +88,15 @@ export class ArtemisSession implements AsyncDisposable {
       onBeat: (report) => this.events.emit('heartbeat', report),
       onDead: (failures) => this.#die(`It acknowledged none of the last ${failures} heartbeats.`),
     });
+    this.#channels = new ChannelReaders({
+      clock,
+      log: this.#log,
+      onSkipped: (channel, bytes) => this.#skipped(channel, bytes),
+    });
+    this.#channels.read(Channel.command, { onFrame: (frame) => this.#requests.take(frame) });
+    this.#channels.read(Channel.event, { onFrame: (frame) => this.#takeEvent(frame) });
     session.attach({
-      onData: (channel, data) => this.#receive(channel, data),
+      onData: (channel, data) => this.#channels.receive(channel, data),
       onClose: (reason) => this.#finish(this.#closeError(reason)),
     });
   }
@@ -179,21 +162,17 @@ export class ArtemisSession implements AsyncDisposable {
 
   /** Reads the frames of a channel until the returned function is called. Frames that nobody reads are dropped. */
   read(channel: number, reader: ChannelReader): () => void {
-    const { readers } = this.#channel(channel);
-    readers.add(reader);
-    return () => {
-      readers.delete(reader);
-    };
+    return this.#channels.read(channel, reader);
   }
 
   /** `Clock.now` of the last bytes of a channel; minus infinity when there were none. */
   lastDataAt(channel: number): number {
-    return this.#channel(channel).lastDataAt;
+    return this.#channels.lastDataAt(channel);
   }
 
   /** True while a frame of the channel has arrived in part. */
   isMidFrame(channel: number): boolean {
-    return this.#channel(channel).stream.pendingBytes > 0;
+    return this.#channels.isMidFrame(channel);
   }
 
   /** Says that data is owed to us: until the result is disposed of, silence ends the session early. */
@@ -251,42 +230,10 @@ export class ArtemisSession implements AsyncDisposable {
     return this.#commandBytes;
   }
 
-  #channel(channel: number): ReceivingChannel {
-    let receiving = this.#channels.get(channel);
-    if (receiving === undefined) {
-      const readers = new Set<ChannelReader>();
-      const stream = new FrameStream({
-        onFrame: (frame) => this.#dispatch(channel, readers, frame),
-        onSkipped: (bytes) => this.#skipped(channel, bytes),
-      });
-      receiving = { stream, readers, lastDataAt: Number.NEGATIVE_INFINITY };
-      this.#channels.set(channel, receiving);
-    }
-    return receiving;
-  }
-
-  #receive(channel: number, data: Uint8Array): void {
-    const receiving = this.#channel(channel);
-    receiving.lastDataAt = this.clock.now();
-    receiving.stream.push(data);
-    for (const reader of receiving.readers) reader.onBytes?.(data.length);
-  }
-
-  #dispatch(channel: number, readers: Set<ChannelReader>, frame: Frame): void {
-    if (TYPE_OF_CHANNEL.get(channel) !== frame.type) {
-      this.#log.debug('A message on a channel where it does not belong', { channel, type: frame.type });
-      return;
-    }
-    if (channel === Channel.command) {
-      this.#requests.take(frame);
-      return;
-    }
-    if (channel === Channel.event) {
-      const event = decodeEvent(frame.body);
-      if (event.ok) this.events.emit('event', event.value);
-      else this.#log.debug(`An event that cannot be read: ${event.message}`);
-    }
-    for (const reader of readers) reader.onFrame(frame);
+  #takeEvent(frame: Frame): void {
+    const event = decodeEvent(frame.body);
+    if (event.ok) this.events.emit('event', event.value);
+    else this.#log.debug(`An event that cannot be read: ${event.message}`);
   }
 
   #skipped(channel: number, bytes: Uint8Array): void {
@@ -318,7 +265,7 @@ export class ArtemisSession implements AsyncDisposable {
     this.#liveness.stop();
     this.#greetingBell.ring();
     this.#requests.failAll(error);
-    for (const { readers } of this.#channels.values()) for (const reader of [...readers]) reader.onClosed?.();
+    this.#channels.close();
     this.events.emit('closed', error);
   }
 

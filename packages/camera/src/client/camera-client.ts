@@ -6,22 +6,16 @@ import type { DeviceInfo } from '../artemis/device-info.ts';
 import type { JsonObject } from '../artemis/json.ts';
 import { type ItemId, itemFields, type MediaItem } from '../artemis/media-item.ts';
 import type { ArtemisSession } from './artemis-session.ts';
-import { AvReader } from './av-reader.ts';
+import { AvStreams, MAX_QUEUED_FRAMES } from './av-streams.ts';
 import { type CameraEvents, CameraLink, type SessionTuning } from './camera-link.ts';
 import type { CameraPath } from './camera-path.ts';
 import { CameraState } from './camera-state.ts';
 import type { CameraConnector } from './connector.ts';
 import { listMedia, PAGE_ITEMS } from './media-list.ts';
+import { isSessionClosed } from './path-source.ts';
 import { type ConnectRetryOptions, DEFAULT_RETRY } from './retry.ts';
-import {
-  FILES,
-  THUMBNAILS,
-  Transfer,
-  type TransferKind,
-  type TransferOptions,
-  type TransferResult,
-} from './transfer.ts';
-import { Turnstile } from './turnstile.ts';
+import { FILES, THUMBNAILS, type TransferOptions, type TransferResult } from './transfer.ts';
+import { Transfers } from './transfers.ts';
 
 export interface CameraClientOptions extends SessionTuning {
   /** Finds the camera; called again for every try and every reconnect. */
@@ -40,12 +34,6 @@ interface Cancellable {
 /** A reading that was cut off by the end of its session is repeated on the next this often. */
 const MAX_REPEATS = 3;
 
-/** So many sessions in a row that brought no item end a transfer. */
-const MAX_FRUITLESS_SESSIONS = 10;
-
-/** About four seconds of video and audio. */
-const MAX_QUEUED_FRAMES = 120;
-
 /**
  * A camera that stays connected: logs in, sends the heartbeat, reconnects when the connection is lost, and lets what was
  * being read go on where it was.
@@ -59,12 +47,9 @@ export class CameraClient implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #log: Log;
-  readonly #turns = new Map<TransferKind, Turnstile>([
-    [THUMBNAILS, new Turnstile()],
-    [FILES, new Turnstile()],
-  ]);
+  readonly #transfers: Transfers;
+  readonly #streams: AvStreams;
   #link: CameraLink | undefined;
-  #playbacks = 0;
   #closed = false;
 
   constructor(options: CameraClientOptions) {
@@ -72,6 +57,9 @@ export class CameraClient implements AsyncDisposable {
     this.#clock = options.clock ?? new SystemClock();
     this.#random = options.random ?? new SystemRandom();
     this.#log = options.log ?? silentLog;
+    const ready = (signal?: AbortSignal) => this.#ready(signal);
+    this.#transfers = new Transfers(ready);
+    this.#streams = new AvStreams(ready, this.#log);
   }
 
   get state(): CameraState {
@@ -136,7 +124,7 @@ export class CameraClient implements AsyncDisposable {
     items: Iterable<Item>,
     options: TransferOptions = {},
   ): AsyncGenerator<TransferResult<Item>, void, undefined> {
-    return this.#transfer(THUMBNAILS, items, options);
+    return this.#transfers.run(THUMBNAILS, items, options);
   }
 
   /** The files of some items, checked against their end checks; otherwise as {@link thumbnails}. */
@@ -144,7 +132,7 @@ export class CameraClient implements AsyncDisposable {
     items: Iterable<Item>,
     options: TransferOptions = {},
   ): AsyncGenerator<TransferResult<Item>, void, undefined> {
-    return this.#transfer(FILES, items, options);
+    return this.#transfers.run(FILES, items, options);
   }
 
   /**
@@ -153,34 +141,17 @@ export class CameraClient implements AsyncDisposable {
    * @param options `maxQueuedFrames`: a reader that is slower than that loses frames up to a key frame; 120 by default
    * @throws CameraError as {@link ArtemisSession.request}; the signal's reason.
    */
-  async *live({
-    signal,
-    maxQueuedFrames = MAX_QUEUED_FRAMES,
-  }: Cancellable & { maxQueuedFrames?: number } = {}): AsyncGenerator<AvFrame, void, undefined> {
-    for (;;) {
-      const path = await this.#ready(signal);
-      try {
-        yield* this.#liveOn(path, maxQueuedFrames, signal);
-      } catch (error) {
-        if (!isSessionClosed(error)) throw error;
-      }
-    }
+  live(options: Cancellable & { maxQueuedFrames?: number } = {}): AsyncGenerator<AvFrame, void, undefined> {
+    return this.#streams.live(options.maxQueuedFrames ?? MAX_QUEUED_FRAMES, options.signal);
   }
 
   /**
-   * A recorded video, frame by frame, to its end. Does not survive the loss of its session.
+   * A recorded video, frame by frame, to its end. Does not survive the loss of its session. One runs at a time, a second
+   * one waits for its turn.
    * @throws CameraError `command-refused`, `session-closed` and others as {@link ArtemisSession.request}; the signal's reason.
    */
-  async *playback(item: ItemId, { signal }: Cancellable = {}): AsyncGenerator<AvFrame, void, undefined> {
-    const { artemis } = await this.#ready(signal);
-    const sessionNo = ++this.#playbacks;
-    using reader = new AvReader(artemis, { kind: 'playback', sessionNo, maxQueuedFrames: MAX_QUEUED_FRAMES });
-    await artemis.request(commands.startPlayback, { ...itemFields(item), sessionNo }, { signal });
-    try {
-      for (let frame = await reader.next(signal); frame; frame = await reader.next(signal)) yield frame;
-    } finally {
-      await this.#quietly(artemis, commands.stopPlayback);
-    }
+  playback(item: ItemId, { signal }: Cancellable = {}): AsyncGenerator<AvFrame, void, undefined> {
+    return this.#streams.playback(item, signal);
   }
 
   /** Deletes one item from the card. @throws CameraError as {@link ArtemisSession.request}. */
@@ -285,76 +256,6 @@ export class CameraClient implements AsyncDisposable {
     }
   }
 
-  async *#transfer<Item extends ItemId>(
-    kind: TransferKind,
-    items: Iterable<Item>,
-    options: TransferOptions,
-  ): AsyncGenerator<TransferResult<Item>, void, undefined> {
-    const pending = new Set(unique(items));
-    const leave = await this.#turns.get(kind)!.enter(options.signal);
-    try {
-      for (let fruitless = 0; pending.size > 0; ) {
-        const path = await this.#ready(options.signal);
-        const before = pending.size;
-        try {
-          yield* this.#transferOn(path, kind, pending, options);
-        } catch (error) {
-          if (!isSessionClosed(error)) throw error;
-          fruitless = pending.size < before ? 0 : fruitless + 1;
-          if (fruitless >= MAX_FRUITLESS_SESSIONS) throw error;
-        }
-      }
-    } finally {
-      leave();
-    }
-  }
-
-  /** Takes what it delivers out of `pending`. */
-  async *#transferOn<Item extends ItemId>(
-    path: CameraPath,
-    kind: TransferKind,
-    pending: Set<Item>,
-    options: TransferOptions,
-  ): AsyncGenerator<TransferResult<Item>, void, undefined> {
-    const stopping = () => path.superseded && !path.artemis.isMidFrame(kind.channel);
-    const transfer = new Transfer(path.artemis, kind, pending, { ...options, stopping });
-    using _use = path.use(() => transfer.nudge());
-    for await (const result of transfer.run()) {
-      pending.delete(result.item);
-      yield result;
-    }
-  }
-
-  async *#liveOn(
-    path: CameraPath,
-    maxQueuedFrames: number,
-    signal?: AbortSignal,
-  ): AsyncGenerator<AvFrame, void, undefined> {
-    using reader = new AvReader(path.artemis, { kind: 'live', maxQueuedFrames });
-    const moved = new AbortController();
-    using _use = path.use(() => moved.abort());
-    const either = signal ? AbortSignal.any([signal, moved.signal]) : moved.signal;
-    path.liveUsers++;
-    try {
-      if (path.liveUsers === 1) await path.artemis.request(commands.startAv, {}, { signal });
-      for (let frame = await reader.next(either); frame; frame = await reader.next(either)) yield frame;
-    } catch (error) {
-      if (!moved.signal.aborted || signal?.aborted) throw error;
-    } finally {
-      if (--path.liveUsers === 0) await this.#quietly(path.artemis, commands.stopAv);
-    }
-  }
-
-  /** A courtesy to the camera whose failure costs nothing: the session's end stops the stream as well. */
-  async #quietly(artemis: ArtemisSession, command: commands.Command<commands.NoFields, JsonObject>): Promise<void> {
-    if (artemis.closed) return;
-    try {
-      await artemis.request(command, {});
-    } catch (error) {
-      this.#log.debug('The stream was not stopped properly', { error });
-    }
-  }
-
   #connectError(error: unknown, elapsedMs: number): CameraError {
     const target = this.#options.connector.target ?? 'The camera';
     const last = error instanceof Error ? error.message : String(error);
@@ -365,14 +266,4 @@ export class CameraClient implements AsyncDisposable {
   #closedError(): CameraError {
     return new CameraError('client-closed', 'The camera client was closed. Make a new one.');
   }
-}
-
-function isSessionClosed(error: unknown): boolean {
-  return error instanceof CameraError && error.code === 'session-closed';
-}
-
-function unique<Item extends ItemId>(items: Iterable<Item>): Iterable<Item> {
-  const byName = new Map<string, Item>();
-  for (const item of items) byName.set(`${item.fileType}/${item.dirNum}/${item.mediaNum}`, item);
-  return byName.values();
 }

@@ -13,7 +13,7 @@ export interface RecordedVideo {
   readonly audio: Uint8Array | undefined;
 }
 
-export type VideoKind = 'h264' | 'h265' | 'mjpeg';
+type VideoKind = 'h264' | 'h265' | 'mjpeg';
 
 const KINDS: ReadonlyMap<number, VideoKind> = new Map<number, VideoKind>([
   [VideoType.h264, 'h264'],
@@ -22,14 +22,14 @@ const KINDS: ReadonlyMap<number, VideoKind> = new Map<number, VideoKind>([
 ]);
 
 /** A minute in the camera's best quality has about 30 MB; it is held in memory until it is whole. */
-export const MAX_RECORDING_BYTES: number = 256 * 1024 * 1024;
+const MAX_RECORDING_BYTES = 256 * 1024 * 1024;
 
 /** A recording is played from its start again this often when the connection was lost in it. */
 const MAX_TRIES = 3;
 
 /**
  * Plays a recording to its end and keeps it.
- * @throws CameraError `item-missing` without any picture, `item-damaged` beyond {@link MAX_RECORDING_BYTES}; as
+ * @throws CameraError `item-missing` without any picture, `item-damaged` beyond 256 MB; as
  *   `CameraClient.playback`.
  */
 export async function recordVideo(

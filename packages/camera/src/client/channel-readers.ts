@@ -1,0 +1,98 @@
+import type { Clock, Log } from '@towpath/core';
+import { Channel, type Frame, FrameStream, MessageType } from '../artemis/frame.ts';
+
+/** Somebody who reads one of the channels. Called synchronously. */
+export interface ChannelReader {
+  onFrame(frame: Frame): void;
+  /** Bytes of the channel have arrived, part of a frame or a whole one. */
+  onBytes?(count: number): void;
+  /** The session is over; no frame will follow. */
+  onClosed?(): void;
+}
+
+export interface ChannelReadersOptions {
+  clock: Clock;
+  log: Log;
+  /** Bytes that belong to no frame. */
+  onSkipped(channel: number, bytes: Uint8Array): void;
+}
+
+interface ReceivingChannel {
+  readonly stream: FrameStream;
+  readonly readers: Set<ChannelReader>;
+  lastDataAt: number;
+}
+
+/** Which message type belongs on which channel; anything else there is dropped. spec/artemis.md §1. */
+const TYPE_OF_CHANNEL: ReadonlyMap<number, number> = new Map<number, number>([
+  [Channel.command, MessageType.response],
+  [Channel.live, MessageType.liveAv],
+  [Channel.playback, MessageType.playbackAv],
+  [Channel.file, MessageType.file],
+  [Channel.thumbnail, MessageType.thumbnail],
+  [Channel.event, MessageType.event],
+]);
+
+/** Cuts what arrives on each channel of a session into frames and hands them to the channel's readers. */
+export class ChannelReaders {
+  readonly #options: ChannelReadersOptions;
+  readonly #channels = new Map<number, ReceivingChannel>();
+
+  constructor(options: ChannelReadersOptions) {
+    this.#options = options;
+  }
+
+  /** Reads a channel until the returned function is called. Frames that nobody reads are dropped. */
+  read(channel: number, reader: ChannelReader): () => void {
+    const { readers } = this.#channel(channel);
+    readers.add(reader);
+    return () => {
+      readers.delete(reader);
+    };
+  }
+
+  /** Takes the next bytes of a channel. */
+  receive(channel: number, data: Uint8Array): void {
+    const receiving = this.#channel(channel);
+    receiving.lastDataAt = this.#options.clock.now();
+    receiving.stream.push(data);
+    for (const reader of receiving.readers) reader.onBytes?.(data.length);
+  }
+
+  /** `Clock.now` of the last bytes of a channel; minus infinity when there were none. */
+  lastDataAt(channel: number): number {
+    return this.#channel(channel).lastDataAt;
+  }
+
+  /** True while a frame of the channel has arrived in part. */
+  isMidFrame(channel: number): boolean {
+    return this.#channel(channel).stream.pendingBytes > 0;
+  }
+
+  /** Tells every reader that the session is over. */
+  close(): void {
+    for (const { readers } of this.#channels.values()) for (const reader of [...readers]) reader.onClosed?.();
+  }
+
+  #channel(channel: number): ReceivingChannel {
+    let receiving = this.#channels.get(channel);
+    if (receiving === undefined) {
+      const readers = new Set<ChannelReader>();
+      const stream = new FrameStream({
+        onFrame: (frame) => this.#dispatch(channel, readers, frame),
+        onSkipped: (bytes) => this.#options.onSkipped(channel, bytes),
+      });
+      receiving = { stream, readers, lastDataAt: Number.NEGATIVE_INFINITY };
+      this.#channels.set(channel, receiving);
+    }
+    return receiving;
+  }
+
+  #dispatch(channel: number, readers: ReadonlySet<ChannelReader>, frame: Frame): void {
+    if (TYPE_OF_CHANNEL.get(channel) !== frame.type) {
+      this.#options.log.debug('A message on a channel where it does not belong', { channel, type: frame.type });
+      return;
+    }
+    for (const reader of readers) reader.onFrame(frame);
+  }
+}
