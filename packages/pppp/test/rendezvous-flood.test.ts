@@ -91,6 +91,17 @@ describe('no amplification (A7)', () => {
     await server.close();
   });
 
+  test('one noisy socket does not use up the budget of its address', async () => {
+    const { network, clock, server, types } = await stub();
+    for (let i = 0; i < 200; i++) network.deliver(PORT, { address: '203.0.113.80', port: 80 }, HELLO);
+    // Six granted, the others paid by the four bytes of each.
+    expect(types('203.0.113.80').length).toBeLessThan(30);
+    network.deliver(PORT, { address: '203.0.113.80', port: 81 }, HELLO);
+    expect(types('203.0.113.80')).toEqual(['HELLO_ACK']);
+    await clock.advance(1);
+    await server.close();
+  });
+
   test('a device is invited at most 20 times a second by strangers, and as often by those who are known', async () => {
     const { network, clock, server, types } = await stub();
     const deviceAt = { address: '192.0.2.9', port: 9 };

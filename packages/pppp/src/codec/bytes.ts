@@ -18,8 +18,3 @@ export function writeU32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 2] = value >>> 8;
   bytes[at + 3] = value;
 }
-
-/** A byte as a signed number. */
-export function readI8(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! << 24) >> 24;
-}

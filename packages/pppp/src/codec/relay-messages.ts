@@ -6,9 +6,6 @@ import { empty, type FormatTable, opaque, resultOnly, UID_AND_ADDRESS_BYTES, uid
 import { readSocketAddress, SOCKET_ADDRESS_BYTES, writeSocketAddress } from './socket-address.ts';
 import { decodeUid, UID_BYTES, writeUid } from './uid.ts';
 
-/** Who sends a RLY_PKT. */
-export type RelaySide = 'client' | 'device';
-
 /** Relays, towards the rendezvous and the relay itself (spec/pppp §5.5). `magic` is a u32. */
 export type RelayMessage =
   /** TCP relay of the vendor: bodies not documented. */
@@ -36,7 +33,7 @@ export type RelayMessage =
   | { type: 'RLY_REQ'; uid: string; relay: Endpoint | undefined; magic: number }
   | { type: 'RLY_REQ_ACK'; result: number }
   | { type: 'RLY_TO'; relay: Endpoint | undefined; magic: number }
-  | { type: 'RLY_PKT'; magic: number; uid: string; side: RelaySide }
+  | { type: 'RLY_PKT'; magic: number; uid: string; side: 'client' | 'device' }
   | { type: 'RLY_RDY'; uid: string }
   | { type: 'RLY_TO_ACK'; body: Uint8Array }
   | { type: 'RLY_SERVER_REQ'; body: Uint8Array };

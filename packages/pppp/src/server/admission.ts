@@ -11,7 +11,7 @@ import { RecentMap } from './recent-map.ts';
  * pads its requests: bytes after the known fields are ignored everywhere in PPPP.
  *
  * Two exceptions. Empty requests whose answer is longer by nature (HELLO, RLY_PORT, LIST_REQ) are answered on a small
- * budget per address, per /24 and in all, unless credit pays for them. And who has shown that it receives what we
+ * budget per source, address, /24 and in all, unless credit pays for them. And who has shown that it receives what we
  * send (a TCP connection, a device with the right secret) pays nothing.
  *
  * Against floods: a source that was seen before has a rate of its own. First packets of new sources are limited per
@@ -26,6 +26,8 @@ export interface AdmissionLimits {
   newPerSubnet: Rate;
   /** First datagrams of all new sources. @default 20000/s, 20000 at once */
   newTotal: Rate;
+  /** Unpaid answers to one address and port. @default 2/s, 6 at once */
+  unpaidPerSource: Rate;
   /** Unpaid answers to one address. @default 20/s, 60 at once */
   unpaidPerAddress: Rate;
   /** Unpaid answers to one /24. @default 100/s, 300 at once */
@@ -42,6 +44,8 @@ export const DEFAULT_ADMISSION_LIMITS: AdmissionLimits = {
   newPerSubnet: { perSecond: 2000, burst: 4000 },
   // A Node process answers about twice as many; the rest is for those who are known.
   newTotal: { perSecond: 20_000, burst: 20_000 },
+  // A device says HELLO three times when it starts.
+  unpaidPerSource: { perSecond: 2, burst: 6 },
   unpaidPerAddress: { perSecond: 20, burst: 60 },
   unpaidPerSubnet: { perSecond: 100, burst: 300 },
   unpaidTotal: { perSecond: 20_000, burst: 20_000 },
@@ -63,6 +67,8 @@ export interface Source {
   verified: boolean;
   /** State of its rate limit. */
   idleAtMs: number;
+  /** State of its limit on unpaid answers. */
+  unpaidIdleAtMs: number;
   /** The device that logged in from there, at a rendezvous. */
   uid: string | undefined;
 }
@@ -79,7 +85,11 @@ export interface AdmissionCounters {
 
 /** Makes a source for a carrier that proves itself, such as a TCP connection. */
 export function verifiedSource(nowMs: number): Source {
-  return { firstSeenMs: nowMs, creditBytes: 0, verified: true, idleAtMs: 0, uid: undefined };
+  return { ...newSource(nowMs, 0), verified: true };
+}
+
+function newSource(nowMs: number, creditBytes: number): Source {
+  return { firstSeenMs: nowMs, creditBytes, verified: false, idleAtMs: nowMs, unpaidIdleAtMs: 0, uid: undefined };
 }
 
 /** True when the source has been there long enough to be more than one packet of a flood. */
@@ -154,13 +164,19 @@ export class Admission {
   /** As {@link charge}, but falls back on the small budget: only for answers that are longer by nature. */
   chargeOrGrant(source: Source, ip: number, bytes: number, nowMs: number): boolean {
     if (this.canPay(source, bytes)) return this.charge(source, bytes);
+    const idleAt = nextIdleAt(this.#limits.unpaidPerSource, source.unpaidIdleAtMs, nowMs, 1);
     const granted =
+      idleAt >= 0 &&
       this.#unpaidPerAddress.take(ip, nowMs) &&
       this.#unpaidPerSubnet.take(subnet(ip), nowMs) &&
       this.#unpaidTotal.take(nowMs);
-    if (granted) this.counters.unpaidAnswers++;
-    else this.counters.unaffordable++;
-    return granted;
+    if (!granted) {
+      this.counters.unaffordable++;
+      return false;
+    }
+    source.unpaidIdleAtMs = idleAt;
+    this.counters.unpaidAnswers++;
+    return true;
   }
 
   clear(): void {
@@ -171,13 +187,7 @@ export class Admission {
   }
 
   #admitNew(key: number, ip: number, bytes: number, nowMs: number): Source | undefined {
-    const source: Source = {
-      firstSeenMs: nowMs,
-      creditBytes: bytes,
-      verified: false,
-      idleAtMs: nowMs,
-      uid: undefined,
-    };
+    const source = newSource(nowMs, bytes);
     this.#sources.set(key, source);
     const admitted =
       this.#newPerAddress.take(ip, nowMs) && this.#newPerSubnet.take(subnet(ip), nowMs) && this.#newTotal.take(nowMs);
