@@ -27,7 +27,7 @@ export interface PartyView {
 export interface Relay {
   readonly id: string;
   /** `turn:host:port?transport=udp`, as in RFC 7065. */
-  readonly urls: readonly string[];
+  readonly urls: string[];
   /** Free text, `eu-central`; for choosing among relays of like quality. */
   readonly region: string;
   /** 0 idle … 1 full. */
@@ -83,8 +83,6 @@ export interface ControlPlaneEvents {
 /** What the rest of Towpath needs of a control plane. Everything it says about members is verified here. */
 export interface ControlPlane extends AsyncDisposable {
   readonly events: Events<ControlPlaneEvents>;
-  /** Of this node, in parties that it joined with its present key. */
-  readonly selfId: PeerId;
   readonly connected: boolean;
   parties(): PartyView[];
   party(id: PartyId): PartyView | undefined;
@@ -95,6 +93,10 @@ export interface ControlPlane extends AsyncDisposable {
   /** Removes this node from the party. The founder appoints another one first. */
   leave(party: PartyId, options?: { signal?: AbortSignal }): Promise<void>;
   invite(party: PartyId, options?: InviteOptions): Promise<Invite>;
+  /** Leaves an invite with the servers, sealed: whoever types the code that this returns gets it. */
+  shareInvite(party: PartyId, invite: Invite, options?: { signal?: AbortSignal }): Promise<string>;
+  /** The invite behind a link or a short code. */
+  openInvite(linkOrCode: string, options?: { signal?: AbortSignal }): Promise<Invite>;
   revokeInvite(party: PartyId, inviteKey: Uint8Array, options?: { signal?: AbortSignal }): Promise<void>;
   remove(party: PartyId, peer: PeerId, options?: { signal?: AbortSignal }): Promise<void>;
   setRole(party: PartyId, peer: PeerId, role: InvitedRole, options?: { signal?: AbortSignal }): Promise<void>;

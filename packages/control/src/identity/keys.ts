@@ -54,6 +54,13 @@ export function verifySignature(publicKey: Uint8Array, message: Uint8Array, sign
   return verify(null, message, verifyingKey(publicKey), signature);
 }
 
+/** Either of the two below: at once, which a simulation needs, or on other threads. */
+export type SignatureVerifier = (
+  publicKey: Uint8Array,
+  message: Uint8Array,
+  signature: Uint8Array,
+) => boolean | Promise<boolean>;
+
 /** As {@link verifySignature} on a thread of Node's pool, so that many checks use every core. */
 export function verifySignatureInPool(
   publicKey: Uint8Array,

@@ -4,6 +4,7 @@ import {
   type PartyId,
   type PeerId,
   SIGNATURE_BYTES,
+  type SignatureVerifier,
   type SigningKey,
   verifySignatureInPool,
 } from '../identity/keys.ts';
@@ -48,6 +49,7 @@ export function signAnnouncement(
 export async function openAnnouncement(
   bytes: Uint8Array,
   about: { party: PartyId; member: Member },
+  verify: SignatureVerifier = verifySignatureInPool,
 ): Promise<Announcement | undefined> {
   if (bytes.length < HEADER_BYTES + SIGNATURE_BYTES || bytes.length > MAX_ANNOUNCEMENT_BYTES) return undefined;
   const body = bytes.subarray(0, -SIGNATURE_BYTES);
@@ -57,7 +59,7 @@ export async function openAnnouncement(
   const head = { sequence: reader.u32(), hash: reader.raw(HASH_BYTES) };
   const data = reader.raw(reader.left);
   const message = signed(about.party, about.member.id, body);
-  const genuine = await verifySignatureInPool(about.member.nodeKey, message, bytes.subarray(-SIGNATURE_BYTES));
+  const genuine = await verify(about.member.nodeKey, message, bytes.subarray(-SIGNATURE_BYTES));
   return genuine ? { timeMs, head, data } : undefined;
 }
 

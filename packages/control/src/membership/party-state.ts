@@ -42,6 +42,8 @@ export class PartyState {
   founder: PeerId = '';
   /** Undefined before the first statement. */
   head: LogHead | undefined;
+  /** Statements since the last checkpoint: what a newcomer has to check one by one. */
+  unvouched = 0;
   /** Time of the newest statement. */
   timeMs = 0;
   readonly members: Map<PeerId, Member> = new Map();
@@ -49,6 +51,8 @@ export class PartyState {
   readonly invites: Map<string, InviteRecord> = new Map();
   /** Node keys (base64url) of members, to their ids. */
   readonly #byNodeKey = new Map<string, PeerId>();
+  /** Node keys (base64url) that no longer count, to the statement that ended them. */
+  readonly #endedKeys = new Map<string, number>();
   /** Every invite key that was ever issued, so that a revoked one cannot come back. */
   readonly #inviteKeys = new Set<string>();
   readonly #wireGuardKeys = new Set<string>();
@@ -68,6 +72,12 @@ export class PartyState {
   memberByKey(nodeKey: Uint8Array): Member | undefined {
     const id = this.#byNodeKey.get(toBase64(nodeKey));
     return id === undefined ? undefined : this.members.get(id);
+  }
+
+  /** The sequence of the statement that removed or replaced a member's key; undefined if it never was one, or is. */
+  endOfKey(nodeKey: Uint8Array): number | undefined {
+    const key = toBase64(nodeKey);
+    return this.#byNodeKey.has(key) ? undefined : this.#endedKeys.get(key);
   }
 
   invite(inviteKey: Uint8Array): InviteRecord | undefined {
@@ -104,7 +114,9 @@ export class PartyState {
     const member = this.members.get(id);
     if (member === undefined) return;
     this.members.delete(id);
-    this.#byNodeKey.delete(toBase64(member.nodeKey));
+    const key = toBase64(member.nodeKey);
+    this.#byNodeKey.delete(key);
+    this.#endedKeys.set(key, this.length);
     this.#wireGuardKeys.delete(toBase64(member.wireGuardKey));
     this.#inUse.delete(member.virtualAddress);
   }
@@ -122,5 +134,6 @@ export class PartyState {
   advance(statement: SignedStatement): void {
     this.head = { sequence: statement.sequence, hash: statement.hash };
     this.timeMs = statement.timeMs;
+    this.unvouched = statement.content.type === 'checkpoint' ? 0 : this.unvouched + 1;
   }
 }

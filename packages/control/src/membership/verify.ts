@@ -1,4 +1,4 @@
-import { verifySignature, verifySignatureInPool } from '../identity/keys.ts';
+import { type SignatureVerifier, verifySignature, verifySignatureInPool } from '../identity/keys.ts';
 import { PartyState } from './party-state.ts';
 import { commitStatement, examineStatement, failureOf, type SignatureCheck, type StatementFailure } from './rules.ts';
 import { decodeStatement, type SignedStatement, signedBytes } from './statement.ts';
@@ -38,38 +38,39 @@ export function verifyLog(partyKey: Uint8Array, statements: readonly Uint8Array[
   return verdictOf(log);
 }
 
-/** As {@link verifyLog}, with the signatures checked on the threads of Node's pool: all cores, and no stalled loop. */
-export async function verifyLogInPool(partyKey: Uint8Array, statements: readonly Uint8Array[]): Promise<LogVerdict> {
+/**
+ * As {@link verifyLog}, with the signatures checked on the threads of Node's pool: all cores, and no stalled loop.
+ * @param verify checks them elsewhere.
+ */
+export async function verifyLogInPool(
+  partyKey: Uint8Array,
+  statements: readonly Uint8Array[],
+  verify: SignatureVerifier = verifySignatureInPool,
+): Promise<LogVerdict> {
   const survey = surveyLog(new PartyState(partyKey), statements);
-  if (survey.complete && (await allValid(pendingChecks(survey.entries)))) return accepted(survey);
-  return extendLog(new PartyState(partyKey), statements);
+  if (survey.complete && (await allValid(pendingChecks(survey.entries), verify))) return accepted(survey);
+  return extendLog(new PartyState(partyKey), statements, verify);
 }
 
 /**
  * Verifies statements one by one on top of `state`, which advances as far as they are good. For what arrives
  * after a log was verified, and to find the first bad one.
  */
-export async function extendLog(state: PartyState, statements: readonly Uint8Array[]): Promise<LogVerdict> {
+export async function extendLog(
+  state: PartyState,
+  statements: readonly Uint8Array[],
+  verify: SignatureVerifier = verifySignatureInPool,
+): Promise<LogVerdict> {
   const log = start(state);
   for (const bytes of statements) {
     const entry = examineNext(log, bytes);
     if (entry === undefined) break;
-    const valid = await allValid(entry.checks.map((check) => ({ ...check, entry })));
+    const valid = await allValid(
+      entry.checks.map((check) => ({ ...check, entry })),
+      verify,
+    );
     if (!acceptNext(log, entry, valid)) break;
   }
-  return verdictOf(log);
-}
-
-/** As {@link extendLog}, at once, for a server that answers one statement at a time. */
-export function extendLogNow(state: PartyState, bytes: Uint8Array): LogVerdict {
-  const log = start(state);
-  const entry = examineNext(log, bytes);
-  if (entry !== undefined)
-    acceptNext(
-      log,
-      entry,
-      entry.checks.every((check) => isValid({ ...check, entry })),
-    );
   return verdictOf(log);
 }
 
@@ -190,14 +191,12 @@ function isValid({ publicKey, signature, entry }: PendingCheck): boolean {
 /** Checks handed to the pool at once: enough for any number of threads, and files still get their turn. */
 const POOL_BATCH = 64;
 
-async function allValid(checks: readonly PendingCheck[]): Promise<boolean> {
+async function allValid(checks: readonly PendingCheck[], verify: SignatureVerifier): Promise<boolean> {
   for (let at = 0; at < checks.length; at += POOL_BATCH) {
     const verdicts = await Promise.all(
       checks
         .slice(at, at + POOL_BATCH)
-        .map(({ publicKey, signature, entry }) =>
-          verifySignatureInPool(publicKey, signedBytes(entry.statement.body), signature),
-        ),
+        .map(({ publicKey, signature, entry }) => verify(publicKey, signedBytes(entry.statement.body), signature)),
     );
     if (verdicts.includes(false)) return false;
   }

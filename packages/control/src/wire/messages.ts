@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Relay } from '../control-plane.ts';
 import { MAX_ANNOUNCEMENT_BYTES } from '../membership/announcement.ts';
 import { MAX_SIGNAL_BYTES } from '../membership/signal-seal.ts';
 import { MAX_STATEMENT_BYTES } from '../membership/statement.ts';
@@ -24,8 +25,30 @@ export const MAX_CLIENT_MESSAGE_BYTES: number = Math.ceil((MAX_SIGNAL_BYTES * 4)
 const number = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
 /** What a node sends over its WebSocket. */
-const clientMessageSchema = z.discriminatedUnion('type', [
-  /** Push everything about the party from now on: its log from statement `next` on, presence, signals. */
+export type ClientMessage =
+  | FollowMessage
+  | { type: 'unfollow'; party: string }
+  | { type: 'announce'; party: string; announcement: string }
+  /** Pass `payload` on to a member; answered by `delivered` or `undelivered` with the same `id`. */
+  | SignalMessage;
+
+/** Push everything about the party from now on: its log from statement `next` on, presence, signals. */
+export interface FollowMessage {
+  type: 'follow';
+  party: string;
+  next: number;
+  announcement?: string | undefined;
+}
+
+export interface SignalMessage {
+  type: 'signal';
+  id: number;
+  party: string;
+  to: string;
+  payload: string;
+}
+
+const clientMessageSchema: z.ZodType<ClientMessage> = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('follow'),
     party: idText,
@@ -34,7 +57,6 @@ const clientMessageSchema = z.discriminatedUnion('type', [
   }),
   z.object({ type: z.literal('unfollow'), party: idText }),
   z.object({ type: z.literal('announce'), party: idText, announcement: base64Text(MAX_ANNOUNCEMENT_BYTES) }),
-  /** Pass `payload` on to a member; answered by `delivered` or `undelivered` with the same `id`. */
   z.object({
     type: z.literal('signal'),
     id: number,
@@ -44,25 +66,22 @@ const clientMessageSchema = z.discriminatedUnion('type', [
   }),
 ]);
 
-export type ClientMessage = z.infer<typeof clientMessageSchema>;
+/** Whether a member is connected to a server, and what it announced. */
+export interface PresenceEntry {
+  peer: string;
+  online: boolean;
+  announcement?: string | undefined;
+}
 
-const presenceSchema = z.object({
+/** An entry of presence as it goes over the wire. */
+export const presenceSchema: z.ZodType<PresenceEntry> = z.object({
   peer: idText,
   online: z.boolean(),
   announcement: base64Text(MAX_ANNOUNCEMENT_BYTES).optional(),
 });
 
-/** Whether a member is connected to a server, and what it announced. */
-export type PresenceEntry = z.infer<typeof presenceSchema>;
-
 /** A relay as it goes over the wire. */
-export const relaySchema: z.ZodObject<{
-  id: z.ZodString;
-  urls: z.ZodArray<z.ZodString>;
-  region: z.ZodString;
-  load: z.ZodNumber;
-  healthy: z.ZodBoolean;
-}> = z.object({
+export const relaySchema: z.ZodType<Relay> = z.object({
   id: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
   urls: z
     .array(z.string().regex(/^turns?:[^\s]{1,250}$/))
@@ -74,9 +93,21 @@ export const relaySchema: z.ZodObject<{
 });
 
 /** What a server sends over a node's WebSocket. */
-const serverMessageSchema = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('welcome'), server: z.string().max(64), timeMs: z.number() }),
+export type ServerMessage =
+  | { type: 'welcome'; server: string; timeMs: number }
   /** Statements from `from` on; `length` is how many the log has. */
+  | { type: 'statements'; party: string; from: number; length: number; statements: string[] }
+  /** `whole` replaces everything known about who is online. */
+  | { type: 'presence'; party: string; whole: boolean; entries: PresenceEntry[] }
+  | { type: 'signal'; party: string; from: string; payload: string }
+  | { type: 'delivered'; id: number }
+  | { type: 'undelivered'; id: number; reason: 'peer-offline' | 'not-a-member' | 'limit-exceeded' }
+  /** The server does not push this party (any more). */
+  | { type: 'refused'; party: string; reason: 'not-a-member' | 'not-found' | 'limit-exceeded' }
+  | { type: 'relays'; relays: Relay[] };
+
+const serverMessageSchema: z.ZodType<ServerMessage> = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('welcome'), server: z.string().max(64), timeMs: z.number() }),
   z.object({
     type: z.literal('statements'),
     party: idText,
@@ -84,7 +115,6 @@ const serverMessageSchema = z.discriminatedUnion('type', [
     length: sequenceNumber,
     statements: z.array(base64Text(MAX_STATEMENT_BYTES)).max(4_096),
   }),
-  /** `whole` replaces everything known about who is online. */
   z.object({ type: z.literal('presence'), party: idText, whole: z.boolean(), entries: z.array(presenceSchema) }),
   z.object({ type: z.literal('signal'), party: idText, from: idText, payload: base64Text(MAX_SIGNAL_BYTES) }),
   z.object({ type: z.literal('delivered'), id: number }),
@@ -93,7 +123,6 @@ const serverMessageSchema = z.discriminatedUnion('type', [
     id: number,
     reason: z.enum(['peer-offline', 'not-a-member', 'limit-exceeded']),
   }),
-  /** The server does not push this party (any more). */
   z.object({
     type: z.literal('refused'),
     party: idText,
@@ -101,8 +130,6 @@ const serverMessageSchema = z.discriminatedUnion('type', [
   }),
   z.object({ type: z.literal('relays'), relays: z.array(relaySchema).max(1_000) }),
 ]);
-
-export type ServerMessage = z.infer<typeof serverMessageSchema>;
 
 /** Reads what a node sent; undefined when it is no message of ours. */
 export function parseClientMessage(text: string): ClientMessage | undefined {

@@ -1,0 +1,121 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ByteReader, ByteWriter } from '../encoding/bytes.ts';
+import { ControlError } from '../control-error.ts';
+import { KEY_BYTES, type PartyId, type PeerId } from '../identity/keys.ts';
+import { readSecretFile, writeSecretFile } from '../identity/secret-file.ts';
+import { MAX_ANNOUNCEMENT_BYTES } from '../membership/announcement.ts';
+import { MAX_STATEMENT_BYTES } from '../membership/statement.ts';
+
+/** What a node remembers of a party: enough to connect to its peers while no server can be reached. */
+export interface SavedParty {
+  readonly partyKey: Uint8Array;
+  readonly statements: readonly Uint8Array[];
+  /** The signed announcement of each peer that was heard last. */
+  readonly announcements: ReadonlyMap<PeerId, Uint8Array>;
+}
+
+/** Where a node keeps its parties. Everything that comes out is verified again. */
+export interface ClientStorage {
+  loadAll(): Promise<SavedParty[]>;
+  save(id: PartyId, party: SavedParty): Promise<void>;
+  remove(id: PartyId): Promise<void>;
+  /** Keeps the secret seed of a party that was founded here. */
+  savePartySecret(id: PartyId, seed: Uint8Array): Promise<void>;
+  loadPartySecret(id: PartyId): Promise<Uint8Array | undefined>;
+}
+
+/** For tests and for processes that need not remember. */
+export class MemoryStorage implements ClientStorage {
+  readonly #parties = new Map<PartyId, SavedParty>();
+  readonly #secrets = new Map<PartyId, Uint8Array>();
+
+  async loadAll(): Promise<SavedParty[]> {
+    return [...this.#parties.values()];
+  }
+
+  async save(id: PartyId, party: SavedParty): Promise<void> {
+    this.#parties.set(id, { ...party, statements: [...party.statements], announcements: new Map(party.announcements) });
+  }
+
+  async remove(id: PartyId): Promise<void> {
+    this.#parties.delete(id);
+  }
+
+  async savePartySecret(id: PartyId, seed: Uint8Array): Promise<void> {
+    this.#secrets.set(id, seed);
+  }
+
+  async loadPartySecret(id: PartyId): Promise<Uint8Array | undefined> {
+    return this.#secrets.get(id);
+  }
+}
+
+const FILE_VERSION = 1;
+
+/**
+ * One file per party, `<id>.party`, and `<id>.key` for the key of a party that was founded here; all mode 0600.
+ * The key is needed to appoint another founder: it may be moved to a safe place.
+ */
+export class FileStorage implements ClientStorage {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** @throws ControlError `invalid-identity` when a file is damaged or open to others. */
+  async loadAll(): Promise<SavedParty[]> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const names = (await readdir(this.#folder)).filter((name) => name.endsWith('.party'));
+    return Promise.all(names.map((name) => this.#load(join(this.#folder, name))));
+  }
+
+  async save(id: PartyId, party: SavedParty): Promise<void> {
+    const out = new ByteWriter().u8(FILE_VERSION).raw(party.partyKey).u32(party.statements.length);
+    for (const statement of party.statements) out.u16(statement.length).raw(statement);
+    out.u32(party.announcements.size);
+    for (const [peer, announcement] of party.announcements)
+      out.shortText(peer).u16(announcement.length).raw(announcement);
+    await writeSecretFile(join(this.#folder, `${id}.party`), out.done());
+  }
+
+  async remove(id: PartyId): Promise<void> {
+    await rm(join(this.#folder, `${id}.party`), { force: true });
+  }
+
+  async savePartySecret(id: PartyId, seed: Uint8Array): Promise<void> {
+    await writeSecretFile(join(this.#folder, `${id}.key`), seed);
+  }
+
+  async loadPartySecret(id: PartyId): Promise<Uint8Array | undefined> {
+    const seed = await readSecretFile(join(this.#folder, `${id}.key`));
+    return seed?.length === KEY_BYTES ? seed : undefined;
+  }
+
+  async #load(path: string): Promise<SavedParty> {
+    const party = decode((await readSecretFile(path)) ?? new Uint8Array(0));
+    if (party !== undefined) return party;
+    throw new ControlError('invalid-identity', `${path} is damaged. Move it away and join the party again.`);
+  }
+}
+
+function decode(bytes: Uint8Array): SavedParty | undefined {
+  const reader = new ByteReader(bytes);
+  if (reader.u8() !== FILE_VERSION) return undefined;
+  const partyKey = reader.raw(KEY_BYTES);
+  const statements: Uint8Array[] = [];
+  for (let left = reader.u32(); left > 0 && !reader.failed; left--) {
+    const length = reader.u16();
+    if (length > MAX_STATEMENT_BYTES) return undefined;
+    statements.push(reader.raw(length));
+  }
+  const announcements = new Map<PeerId, Uint8Array>();
+  for (let left = reader.u32(); left > 0 && !reader.failed; left--) {
+    const peer = reader.shortText(64);
+    const length = reader.u16();
+    if (length > MAX_ANNOUNCEMENT_BYTES) return undefined;
+    announcements.set(peer, reader.raw(length));
+  }
+  return reader.failed || reader.left > 0 ? undefined : { partyKey, statements, announcements };
+}

@@ -1,0 +1,457 @@
+import { type Clock, Events, errorMessage, isAbort, type Log, type Random, silentLog } from '@towpath/core';
+import { ControlError } from '../control-error.ts';
+import type {
+  ControlPlane,
+  ControlPlaneEvents,
+  InviteOptions,
+  PartyView,
+  Relay,
+  TurnCredentials,
+} from '../control-plane.ts';
+import {
+  generateSigningKey,
+  type PartyId,
+  type PeerId,
+  type SignatureVerifier,
+  type SigningKey,
+  signingKeyFromSeed,
+  verifySignatureInPool,
+} from '../identity/keys.ts';
+import type { NodeIdentity } from '../identity/node-identity.ts';
+import {
+  authorAppointment,
+  authorByMember,
+  authorGenesis,
+  authorJoin,
+  authorRotation,
+  type MemberContent,
+} from '../membership/author.ts';
+import {
+  generateInviteCode,
+  type Invite,
+  isInviteCode,
+  openInviteCode,
+  parseInviteLink,
+  sealInvite,
+  unsealInvite,
+} from '../membership/invite.ts';
+import type { LogHead } from '../membership/party-state.ts';
+import type { InvitedRole } from '../membership/statement.ts';
+import type { ServerMessage } from '../wire/messages.ts';
+import { type ClientStorage, MemoryStorage, type SavedParty } from './client-storage.ts';
+import { PartyReplica } from './party-replica.ts';
+import { PartySession } from './party-session.ts';
+import { ServerLink } from './server-link.ts';
+import type { ControlTransport } from './transport.ts';
+
+/** Day-long unless said otherwise: time to get a message across, not to be found in an old chat. */
+const DEFAULT_INVITE_MS = 24 * 3_600_000;
+/** Credentials are asked for again when less than this is left of them. */
+const CREDENTIALS_MARGIN_MS = 120_000;
+
+interface WithSignal {
+  signal?: AbortSignal;
+}
+
+/** What a {@link ControlClient} is made of. */
+export interface ControlClientComponents {
+  readonly transport: ControlTransport;
+  readonly identity: NodeIdentity;
+  readonly clock: Clock;
+  /** Unpredictable: keys and nonces come from it. */
+  readonly random: Random;
+  readonly log?: Log;
+  /** @default memory only */
+  readonly storage?: ClientStorage;
+  /** How signatures are checked. @default on the threads of Node's pool */
+  readonly verify?: SignatureVerifier;
+}
+
+/**
+ * A node's side of the control plane. It verifies every party by itself, keeps one connection to some server, and
+ * works on what it knows while none can be reached.
+ */
+export class ControlClient implements ControlPlane {
+  readonly events: Events<ControlPlaneEvents> = new Events();
+  readonly #transport: ControlTransport;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #log: Log;
+  readonly #storage: ClientStorage;
+  readonly #verify: SignatureVerifier;
+  readonly #link: ServerLink;
+  readonly #sessions = new Map<PartyId, PartySession>();
+  readonly #dirty = new Set<PartyId>();
+  #identity: NodeIdentity;
+  /** While keys are being replaced: some parties know these already. */
+  #nextIdentity: NodeIdentity | undefined;
+  #saving: Promise<void> | undefined;
+  #inbox: Promise<void> = Promise.resolve();
+  #relays: readonly Relay[] = [];
+  #credentials: TurnCredentials | undefined;
+  #closed = false;
+
+  private constructor(components: ControlClientComponents) {
+    const { transport, clock, random, log = silentLog } = components;
+    this.#transport = transport;
+    this.#clock = clock;
+    this.#random = random;
+    this.#log = log;
+    this.#storage = components.storage ?? new MemoryStorage();
+    this.#verify = components.verify ?? verifySignatureInPool;
+    this.#identity = components.identity;
+    this.#link = new ServerLink(
+      { transport, clock, random, log },
+      {
+        key: () => this.#identity.signing,
+        onMessage: (message) => this.#enqueue(() => this.#receive(message)),
+        onUp: ({ address }) => {
+          for (const session of this.#sessions.values()) session.follow();
+          this.#emit('server', { connected: true, address });
+        },
+        onDown: () => this.#emit('server', { connected: false, address: undefined }),
+      },
+    );
+  }
+
+  /**
+   * Takes up the parties that the storage remembers, verified, and starts to connect; does not wait for a server.
+   * @throws ControlError `invalid-identity` when the storage is damaged.
+   */
+  static async open(components: ControlClientComponents): Promise<ControlClient> {
+    const client = new ControlClient(components);
+    for (const saved of await client.#storage.loadAll()) await client.#restore(saved);
+    client.#link.start();
+    return client;
+  }
+
+  get connected(): boolean {
+    return this.#link.connection !== undefined;
+  }
+
+  /** Resolves once a server is connected. @throws the signal's reason when it aborts. */
+  ready(signal?: AbortSignal): Promise<void> {
+    return this.#link.ready(signal);
+  }
+
+  parties(): PartyView[] {
+    return [...this.#sessions.values()].flatMap((session) => session.view() ?? []);
+  }
+
+  party(id: PartyId): PartyView | undefined {
+    return this.#sessions.get(id)?.view();
+  }
+
+  async createParty(options: WithSignal & { name: string; memberName: string }): Promise<PartyView> {
+    const partyKey = generateSigningKey(this.#random);
+    const genesis = authorGenesis({
+      partyKey,
+      partyName: options.name,
+      founder: this.#keys(),
+      founderName: options.memberName,
+      timeMs: this.#transport.serverTime(),
+    });
+    const replica = new PartyReplica(partyKey.publicKey, this.#verify);
+    const { doubt } = await replica.offer(0, [genesis.bytes]);
+    if (doubt !== undefined) throw new ControlError('invalid-statement', doubt.message);
+    // Before anybody knows of the party: without this key it could never get another founder.
+    await this.#storage.savePartySecret(replica.id, partyKey.seed);
+    await this.#transport.append(replica.id, 0, genesis.bytes, this.#request(options.signal));
+    return this.#adopt(replica);
+  }
+
+  async join(invite: Invite, options: WithSignal & { memberName: string }): Promise<PartyView> {
+    const inviteKey = signingKeyFromSeed(invite.secret);
+    const replica = new PartyReplica(invite.partyKey, this.#verify);
+    const present = this.party(replica.id);
+    if (present !== undefined) return present;
+    const session = this.#session(replica);
+    await this.#readAsGuest(session, inviteKey, invite.head, options.signal);
+    if (session.self === undefined) {
+      await session.say(
+        (state) =>
+          authorJoin(state, {
+            invite: inviteKey,
+            node: this.#keys(),
+            name: options.memberName,
+            timeMs: this.#transport.serverTime(),
+          }),
+        options.signal,
+      );
+    }
+    return this.#follow(session);
+  }
+
+  async leave(party: PartyId, options: WithSignal = {}): Promise<void> {
+    const session = this.#require(party);
+    const self = session.self!.id;
+    session.leaving = true;
+    await this.#say(party, () => ({ type: 'remove', member: self }), options.signal);
+  }
+
+  async invite(party: PartyId, options: InviteOptions = {}): Promise<Invite> {
+    const key = generateSigningKey(this.#random);
+    const { role = 'member', maxUses = 1, validForMs = DEFAULT_INVITE_MS, signal } = options;
+    const expiresAtMs = Math.floor(this.#transport.serverTime() + validForMs);
+    const content: MemberContent = { type: 'invite', inviteKey: key.publicKey, role, maxUses, expiresAtMs };
+    await this.#say(party, () => content, signal);
+    const { partyKey, state } = this.#require(party).replica;
+    return { partyKey, secret: key.seed, head: state.head!, servers: this.#transport.servers };
+  }
+
+  async shareInvite(party: PartyId, invite: Invite, options: WithSignal = {}): Promise<string> {
+    const code = generateInviteCode(this.#random);
+    const opened = await openInviteCode(code);
+    const sealed = sealInvite(invite, opened, this.#random);
+    await this.#transport.keepInvite(party, opened.lookup, sealed, this.#request(options.signal));
+    return code;
+  }
+
+  async openInvite(linkOrCode: string, options: WithSignal = {}): Promise<Invite> {
+    if (!isInviteCode(linkOrCode)) return parseInviteLink(linkOrCode);
+    const opened = await openInviteCode(linkOrCode);
+    return unsealInvite(await this.#transport.findInvite(opened.lookup, this.#request(options.signal)), opened);
+  }
+
+  async revokeInvite(party: PartyId, inviteKey: Uint8Array, options: WithSignal = {}): Promise<void> {
+    await this.#say(party, () => ({ type: 'revoke-invite', inviteKey }), options.signal);
+  }
+
+  async remove(party: PartyId, peer: PeerId, options: WithSignal = {}): Promise<void> {
+    await this.#say(party, () => ({ type: 'remove', member: peer }), options.signal);
+  }
+
+  async setRole(party: PartyId, peer: PeerId, role: InvitedRole, options: WithSignal = {}): Promise<void> {
+    await this.#say(party, () => ({ type: 'set-role', member: peer, role }), options.signal);
+  }
+
+  /**
+   * Makes `peer` the founder, with the key of the party that this node keeps since it created the party.
+   * @throws ControlError `forbidden` when the key is not here.
+   */
+  async appoint(party: PartyId, peer: PeerId, options: WithSignal = {}): Promise<void> {
+    const seed = await this.#storage.loadPartySecret(party);
+    if (seed === undefined) {
+      throw new ControlError(
+        'forbidden',
+        'The key of this party is not on this machine: appoint where it was created.',
+      );
+    }
+    const partyKey = signingKeyFromSeed(seed);
+    const timeMs = this.#transport.serverTime();
+    await this.#require(party).say(
+      (state) => authorAppointment(state, { partyKey, member: peer, timeMs }),
+      options.signal,
+    );
+  }
+
+  /**
+   * Replaces this node's keys in every party; its ids and addresses stay. Store `next` before, and call again with the
+   * same keys when it fails half way.
+   */
+  async rotateKeys(next: NodeIdentity, options: WithSignal = {}): Promise<void> {
+    this.#nextIdentity = next;
+    const from = this.#identity.signing;
+    const to = { signing: next.signing, wireGuardPublicKey: next.wireGuard.publicKey };
+    for (const session of this.#sessions.values()) {
+      await session.say(
+        (state) =>
+          state.memberByKey(next.signing.publicKey) === undefined
+            ? authorRotation(state, { from, to, timeMs: this.#transport.serverTime() })
+            : undefined,
+        options.signal,
+      );
+    }
+    this.#identity = next;
+    this.#nextIdentity = undefined;
+    this.#link.renew();
+  }
+
+  announce(party: PartyId, data: Uint8Array): void {
+    this.#require(party).announce(data);
+  }
+
+  signal(party: PartyId, peer: PeerId, data: Uint8Array, options: WithSignal = {}): Promise<void> {
+    return this.#require(party).signal(peer, data, options.signal);
+  }
+
+  relays(): readonly Relay[] {
+    return this.#relays;
+  }
+
+  async turnCredentials(options: WithSignal = {}): Promise<TurnCredentials> {
+    const known = this.#credentials;
+    if (known !== undefined && known.expiresAtMs - CREDENTIALS_MARGIN_MS > this.#transport.serverTime()) return known;
+    const [party] = this.#sessions.keys();
+    if (party === undefined)
+      throw new ControlError('not-a-member', 'Only members of a party use the relays: join one.');
+    this.#credentials = await this.#transport.turnCredentials(party, this.#request(options.signal));
+    return this.#credentials;
+  }
+
+  observeHead(party: PartyId, from: PeerId, head: LogHead): void {
+    const session = this.#sessions.get(party);
+    if (session !== undefined) this.#enqueue(() => session.observeHead(from, head));
+  }
+
+  /** Stops following; nothing is left running, what is known is stored. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const session of this.#sessions.values()) session.close();
+    await this.#link.close();
+    await this.#inbox;
+    await this.#saving;
+    await this.#transport.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #say(party: PartyId, content: () => MemberContent, signal: AbortSignal | undefined): Promise<void> {
+    const session = this.#require(party);
+    const { signing } = this.#identityIn(session.replica);
+    return session.say((state) => authorByMember(state, signing, content(), this.#transport.serverTime()), signal);
+  }
+
+  /** Reads a party's log by an invite, and holds it against what the inviter saw. */
+  async #readAsGuest(session: PartySession, key: SigningKey, head: LogHead, signal?: AbortSignal): Promise<void> {
+    const { replica } = session;
+    for (;;) {
+      const { length, statements } = await this.#transport.readLog(replica.id, replica.length, { key, signal });
+      const { added, doubt } = await replica.offer(replica.length, statements);
+      if (doubt !== undefined) throw new ControlError('untrusted-log', doubt.message);
+      if (added === 0 || replica.length >= length) break;
+    }
+    if (replica.compare(head) === 'known') return;
+    const message =
+      'The control server does not show the party as the invite describes it: it hides or changes something. Ask for a new invite, over another way.';
+    throw new ControlError('untrusted-log', message);
+  }
+
+  #adopt(replica: PartyReplica): PartyView {
+    return this.#follow(this.#session(replica));
+  }
+
+  #follow(session: PartySession): PartyView {
+    this.#sessions.set(session.id, session);
+    this.#changed(session.id);
+    if (this.connected) session.follow();
+    const view = session.view()!;
+    this.#emit('party', view);
+    return view;
+  }
+
+  async #restore(saved: SavedParty): Promise<void> {
+    const replica = new PartyReplica(saved.partyKey, this.#verify);
+    const { doubt } = await replica.offer(0, saved.statements);
+    const session = this.#session(replica);
+    if (doubt !== undefined || session.self === undefined) {
+      this.#log.error('a stored party is not this node’s or was altered; it is left out', {
+        party: replica.id,
+        reason: doubt?.message ?? 'this node is no member',
+      });
+      return;
+    }
+    this.#sessions.set(replica.id, session);
+    await session.restore(saved.announcements);
+  }
+
+  #session(replica: PartyReplica): PartySession {
+    const party = replica.id;
+    return new PartySession(
+      {
+        replica,
+        transport: this.#transport,
+        clock: this.#clock,
+        random: this.#random,
+        log: this.#log,
+        link: this.#link,
+        identity: () => this.#identityIn(replica),
+        verify: this.#verify,
+      },
+      {
+        onParty: (view) => this.#sessions.has(party) && this.#emit('party', view),
+        onPresence: (peer) => this.#emit('presence', { party, peer }),
+        onSignal: (from, data) => this.#emit('signal', { party, from, data }),
+        onSuspicion: (suspicion) => this.#emit('suspicion', suspicion),
+        onChanged: () => this.#changed(party),
+        onLeft: (reason) => {
+          this.#sessions.delete(party);
+          this.#changed(party);
+          this.#emit('left', { party, reason });
+        },
+      },
+    );
+  }
+
+  async #receive(message: ServerMessage): Promise<void> {
+    if (message.type === 'relays') {
+      this.#relays = message.relays;
+      this.#emit('relays', message.relays);
+    } else if ('party' in message) {
+      await this.#sessions.get(message.party)?.receive(message);
+    }
+  }
+
+  /** One thing after the other: a signal of a member comes after the statement that makes it one. */
+  #enqueue(work: () => Promise<void>): void {
+    this.#inbox = this.#inbox.then(work).catch((error: unknown) => {
+      if (!this.#closed && !isAbort(error))
+        this.#log.warn('a message was not taken in', { error: errorMessage(error) });
+    });
+  }
+
+  #emit<Name extends keyof ControlPlaneEvents>(name: Name, value: ControlPlaneEvents[Name]): void {
+    try {
+      this.events.emit(name, value);
+    } catch (error) {
+      this.#log.error('a listener failed', { event: name, error: errorMessage(error) });
+    }
+  }
+
+  /** Stores a changed party, one write at a time, however fast it changes. */
+  #changed(party: PartyId): void {
+    this.#dirty.add(party);
+    this.#saving ??= this.#save().finally(() => {
+      this.#saving = undefined;
+    });
+  }
+
+  async #save(): Promise<void> {
+    // What changes in this turn goes into one write.
+    await Promise.resolve();
+    for (const party of this.#dirty) {
+      this.#dirty.delete(party);
+      const session = this.#sessions.get(party);
+      try {
+        if (session === undefined) await this.#storage.remove(party);
+        else await this.#storage.save(party, session.saved());
+      } catch (error) {
+        this.#log.error('a party could not be stored', { party, error: errorMessage(error) });
+      }
+    }
+  }
+
+  #require(party: PartyId): PartySession {
+    const session = this.#sessions.get(party);
+    if (session !== undefined) return session;
+    throw new ControlError('not-a-member', `This node is not in a party ${party}: join it first.`, { target: party });
+  }
+
+  #identityIn(replica: PartyReplica): NodeIdentity {
+    const next = this.#nextIdentity;
+    return next !== undefined && replica.state.memberByKey(next.signing.publicKey) !== undefined
+      ? next
+      : this.#identity;
+  }
+
+  #keys(): { signing: SigningKey; wireGuardPublicKey: Uint8Array } {
+    return { signing: this.#identity.signing, wireGuardPublicKey: this.#identity.wireGuard.publicKey };
+  }
+
+  #request(signal: AbortSignal | undefined): { key: SigningKey; signal: AbortSignal | undefined } {
+    return { key: this.#identity.signing, signal };
+  }
+}

@@ -1,0 +1,87 @@
+import type { Clock } from '@towpath/core';
+import { ControlError } from '../control-error.ts';
+import type { TurnCredentials } from '../control-plane.ts';
+import type { PartyId } from '../identity/keys.ts';
+import type { ControlService } from '../server/service.ts';
+import { parseServerMessage } from '../wire/messages.ts';
+import type { ControlTransport, LiveConnection, RequestOptions } from './transport.ts';
+
+/** Straight into a service in the same process. */
+export class LocalTransport implements ControlTransport {
+  readonly servers: readonly string[] = [];
+  readonly #clock: Clock;
+  readonly #service: ControlService;
+
+  constructor(components: { clock: Clock; service: ControlService }) {
+    this.#clock = components.clock;
+    this.#service = components.service;
+  }
+
+  serverTime(): number {
+    return this.#clock.wallTime();
+  }
+
+  async connect({ key, onMessage }: Parameters<ControlTransport['connect']>[0]): Promise<LiveConnection> {
+    const service = this.#service;
+    const closed = Promise.withResolvers<ControlError>();
+    const end = (why: string) => {
+      service.detach(session);
+      closed.resolve(new ControlError('server-unavailable', `The control server has ended the connection: ${why}.`));
+    };
+    const session = service.attach(key.publicKey, {
+      send: (text) => {
+        const message = parseServerMessage(text);
+        // Later, as over a network: never while the service is still at it.
+        if (message !== undefined) queueMicrotask(() => onMessage(message));
+        return true;
+      },
+      close: (reason) => queueMicrotask(() => end(reason)),
+    });
+    return {
+      address: 'this process',
+      closed: closed.promise,
+      send: (message) => {
+        service.receive(session, message).then(
+          (kept) => kept || end('too many messages'),
+          (error: unknown) => end(String(error)),
+        );
+      },
+      close: async () => end('closed by this node'),
+    };
+  }
+
+  readLog(
+    party: PartyId,
+    from: number,
+    { key }: RequestOptions,
+  ): Promise<{ length: number; statements: readonly Uint8Array[] }> {
+    return this.#service.read(party, from, key.publicKey);
+  }
+
+  async append(
+    party: PartyId,
+    sequence: number,
+    statement: Uint8Array,
+    { key }: RequestOptions,
+  ): Promise<{ ok: true } | { ok: false; statements: readonly Uint8Array[] }> {
+    const service = this.#service;
+    const outcome = await (sequence === 0
+      ? service.create(party, statement, key.publicKey)
+      : service.append(party, statement, key.publicKey));
+    return outcome.ok ? { ok: true } : { ok: false, statements: outcome.statements };
+  }
+
+  keepInvite(party: PartyId, lookup: string, sealed: Uint8Array, { key }: RequestOptions): Promise<void> {
+    return this.#service.keepInvite(party, lookup, sealed, key.publicKey);
+  }
+
+  findInvite(lookup: string): Promise<Uint8Array> {
+    return this.#service.findInvite(lookup);
+  }
+
+  turnCredentials(party: PartyId, { key }: RequestOptions): Promise<TurnCredentials> {
+    return this.#service.turnCredentials(party, key.publicKey);
+  }
+
+  async close(): Promise<void> {}
+}

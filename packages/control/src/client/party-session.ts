@@ -1,0 +1,414 @@
+import { type Clock, errorMessage, isAbort, type Log, type Random, type Timer } from '@towpath/core';
+import { ControlError } from '../control-error.ts';
+import type { PartyView, PeerView, Suspicion } from '../control-plane.ts';
+import { equalBytes, fromBase64, toBase64 } from '../encoding/bytes.ts';
+import type { PartyId, PeerId, SignatureVerifier } from '../identity/keys.ts';
+import type { NodeIdentity } from '../identity/node-identity.ts';
+import { authorByMember } from '../membership/author.ts';
+import { openAnnouncement, signAnnouncement } from '../membership/announcement.ts';
+import type { LogHead, Member, PartyState } from '../membership/party-state.ts';
+import { examineStatement } from '../membership/rules.ts';
+import { SignalChannel } from '../membership/signal-seal.ts';
+import type { SignedStatement } from '../membership/statement.ts';
+import type { PresenceEntry, ServerMessage } from '../wire/messages.ts';
+import type { SavedParty } from './client-storage.ts';
+import type { Doubt, Offer, PartyReplica } from './party-replica.ts';
+import type { ServerLink } from './server-link.ts';
+import type { ControlTransport } from './transport.ts';
+
+/** What one party tells the client that it belongs to. */
+export interface PartySessionHandlers {
+  onParty(view: PartyView): void;
+  onPresence(peer: PeerView): void;
+  onSignal(from: PeerId, data: Uint8Array): void;
+  onLeft(reason: 'removed' | 'left'): void;
+  onSuspicion(suspicion: Suspicion): void;
+  /** Something worth keeping has changed. */
+  onChanged(): void;
+}
+
+interface Presence {
+  online: boolean;
+  /** As the server gave it last, so that it is verified once. */
+  text: string | undefined;
+  announcement: { timeMs: number; data: Uint8Array; bytes: Uint8Array } | undefined;
+}
+
+/** Tries against others who extend the same log at the same time. */
+const APPEND_TRIES = 40;
+/** The wait after the n-th lost race is random up to n times this. */
+const APPEND_PAUSE_MS = 8;
+/** More than so many statements since the last checkpoint make founder and admins set one. */
+const CHECKPOINT_AFTER = 64;
+/** Leaders draw lots who sets it. */
+const CHECKPOINT_SPREAD_MS = 3_000;
+/**
+ * After the log has grown every member announces its head again, once, within this time per member of the party: about
+ * one announcement per second in all, however large the party.
+ */
+const GOSSIP_MS_PER_MEMBER = 1_000;
+
+/** One party as this node follows it. */
+export class PartySession {
+  readonly replica: PartyReplica;
+  /** This node has decided to leave. */
+  leaving = false;
+  readonly #transport: ControlTransport;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #log: Log;
+  readonly #link: ServerLink;
+  readonly #identity: () => NodeIdentity;
+  readonly #verify: SignatureVerifier;
+  readonly #handlers: PartySessionHandlers;
+  readonly #presence = new Map<PeerId, Presence>();
+  readonly #channels = new Map<PeerId, { theirs: string; channel: SignalChannel | undefined }>();
+  readonly #reported = new Set<string>();
+  readonly #closing = new AbortController();
+  #ownData: Uint8Array | undefined;
+  #announcedAt = 0;
+  #checkpoint: Timer | undefined;
+  #gossip: Timer | undefined;
+  #left = false;
+
+  constructor(
+    components: {
+      replica: PartyReplica;
+      transport: ControlTransport;
+      clock: Clock;
+      random: Random;
+      log: Log;
+      link: ServerLink;
+      identity: () => NodeIdentity;
+      verify: SignatureVerifier;
+    },
+    handlers: PartySessionHandlers,
+  ) {
+    this.replica = components.replica;
+    this.#transport = components.transport;
+    this.#clock = components.clock;
+    this.#random = components.random;
+    this.#log = components.log;
+    this.#link = components.link;
+    this.#identity = components.identity;
+    this.#verify = components.verify;
+    this.#handlers = handlers;
+  }
+
+  get id(): PartyId {
+    return this.replica.id;
+  }
+
+  get self(): Member | undefined {
+    return this.replica.state.memberByKey(this.#identity().signing.publicKey);
+  }
+
+  view(): PartyView | undefined {
+    const { state } = this.replica;
+    const { self } = this;
+    if (self === undefined || state.head === undefined) return undefined;
+    const peers: PeerView[] = [];
+    for (const member of state.members.values()) if (member !== self) peers.push(this.#peerView(member));
+    return { id: this.id, name: state.name, partyKey: state.partyKey, self, head: state.head, peers };
+  }
+
+  saved(): SavedParty {
+    const announcements = new Map<PeerId, Uint8Array>();
+    for (const [peer, { announcement }] of this.#presence)
+      if (announcement) announcements.set(peer, announcement.bytes);
+    return { partyKey: this.replica.partyKey, statements: this.replica.since(0), announcements };
+  }
+
+  /** Takes over what a file remembers of the peers. */
+  async restore(announcements: ReadonlyMap<PeerId, Uint8Array>): Promise<void> {
+    for (const [peer, bytes] of announcements) await this.#hear({ peer, online: false, announcement: toBase64(bytes) });
+  }
+
+  /** There is a connection: ask for everything that happened meanwhile. */
+  follow(): void {
+    if (this.#left) return;
+    const announcement = this.#ownAnnouncement();
+    this.#link.send({
+      type: 'follow',
+      party: this.id,
+      next: this.replica.length,
+      ...(announcement === undefined ? {} : { announcement }),
+    });
+  }
+
+  async receive(message: ServerMessage): Promise<void> {
+    switch (message.type) {
+      case 'statements':
+        await this.#statements(message);
+        break;
+      case 'presence':
+        await this.#presenceChanged(message.entries, message.whole);
+        break;
+      case 'signal':
+        await this.#signalled(message.from, message.payload);
+        break;
+      case 'refused':
+        await this.#refused(message.reason);
+        break;
+      default:
+        break;
+    }
+  }
+
+  announce(data: Uint8Array): void {
+    this.#ownData = new Uint8Array(data);
+    this.#sendAnnouncement();
+  }
+
+  async signal(peer: PeerId, data: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const channel = this.#channel(peer);
+    const { head } = this.replica.state;
+    if (channel === undefined || head === undefined) {
+      throw new ControlError('not-a-member', `${peer} is not a member of ${this.replica.state.name}.`, {
+        target: peer,
+      });
+    }
+    const sealed = channel.seal({ timeMs: this.#transport.serverTime(), head, data }, this.#random);
+    await this.#link.signal({ party: this.id, to: peer, payload: toBase64(sealed) }, signal);
+  }
+
+  /**
+   * Adds a statement to the log. `build` is called with the newest state, again whenever somebody else was faster;
+   * undefined means that there is nothing to say any more.
+   * @throws ControlError `invalid-statement` when the rules do not allow it, `conflict` when others are always faster.
+   */
+  async say(build: (state: PartyState) => SignedStatement | undefined, signal?: AbortSignal): Promise<void> {
+    const key = this.#identity().signing;
+    for (let tries = 1; tries <= APPEND_TRIES; tries++) {
+      const statement = build(this.replica.state);
+      if (statement === undefined) return;
+      const verdict = examineStatement(this.replica.state, statement);
+      if (!verdict.ok)
+        throw new ControlError('invalid-statement', verdict.failure.message, { details: { ...verdict.failure } });
+      const outcome = await this.#transport.append(this.id, statement.sequence, statement.bytes, { key, signal });
+      const news = outcome.ok ? [statement.bytes] : outcome.statements;
+      const offer = await this.offer(statement.sequence, news);
+      if (outcome.ok) return;
+      if (offer.doubt !== undefined) throw new ControlError('untrusted-log', offer.doubt.message);
+      await this.#clock.sleep(this.#random.next() * APPEND_PAUSE_MS * tries, signal);
+    }
+    throw new ControlError('conflict', 'Others changed the party at every try. Try again in a moment.');
+  }
+
+  /** Reads what the servers have and this node has not. */
+  async sync(signal?: AbortSignal): Promise<{ length: number }> {
+    for (;;) {
+      const from = this.replica.length;
+      const { length, statements } = await this.#transport.readLog(this.id, from, {
+        key: this.#identity().signing,
+        signal: signal ?? this.#closing.signal,
+      });
+      const { added, doubt } = await this.offer(from, statements);
+      if (added === 0 || doubt !== undefined || this.replica.length >= length) return { length };
+    }
+  }
+
+  /** Verifies statements, takes over the good ones and says what that changes. */
+  async offer(from: number, statements: readonly Uint8Array[]): Promise<Offer> {
+    const was = this.self;
+    const offer = await this.replica.offer(from, statements);
+    if (offer.doubt !== undefined) this.#suspect(offer.doubt);
+    if (offer.added > 0) this.#advanced(was);
+    return offer;
+  }
+
+  /** Somebody's head, heard from the member itself. */
+  async observeHead(from: PeerId, head: LogHead): Promise<void> {
+    const fit = this.replica.compare(head);
+    if (fit === 'known') return;
+    if (fit === 'ahead' && this.#link.connection !== undefined) await this.sync();
+    const now = this.replica.compare(head);
+    const name = this.replica.state.members.get(from)?.name ?? from;
+    if (now === 'fork') {
+      const message = `${name} has verified another history of the party than this node: the control server shows different members different things. Compare with other members.`;
+      this.#suspect({ kind: 'fork', sequence: head.sequence, message });
+    } else if (now === 'ahead' && this.#link.connection !== undefined) {
+      const message = `${name} has seen statement ${head.sequence} of the party, but the control server shows only ${this.replica.length} here: it hides something, maybe a removal.`;
+      this.#suspect({ kind: 'withheld', sequence: head.sequence, message });
+    }
+  }
+
+  close(): void {
+    this.#left = true;
+    this.#checkpoint?.cancel();
+    this.#gossip?.cancel();
+    this.#closing.abort(new ControlError('closed', 'The party is not followed any more.'));
+  }
+
+  async #statements({ from, length, statements }: ServerMessage & { type: 'statements' }): Promise<void> {
+    const decoded = statements.map((text) => fromBase64(text) ?? new Uint8Array(0));
+    const { gap, doubt } = await this.offer(from, decoded);
+    if (gap) this.follow();
+    else if (statements.length === 0 && length < this.replica.length && doubt === undefined)
+      await this.#restoreServer(length);
+  }
+
+  /** The server has less than this node has verified: say so, and give the statements back. */
+  async #restoreServer(length: number): Promise<void> {
+    const message = `The control server shows ${length} statements of the party, ${this.replica.length} were verified before: its data is old, or it hides something. The missing ones are given back to it.`;
+    this.#suspect({ kind: 'rollback', sequence: length, message });
+    const { signing: key } = this.#identity();
+    for (const [at, bytes] of this.replica.since(length).entries()) {
+      const outcome = await this.#transport.append(this.id, length + at, bytes, { key, signal: this.#closing.signal });
+      if (!outcome.ok) await this.offer(length + at, outcome.statements);
+    }
+    this.follow();
+  }
+
+  async #refused(reason: 'not-a-member' | 'not-found' | 'limit-exceeded'): Promise<void> {
+    if (this.#left) return;
+    if (reason === 'not-found') {
+      await this.#restoreServer(0);
+      return;
+    }
+    if (reason === 'not-a-member') await this.sync();
+    if (this.#left) return;
+    const message = `The control server refuses this node's party (${reason}) without proof that it was removed.`;
+    this.#suspect({ kind: 'withheld', sequence: this.replica.length, message });
+  }
+
+  async #presenceChanged(entries: readonly PresenceEntry[], whole: boolean): Promise<void> {
+    if (whole) {
+      const named = new Set(entries.map((entry) => entry.peer));
+      for (const [peer, presence] of this.#presence) {
+        if (presence.online && !named.has(peer)) await this.#hear({ peer, online: false });
+      }
+    }
+    for (const entry of entries) await this.#hear(entry);
+  }
+
+  async #hear({ peer, online, announcement: text }: PresenceEntry): Promise<void> {
+    const member = this.replica.state.members.get(peer);
+    if (member === undefined || member === this.self) return;
+    const presence = this.#presence.get(peer) ?? { online: false, text: undefined, announcement: undefined };
+    this.#presence.set(peer, presence);
+    let changed = presence.online !== online;
+    const before = presence.announcement?.data;
+    presence.online = online;
+    const news =
+      text !== undefined && text !== presence.text ? await this.#heardAnnouncement(member, presence, text) : undefined;
+    if (news !== undefined && !equalBytes(before ?? new Uint8Array(0), presence.announcement!.data)) changed = true;
+    if (changed) this.#handlers.onPresence(this.#peerView(member));
+    if (news !== undefined) {
+      this.#handlers.onChanged();
+      await this.observeHead(peer, news);
+    }
+  }
+
+  async #heardAnnouncement(member: Member, presence: Presence, text: string): Promise<LogHead | undefined> {
+    presence.text = text;
+    const bytes = fromBase64(text);
+    const announcement = bytes && (await openAnnouncement(bytes, { party: this.id, member }, this.#verify));
+    if (bytes === undefined || announcement === undefined) {
+      this.#log.warn('an announcement is not by the member it is said to be by', { party: this.id, peer: member.id });
+      return undefined;
+    }
+    const { timeMs, data, head } = announcement;
+    // An old announcement, shown again: its candidates are stale.
+    if (presence.announcement !== undefined && timeMs <= presence.announcement.timeMs) return undefined;
+    presence.announcement = { timeMs, data, bytes };
+    return head;
+  }
+
+  async #signalled(from: PeerId, payload: string): Promise<void> {
+    const bytes = fromBase64(payload);
+    const opened = bytes && this.#channel(from)?.open(bytes, this.#transport.serverTime());
+    if (opened === undefined) {
+      this.#log.warn('a signal is not by the member it is said to be by, or not fresh', { party: this.id, peer: from });
+      return;
+    }
+    this.#handlers.onSignal(from, opened.data);
+    await this.observeHead(from, opened.head);
+  }
+
+  #channel(peer: PeerId): SignalChannel | undefined {
+    const member = this.replica.state.members.get(peer);
+    const { self } = this;
+    if (member === undefined || self === undefined || member === self) return undefined;
+    const { wireGuard } = this.#identity();
+    const theirs = toBase64(member.wireGuardKey) + toBase64(wireGuard.publicKey);
+    const known = this.#channels.get(peer);
+    if (known?.theirs === theirs) return known.channel;
+    const ends = { party: this.id, self: self.id, peer };
+    const channel = SignalChannel.between({ ...ends, own: wireGuard, theirs: member.wireGuardKey });
+    this.#channels.set(peer, { theirs, channel });
+    return channel;
+  }
+
+  #ownAnnouncement(): string | undefined {
+    const { self } = this;
+    const { head } = this.replica.state;
+    if (self === undefined || head === undefined) return undefined;
+    this.#announcedAt = Math.max(this.#announcedAt + 1, Math.floor(this.#transport.serverTime()));
+    const announcement = { timeMs: this.#announcedAt, head, data: this.#ownData ?? new Uint8Array(0) };
+    return toBase64(signAnnouncement(announcement, { party: this.id, peer: self.id, key: this.#identity().signing }));
+  }
+
+  #advanced(was: Member | undefined): void {
+    const { state } = this.replica;
+    for (const peer of [...this.#presence.keys()]) if (!state.members.has(peer)) this.#presence.delete(peer);
+    for (const peer of [...this.#channels.keys()]) if (!state.members.has(peer)) this.#channels.delete(peer);
+    this.#handlers.onChanged();
+    const view = this.view();
+    if (view !== undefined) {
+      this.#handlers.onParty(view);
+      this.#considerCheckpoint();
+      this.#considerGossip();
+    } else if (was !== undefined && !this.#left) {
+      this.close();
+      this.#handlers.onLeft(this.leaving ? 'left' : 'removed');
+    }
+  }
+
+  /** Leaders vouch for long stretches of the log, so that newcomers verify it in no time. */
+  #considerCheckpoint(): void {
+    const due = () =>
+      this.self !== undefined && this.self.role !== 'member' && this.replica.state.unvouched >= CHECKPOINT_AFTER;
+    if (!due() || this.#checkpoint !== undefined) return;
+    this.#checkpoint = this.#clock.timer(this.#random.next() * CHECKPOINT_SPREAD_MS, () => {
+      this.#checkpoint = undefined;
+      const build = (state: PartyState) =>
+        due()
+          ? authorByMember(state, this.#identity().signing, { type: 'checkpoint' }, this.#transport.serverTime())
+          : undefined;
+      this.say(build, this.#closing.signal).catch((error: unknown) => {
+        if (!isAbort(error)) this.#log.info('no checkpoint was set', { party: this.id, error: errorMessage(error) });
+      });
+    });
+  }
+
+  /** Members tell each other how far they have read, so that a server cannot show each of them something else. */
+  #considerGossip(): void {
+    const delayMs = this.#random.next() * GOSSIP_MS_PER_MEMBER * this.replica.state.members.size;
+    this.#gossip ??= this.#clock.timer(delayMs, () => {
+      this.#gossip = undefined;
+      this.#sendAnnouncement();
+    });
+  }
+
+  #sendAnnouncement(): void {
+    const announcement = this.#ownAnnouncement();
+    if (announcement !== undefined) this.#link.send({ type: 'announce', party: this.id, announcement });
+  }
+
+  #peerView(member: Member): PeerView {
+    const presence = this.#presence.get(member.id);
+    const online = presence?.online === true && this.#link.connection !== undefined;
+    const data = presence?.announcement?.data;
+    return { ...member, online, announcement: data === undefined || data.length === 0 ? undefined : data };
+  }
+
+  #suspect({ kind, sequence, message }: Doubt): void {
+    const key = `${kind} ${sequence}`;
+    if (this.#reported.has(key)) return;
+    // A hostile server could make up endlessly many; the first ones say enough.
+    if (this.#reported.size < 1_000) this.#reported.add(key);
+    this.#log.error(message, { party: this.id, kind, sequence });
+    this.#handlers.onSuspicion({ party: this.id, kind, sequence, message });
+  }
+}

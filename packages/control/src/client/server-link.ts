@@ -1,0 +1,137 @@
+import { backoff, type Clock, Link, type Log, type Random } from '@towpath/core';
+import { ControlError } from '../control-error.ts';
+import type { SigningKey } from '../identity/keys.ts';
+import type { ClientMessage, ServerMessage, SignalMessage } from '../wire/messages.ts';
+import type { ControlTransport, LiveConnection } from './transport.ts';
+
+/** The first try again comes soon, and no wait is longer than this: a server that is back is found in seconds. */
+const RETRY = { baseMs: 250, factor: 2, maxMs: 8_000, jitter: 0.5 };
+/** After a loss everybody comes back, but not all in the same instant. */
+const SPREAD_MS = 500;
+/** How long the way to another member's connection and back may take. */
+const SIGNAL_LIMIT_MS = 5_000;
+
+interface Waiting {
+  resolve(): void;
+  reject(error: ControlError): void;
+}
+
+/** Keeps one connection to some control server. */
+export class ServerLink {
+  readonly #transport: ControlTransport;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #link: Link<LiveConnection>;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+
+  constructor(
+    components: { transport: ControlTransport; clock: Clock; random: Random; log: Log },
+    init: {
+      key(): SigningKey;
+      onUp(connection: LiveConnection): void;
+      onDown(): void;
+      onMessage(message: ServerMessage): void;
+    },
+  ) {
+    this.#transport = components.transport;
+    this.#clock = components.clock;
+    this.#random = components.random;
+    this.#link = new Link<LiveConnection>({
+      target: 'the control plane',
+      clock: components.clock,
+      log: components.log,
+      first: { delaysMs: () => backoff({ ...RETRY, random: this.#random }) },
+      connect: async ({ signal, tries, reconnect }) => {
+        if (reconnect && tries <= 1) await this.#clock.sleep(this.#random.next() * SPREAD_MS, signal);
+        const onMessage = (message: ServerMessage) => this.#settle(message) || init.onMessage(message);
+        return this.#transport.connect({ key: init.key(), signal, onMessage });
+      },
+      watch: (connection) => connection.closed,
+      release: (connection) => connection.close(),
+    });
+    this.#link.events.on('up', ({ path }) => init.onUp(path));
+    this.#link.events.on('down', () => {
+      this.#rejectAll();
+      init.onDown();
+    });
+  }
+
+  get connection(): LiveConnection | undefined {
+    return this.#link.path;
+  }
+
+  start(): void {
+    this.#link.start();
+  }
+
+  /** Resolves once there is a connection. */
+  async ready(signal?: AbortSignal): Promise<void> {
+    await this.#link.ready(signal);
+  }
+
+  /** Connects anew: as another node, after its keys changed. */
+  renew(): void {
+    const connection = this.#link.path;
+    if (connection === undefined) this.#link.poke('the keys changed');
+    else this.#link.reportLoss(connection, new ControlError('closed', 'Connecting again under other keys.'));
+  }
+
+  /** Nothing happens without a connection: what matters is told again when there is one. */
+  send(message: ClientMessage): void {
+    this.#link.path?.send(message);
+  }
+
+  /**
+   * Hands a signal to the server and waits until it was passed on.
+   * @throws ControlError `peer-offline`, `server-unavailable`, `not-a-member`, `limit-exceeded`.
+   */
+  async signal(message: Omit<SignalMessage, 'type' | 'id'>, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    const connection = this.#link.path;
+    if (connection === undefined) throw unavailable();
+    const id = this.#nextId++;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.set(id, { resolve, reject });
+    const timer = this.#clock.timer(SIGNAL_LIMIT_MS, () => reject(unavailable()));
+    const onAbort = () => reject(signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      connection.send({ type: 'signal', id, ...message });
+      await promise;
+    } finally {
+      this.#waiting.delete(id);
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#rejectAll();
+    await this.#link.close();
+  }
+
+  #settle(message: ServerMessage): boolean {
+    if (message.type === 'delivered') {
+      this.#waiting.get(message.id)?.resolve();
+      return true;
+    }
+    if (message.type !== 'undelivered') return false;
+    const { reason } = message;
+    const text = {
+      'peer-offline': 'The peer is not connected to the control plane now.',
+      'not-a-member': 'The control server does not count this node to the party.',
+      'limit-exceeded': 'Too many signals in a short time: wait a moment.',
+    }[reason];
+    this.#waiting.get(message.id)?.reject(new ControlError(reason, text));
+    return true;
+  }
+
+  #rejectAll(): void {
+    for (const waiting of this.#waiting.values()) waiting.reject(unavailable());
+  }
+}
+
+function unavailable(): ControlError {
+  return new ControlError('server-unavailable', 'No control server can be reached now; it is tried again and again.');
+}

@@ -1,0 +1,62 @@
+import { type Clock, errorMessage, type Log } from '@towpath/core';
+import type { Relay } from '../control-plane.ts';
+import type { ControlStore } from '../store/store.ts';
+import { relaySchema } from '../wire/messages.ts';
+
+/** A relay that has not reported for this long is taken off the list. */
+const REPORT_LASTS_MS = 30_000;
+
+/** The relays that members may use: the configured ones and those that report themselves, on any server. */
+export class RelayDirectory {
+  readonly #store: ControlStore;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #fixed: readonly Relay[];
+  readonly #onChange: (relays: readonly Relay[]) => void;
+  #current: readonly Relay[];
+
+  constructor(
+    components: { store: ControlStore; clock: Clock; log: Log },
+    init: { fixed: readonly Relay[]; onChange(relays: readonly Relay[]): void },
+  ) {
+    this.#store = components.store;
+    this.#clock = components.clock;
+    this.#log = components.log;
+    this.#fixed = init.fixed;
+    this.#onChange = init.onChange;
+    this.#current = init.fixed;
+  }
+
+  /** Healthy ones first, then by load. */
+  get current(): readonly Relay[] {
+    return this.#current;
+  }
+
+  /** Takes a relay's report, good for 30 s, and tells the other servers. */
+  async report(relay: Relay): Promise<void> {
+    const value = new TextEncoder().encode(JSON.stringify(relay));
+    await this.#store.putRecord('relay', relay.id, value, this.#clock.wallTime() + REPORT_LASTS_MS);
+    this.#store.publish('relays', new Uint8Array(0));
+    await this.refresh();
+  }
+
+  /** Reads the list again, and says so if it has changed. */
+  async refresh(): Promise<void> {
+    const reported = (await this.#store.listRecords('relay')).flatMap(({ value }) => this.#read(value));
+    const ids = new Set(reported.map((relay) => relay.id));
+    const all = [...this.#fixed.filter((relay) => !ids.has(relay.id)), ...reported];
+    all.sort((a, b) => Number(b.healthy) - Number(a.healthy) || a.load - b.load || (a.id < b.id ? -1 : 1));
+    if (JSON.stringify(all) === JSON.stringify(this.#current)) return;
+    this.#current = all;
+    this.#onChange(all);
+  }
+
+  #read(value: Uint8Array): Relay[] {
+    try {
+      return [relaySchema.parse(JSON.parse(new TextDecoder().decode(value)))];
+    } catch (error) {
+      this.#log.warn('a stored relay cannot be read', { error: errorMessage(error) });
+      return [];
+    }
+  }
+}
