@@ -132,13 +132,13 @@ export class Link<Path> implements AsyncDisposable {
   replace(path: Path, drained?: Promise<unknown>): void {
     const old = this.#path;
     if (this.phase === 'closed' || old === undefined) {
-      this.#release(path);
+      void this.#release(path);
       return;
     }
     this.#watching?.abort();
     this.#adopt(path, true);
-    if (drained === undefined) this.#release(old);
-    else this.#track(drained.then(noop, noop).then(() => this.#options.release(old)));
+    if (drained === undefined) void this.#release(old);
+    else void this.#track(drained.then(noop, noop).then(() => this.#options.release(old)));
   }
 
   /** Stops everything and releases the path. Idempotent. */
@@ -191,7 +191,7 @@ export class Link<Path> implements AsyncDisposable {
       case 'release':
         this.#closing.abort(new AbortedError(`The link to ${this.#options.target} was closed.`));
         this.#watching?.abort();
-        if (this.#path !== undefined) this.#release(this.#path);
+        if (this.#path !== undefined) void this.#release(this.#path);
         this.#path = undefined;
         return;
       default:

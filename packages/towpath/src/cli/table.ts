@@ -1,7 +1,9 @@
 /** Columns aligned with two spaces between them; numbers to the right. */
 export function columns(rows: readonly (readonly string[])[], numeric: readonly number[] = []): string[] {
   const widths: number[] = [];
-  for (const row of rows) row.forEach((cell, at) => (widths[at] = Math.max(widths[at] ?? 0, cell.length)));
+  for (const row of rows) {
+    for (const [at, cell] of row.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length);
+  }
   return rows.map((row) =>
     row
       .map((cell, at) => {
