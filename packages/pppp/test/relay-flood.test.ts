@@ -1,4 +1,5 @@
 import { SeededRandom, VirtualClock } from '@towpath/core';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decodeMessage, encodeMessage, type Message } from '../src/index.ts';
 import { RelayServer } from '../src/relay/relay-server.ts';
@@ -8,6 +9,7 @@ const UID = 'TEST-000001-BCDEF';
 const PORT = 32110;
 const CLIENT = { address: '192.0.2.77', port: 7 };
 const DEVICE = { address: '192.0.2.9', port: 9 };
+const STRANGER = { address: '203.0.113.80', port: 53 };
 
 async function stub() {
   const network = new StubNetwork();
@@ -71,6 +73,69 @@ describe('no amplification at the relay (A7)', () => {
       expect(back).toBeLessThanOrEqual(data.length);
     }
     await made.relay.close();
+  });
+});
+
+describe('ten thousand sessions', () => {
+  test('are held at once, found by their addresses on shared ports, and all ended when they fall silent', async () => {
+    const network = new StubNetwork();
+    const clock = new VirtualClock();
+    const relay = await RelayServer.listen(
+      { network, clock, random: new SeededRandom(3) },
+      { tcpPort: false, port: PORT, limits: { newTotal: { perSecond: 1e6, burst: 1e6 } } },
+    );
+    const sessions: { at: number; client: string; device: string }[] = [];
+    for (let i = 0; i < 10_000; i++) {
+      const client = `20.${i >> 8}.${i & 255}.1`;
+      const device = `30.${i >> 8}.${i & 255}.1`;
+      const uid = `TEST-${String(i).padStart(6, '0')}-BCDEF`;
+      network.deliver(PORT, { address: client, port: 7 }, encodeMessage({ type: 'RLY_PORT', uid }));
+      const { magic, port } = decodeMessage(network.sent.pop()!.data) as Extract<Message, { type: 'RLY_PORT_ACK' }>;
+      network.deliver(
+        port,
+        { address: client, port: 8 },
+        encodeMessage({ type: 'RLY_PKT', magic, uid, side: 'client' }),
+      );
+      network.deliver(
+        port,
+        { address: device, port: 9 },
+        encodeMessage({ type: 'RLY_PKT', magic, uid, side: 'device' }),
+      );
+      network.sent.length = 0;
+      sessions.push({ at: port, client, device });
+    }
+    expect(relay.metrics).toMatchObject({ sessions: 10_000, sessionsReady: 10_000 });
+    for (const { at, client } of sessions) network.deliver(at, { address: client, port: 8 }, Uint8Array.of(1));
+    expect(network.sent.map(({ to }) => to.address)).toEqual(sessions.map(({ device }) => device));
+    await clock.advance(32_000);
+    expect(relay.metrics).toMatchObject({ sessions: 0, endedIdle: 10_000, clients: 10_000 });
+    await relay.close();
+    expect([network.openSockets, clock.pendingTimers]).toEqual([0, 0]);
+  });
+});
+
+describe('hostile bytes', () => {
+  test('in any frame, from anywhere, at any port, never throw', async () => {
+    const made = await stub();
+    const { network, relay } = made;
+    const port = connect(made);
+    const datagram = fc
+      .tuple(fc.nat(255), fc.uint8Array({ maxLength: 90 }), fc.nat(120))
+      .map(([code, payload, length]) => Uint8Array.of(0xf1, code, 0, length, ...payload));
+    fc.assert(
+      fc.property(
+        fc.constantFrom(PORT, port),
+        fc.constantFrom(CLIENT, DEVICE, STRANGER),
+        datagram,
+        (at, from, data) => {
+          network.deliver(at, from, data);
+          network.sent.length = 0;
+        },
+      ),
+      { numRuns: Number(process.env.TOWPATH_FUZZ_RUNS ?? 3000) },
+    );
+    expect(relay.metrics.sessions).toBe(1);
+    await relay.close();
   });
 });
 

@@ -141,6 +141,25 @@ describe('no amplification (A7)', () => {
   });
 });
 
+describe('hostile bytes', () => {
+  test('in any frame, from anywhere, never throw', async () => {
+    const { network, clock, server } = await stub();
+    network.deliver(PORT, { address: '192.0.2.9', port: 9 }, login(UID));
+    const datagram = fc
+      .tuple(fc.nat(255), fc.uint8Array({ maxLength: 90 }), fc.nat(120))
+      .map(([code, payload, length]) => Uint8Array.of(0xf1, code, 0, length, ...payload));
+    fc.assert(
+      fc.property(fc.nat(5000), datagram, (port, data) => {
+        network.deliver(PORT, { address: '203.0.113.80', port: port + 1 }, data);
+      }),
+      { numRuns: Number(process.env.TOWPATH_FUZZ_RUNS ?? 3000) },
+    );
+    await clock.advance(1000);
+    expect(server.metrics.datagrams).toBeGreaterThan(0);
+    await server.close();
+  });
+});
+
 describe('a flood of forged packets', () => {
   const seconds = Number(process.env.TOWPATH_FLOOD_SECONDS ?? 1);
 

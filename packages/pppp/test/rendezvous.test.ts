@@ -276,6 +276,15 @@ describe('rendezvous (A7)', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  test('refuses a relay that it could not name, before it opens anything', async () => {
+    const clock = new VirtualClock();
+    const random = new SeededRandom(1);
+    const { network } = new SimulatedInternet({ clock, random }).host();
+    const relays = [{ address: 'relay.example.org', port: 32110 }];
+    await expect(RendezvousServer.listen({ network, clock, random }, { relays })).rejects.toThrow(/relay.example.org/);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   test('leaves nothing open when one of its ports is taken', async () => {
     const clock = new VirtualClock();
     const random = new SeededRandom(1);

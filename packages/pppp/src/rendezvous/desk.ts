@@ -1,10 +1,11 @@
 import type { Random } from '@towpath/core';
-import type { Endpoint } from '@towpath/net';
+import { type Endpoint, isPort } from '@towpath/net';
+import { CodecError } from '../codec/codec-error.ts';
 import { ResultCode } from '../codec/codes.ts';
 import { HEADER_BYTES } from '../codec/header.ts';
 import type { Message, UnknownMessage } from '../codec/message.ts';
 import { MAX_LISTED_RELAYS } from '../codec/relay-messages.ts';
-import { SOCKET_ADDRESS_BYTES } from '../codec/socket-address.ts';
+import { ipv4ToNumber, SOCKET_ADDRESS_BYTES } from '../codec/socket-address.ts';
 import type { Admission } from '../server/admission.ts';
 import { punchCandidates } from './candidates.ts';
 import type { Device, DeviceRegistry } from './device-registry.ts';
@@ -41,7 +42,7 @@ export class RendezvousDesk {
     this.#admission = admission;
     this.#devices = devices;
     this.#counters = counters;
-    this.#relayHosts = new Set(options.relays?.map((relay) => relay.address));
+    this.#relayHosts = new Set(options.relays?.map(relayHost));
   }
 
   serve(message: Message | UnknownMessage, peer: Peer, now: number): void {
@@ -228,6 +229,14 @@ export class RendezvousDesk {
   #answer(peer: Peer, message: Message, bytes: number): void {
     if (this.#admission.charge(peer.source, bytes)) peer.send(message);
   }
+}
+
+function relayHost({ address, port }: Endpoint): string {
+  if (ipv4ToNumber(address) !== undefined && isPort(port)) return address;
+  throw new CodecError(
+    'address-invalid',
+    `The relay ${address}:${port} cannot be named to clients: give its public IPv4 address and its base port.`,
+  );
 }
 
 export function newCounters(): RendezvousCounters {

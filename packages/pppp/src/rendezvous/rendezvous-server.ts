@@ -42,7 +42,8 @@ export class RendezvousServer implements AsyncDisposable {
 
   /**
    * Opens the ports.
-   * @throws NetError when a port cannot be had; then nothing stays open.
+   * @throws NetError when a port cannot be had, CodecError `address-invalid` when a relay is no IPv4 endpoint; then
+   *   nothing stays open.
    */
   static async listen(components: ServerComponents, options: RendezvousOptions = {}): Promise<RendezvousServer> {
     const server = new RendezvousServer(components, options);
