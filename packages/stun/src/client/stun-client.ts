@@ -183,7 +183,11 @@ export function successOf(response: StunResponse, server: Endpoint): StunRespons
   if (error.code === 401 || error.code === 441) {
     throw new StunError('stun-unauthenticated', `${text} Check user name and password.`, { target, response: error });
   }
-  throw new StunError('stun-refused', text, { target, response: error });
+  throw new StunError('stun-refused', text, {
+    target,
+    response: error,
+    alternate: response.message.get(attr.alternateServer),
+  });
 }
 
 /** Reads the answer to a Binding request. @throws StunError `stun-bad-response` when it has no address. */

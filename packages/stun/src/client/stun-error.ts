@@ -1,4 +1,5 @@
 import { TowpathError, type TowpathErrorOptions } from '@towpath/core';
+import type { Endpoint } from '@towpath/net';
 import type { ErrorCodeValue } from '../message/attribute.ts';
 
 export type StunErrorName =
@@ -15,13 +16,21 @@ export type StunErrorName =
   /** the relay allocation is gone */
   | 'turn-allocation-lost';
 
+interface StunErrorOptions extends TowpathErrorOptions {
+  response?: ErrorCodeValue;
+  alternate?: Endpoint;
+}
+
 /** What went wrong with a STUN or TURN server. */
 export class StunError extends TowpathError<StunErrorName> {
   /** The server's error code and reason, when it sent one. */
   readonly response: ErrorCodeValue | undefined;
+  /** Where the server sends us instead (300 Try Alternate). */
+  readonly alternate: Endpoint | undefined;
 
-  constructor(code: StunErrorName, message: string, options: TowpathErrorOptions & { response?: ErrorCodeValue } = {}) {
+  constructor(code: StunErrorName, message: string, options: StunErrorOptions = {}) {
     super(code, message, options);
     this.response = options.response;
+    this.alternate = options.alternate;
   }
 }

@@ -41,10 +41,8 @@ export class Nonces {
     );
   }
 
-  #mac(expiry: string, { address, port }: Endpoint): string {
-    return createHmac('sha256', this.#key)
-      .update(`${expiry} ${address} ${port}`)
-      .digest('base64url')
-      .slice(0, MAC_CHARACTERS);
+  /** The port is left out: a data connection (RFC 6062) comes from another and may use the same nonce. */
+  #mac(expiry: string, { address }: Endpoint): string {
+    return createHmac('sha256', this.#key).update(`${expiry} ${address}`).digest('base64url').slice(0, MAC_CHARACTERS);
   }
 }

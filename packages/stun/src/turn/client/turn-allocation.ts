@@ -1,0 +1,415 @@
+import {
+  AbortedError,
+  type Clock,
+  errorCode,
+  isAbort,
+  type Log,
+  type Random,
+  silentLog,
+  type Timer,
+} from '@towpath/core';
+import { type Endpoint, formatEndpoint, type TcpConnection, type TcpHandlers } from '@towpath/net';
+import type { LongTermAuth } from '../../client/long-term-auth.ts';
+import { requestWithAuth } from '../../client/stun-client.ts';
+import { StunError } from '../../client/stun-error.ts';
+import type { StunRequest, StunResponse, StunTransactions } from '../../client/stun-transactions.ts';
+import * as attr from '../../message/attributes.ts';
+import { channelOf, channelPayload, encodeChannelData, isChannelData } from '../../message/channel-data.ts';
+import { StunErrorCode } from '../../message/error-codes.ts';
+import { MessageClass, Method, TRANSACTION_ID_BYTES } from '../../message/header.ts';
+import { decodeStun, type StunMessage } from '../../message/stun-message.ts';
+import { StunWriter } from '../../message/stun-writer.ts';
+import { type ChannelEntry, PeerBook } from './peer-book.ts';
+
+/** What an allocation tells its user. */
+export interface TurnHandlers {
+  /** A datagram from a peer. `data` is the receiver's to keep. */
+  onData(data: Uint8Array, from: Endpoint): void;
+  /** The allocation is gone although `close` was not called: called once. */
+  onLost?(error: StunError): void;
+  /** A peer has connected to the relayed address of a TCP allocation; take it over with `acceptTcp`. */
+  onConnection?(connectionId: number, peer: Endpoint): void;
+}
+
+/** What the server granted. */
+export interface Grant {
+  /** The relayed addresses, one or, for a dual allocation, two. */
+  readonly relayed: readonly Endpoint[];
+  /** Our own address as the server sees it. */
+  readonly mapped: Endpoint;
+  readonly lifetimeMs: number;
+}
+
+export interface TurnAllocationParts {
+  clock: Clock;
+  random: Random;
+  log?: Log;
+  transactions: StunTransactions;
+  auth: LongTermAuth;
+  server: Endpoint;
+  /** ChannelData needs padding. */
+  stream: boolean;
+  grant: Grant;
+  handlers: TurnHandlers;
+  /** How often something is sent so that NATs on the way keep their mapping, ms. */
+  keepAliveMs: number;
+  send(data: Uint8Array): void;
+  /** Opens a data connection (RFC 6062 §4.3); undefined where the server is not reached over TCP. */
+  openData: ((data: DataRequest) => Promise<TcpConnection>) | undefined;
+  /** Gives the socket back. */
+  release(): Promise<void>;
+}
+
+/** What a data connection is for. */
+export interface DataRequest {
+  connectionId: number;
+  peer: Endpoint;
+  handlers: TcpHandlers;
+  auth: LongTermAuth;
+  signal: AbortSignal;
+}
+
+/** Permissions and channels are looked at this often for what is due. */
+const UPKEEP_MS = 30_000;
+
+/** A lost refresh is tried again after this. */
+const REFRESH_RETRY_MS = 5_000;
+
+/** A relayed address on a TURN server, kept alive until closed (RFC 8656). */
+export class TurnAllocation implements AsyncDisposable {
+  readonly server: Endpoint;
+  /** The relayed addresses that peers send to, one per family. */
+  readonly relayed: readonly Endpoint[];
+  /** Our own address as the server sees it. */
+  readonly mapped: Endpoint;
+  readonly #parts: TurnAllocationParts;
+  readonly #log: Log;
+  readonly #peers = new PeerBook();
+  readonly #permitting = new Map<string, Promise<void>>();
+  readonly #binding = new Map<ChannelEntry, Promise<void>>();
+  readonly #ended = new AbortController();
+  readonly #timers = new Map<'refresh' | 'upkeep' | 'keep-alive', Timer>();
+  #expiresAt: number;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: TurnAllocationParts) {
+    this.#parts = parts;
+    this.#log = (parts.log ?? silentLog).child('TURN');
+    this.server = parts.server;
+    this.relayed = parts.grant.relayed;
+    this.mapped = parts.grant.mapped;
+    this.#expiresAt = parts.clock.now() + parts.grant.lifetimeMs;
+    this.#scheduleRefresh(parts.grant.lifetimeMs);
+    this.#every('upkeep', UPKEEP_MS, () => this.#upkeep());
+    this.#every('keep-alive', parts.keepAliveMs, () => this.#keepAlive());
+  }
+
+  /** True until closed or lost. */
+  get alive(): boolean {
+    return !this.#ended.signal.aborted;
+  }
+
+  /**
+   * Lets peers at these addresses send to us, and keeps it so (RFC 8656 §9).
+   * @throws StunError `stun-refused` (403: the server does not relay there), `stun-timed-out`, `turn-allocation-lost`.
+   */
+  async permit(addresses: readonly string[], options: { signal?: AbortSignal } = {}): Promise<void> {
+    const fresh = addresses.filter((address) => !this.#peers.hasPermission(address) && !this.#permitting.has(address));
+    if (fresh.length > 0) {
+      const asked = this.#askPermission(fresh).finally(() => {
+        for (const address of fresh) this.#permitting.delete(address);
+      });
+      for (const address of fresh) this.#permitting.set(address, asked);
+    }
+    await abortable(Promise.all(addresses.map((address) => this.#permitting.get(address))), options.signal);
+  }
+
+  /**
+   * Binds a channel to a peer, which makes sending to it cheaper (RFC 8656 §12), and keeps it bound.
+   * @throws StunError as {@link permit}; `stun-refused` when no channel number is free.
+   */
+  async bindChannel(peer: Endpoint, options: { signal?: AbortSignal } = {}): Promise<void> {
+    const known = this.#peers.channelOf(peer);
+    if (known?.bound) return;
+    const entry = known ?? this.#peers.openChannel(peer, this.#parts.clock.now());
+    if (entry === undefined)
+      throw new StunError('stun-refused', 'Every TURN channel number is in use; close allocations that are idle.');
+    const bound = this.#binding.get(entry) ?? this.#bind(entry).finally(() => this.#binding.delete(entry));
+    this.#binding.set(entry, bound);
+    await abortable(bound, options.signal);
+  }
+
+  /** Sends a datagram to a peer that has a permission: over its channel, or in a Send indication. */
+  send(data: Uint8Array, peer: Endpoint): void {
+    if (!this.alive) return;
+    const { random, stream } = this.#parts;
+    const channel = this.#peers.channelOf(peer);
+    if (channel?.bound) {
+      this.#parts.send(encodeChannelData(channel.number, data, stream));
+      return;
+    }
+    const indication = new StunWriter(MessageClass.Indication, Method.Send, random.bytes(TRANSACTION_ID_BYTES))
+      .add(attr.xorPeerAddress, peer)
+      .add(attr.data, data);
+    this.#parts.send(indication.finish());
+  }
+
+  /**
+   * Connects to a peer over TCP from the relayed address of a TCP allocation (RFC 6062 §4.3).
+   * @throws StunError `stun-refused` (446 connected already, 447 the peer cannot be reached, 403), `stun-closed`.
+   */
+  async connectTcp(
+    peer: Endpoint,
+    handlers: TcpHandlers,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<TcpConnection> {
+    const { message } = await this.request({
+      method: Method.Connect,
+      signal: options.signal,
+      write: (writer) => writer.add(attr.xorPeerAddress, peer),
+    });
+    const connectionId = message.get(attr.connectionId);
+    if (connectionId === undefined) {
+      throw new StunError(
+        'stun-bad-response',
+        `${formatEndpoint(this.server)} connected, but did not say under which number.`,
+      );
+    }
+    return this.acceptTcp(connectionId, peer, handlers, options);
+  }
+
+  /**
+   * Takes over the connection of a peer that {@link TurnHandlers.onConnection} told of (RFC 6062 §4.4).
+   * @throws StunError `stun-refused` when it is too late.
+   */
+  acceptTcp(
+    connectionId: number,
+    peer: Endpoint,
+    handlers: TcpHandlers,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<TcpConnection> {
+    const { openData, auth } = this.#parts;
+    if (openData === undefined) {
+      throw new StunError('stun-refused', 'TCP through a relay needs TCP or TLS to the server (RFC 6062 §4.1).');
+    }
+    const signal =
+      options.signal === undefined ? this.#ended.signal : AbortSignal.any([this.#ended.signal, options.signal]);
+    return openData({ connectionId, peer, handlers, auth, signal });
+  }
+
+  /**
+   * Takes what came from the server. Returns false when it is nothing of this allocation's, so that the
+   * owner of a shared socket can look further.
+   */
+  handle(frame: Uint8Array, from: Endpoint): boolean {
+    if (isChannelData(frame)) {
+      const peer = this.#peers.peerOf(channelOf(frame));
+      const data = channelPayload(frame);
+      if (peer !== undefined && data !== undefined && this.alive) this.#parts.handlers.onData(data, peer);
+      return peer !== undefined;
+    }
+    const result = decodeStun(frame);
+    return result.ok && this.handleMessage(result.message, from);
+  }
+
+  /** {@link handle} for a message that was decoded already. */
+  handleMessage(message: StunMessage, from: Endpoint): boolean {
+    if (this.#parts.transactions.handle(message, from)) return true;
+    if (message.class !== MessageClass.Indication || !this.alive) return false;
+    const peer = message.get(attr.xorPeerAddress);
+    if (peer === undefined) return false;
+    if (message.method === Method.Data) {
+      const data = message.get(attr.data);
+      if (data !== undefined) this.#parts.handlers.onData(data, peer);
+      return true;
+    }
+    const connectionId = message.get(attr.connectionId);
+    if (message.method !== Method.ConnectionAttempt || connectionId === undefined) return false;
+    this.#parts.handlers.onConnection?.(connectionId, peer);
+    return true;
+  }
+
+  /**
+   * Sends a request of this allocation, signed.
+   * @throws StunError; `turn-allocation-lost` when the server does not know the allocation any more.
+   */
+  async request(request: StunRequest): Promise<StunResponse> {
+    const { transactions, auth } = this.#parts;
+    const signal =
+      request.signal === undefined ? this.#ended.signal : AbortSignal.any([this.#ended.signal, request.signal]);
+    try {
+      return await requestWithAuth(transactions, auth, this.server, { ...request, signal });
+    } catch (error) {
+      if (!(error instanceof StunError) || error.response?.code !== StunErrorCode.AllocationMismatch) throw error;
+      const lost = this.#lostError('the server does not know it any more', error);
+      this.lose(lost);
+      throw lost;
+    }
+  }
+
+  /** Ends the allocation because it is gone on the server, and says so. */
+  lose(error: StunError): void {
+    if (!this.alive) return;
+    this.#log.warn('allocation lost', { server: formatEndpoint(this.server), code: error.code });
+    this.#finish(error);
+    this.#parts.handlers.onLost?.(error);
+  }
+
+  /** Releases the allocation on the server (without waiting for its answer for long) and gives the socket back. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const wasAlive = this.alive;
+    this.#finish(new AbortedError('The TURN allocation was closed.'));
+    const { transactions, auth } = this.#parts;
+    if (wasAlive) {
+      const release: StunRequest = {
+        method: Method.Refresh,
+        write: (writer) => writer.add(attr.lifetime, 0),
+        ...RELEASE,
+      };
+      try {
+        await requestWithAuth(transactions, auth, this.server, release);
+      } catch (error) {
+        // The server forgets the allocation by itself when its lifetime is over.
+        this.#log.debug('the allocation was not released', { code: errorCode(error) });
+      }
+    }
+    transactions.close();
+    await this.#parts.release();
+  }
+
+  #finish(reason: Error): void {
+    for (const timer of this.#timers.values()) timer.cancel();
+    this.#ended.abort(reason);
+    if (reason instanceof StunError) {
+      this.#parts.transactions.close(reason);
+      this.#parts.release().catch((error: unknown) => this.#log.warn('the socket did not close', { error }));
+    }
+  }
+
+  async #askPermission(addresses: readonly string[]): Promise<void> {
+    await this.request({
+      method: Method.CreatePermission,
+      write: (writer) => {
+        for (const address of addresses) writer.add(attr.xorPeerAddress, { address, port: 0 });
+      },
+    });
+    this.#peers.granted(addresses, this.#parts.clock.now());
+  }
+
+  async #bind(entry: ChannelEntry): Promise<void> {
+    try {
+      await this.request({
+        method: Method.ChannelBind,
+        write: (writer) => writer.add(attr.channelNumber, entry.number).add(attr.xorPeerAddress, entry.peer),
+      });
+      this.#peers.channelBound(entry, this.#parts.clock.now());
+    } catch (error) {
+      this.#peers.dropChannel(entry, this.#parts.clock.now());
+      throw error;
+    }
+  }
+
+  async #refresh(): Promise<void> {
+    const { grant, clock } = this.#parts;
+    const left = this.#expiresAt - clock.now();
+    if (left <= 0) {
+      this.lose(this.#lostError('it could not be refreshed in time'));
+      return;
+    }
+    try {
+      const { message } = await this.request({
+        method: Method.Refresh,
+        write: (writer) => writer.add(attr.lifetime, Math.ceil(grant.lifetimeMs / 1000)),
+      });
+      const lifetimeMs = (message.get(attr.lifetime) ?? 0) * 1000;
+      this.#expiresAt = clock.now() + lifetimeMs;
+      this.#scheduleRefresh(lifetimeMs);
+    } catch (error) {
+      if (!this.alive) return;
+      this.#log.warn('the allocation was not refreshed', { code: errorCode(error), leftMs: left });
+      this.#set('refresh', Math.min(REFRESH_RETRY_MS, left), () => this.#refresh());
+    }
+  }
+
+  /** A minute before the end, or at half time when the life is short (RFC 8656 §7). */
+  #scheduleRefresh(lifetimeMs: number): void {
+    this.#set('refresh', Math.max(lifetimeMs / 2, lifetimeMs - 60_000), () => this.#refresh());
+  }
+
+  async #upkeep(): Promise<void> {
+    const now = this.#parts.clock.now();
+    const due = this.#peers.duePermissions(now);
+    const renewals = this.#peers.dueChannels(now).map((entry) => this.#renew(() => this.#bind(entry)));
+    if (due.length > 0)
+      renewals.push(
+        this.#renew(
+          () => this.#askPermission(due),
+          () => due.map((address) => this.#peers.revoked(address)),
+        ),
+      );
+    await Promise.all(renewals);
+  }
+
+  /** One renewal. What the server refuses is forgotten; what got no answer stays due. */
+  async #renew(ask: () => Promise<void>, refused?: () => void): Promise<void> {
+    try {
+      await ask();
+    } catch (error) {
+      if (!this.alive || isAbort(error)) return;
+      this.#log.warn('a permission or channel was not renewed', { code: errorCode(error) });
+      if (errorCode(error) === 'stun-refused') refused?.();
+    }
+  }
+
+  /** A Binding indication: no answer, but NATs on the way see traffic (RFC 8489 §2). */
+  async #keepAlive(): Promise<void> {
+    const id = this.#parts.random.bytes(TRANSACTION_ID_BYTES);
+    this.#parts.send(new StunWriter(MessageClass.Indication, Method.Binding, id).finish());
+  }
+
+  #every(name: 'upkeep' | 'keep-alive', ms: number, work: () => Promise<void>): void {
+    this.#set(name, ms, async () => {
+      this.#every(name, ms, work);
+      await work();
+    });
+  }
+
+  #set(name: 'refresh' | 'upkeep' | 'keep-alive', ms: number, work: () => Promise<void>): void {
+    if (!this.alive) return;
+    const timer = this.#parts.clock.timer(ms, () => {
+      work().catch((error: unknown) => this.#log.error('upkeep of an allocation failed', { error }));
+    });
+    this.#timers.set(name, timer);
+  }
+
+  #lostError(why: string, cause?: unknown): StunError {
+    const target = formatEndpoint(this.server);
+    return new StunError('turn-allocation-lost', `The relay address on ${target} is gone: ${why}. Allocate again.`, {
+      target,
+      cause,
+    });
+  }
+}
+
+/** Letting go must not take long: three tries, 1.4 s in all. */
+const RELEASE = { rtoMs: 200, maxSends: 3, lastWaitFactor: 4, reliableTimeoutMs: 1_400 } as const;
+
+/** `promise`, unless the signal aborts first; the work itself goes on, because others may wait for it. */
+function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

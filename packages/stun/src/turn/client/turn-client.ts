@@ -1,0 +1,218 @@
+import type { Clock, Log, Random } from '@towpath/core';
+import { type Endpoint, formatEndpoint, type Network, type TcpConnection, type TlsClientOptions } from '@towpath/net';
+import { isStream, openCarrier, type StunTransport } from '../../client/carrier.ts';
+import { LongTermAuth, type LongTermCredentials } from '../../client/long-term-auth.ts';
+import { requestWithAuth } from '../../client/stun-client.ts';
+import { StunError } from '../../client/stun-error.ts';
+import { type RetransmissionOptions, StunTransactions } from '../../client/stun-transactions.ts';
+import * as attr from '../../message/attributes.ts';
+import { StunErrorCode } from '../../message/error-codes.ts';
+import { Method } from '../../message/header.ts';
+import type { StunMessage } from '../../message/stun-message.ts';
+import { decodeStun } from '../../message/stun-message.ts';
+import { openDataConnection } from './tcp-peer-connection.ts';
+import { type DataRequest, type Grant, TurnAllocation, type TurnHandlers } from './turn-allocation.ts';
+
+export interface TurnClientComponents {
+  clock: Clock;
+  random: Random;
+  log?: Log;
+}
+
+export interface AllocateInit extends RetransmissionOptions {
+  server: Endpoint;
+  credentials: LongTermCredentials;
+  handlers: TurnHandlers;
+  /** Family of the relayed address. `dual` asks for both and takes what it gets. @default 4 */
+  family?: 4 | 6 | 'dual';
+  /** What peers use: datagrams, or connections (RFC 6062, needs TCP or TLS to the server). @default 'udp' */
+  peerTransport?: 'udp' | 'tcp';
+  /** How long the server should keep the allocation without refresh, ms. @default 600000 */
+  lifetimeMs?: number;
+  /** How often something is sent so that NATs on the way keep their mapping, ms. @default 25000 */
+  keepAliveMs?: number;
+  signal?: AbortSignal;
+}
+
+/** A way to the server of the client's own. */
+export interface OwnCarrierInit {
+  /** @default 'udp' */
+  transport?: StunTransport;
+  tls?: TlsClientOptions;
+  localAddress?: string;
+  localPort?: number;
+}
+
+/** A UDP socket that somebody else owns and reads; what comes from the server goes to `TurnAllocation.handle`. */
+export interface SharedSocket {
+  send(data: Uint8Array, to: Endpoint): void;
+}
+
+/** Redirects (300) and address clashes (437) that are followed before giving up. */
+const MAX_DETOURS = 4;
+
+/** What carries the messages to the server. */
+interface Way {
+  readonly stream: boolean;
+  send(data: Uint8Array): void;
+  release(): Promise<void>;
+  openData?: (data: DataRequest) => Promise<TcpConnection>;
+}
+
+/** Hands what comes from the server to whoever is in charge at the moment: first the request, then the allocation. */
+interface Inbox {
+  frame(data: Uint8Array, from: Endpoint): void;
+  lost(error: StunError): void;
+}
+
+/**
+ * Asks a TURN server for a relayed address over a socket or connection of its own.
+ * Follows redirects to other servers, and takes another port when the old one is still known there.
+ * @throws StunError `stun-refused` (486 quota, 403, 508 …), `stun-unauthenticated`, `stun-timed-out`;
+ *   NetError; the signal's reason.
+ */
+export async function allocate(
+  components: TurnClientComponents & { network: Network },
+  init: AllocateInit & OwnCarrierInit,
+): Promise<TurnAllocation> {
+  const transport = init.transport ?? 'udp';
+  return detour(init, async (server, attempt) => {
+    const inbox: Inbox = { frame() {}, lost() {} };
+    // The allocation lives on after the signal: it only ends the asking.
+    init.signal?.throwIfAborted();
+    const carrier = await openCarrier(components.network, server, {
+      transport,
+      tls: init.tls,
+      localAddress: init.localAddress,
+      // The port of the first attempt may be the one that the server still knows (437).
+      localPort: attempt === 0 ? init.localPort : undefined,
+      onFrame: (data, from) => inbox.frame(data, from),
+      onClose: (error) => inbox.lost(error),
+    });
+    const tls = transport === 'tls' ? (init.tls ?? {}) : undefined;
+    const way: Way = {
+      stream: isStream(transport),
+      send: (data) => carrier.send(data),
+      release: () => carrier.close(),
+      openData: isStream(transport) ? (data) => openDataConnection({ ...components, ...data, server, tls }) : undefined,
+    };
+    try {
+      return await allocateOver(components, init, server, way, inbox);
+    } catch (error) {
+      await carrier.close();
+      throw error;
+    }
+  });
+}
+
+/**
+ * {@link allocate} over a UDP socket that carries other traffic too. Until this resolves, everything that
+ * comes from `server` must go to `inbox.frame`; after that to {@link TurnAllocation.handle}.
+ */
+export async function allocateOn(
+  components: TurnClientComponents,
+  socket: SharedSocket,
+  init: AllocateInit & { onInbox(inbox: (data: Uint8Array, from: Endpoint) => void): void },
+): Promise<TurnAllocation> {
+  return detour(init, (server) => {
+    const inbox: Inbox = { frame() {}, lost() {} };
+    init.onInbox((data, from) => inbox.frame(data, from));
+    const way: Way = { stream: false, send: (data) => socket.send(data, server), release: async () => {} };
+    return allocateOver(components, init, server, way, inbox);
+  });
+}
+
+/** Runs `attempt` until it does not end in a redirect or a clash of addresses. */
+async function detour(
+  init: AllocateInit,
+  attempt: (server: Endpoint, count: number) => Promise<TurnAllocation>,
+): Promise<TurnAllocation> {
+  const tried = new Set<string>();
+  let server = init.server;
+  for (let count = 0; ; count++) {
+    try {
+      return await attempt(server, count);
+    } catch (error) {
+      if (count >= MAX_DETOURS || !(error instanceof StunError)) throw error;
+      const code = error.response?.code;
+      tried.add(formatEndpoint(server));
+      const next = code === StunErrorCode.TryAlternate ? error.alternate : undefined;
+      if (next !== undefined && !tried.has(formatEndpoint(next))) server = next;
+      else if (code !== StunErrorCode.AllocationMismatch) throw error;
+    }
+  }
+}
+
+async function allocateOver(
+  components: TurnClientComponents,
+  init: AllocateInit,
+  server: Endpoint,
+  way: Way,
+  inbox: Inbox,
+): Promise<TurnAllocation> {
+  const { clock, random, log } = components;
+  const auth = new LongTermAuth(init.credentials);
+  const transactions = new StunTransactions(
+    { clock, random, reliable: way.stream, send: (data) => way.send(data) },
+    init,
+  );
+  inbox.frame = (data, from) => {
+    const result = decodeStun(data);
+    if (result.ok) transactions.handle(result.message, from);
+  };
+  inbox.lost = (error) => transactions.close(error);
+  const { message } = await requestWithAuth(transactions, auth, server, {
+    method: Method.Allocate,
+    signal: init.signal,
+    write: (writer) => {
+      writer.add(attr.requestedTransport, init.peerTransport === 'tcp' ? TCP : UDP);
+      writer.add(attr.lifetime, Math.ceil((init.lifetimeMs ?? DEFAULT_LIFETIME_MS) / 1000));
+      if (init.family === 'dual') writer.add(attr.additionalAddressFamily, 6);
+      else if (init.family !== undefined) writer.add(attr.requestedAddressFamily, init.family);
+    },
+  });
+  const allocation = new TurnAllocation({
+    clock,
+    random,
+    log,
+    transactions,
+    auth,
+    server,
+    stream: way.stream,
+    grant: grantOf(message, server),
+    handlers: init.handlers,
+    keepAliveMs: init.keepAliveMs ?? DEFAULT_KEEP_ALIVE_MS,
+    send: (data) => way.send(data),
+    openData: way.openData,
+    release: () => way.release(),
+  });
+  inbox.frame = (data, from) => {
+    allocation.handle(data, from);
+  };
+  inbox.lost = (error) => allocation.lose(error);
+  return allocation;
+}
+
+/** Protocol numbers of REQUESTED-TRANSPORT. */
+const UDP = 17;
+const TCP = 6;
+
+const DEFAULT_LIFETIME_MS = 600_000;
+
+/** Most NATs keep a UDP mapping for 30 s or longer (RFC 4787 §4.3 asks for two minutes). */
+const DEFAULT_KEEP_ALIVE_MS = 25_000;
+
+function grantOf(message: StunMessage, server: Endpoint): Grant {
+  const relayed = message.all(attr.xorRelayedAddress);
+  const mapped = message.get(attr.xorMappedAddress);
+  const lifetime = message.get(attr.lifetime);
+  if (relayed.length === 0 || mapped === undefined || !lifetime) {
+    const target = formatEndpoint(server);
+    throw new StunError(
+      'stun-bad-response',
+      `${target} answered Allocate without relayed address, mapped address or lifetime.`,
+      { target },
+    );
+  }
+  return { relayed, mapped, lifetimeMs: lifetime * 1000 };
+}
