@@ -19,7 +19,7 @@ function rig(recovery = ADAPTIVE, firstPosition = 0) {
       while (channel.ready(WINDOW)) sent.push(drwIndex(channel.take(now, ++order).datagram));
       return sent;
     },
-    ack: (indices: number[], now = 10) => indices.map((index) => channel.acknowledge(index, now, 0)),
+    ack: (indices: number[], now = 10) => indices.map((index) => channel.acknowledge(index, now, 0, 0)),
   };
 }
 
@@ -90,13 +90,27 @@ describe('send channel', () => {
     ack([1, 2, 3], 10);
     channel.findLost();
     send(11);
-    channel.acknowledge(0, 12, 10);
+    channel.acknowledge(0, 12, 10, 20);
     channel.enqueue(streamBytes(0, 5 * 1024));
     send(20);
     ack([5, 6, 7], 30);
     expect(channel.findLost()).toBe(0);
     ack([8], 30);
     expect(channel.findLost()).toBe(1);
+  });
+
+  test('takes nothing for lost on an acknowledgement that may be of the first copy', () => {
+    const { channel, send } = rig();
+    channel.enqueue(streamBytes(0, 8 * 1024));
+    send(0);
+    channel.timeOut(40, 40, 1);
+    send(40);
+    expect(channel.acknowledge(0, 90, 42, 120)).toBe('new');
+    expect(channel.findLost()).toBe(0);
+    channel.timeOut(140, 40, 1);
+    send(140);
+    expect(channel.acknowledge(1, 190, 42, 120)).toBe('new');
+    expect(channel.findLost()).toBe(5);
   });
 
   test('as a device, repeats only the packet with the lowest index, once per interval (B1)', () => {
@@ -177,7 +191,7 @@ describe('send channel', () => {
           } else if (what === 'ack') {
             const known = [...sent.keys()];
             const index = value % 2 === 0 && known.length > 0 ? known[value % known.length]! : value;
-            const outcome = channel.acknowledge(index, now, 0);
+            const outcome = channel.acknowledge(index, now, 0, 0);
             expect(outcome).toBe(!sent.has(index) ? 'unknown' : acknowledged.has(index) ? 'repeated' : 'new');
             if (outcome === 'new') acknowledged.add(index);
             channel.findLost();

@@ -217,6 +217,21 @@ describe('direct connection', () => {
   });
 });
 
+describe('arguments', () => {
+  test('addresses and ports that are none are refused before a socket is bound', async () => {
+    const { clock, phone, internet } = hotspot();
+    const common = { network: phone.network, clock };
+    for (const to of [
+      { address: 'camera.local', port: 1 },
+      { address: '192.168.43.1', port: 0 },
+    ]) {
+      await expect(connectDirect({ ...common, uid: UID, to })).rejects.toMatchObject({ code: 'bad-argument' });
+      await expect(connectByLanSearch({ ...common, hosts: [to] })).rejects.toMatchObject({ code: 'bad-argument' });
+    }
+    expect(internet.openSockets).toBe(0);
+  });
+});
+
 describe('connection by LAN search', () => {
   test('asks both broadcast addresses at once and every 100 ms, punches the answer, and stops (B1)', async () => {
     const spot = hotspot();

@@ -142,17 +142,34 @@ describe('device (B1, B11)', () => {
     say(PUNCH);
     await spot.clock.advance(10);
     say('f1e00000');
-    await spot.clock.advance(100);
+    await spot.clock.advance(900);
     say(PUNCH);
     await spot.clock.advance(10);
     expect(sessions).toHaveLength(1);
-    await spot.clock.advance(1000);
+    await spot.clock.advance(200);
     heard.length = 0;
     say(PUNCH);
     await spot.clock.advance(10);
     expect(sessions.map(({ closed }) => closed)).toEqual(['closed-by-peer', undefined]);
     expect(device.sessions).toEqual([sessions[1]]);
     expect(heard.map(({ hex: text }) => text)).toEqual([READY, GREETING]);
+  });
+
+  test('keeps the session of a client that is alive and punches all the same', async () => {
+    const spot = hotspot();
+    const { sessions } = await startDevice(spot, { keys: ['camera'] });
+    const cipher = new StreamCipher('camera');
+    const keyed = (text: string) => Buffer.from(cipher.encipher(bytes(text))).toString('hex');
+    for (const write of [(text: string) => text, keyed]) {
+      const { say } = await bare(spot);
+      for (let time = 0; time < 20; time++) {
+        say(write(PUNCH));
+        await spot.clock.advance(200);
+        say(write('f1e00000'));
+        await spot.clock.advance(200);
+      }
+    }
+    expect(sessions.map(({ closed }) => closed)).toEqual(['timed-out', undefined]);
   });
 
   test('a punch in the middle of a deliberate close begins anew, and no further CLOSE disturbs it', async () => {

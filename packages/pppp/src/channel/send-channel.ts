@@ -44,8 +44,11 @@ export class SendChannel {
   /** Order of the latest transmission that is known to have arrived. */
   #arrivedOrder = 0;
   #newerAcks: number;
-  /** The timer starts anew with each time-out, so that a dead path gets a few packets per interval and not a window. */
-  #timedOutAt = Number.NEGATIVE_INFINITY;
+  /**
+   * The timer starts anew with each time-out, so that a dead path gets a few packets per interval and not a window; and
+   * with each acknowledgement (RFC 6298 §5.3), so that a growing queue is not taken for loss.
+   */
+  #timedSince = Number.NEGATIVE_INFINITY;
   /** The segment of the last `new` outcome of {@link acknowledge}. */
   lastAcknowledged: Segment | undefined;
 
@@ -116,9 +119,10 @@ export class SendChannel {
 
   /**
    * Takes one acknowledged index.
-   * @param minRttMs no acknowledgement comes back sooner than this: one that does is of an earlier copy.
+   * @param minRttMs no acknowledgement comes back sooner: one that does is of an earlier copy
+   * @param maxRttMs hardly any comes back later: one that does is not of the first copy
    */
-  acknowledge(index: number, now: number, minRttMs: number): Acknowledged {
+  acknowledge(index: number, now: number, minRttMs: number, maxRttMs: number): Acknowledged {
     const position = this.#oldest + indexDistance(index, this.#oldest);
     if (position >= this.#next || position < this.#first) return 'unknown';
     if (position < this.#oldest) return 'repeated';
@@ -128,11 +132,11 @@ export class SendChannel {
     segment.list?.remove(segment);
     this.#bufferedBytes -= segment.length;
     this.lastAcknowledged = segment;
-    if (segment.sends === 1 || now - segment.sentAt >= minRttMs) {
-      if (segment.order > this.#arrivedOrder) this.#arrivedOrder = segment.order;
-    } else if (this.#newerAcks > 0) {
-      this.#newerAcks = Math.min(MAX_REORDERING, this.#newerAcks + 1);
-    }
+    if (this.#recovery.timeoutOf === 'earliest-sent') this.#timedSince = now;
+    const early = segment.sends > 1 && now - segment.sentAt < minRttMs;
+    if (early && this.#newerAcks > 0) this.#newerAcks = Math.min(MAX_REORDERING, this.#newerAcks + 1);
+    const known = segment.sends === 1 || (!early && now - segment.firstSentAt >= maxRttMs);
+    if (known && segment.order > this.#arrivedOrder) this.#arrivedOrder = segment.order;
     if (position === this.#oldest) this.#forgetAcknowledged();
     return 'new';
   }
@@ -152,14 +156,14 @@ export class SendChannel {
   /** When the packet whose age counts will be `timeoutMs` old; Infinity when nothing is in flight. */
   dueAt(timeoutMs: number): number {
     const aging = this.#aging;
-    return aging === undefined ? Number.POSITIVE_INFINITY : Math.max(aging.sentAt, this.#timedOutAt) + timeoutMs;
+    return aging === undefined ? Number.POSITIVE_INFINITY : Math.max(aging.sentAt, this.#timedSince) + timeoutMs;
   }
 
   /** Has packets repeated that are older than `timeoutMs`, at most `limit`; returns how many. */
   timeOut(now: number, timeoutMs: number, limit: number): number {
     let found = 0;
     if (this.dueAt(timeoutMs) > now) return found;
-    this.#timedOutAt = now;
+    this.#timedSince = now;
     while (found < limit) {
       const aging = this.#aging;
       if (aging === undefined || aging.sentAt + timeoutMs > now) break;

@@ -31,6 +31,7 @@ export async function connectByLanSearch(options: ConnectByLanSearchOptions): Pr
   const schedule = new SearchSchedule(network, clock, options, localAddress);
   return new UdpAttempt(options, {
     target: uid === undefined ? 'any device on the LAN' : `${uid} on the LAN`,
+    family: 4,
     uid,
     ciphers,
     broadcast: true,

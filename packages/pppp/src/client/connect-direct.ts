@@ -1,6 +1,7 @@
-import { type Endpoint, formatEndpoint } from '@towpath/net';
+import { addressFamily, type Endpoint, formatEndpoint, isPort } from '@towpath/net';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
 import { parseUid } from '../codec/uid.ts';
+import { PpppError } from '../pppp-error.ts';
 import type { PpppSession } from '../session-types.ts';
 import type { ConnectOptions } from './options.ts';
 import { UdpAttempt } from './udp-attempt.ts';
@@ -24,15 +25,22 @@ export interface ConnectDirectOptions extends ConnectOptions {
  * Opens a session with a device whose address and listen port are known: one round trip when it answers (spec §6.2).
  *
  * @returns the session; attach to it at once or later, nothing gets lost.
- * @throws PpppError `no-answer`, `wrong-device`, `refused`; CodecError `uid-invalid`; NetError when no socket can be bound;
+ * @throws PpppError `no-answer`, `wrong-device`, `refused`, `bad-argument`; CodecError `uid-invalid`; NetError when no socket can be bound;
  *   the signal's reason when it aborts.
  */
 export async function connectDirect(options: ConnectDirectOptions): Promise<PpppSession> {
   const { to, cipher, failEarly = true } = options;
   const uid = parseUid(options.uid);
   const target = formatEndpoint(to);
+  const family = addressFamily(to.address);
+  if (family === undefined || !isPort(to.port)) {
+    throw new PpppError('bad-argument', `"${target}" is no IP address and port, such as 192.168.43.1:40611.`, {
+      target,
+    });
+  }
   return new UdpAttempt(options, {
     target,
+    family,
     uid,
     ciphers: [cipher],
     broadcast: false,

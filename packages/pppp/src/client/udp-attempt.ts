@@ -21,6 +21,7 @@ const CLOSE: Uint8Array = encodeMessage({ type: 'CLOSE' });
 export interface AttemptPlan {
   /** What is being reached, for messages. */
   readonly target: string;
+  readonly family: 4 | 6;
   /** The device that is wanted; undefined for any. */
   readonly uid: string | undefined;
   /** Ciphers in which the device may speak; undefined stands for plaintext. */
@@ -65,6 +66,7 @@ export class UdpAttempt {
     signal?.throwIfAborted();
     const { socket, portLost } = await bindPreferred(network, this.#log, localPort, {
       ...(localAddress === undefined ? {} : { address: localAddress }),
+      family: this.#plan.family,
       broadcast: this.#plan.broadcast,
       onMessage: (data, from) => this.#onMessage(data, from),
       onError: (error) => this.#onError(error),

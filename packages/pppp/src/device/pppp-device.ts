@@ -3,6 +3,7 @@ import { type Endpoint, formatEndpoint, type UdpSocket } from '@towpath/net';
 import { CipherSet } from '../cipher/cipher-set.ts';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
 import { decodeMessage, encodeMessage, type Message } from '../codec/message.ts';
+import { MessageType } from '../codec/message-type.ts';
 import { parseUid } from '../codec/uid.ts';
 import { SEARCH_PORT } from '../lan/targets.ts';
 import type { SessionCarrier } from '../session/carrier.ts';
@@ -15,14 +16,15 @@ import { type DeviceClient, SessionTable } from './session-table.ts';
 /** Four clients with a spare socket each. */
 const DEFAULT_MAX_SESSIONS = 8;
 
-/** A punch in a session that is older than this is no late copy: its client has started anew on the same port. */
-const RESTART_AFTER_MS = 1000;
+/**
+ * A punch in a session of this age whose client has been silent for so long is no late copy of an earlier one, and no habit
+ * of a client that keeps searching: the client has started anew on the same port.
+ */
+const RESTART_AGE_MS = 1000;
+const RESTART_SILENCE_MS = 700;
 
 /** Hosts whose search is remembered for the 0x43 phase. */
 const MAX_SEARCHERS = 64;
-
-/** Largest datagram that could be a punch: UID and whatever some dialects add. */
-const MAX_PUNCH_BYTES = 128;
 
 /** Asked of the system for the listen socket, which all sessions share. */
 const SOCKET_BUFFER_BYTES: number = 2 * 1024 * 1024;
@@ -150,15 +152,22 @@ export class PpppDevice implements AsyncDisposable {
       this.#onKnock(data, from);
       return;
     }
+    const type = client.cipher === undefined ? data[1] : client.cipher.peek(data, 1);
+    if (type === MessageType.PUNCH_PKT || type === MessageType.P2P_RDY) this.#onPunchInSession(client, data, from);
+    else client.session.receive(data, from);
+  }
+
+  #onPunchInSession({ session, startedAt, release }: DeviceClient, data: Uint8Array, from: Endpoint): void {
     const now = this.#options.clock.now();
-    const old = client.session.closed !== undefined || now - client.startedAt > RESTART_AFTER_MS;
-    if (old && data.length <= MAX_PUNCH_BYTES && this.#isPunch(data)) {
-      client.session.abandon('closed-by-peer', false);
-      client.release();
+    const silent = now - startedAt > RESTART_AGE_MS && now - session.lastReceivedAt > RESTART_SILENCE_MS;
+    if (session.closed !== undefined || silent) {
+      if (!this.#isPunch(data)) return;
+      session.abandon('closed-by-peer', false);
+      release();
       this.#onKnock(data, from);
-      return;
+    } else if (!session.peerSpoke) {
+      session.receive(data, from);
     }
-    client.session.receive(data, from);
   }
 
   /** What comes from an address without a session; all but punches meets silence (spec §5.3). */
@@ -215,7 +224,7 @@ export class PpppDevice implements AsyncDisposable {
       ...(cipher === undefined ? {} : { cipher }),
       ...(options === undefined ? {} : { options }),
     });
-    const client: DeviceClient = { session, startedAt: clock.now(), release: () => carrier.release() };
+    const client: DeviceClient = { session, cipher, startedAt: clock.now(), release: () => carrier.release() };
     carrier.onRelease = () => {
       this.#clients.remove(session);
       this.#endPhase(key);

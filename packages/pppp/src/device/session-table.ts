@@ -1,9 +1,11 @@
 import type { Endpoint } from '@towpath/net';
+import type { StreamCipher } from '../cipher/stream-cipher.ts';
 import type { Session } from '../session/session.ts';
 
 /** One client of a device. */
 export interface DeviceClient {
   readonly session: Session;
+  readonly cipher: StreamCipher | undefined;
   readonly startedAt: number;
   /** Lets the session go without another datagram, so that its client can start anew. */
   release(): void;

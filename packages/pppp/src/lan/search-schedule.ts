@@ -15,7 +15,7 @@ export class SearchSchedule {
   readonly #sweeping: boolean;
   #roundAt = Number.NEGATIVE_INFINITY;
 
-  /** @throws PpppError `bad-argument`, as {@link sweptHosts}, or when there is nobody to ask. */
+  /** @throws PpppError `bad-argument`, as {@link roundTargets} and {@link sweptHosts}. */
   constructor(network: Network, clock: Clock, targets: SearchTargets, localAddress?: string) {
     const hosts = sweptHosts(targets);
     this.#clock = clock;

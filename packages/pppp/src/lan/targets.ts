@@ -1,4 +1,13 @@
-import { type Endpoint, type InterfaceAddress, type Network, parseSubnet, subnetHosts } from '@towpath/net';
+import {
+  addressFamily,
+  type Endpoint,
+  formatEndpoint,
+  type InterfaceAddress,
+  isPort,
+  type Network,
+  parseSubnet,
+  subnetHosts,
+} from '@towpath/net';
 import { PpppError } from '../pppp-error.ts';
 
 /** Where devices listen for LAN_SEARCH (spec §2). */
@@ -19,10 +28,17 @@ export interface SearchTargets {
   searchPort?: number;
 }
 
-/** The addresses to ask in every round: broadcasts and single hosts. */
+/**
+ * The addresses to ask in every round: broadcasts and single hosts.
+ * @throws PpppError `bad-argument` for a host that is no IPv4 address.
+ */
 export function roundTargets(network: Network, targets: SearchTargets, localAddress?: string): Endpoint[] {
   const { broadcast = true, hosts = [], searchPort = SEARCH_PORT } = targets;
   const single = hosts.map((host) => (typeof host === 'string' ? { address: host, port: searchPort } : host));
+  const wrong = single.find(({ address, port }) => addressFamily(address) !== 4 || !isPort(port));
+  if (wrong !== undefined) {
+    throw new PpppError('bad-argument', `"${formatEndpoint(wrong)}" is no IPv4 address and port to search at.`);
+  }
   if (!broadcast) return single;
   const leaves = ({ address, internal }: InterfaceAddress) =>
     localAddress === undefined ? !internal : address === localAddress;

@@ -1,8 +1,16 @@
-/** Packets in flight before anything is known of the path, and at least (spec §7.3: start 32). */
+/** Packets in flight before anything is known of the path (spec §7.3: start 32). */
 const FIRST_WINDOW = 32;
+const MIN_WINDOW = 4;
 
 /** Two full acknowledgement batches of 17: the receiver may hold back one while another is on its way. */
 const ACK_SLACK = 34;
+
+/** But on a slow path no more than it carries in this time, or the slack alone would fill its queue for seconds. */
+const MAX_QUEUE_MS = 200;
+
+/** Nor is a queue allowed that brings the round trip near the 1 s beyond which packets are repeated needlessly. */
+const MAX_RTT_MS = 700;
+const MIN_QUEUE_GAIN = 1.25;
 
 /** The window is this many times what the path has shown to deliver in one round trip; above 1.6 it survives 20 % loss each way. */
 const WINDOW_GAIN = 2;
@@ -37,6 +45,7 @@ export class Congestion {
   #minRttMs: number | undefined;
   #previousMinRttMs: number | undefined;
   #minRttSince = 0;
+  #shrunkAt = Number.NEGATIVE_INFINITY;
   #pacedRttMs: number | undefined;
   #tokens = MAX_BURST;
   #tokensAt = 0;
@@ -95,10 +104,24 @@ export class Congestion {
     } else if (rttMs < this.#minRttMs) {
       this.#minRttMs = rttMs;
     }
+    this.#limitQueue(now, rttMs);
+  }
+
+  /** A round on a slow path is long: its queue is not left to grow until the round ends. */
+  #limitQueue(now: number, rttMs: number): void {
+    const limitMs = rttLimitMs(this.minRttMs ?? rttMs);
+    if (rttMs <= limitMs || now - this.#shrunkAt < limitMs) return;
+    this.#shrunkAt = now;
+    this.#window = Math.max(MIN_WINDOW, Math.floor((this.#window * limitMs) / rttMs));
   }
 
   onLost(packets: number): void {
     this.#roundLost += packets;
+  }
+
+  /** Packets are being repeated needlessly: the queue in the path has outgrown the timer. */
+  onNeedlessRepeats(): void {
+    this.#window = Math.max(MIN_WINDOW, this.#window >> 1);
   }
 
   /**
@@ -133,7 +156,14 @@ export class Congestion {
     }
     if (this.#rates.length < RATE_ROUNDS) this.#rates.push(rate);
     else this.#rates[this.#rateAt++ % RATE_ROUNDS] = rate;
-    const target = Math.ceil(WINDOW_GAIN * Math.max(...this.#rates) * minRttMs) + ACK_SLACK;
-    this.#window = Math.min(this.#maxWindow, Math.max(FIRST_WINDOW, target));
+    const bestRate = Math.max(...this.#rates);
+    const slack = Math.min(ACK_SLACK, bestRate * MAX_QUEUE_MS);
+    const target = Math.ceil(Math.min(WINDOW_GAIN * bestRate * minRttMs + slack, bestRate * rttLimitMs(minRttMs)));
+    this.#window = Math.min(this.#maxWindow, Math.max(MIN_WINDOW, target));
   }
+}
+
+/** The round trip that the window may bring about on a path of this smallest one. */
+function rttLimitMs(minRttMs: number): number {
+  return Math.max(MIN_QUEUE_GAIN * minRttMs, Math.min(WINDOW_GAIN * minRttMs + MAX_QUEUE_MS, MAX_RTT_MS));
 }

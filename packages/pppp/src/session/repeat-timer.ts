@@ -49,19 +49,21 @@ export class RepeatTimer {
   /**
    * An acknowledgement came. When most tell nothing new, copies are acknowledged one by one: the path has become slower
    * than the timer, and without slowing down no packet would ever be sent just once and be measured.
+   * @returns true when the timer was slowed down for that
    */
-  onAck(tellsNew: boolean): void {
+  onAck(tellsNew: boolean): boolean {
     if (tellsNew) {
       this.#useful++;
       this.#timeouts = 0;
       this.#silence = 1;
-      return;
+      return false;
     }
     this.#needless++;
-    if (this.#needless <= NEEDLESS_ALLOWED + 2 * this.#useful) return;
+    if (this.#needless <= NEEDLESS_ALLOWED + 2 * this.#useful) return false;
     this.#needless = 0;
     this.#useful = 0;
     if (this.timeoutMs < BOUNDS.maxMs) this.#slowness *= 2;
+    return true;
   }
 
   onTimeout(): void {

@@ -9,7 +9,7 @@ const ADAPTIVE: Recovery = { newerAcks: 3, timeoutOf: 'earliest-sent' };
 const AS_DEVICE: Recovery = { newerAcks: 0, timeoutOf: 'lowest-index' };
 
 /** Packets of a channel that a first time-out repeats, and further ones without any acknowledgement in between. */
-const FIRST_TIMEOUT_PACKETS = 64;
+const FIRST_TIMEOUT_PACKETS = 16;
 const LATER_TIMEOUT_PACKETS = 4;
 
 /** On a path that loses much, a packet that was lost so often goes out twice: everything behind it waits. */
@@ -100,6 +100,7 @@ export class Sender {
     const channel = this.#channels[drwChannel(datagram)];
     if (channel === undefined) return 'unknown-index';
     const minRttMs = this.#timer.minMs ?? 0;
+    const maxRttMs = this.#timer.timeoutMs;
     const before = channel.inFlight;
     let acknowledged = 0;
     let unknown = false;
@@ -108,7 +109,7 @@ export class Sender {
     let slowMs = -1;
     let order = 0;
     for (let entry = 0; entry < count; entry++) {
-      const outcome = channel.acknowledge(drwAckIndex(datagram, entry), now, minRttMs);
+      const outcome = channel.acknowledge(drwAckIndex(datagram, entry), now, minRttMs, maxRttMs);
       if (outcome === 'unknown') unknown = true;
       else if (outcome === 'repeated') repeated = true;
       if (outcome !== 'new') continue;
@@ -119,7 +120,7 @@ export class Sender {
       if (segment.sends === 1) rttMs = now - segment.sentAt;
       else if (this.#timer.smoothedMs === undefined) slowMs = now - segment.firstSentAt;
     }
-    if (acknowledged > 0 || repeated) this.#timer.onAck(acknowledged > 0);
+    if ((acknowledged > 0 || repeated) && this.#timer.onAck(acknowledged > 0)) this.#congestion?.onNeedlessRepeats();
     if (acknowledged > 0) this.#onProgress(now, channel, acknowledged, order, rttMs >= 0 ? rttMs : slowMs);
     this.#inFlight += channel.inFlight - before;
     return unknown ? 'unknown-index' : 'ok';
@@ -184,8 +185,7 @@ export class Sender {
 
   #timeOut(now: number): void {
     const timeoutMs = this.#timeoutMs - EARLY_MS;
-    const limit =
-      this.#congestion === undefined ? 1 : this.#timer.timeouts === 0 ? FIRST_TIMEOUT_PACKETS : LATER_TIMEOUT_PACKETS;
+    const limit = this.#timeoutPackets;
     let lost = 0;
     for (const channel of this.#channels) {
       if (channel !== undefined) lost += channel.timeOut(now, timeoutMs, limit);
@@ -193,6 +193,12 @@ export class Sender {
     if (lost === 0) return;
     this.#inFlight -= lost;
     this.#timer.onTimeout();
+  }
+
+  /** How many packets of a channel a time-out repeats; but one as long as nothing is known of the path. */
+  get #timeoutPackets(): number {
+    if (this.#congestion === undefined || this.#timer.smoothedMs === undefined) return 1;
+    return this.#timer.timeouts === 0 ? FIRST_TIMEOUT_PACKETS : LATER_TIMEOUT_PACKETS;
   }
 
   get #timeoutMs(): number {

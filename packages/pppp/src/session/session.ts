@@ -30,7 +30,7 @@ const CLOSE_COPIES = 3;
 const CLOSE_SPACING_MS = 10;
 
 /** An answer to the first ALIVE or P2P_RDY that comes later than this is probably one to a repeated copy. */
-const PROBE_LIMIT_MS = 300;
+const PROBE_LIMIT_MS = 1000;
 
 /** A client that echoes P2P_RDY is not answered more often than this. */
 const ANNOUNCE_SPACING_MS = 5;
@@ -129,6 +129,11 @@ export class Session implements PpppSession {
   /** True once the peer has sent anything that belongs to a session. */
   get peerSpoke(): boolean {
     return this.#peerSpoke;
+  }
+
+  /** Clock time of the last datagram from the peer. */
+  get lastReceivedAt(): number {
+    return this.#keepAlive.lastReceivedAt;
   }
 
   attach(handlers: SessionHandlers): void {
