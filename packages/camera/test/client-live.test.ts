@@ -3,7 +3,7 @@ import type { AvFrame } from '../src/artemis/av.ts';
 import { encodeAvFrame } from '../src/artemis/av.ts';
 import { Channel, encodeFrame, MessageType } from '../src/artemis/frame.ts';
 import type { CameraClient } from '../src/client/camera-client.ts';
-import { connectedBench, drain } from './client-fixture.ts';
+import { connectedBench, drain, failure } from './client-fixture.ts';
 
 /** Reads a live stream in the background. */
 function watch(client: CameraClient, options: { maxQueuedFrames?: number } = {}) {
@@ -92,6 +92,28 @@ describe('live video', () => {
     camera.live(3, { keyFrame: true });
     await clock.advance(50);
     expect(stream.numbers).toEqual([1, 3]);
+  });
+});
+
+describe('a stream that stands still', () => {
+  test('is started again when it is live (B13)', async () => {
+    const { clock, camera, client } = await connectedBench();
+    const stream = watch(client);
+    await clock.advance(50);
+    camera.live(1, { keyFrame: true });
+    await clock.advance(4000);
+    expect(camera.count(258)).toBe(1);
+    await clock.advance(2000);
+    expect(camera.count(258)).toBe(2);
+    stream.stop();
+    expect(await clock.runUntil(stream.ended)).toBe('stopped');
+  });
+
+  test('is a failure when it is a recording (B3)', async () => {
+    const { clock, camera, client } = await connectedBench();
+    const playing = failure(drain(client.playback({ fileType: 1, dirNum: 100, mediaNum: 5 })));
+    expect(await clock.runUntil(playing)).toMatchObject({ code: 'transfer-stalled' });
+    expect(camera.requests.at(-1)!.json.cmdId).toBe(770);
   });
 });
 

@@ -19,6 +19,9 @@ export interface AvReaderOptions {
   maxQueuedFrames: number;
   /** Playback: only frames of this session number. */
   sessionNo?: number;
+  /** Without any frame for this long, ms, {@link onQuiet} is called, again and again. */
+  quietMs: number;
+  onQuiet(): void;
 }
 
 /**
@@ -33,7 +36,6 @@ export class AvReader implements Disposable {
   readonly #bell: Bell;
   readonly #channel: number;
   readonly #stopReading: () => void;
-  readonly #expecting: Disposable;
   #awaitingKey = true;
   #started: boolean;
   #ended = false;
@@ -49,14 +51,15 @@ export class AvReader implements Disposable {
       onFrame: (frame) => this.#take(frame),
       onClosed: () => this.#bell.ring(),
     });
-    this.#expecting = session.expectData();
   }
 
   /**
    * The next frame; undefined at the end of a recording.
-   * @throws CameraError `session-closed`; the signal's reason.
+   * @throws CameraError `session-closed`; what `onQuiet` throws; the signal's reason.
    */
   async next(signal?: AbortSignal): Promise<AvFrame | undefined> {
+    using _expecting = this.#session.expectData();
+    const { quietMs, onQuiet } = this.#options;
     for (;;) {
       const frame = this.#queue.shift();
       if (frame !== undefined) {
@@ -65,18 +68,12 @@ export class AvReader implements Disposable {
       }
       if (this.#ended) return undefined;
       if (this.#session.closed) throw this.#session.closed;
-      await this.#bell.wait(undefined, signal);
+      if (!(await this.#bell.wait(quietMs, signal))) onQuiet();
     }
-  }
-
-  /** Wakes whoever waits in {@link next}, to look at its signal or at the session again. */
-  nudge(): void {
-    this.#bell.ring();
   }
 
   [Symbol.dispose](): void {
     this.#stopReading();
-    this.#expecting[Symbol.dispose]();
     this.#setPaused(false);
   }
 

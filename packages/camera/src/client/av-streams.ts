@@ -1,5 +1,6 @@
 import { errorMessage, type Log } from '@towpath/core';
 import type { AvFrame } from '../artemis/av.ts';
+import { CameraError } from '../artemis/camera-error.ts';
 import * as commands from '../artemis/commands.ts';
 import type { JsonObject } from '../artemis/json.ts';
 import { type ItemId, itemFields } from '../artemis/media-item.ts';
@@ -11,6 +12,12 @@ import { Turnstile } from './turnstile.ts';
 
 /** About four seconds of video and audio. */
 export const MAX_QUEUED_FRAMES = 120;
+
+/** A live stream that stands still for this long, ms, is started again: a camera sends 15 pictures a second. */
+const LIVE_QUIET_MS = 5000;
+
+/** Playback that stands still for this long, ms, has failed. */
+const PLAYBACK_QUIET_MS = 10_000;
 
 type Frames = AsyncGenerator<AvFrame, void, undefined>;
 
@@ -52,7 +59,12 @@ export class AvStreams {
 
   /** Ends without an error when a better path has taken over. */
   async *#liveOn(path: CameraPath, maxQueuedFrames: number, signal?: AbortSignal): Frames {
-    using reader = new AvReader(path.artemis, { kind: 'live', maxQueuedFrames });
+    using reader = new AvReader(path.artemis, {
+      kind: 'live',
+      maxQueuedFrames,
+      quietMs: LIVE_QUIET_MS,
+      onQuiet: () => void this.#quietly(path.artemis, commands.startAv),
+    });
     const moved = new AbortController();
     using _use = path.use(() => moved.abort());
     const either = signal ? AbortSignal.any([signal, moved.signal]) : moved.signal;
@@ -69,7 +81,15 @@ export class AvStreams {
 
   async *#playOn(artemis: ArtemisSession, item: ItemId, signal?: AbortSignal): Frames {
     const sessionNo = ++this.#playbacks;
-    using reader = new AvReader(artemis, { kind: 'playback', sessionNo, maxQueuedFrames: MAX_QUEUED_FRAMES });
+    using reader = new AvReader(artemis, {
+      kind: 'playback',
+      sessionNo,
+      maxQueuedFrames: MAX_QUEUED_FRAMES,
+      quietMs: PLAYBACK_QUIET_MS,
+      onQuiet: () => {
+        throw stalledError(artemis, item);
+      },
+    });
     await artemis.request(commands.startPlayback, { ...itemFields(item), sessionNo }, { signal });
     try {
       for (let frame = await reader.next(signal); frame; frame = await reader.next(signal)) yield frame;
@@ -78,13 +98,18 @@ export class AvStreams {
     }
   }
 
-  /** A courtesy to the camera whose failure costs nothing: the session's end stops the stream as well. */
+  /** A request whose failure costs nothing: the session's end stops a stream as well, and starting is tried again. */
   async #quietly(artemis: ArtemisSession, command: commands.Command<commands.NoFields, JsonObject>): Promise<void> {
     if (artemis.closed) return;
     try {
       await artemis.request(command, {});
     } catch (error) {
-      this.#log.debug(`The stream was not stopped properly: ${errorMessage(error)}`);
+      this.#log.debug(`The camera did not take the request about its stream: ${errorMessage(error)}`);
     }
   }
+}
+
+function stalledError({ target }: ArtemisSession, { dirNum, mediaNum }: ItemId): CameraError {
+  const message = `The playback of ${dirNum}/${mediaNum} stands still for ${PLAYBACK_QUIET_MS / 1000} s.`;
+  return new CameraError('transfer-stalled', message, { target, details: { dirNum, mediaNum } });
 }

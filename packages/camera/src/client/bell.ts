@@ -16,10 +16,10 @@ export class Bell {
   }
 
   /**
-   * Resolves at the next ring, or after `limitMs`.
+   * Resolves with true at the next ring, or with false after `limitMs`.
    * @throws the signal's reason when it aborts.
    */
-  wait(limitMs: number | undefined, signal?: AbortSignal): Promise<void> {
+  wait(limitMs: number, signal?: AbortSignal): Promise<boolean> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) {
         reject(signal.reason);
@@ -27,25 +27,25 @@ export class Bell {
       }
       if (this.#rung) {
         this.#rung = false;
-        resolve();
+        resolve(true);
         return;
       }
       const onAbort = () => {
         done();
         reject(signal?.reason);
       };
-      const wake = () => {
+      const finish = (rung: boolean) => {
         done();
-        resolve();
+        resolve(rung);
       };
-      const timer = limitMs === undefined ? undefined : this.#clock.timer(limitMs, wake);
+      const timer = this.#clock.timer(limitMs, () => finish(false));
       const done = () => {
-        timer?.cancel();
+        timer.cancel();
         signal?.removeEventListener('abort', onAbort);
         this.#wake = undefined;
         this.#rung = false;
       };
-      this.#wake = wake;
+      this.#wake = () => finish(true);
       signal?.addEventListener('abort', onAbort, { once: true });
     });
   }

@@ -95,25 +95,25 @@ export class CameraLink {
   }
 
   #follow(): void {
-    const { events, clock } = this.#options;
+    const { clock } = this.#options;
     this.link.events.on('up', ({ path, replaced }) => {
       this.#upAt = clock.now();
       const reconnect = this.#phase.wasUp && !replaced;
       this.#step('up');
-      events.emit('connected', { path, reconnect, replaced });
+      this.#emit('connected', { path, reconnect, replaced });
     });
     this.link.events.on('down', (error) => {
       this.#shortLives = clock.now() - this.#upAt < SHORT_LIFE_MS ? this.#shortLives + 1 : 0;
       this.#step('lost');
-      events.emit('lost', error);
+      this.#emit('lost', error);
     });
     this.link.events.on('tryFailed', (failure) => {
       this.#step('try-failed');
-      events.emit('tryFailed', failure);
+      this.#emit('tryFailed', failure);
     });
     this.link.events.on('gaveUp', (error) => {
       this.#step('gave-up');
-      events.emit('gaveUp', error);
+      this.#emit('gaveUp', error);
     });
   }
 
@@ -123,7 +123,16 @@ export class CameraLink {
     const { state } = this.#phase;
     if (state === previous) return;
     this.#log.debug(`${previous} → ${state}`);
-    this.#options.events.emit('state', { state, previous });
+    this.#emit('state', { state, previous });
+  }
+
+  /** A listener's error is the listener's: it must not end the session from whose timers and datagrams it was called. */
+  #emit<Name extends keyof CameraEvents>(name: Name, value: CameraEvents[Name]): void {
+    try {
+      this.#options.events.emit(name, value);
+    } catch (error) {
+      this.#log.error(`A listener of ${name} failed: ${errorMessage(error)}`);
+    }
   }
 
   async #connect(signal: AbortSignal, reconnect: boolean): Promise<CameraPath> {
@@ -171,12 +180,12 @@ export class CameraLink {
   }
 
   async #login(connected: ConnectedCamera, lineage: AbortController, signal: AbortSignal): Promise<CameraPath> {
-    const { clock, events, utcOffsetMs, greetingLimitMs, heartbeatIntervalMs } = this.#options;
+    const { clock, utcOffsetMs, greetingLimitMs, heartbeatIntervalMs } = this.#options;
     const { session, report } = connected;
     const log = this.#log;
     const artemis = new ArtemisSession({ session, clock, log, utcOffsetMs, greetingLimitMs, heartbeatIntervalMs });
-    artemis.events.on('event', (event) => events.emit('event', event));
-    artemis.events.on('heartbeat', (report) => events.emit('heartbeat', report));
+    artemis.events.on('event', (event) => this.#emit('event', event));
+    artemis.events.on('heartbeat', (beat) => this.#emit('heartbeat', beat));
     try {
       await artemis.login(signal);
       return new CameraPath(artemis, report, lineage);

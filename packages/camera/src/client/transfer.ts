@@ -124,12 +124,10 @@ export class Transfer<Item extends ItemId> {
       onBytes: this.#options.onBytes,
       onClosed: () => this.#bell.ring(),
     });
-    const expecting = session.expectData();
     try {
       while (this.#missing.size > 0 && !this.#stopping()) yield* this.#batch();
     } finally {
       stopReading();
-      expecting[Symbol.dispose]();
       this.#setPaused(false);
     }
   }
@@ -169,6 +167,7 @@ export class Transfer<Item extends ItemId> {
   /** The next item that was missing; undefined when none came for too long, or the request was refused. */
   async #next(): Promise<ItemRecord | undefined> {
     const session = this.#session;
+    using _expecting = session.expectData();
     for (;;) {
       this.#options.signal?.throwIfAborted();
       const record = this.#queue.shift();

@@ -155,6 +155,7 @@ const OF_ONE_ITEM: ReadonlySet<CameraErrorCode> = new Set<CameraErrorCode>([
   'item-missing',
   'item-damaged',
   'session-closed',
+  'transfer-stalled',
 ]);
 
 async function choose(
