@@ -60,6 +60,13 @@ describe('faults of the line of an emulated camera (B11)', () => {
     expect(heard.at(-1)!.at).toBeGreaterThan(420);
   });
 
+  test('pauses of a line that saves power, after which everything comes at once', async () => {
+    const heard = await answers({ fromCamera: { pauseEveryMs: 1000, pauseMs: 150 } }, 300);
+    expect(heard).toHaveLength(300);
+    expect(heard.filter(({ at }) => at < 150)).toEqual([]);
+    expect(heard.filter(({ at }) => at <= 152).length).toBeGreaterThan(145);
+  });
+
   test('reordering, duplication, delay and loss together, through which everything arrives whole', async () => {
     const direction = { lossRatio: 0.1, duplicateRatio: 0.1, reorderRatio: 0.1, delayMs: 3, jitterMs: 4 };
     await hotspot.camera({ faults: { toCamera: direction, fromCamera: direction } });

@@ -133,6 +133,9 @@ describe('the ports of an emulated camera (B11)', () => {
     await never.close();
     const camera = await hotspot.camera();
     await hotspot.run(Promise.all([camera.close(), camera.close()]));
+    camera.reboot();
+    const closedEarly = new CameraEmulator({ network: hotspot.network(), clock, random });
+    await hotspot.run(Promise.all([closedEarly.start(), closedEarly.close()]));
   });
 });
 
@@ -153,6 +156,17 @@ describe('the transport of an emulated camera (B11)', () => {
     const before = raw.of('DRW').length;
     await hotspot.clock.advance(500);
     expect(raw.of('DRW')).toHaveLength(before);
+  });
+
+  test('sends its device info in packets of 1024, 1024, 1024 and 21 bytes, the last all zeros', async () => {
+    await hotspot.camera({ tokenPolicy: 'ignore' });
+    const raw = await hotspot.raw();
+    await raw.login();
+    raw.request({ cmdId: 512 }, 2);
+    await hotspot.clock.advance(100);
+    const packets = raw.of('DRW').filter(({ channel, index }) => channel === 0 && index >= 2);
+    expect(packets.map(({ data }) => data.length)).toEqual([1024, 1024, 1024, 21]);
+    expect(packets[3]!.data).toEqual(new Uint8Array(21));
   });
 
   test('repeats its event until it is acknowledged on channel 6', async () => {

@@ -148,6 +148,10 @@ export class CameraEmulator implements AsyncDisposable {
       await this.close();
       throw error;
     }
+    if (this.#closing !== undefined) {
+      await this.#device.close();
+      return;
+    }
     this.#log.info('listens', { at: formatEndpoint(this.listen), deviceId: this.deviceId });
     this.#schedulePicture();
   }
@@ -161,6 +165,7 @@ export class CameraEmulator implements AsyncDisposable {
 
   /** Is away for a while and has forgotten its sessions; nobody is told. A second reboot prolongs the first. */
   reboot({ downMs = 5000, keepFirewall = false }: RebootOptions = {}): void {
+    if (this.#closing !== undefined) return;
     this.#down = true;
     this.#device?.forget();
     if (!keepFirewall) this.#firewall.forget();

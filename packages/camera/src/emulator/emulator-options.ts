@@ -1,7 +1,6 @@
 import type { Clock, Log, Random } from '@towpath/core';
 import type { Endpoint, Network } from '@towpath/net';
 import type { CloseReason, SessionOptions } from '@towpath/pppp';
-import type { CommandName } from '../artemis/command-id.ts';
 import type { MediaItem } from '../artemis/media-item.ts';
 import type { EmulatedCamera } from './emulated-camera.ts';
 import type { EmulatorFaultOptions } from './faults.ts';
@@ -70,7 +69,7 @@ export interface CameraEmulatorInit
 export interface CameraEmulatorEvents {
   session: { readonly peer: Endpoint };
   login: { readonly peer: Endpoint };
-  command: { readonly peer: Endpoint; readonly id: number; readonly name: CommandName | string };
+  command: { readonly peer: Endpoint; readonly id: number; readonly name: string };
   closed: { readonly peer: Endpoint; readonly reason: CloseReason };
   picture: { readonly item: MediaItem };
   rebooting: { readonly downMs: number };

@@ -41,7 +41,7 @@ export class Impairment {
 
   /** Takes one datagram. It is delivered at once when nothing is wrong with the line. */
   pass(data: Uint8Array, peer: Endpoint): void {
-    const { lossRatio, duplicateRatio, reorderRatio, delayMs, jitterMs, bytesPerSecond } = this.#faults;
+    const { lossRatio, duplicateRatio, reorderRatio, delayMs, jitterMs, bytesPerSecond, pauseEveryMs } = this.#faults;
     if (lossRatio > 0 && this.#random.next() < lossRatio) return;
     let delay = delayMs;
     if (jitterMs > 0) delay += jitterMs * this.#random.next();
@@ -50,6 +50,7 @@ export class Impairment {
       if (queued === undefined) return;
       delay += queued;
     }
+    if (pauseEveryMs > 0) delay += Math.max(0, this.#faults.pauseMs - (this.#clock.now() % pauseEveryMs));
     if (reorderRatio > 0 && this.#random.next() < reorderRatio) {
       this.#straggle(delay + this.#random.integer(...REORDER_MS), data, peer);
     } else if (delay > 0 || this.#head < this.#queue.length) this.#enqueue(delay, data, peer);

@@ -12,9 +12,22 @@ export interface LinkFaults {
   jitterMs: number;
   /** Bandwidth, bytes per second; 0: no limit. */
   bytesPerSecond: number;
+  /** Every so many ms the line pauses, as Wi-Fi does when it saves power; 0: never. */
+  pauseEveryMs: number;
+  /** How long such a pause holds everything back, ms. Real ones take 100 to 200. */
+  pauseMs: number;
 }
 
 /** Nothing happens. */
 export function noLinkFaults(): LinkFaults {
-  return { lossRatio: 0, duplicateRatio: 0, reorderRatio: 0, delayMs: 0, jitterMs: 0, bytesPerSecond: 0 };
+  return {
+    lossRatio: 0,
+    duplicateRatio: 0,
+    reorderRatio: 0,
+    delayMs: 0,
+    jitterMs: 0,
+    bytesPerSecond: 0,
+    pauseEveryMs: 0,
+    pauseMs: 0,
+  };
 }

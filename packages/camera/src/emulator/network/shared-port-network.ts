@@ -31,6 +31,7 @@ export class SharedPortNetwork implements Network {
 
   async bindUdp(options: UdpOptions): Promise<UdpSocket> {
     if (options.port !== this.#port) return this.#network.bindUdp(options);
+    options.signal?.throwIfAborted();
     const key = options.address ?? '';
     const shared = this.#sockets.get(key) ?? this.#open(options);
     this.#sockets.set(key, shared);
@@ -48,6 +49,10 @@ export class SharedPortNetwork implements Network {
       if (this.#sockets.get(key) === shared) this.#sockets.delete(key);
       await socket.close();
     };
+    if (options.signal?.aborted) {
+      await leave();
+      throw options.signal.reason;
+    }
     options.signal?.addEventListener('abort', () => void leave(), { once: true });
     return {
       local: socket.local,
