@@ -15,6 +15,7 @@ import type {
   SessionRole,
   SessionStats,
 } from '../session-types.ts';
+import { Announcement } from './announcement.ts';
 import type { SessionCarrier } from './carrier.ts';
 import { KeepAlive } from './keep-alive.ts';
 import { EARLY_MS, type ResolvedSessionOptions, resolveSessionOptions, type SessionOptions } from './options.ts';
@@ -28,12 +29,6 @@ const CLOSE: Uint8Array = encodeMessage({ type: 'CLOSE' });
 /** Copies of CLOSE and the time between them (spec §7.6). */
 const CLOSE_COPIES = 3;
 const CLOSE_SPACING_MS = 10;
-
-/** An answer to the first ALIVE or P2P_RDY that comes later than this is probably one to a repeated copy. */
-const PROBE_LIMIT_MS = 1000;
-
-/** A client that echoes P2P_RDY is not answered more often than this. */
-const ANNOUNCE_SPACING_MS = 5;
 
 /** What a session is made of. */
 export interface SessionInit {
@@ -60,6 +55,7 @@ export class Session implements PpppSession {
   readonly #options: ResolvedSessionOptions;
   readonly #onClosed: ((reason: CloseReason) => void) | undefined;
   readonly #keepAlive: KeepAlive;
+  readonly #announcement: Announcement;
   readonly #sender: Sender;
   readonly #receiver: Receiver;
   #handlers: SessionHandlers | undefined;
@@ -67,11 +63,6 @@ export class Session implements PpppSession {
   #closing: Promise<void> | undefined;
   #timer: Timer | undefined;
   #timerAt: number = Number.POSITIVE_INFINITY;
-  /** When the ALIVE whose answer will be the first round-trip sample was sent. */
-  #probeAt: number | undefined;
-  #announcedAt = 0;
-  #peerSpoke = false;
-  #ready: Uint8Array | undefined;
   #bytesSent = 0;
   #bytesReceived = 0;
   #packetsSent = 0;
@@ -89,6 +80,7 @@ export class Session implements PpppSession {
     this.#onClosed = init.onClosed;
     const now = this.#clock.now();
     this.#keepAlive = new KeepAlive(now, this.#options.aliveIntervalMs, this.#options.aliveLimit);
+    this.#announcement = new Announcement(init.role, init.uid);
     this.#sender = new Sender(this.#options, this);
     this.#receiver = new Receiver(this.#options, this);
     this.#schedule(now);
@@ -128,7 +120,7 @@ export class Session implements PpppSession {
 
   /** True once the peer has sent anything that belongs to a session. */
   get peerSpoke(): boolean {
-    return this.#peerSpoke;
+    return this.#announcement.heard;
   }
 
   /** Clock time of the last datagram from the peer. */
@@ -204,10 +196,10 @@ export class Session implements PpppSession {
     this.#bytesReceived += datagram.length;
     this.#keepAlive.onReceived(now);
     if (type === MessageType.DRW) {
-      this.#peerSpoke = true;
+      this.#announcement.heard = true;
       if (!this.#receiver.onData(now, datagram)) this.#rejected++;
     } else if (type === MessageType.DRW_ACK) {
-      this.#peerSpoke = true;
+      this.#announcement.heard = true;
       this.#onAck(now, datagram);
     } else {
       this.#onControl(now, type);
@@ -217,15 +209,7 @@ export class Session implements PpppSession {
 
   /** Says that both sides are ready: the device's P2P_RDY, the client's ALIVE (spec §5.3). */
   announce(): void {
-    if (this.#closed !== undefined) return;
-    this.#announcedAt = this.#clock.now();
-    this.#probeAt ??= this.#announcedAt;
-    if (this.role === 'client') {
-      this.transmit(ALIVE);
-      return;
-    }
-    this.#ready ??= encodeMessage({ type: 'P2P_RDY', uid: this.uid });
-    this.transmit(this.#ready);
+    if (this.#closed === undefined) this.transmit(this.#announcement.next(this.#clock.now()));
   }
 
   /** @internal for the halves of the session */
@@ -242,7 +226,7 @@ export class Session implements PpppSession {
 
   /** @internal Until the client speaks, a device repeats P2P_RDY with every packet that it repeats (spec §5.3). */
   onRepeat(): void {
-    if (this.role === 'device' && !this.#peerSpoke) this.announce();
+    if (this.role === 'device' && !this.#announcement.heard) this.announce();
   }
 
   /** @internal */
@@ -266,20 +250,19 @@ export class Session implements PpppSession {
   #onControl(now: number, type: number): void {
     switch (type) {
       case MessageType.ALIVE:
-        this.#peerSpoke = true;
+        this.#announcement.heard = true;
         this.transmit(ALIVE_ACK);
-        this.#sampleProbe(now, 'device');
+        if (this.role === 'device') this.#measure(now);
         break;
       case MessageType.ALIVE_ACK:
-        this.#peerSpoke = true;
-        this.#sampleProbe(now, 'client');
+        this.#announcement.heard = true;
+        if (this.role === 'client') this.#measure(now);
         break;
       case MessageType.PUNCH_PKT:
-        if (this.role === 'device') this.#announceAgain(now);
+        if (this.role === 'device' && this.#announcement.answersKnock(now)) this.announce();
         break;
       case MessageType.P2P_RDY:
-        if (this.role === 'client') this.announce();
-        else this.#announceAgain(now);
+        if (this.role === 'client' || this.#announcement.answersKnock(now)) this.announce();
         break;
       case MessageType.P2P_RDY_ACK:
       case MessageType.CLOSE_ACK:
@@ -292,16 +275,11 @@ export class Session implements PpppSession {
     }
   }
 
-  /** The client knocks on: it has not heard P2P_RDY. Once it has spoken it has, and echoes must not go on for ever. */
-  #announceAgain(now: number): void {
-    if (!this.#peerSpoke && now - this.#announcedAt >= ANNOUNCE_SPACING_MS) this.announce();
-  }
-
-  /** The first answer to {@link announce} is the first measure of the round trip; later ones may be of any copy. */
-  #sampleProbe(now: number, role: SessionRole): void {
-    if (role !== this.role || this.#probeAt === undefined) return;
-    const rttMs = now - this.#probeAt;
-    if (this.#sender.rttMs === undefined && rttMs < PROBE_LIMIT_MS) this.#sender.sampleRoundTrip(now, rttMs);
+  /** The answer to {@link announce} is the first measure of the round trip. */
+  #measure(now: number): void {
+    if (this.#sender.rttMs !== undefined) return;
+    const rttMs = this.#announcement.roundTripMs(now);
+    if (rttMs !== undefined) this.#sender.sampleRoundTrip(now, rttMs);
   }
 
   #schedule(now: number): void {
