@@ -73,3 +73,18 @@ export type {
 } from './turn/server/options.ts';
 export type { OptionalScope, PeerPolicyOptions } from './turn/server/peer-policy.ts';
 export { TurnServer } from './turn/server/turn-server.ts';
+export { type DiscoverOptions, discoverNatBehaviour } from './behaviour/discover.ts';
+export {
+  type MappingLifetime,
+  type MappingLifetimeOptions,
+  measureMappingLifetime,
+} from './behaviour/mapping-lifetime.ts';
+export type {
+  Dependence,
+  FilteringBehaviour,
+  MappingBehaviour,
+  NatBehaviour,
+  PortAllocation,
+  ServerReport,
+} from './behaviour/nat-behaviour.ts';
+export type { ProbeComponents } from './behaviour/probe-socket.ts';

@@ -1,0 +1,254 @@
+import { errorMessage } from '@towpath/core';
+import { type Endpoint, sameEndpoint } from '@towpath/net';
+import { type BindingResult, bindingResult } from '../client/stun-client.ts';
+import type { StunResponse } from '../client/stun-transactions.ts';
+import { MessageClass, Method } from '../message/header.ts';
+import { StunWriter } from '../message/stun-writer.ts';
+import {
+  classifyFiltering,
+  classifyMapping,
+  classifyPorts,
+  type FilteringProbes,
+  type NatBehaviour,
+  type Observation,
+  type PortSample,
+  type ServerReport,
+} from './nat-behaviour.ts';
+import { type ProbeComponents, ProbeSocket, unlessFailed, within } from './probe-socket.ts';
+import { findingsOf, meaningOf, nameOf } from './words.ts';
+
+export interface DiscoverOptions {
+  /**
+   * STUN servers of one address family. One with a second address and port (RFC 5780) tells everything;
+   * of servers without, two or more tell the mapping behaviour.
+   */
+  servers: readonly Endpoint[];
+  /** Address to leave from. */
+  localAddress?: string;
+  /** How long an answer may take, ms; the whole test takes at most twice that. @default 1300 */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+}
+
+/** After the first answer others have this long to come, because one may be of a better server. */
+const GRACE_MS = 150;
+
+/**
+ * Finds out how the network treats UDP: mapping and filtering behaviour, ports, hairpinning (RFC 5780 §4).
+ * Probes run side by side. That nobody answers is a finding, not an error.
+ * @throws NetError when no socket can be bound; the signal's reason.
+ */
+export async function discoverNatBehaviour(
+  components: ProbeComponents,
+  options: DiscoverOptions,
+): Promise<NatBehaviour> {
+  const { servers, signal, timeoutMs = 1_300 } = options;
+  const { clock, network } = components;
+  const startedAt = clock.now();
+  const family = servers[0]?.address.includes(':') ? 6 : 4;
+  const open = () => ProbeSocket.open(components, { address: options.localAddress, family, signal });
+  await using mappingSocket = await open();
+  await using filterSocket = await open();
+  await using first = await open();
+  await using second = await open();
+  const timing = { ...within(timeoutMs), signal };
+
+  const reports = new Map<Endpoint, ServerReport>();
+  const found: BindingResult[] = [];
+  const asked = servers.map((server) => ask(mappingSocket, server, timing, reports, found));
+  const primary = await choosePrimary(components, asked, found, signal);
+  if (primary === undefined)
+    return summary(
+      {
+        udp: false,
+        mapping: 'unknown',
+        filtering: 'unknown',
+        ports: 'unknown',
+        portStep: undefined,
+        hairpin: undefined,
+      },
+      mappingSocket.local,
+      undefined,
+    );
+
+  const { from: server, other } = primary;
+  const destinations = other === undefined ? [] : otherDestinations(server, other);
+  // Each group is sent in one go, so that ports given out one after the other show as such.
+  const changes = [
+    { address: true, port: true },
+    { address: false, port: true },
+  ];
+  const mappingAnswers = destinations.map((to) => unlessFailed(mappingSocket.binding(to, timing)));
+  const samples = [filterSocket, first, second].map((socket) => unlessFailed(socket.binding(server, timing)));
+  const filterAnswers = changes.map((change) => unlessFailed(filterSocket.binding(server, { ...timing, change })));
+  const hairpinned = tryHairpin(components, first, second, samples[1]!, samples[2]!, signal);
+
+  const [mapped, sampled, changed, hairpin] = await Promise.all([
+    Promise.all(mappingAnswers),
+    Promise.all(samples),
+    Promise.all(filterAnswers),
+    hairpinned,
+    Promise.all(asked),
+  ]);
+  const observations = [
+    ...found.map((result) => ({ destination: result.from, mapped: result.mapped })),
+    ...observed(destinations, mapped),
+  ];
+  const isOurs = network.interfaces().some(({ address }) => address === primary.mapped.address);
+  const translated = !isOurs || primary.mapped.port !== mappingSocket.local.port;
+  const sockets = [filterSocket, first, second].flatMap((socket, at) => sample(socket, sampled[at]));
+  const burst = mapped.flatMap((response) => sample(mappingSocket, response));
+  const mapping = translated ? classifyMapping(observations) : 'none';
+  const filtering = classifyFiltering(filteringProbes(server, other, changed));
+  return summary(
+    { udp: true, mapping, filtering, hairpin: translated ? hairpin : undefined, ...classifyPorts(sockets, burst) },
+    mappingSocket.local,
+    primary.mapped,
+  );
+
+  function summary(
+    facts: Parameters<typeof nameOf>[0],
+    local: Endpoint,
+    mappedAddress: Endpoint | undefined,
+  ): NatBehaviour {
+    return {
+      ...facts,
+      local,
+      mapped: mappedAddress,
+      name: nameOf(facts),
+      findings: findingsOf(facts),
+      meaning: meaningOf(facts),
+      servers: [...reports.values()],
+      elapsedMs: clock.now() - startedAt,
+    };
+  }
+}
+
+/** One server's answer, into the report; failures are written there too. */
+async function ask(
+  socket: ProbeSocket,
+  server: Endpoint,
+  timing: Parameters<ProbeSocket['binding']>[1],
+  reports: Map<Endpoint, ServerReport>,
+  found: BindingResult[],
+): Promise<void> {
+  try {
+    const result = bindingResult(await socket.binding(server, timing));
+    found.push({ ...result, from: server });
+    reports.set(server, {
+      server,
+      mapped: result.mapped,
+      rttMs: result.rttMs,
+      canChange: result.other !== undefined,
+      error: undefined,
+    });
+  } catch (error) {
+    timing.signal?.throwIfAborted();
+    reports.set(server, { server, mapped: undefined, rttMs: undefined, canChange: false, error: errorMessage(error) });
+  }
+}
+
+/** The best server that answers: one with a second address at once, else whoever came within the grace. */
+async function choosePrimary(
+  { clock }: ProbeComponents,
+  asked: readonly Promise<void>[],
+  found: readonly BindingResult[],
+  signal: AbortSignal | undefined,
+): Promise<BindingResult | undefined> {
+  const best = () => found.find(({ from, other }) => other !== undefined && other.address !== from.address);
+  let waiting = asked.length;
+  await new Promise<void>((resolve, reject) => {
+    let inGrace = false;
+    if (waiting === 0) resolve();
+    for (const one of asked) {
+      one.then(() => {
+        waiting--;
+        if (waiting === 0 || best() !== undefined) resolve();
+        else if (found.length > 0 && !inGrace) {
+          inGrace = true;
+          clock.sleep(GRACE_MS, signal).then(resolve, reject);
+        }
+      }, reject);
+    }
+  });
+  return best() ?? found.find(({ other }) => other !== undefined) ?? found[0];
+}
+
+/** The server's other sockets: its second port, and its second address with both ports. */
+function otherDestinations(server: Endpoint, other: Endpoint): Endpoint[] {
+  const candidates = [
+    { address: server.address, port: other.port },
+    { address: other.address, port: server.port },
+    other,
+  ];
+  return candidates.filter(
+    (one, at) => !sameEndpoint(one, server) && candidates.findIndex((earlier) => sameEndpoint(earlier, one)) === at,
+  );
+}
+
+function observed(destinations: readonly Endpoint[], responses: readonly (StunResponse | undefined)[]): Observation[] {
+  return destinations.flatMap((destination, at) => {
+    const response = responses[at];
+    if (response === undefined || response.message.class !== MessageClass.Success) return [];
+    return [{ destination, mapped: bindingResult(response).mapped }];
+  });
+}
+
+function sample(socket: ProbeSocket, response: StunResponse | undefined): PortSample[] {
+  if (response === undefined || response.message.class !== MessageClass.Success) return [];
+  return [{ internal: socket.local.port, external: bindingResult(response).mapped.port }];
+}
+
+/** Servers that ignore CHANGE-REQUEST answer from where they were asked, which says nothing. */
+function filteringProbes(
+  server: Endpoint,
+  other: Endpoint | undefined,
+  [both, port]: readonly (StunResponse | undefined)[],
+): FilteringProbes {
+  const refused = [both, port].some((response) => response?.message.class === MessageClass.Error);
+  const ignored = [both, port].some((response) => response !== undefined && sameEndpoint(response.from, server));
+  const success = (response: StunResponse | undefined) => response?.message.class === MessageClass.Success;
+  return {
+    canChange: other !== undefined && other.address !== server.address && !refused && !ignored,
+    otherAddress: success(both) && both!.from.address !== server.address,
+    otherPort: success(port) && port!.from.port !== server.port,
+  };
+}
+
+/** When copies of the hairpin probe are sent, and when the wait for one is over, ms. */
+const HAIRPIN_SENDS_MS = [0, 100, 300] as const;
+const HAIRPIN_WAIT_MS = 600;
+
+/**
+ * Two sockets send to each other's external address (RFC 5780 §4.5). Both do, because the NAT may let in
+ * only whom they have sent to.
+ */
+async function tryHairpin(
+  { clock, random }: ProbeComponents,
+  first: ProbeSocket,
+  second: ProbeSocket,
+  firstAnswer: Promise<StunResponse | undefined>,
+  secondAnswer: Promise<StunResponse | undefined>,
+  signal: AbortSignal | undefined,
+): Promise<boolean | undefined> {
+  const [a, b] = [await firstAnswer, await secondAnswer];
+  if (a === undefined || b === undefined) return undefined;
+  const [externalA, externalB] = [bindingResult(a).mapped, bindingResult(b).mapped];
+  let seen = false;
+  const token = random.bytes(12);
+  for (const socket of [first, second]) {
+    socket.onOther = (message) => {
+      seen ||= Buffer.compare(message.transactionId, token) === 0;
+    };
+  }
+  const probe = new StunWriter(MessageClass.Indication, Method.Binding, token).finish();
+  let elapsed = 0;
+  for (const at of [...HAIRPIN_SENDS_MS, HAIRPIN_WAIT_MS]) {
+    await clock.sleep(at - elapsed, signal);
+    elapsed = at;
+    if (seen) return true;
+    first.send(probe, externalB);
+    second.send(probe, externalA);
+  }
+  return seen;
+}
