@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { registerCamera } from '../commands/camera/register.ts';
 import { registerDemo } from '../commands/demo/register.ts';
+import { registerPppp } from '../commands/pppp/register.ts';
 import type { Runtime } from './runtime.ts';
 
 const EXIT_CODES = `
@@ -26,6 +27,7 @@ Examples:
     );
   configure(program, runtime);
   registerCamera(program, runtime);
+  registerPppp(program, runtime);
   registerDemo(program, runtime);
   for (const command of descendants(program)) configure(command, runtime);
   return program;

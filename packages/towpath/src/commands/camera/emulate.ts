@@ -9,6 +9,7 @@ import {
 import { formatEndpoint } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { untilOver } from '../../serve/run-time.ts';
 
 interface EmulateOptions extends CommonOptions {
   address: string;
@@ -46,19 +47,8 @@ export async function emulate(runtime: Runtime, options: EmulateOptions): Promis
     if (options.cameras <= MAX_DRAWN) tell(runtime, camera, options);
   }
   if (options.cameras > MAX_DRAWN) io.err(`${options.cameras} cameras listen from port ${options.port} on`);
-  await waitUntilOver(runtime, options.for);
+  await untilOver(runtime, options.for);
   if (!options.json && !signal.aborted) io.err('Time is up.');
-}
-
-/** Resolves at the end of the time, or when the process is asked to end, which here is how one ends it. */
-async function waitUntilOver({ clock, signal }: Runtime, seconds: number | undefined): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  using _limit = seconds === undefined ? undefined : clock.timer(seconds * 1_000, resolve);
-  if (signal.aborted) resolve();
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  // Without --for nothing but this timer may keep the process alive, for instance with no socket bound yet.
-  using _alive = clock.timer(Number.MAX_SAFE_INTEGER, () => {});
-  await promise;
 }
 
 function cameraInit(options: EmulateOptions, number: number): CameraEmulatorInit {
