@@ -87,6 +87,36 @@ describe('habits of foreign clients that the emulated camera takes (B11, spec pp
     expect(raw.of('DRW')).toHaveLength(before);
   });
 
+  test.each<[string, (heard: readonly number[]) => readonly number[]]>([
+    [
+      'only every tenth time, of the last seventeen packets',
+      (heard) => (heard.length % 10 < 3 ? heard.slice(-17) : []),
+    ],
+    ['of everything heard so far, again and again', (heard) => [...new Set(heard)].slice(-80)],
+    ['twice for each packet', (heard) => [heard.at(-1)!, heard.at(-1)!]],
+  ])('acknowledgements %s', async (_, habit) => {
+    await hotspot.camera({ tokenPolicy: 'ignore' });
+    const raw = await hotspot.raw();
+    raw.ackHabit = habit;
+    await raw.login();
+    raw.request({ cmdId: 1285, downloadReqs: [{ fileType: 0, dirNum: 100, mediaNum: 5 }] }, 7);
+    await hotspot.clock.advance(3000);
+    expect(channelBytes(raw, 3)).toHaveLength(20 + 72 + 60_000);
+    expect(raw.of('CLOSE')).toEqual([]);
+  });
+
+  test('a request that is sent again under a new index, and heartbeats in bursts', async () => {
+    const camera = await hotspot.camera({ tokenPolicy: 'ignore' });
+    const raw = await hotspot.raw();
+    await raw.login();
+    for (const seq of [2, 3]) raw.request({ cmdId: 512 }, seq);
+    for (let count = 0; count < 10; count++) raw.request({ cmdId: 525 }, 0x10001 + (count % 4));
+    raw.request({ cmdId: 768, itemCntPerPage: 45, pageNo: 0 }, 4);
+    await hotspot.clock.advance(500);
+    expect(channelBytes(raw, 0).toString('latin1').split('ARTEMIS')).toHaveLength(1 + 4);
+    expect(camera.counters.heartbeats).toBe(10);
+  });
+
   test('keep-alives every 400 ms, each answered', async () => {
     await hotspot.camera();
     const raw = await hotspot.raw();

@@ -90,6 +90,8 @@ export class RawClient implements AsyncDisposable {
   cipher: StreamCipher | undefined;
   /** Acknowledges every DRW that it hears. */
   acknowledges = true;
+  /** Which indices it acknowledges on a DRW, of those of its channel that it has heard so far. None: it says nothing. */
+  ackHabit: (heard: readonly number[]) => readonly number[] = (heard) => heard.slice(-1);
   /** Answers every ALIVE. */
   alive = true;
   #socket!: UdpSocket;
@@ -150,7 +152,10 @@ export class RawClient implements AsyncDisposable {
     const message = decodeMessage(this.cipher === undefined ? data : this.cipher.decipher(data));
     this.heard.push({ message, from, bytes: data.length });
     if (message.type === 'DRW' && this.acknowledges) {
-      this.send({ type: 'DRW_ACK', channel: message.channel, indices: [message.index] }, from);
+      const { channel } = message;
+      const heard = this.of('DRW').filter((drw) => drw.channel === channel);
+      const indices = this.ackHabit(heard.map(({ index }) => index));
+      if (indices.length > 0) this.send({ type: 'DRW_ACK', channel, indices: [...indices] }, from);
     }
     if (message.type === 'ALIVE' && this.alive) this.send({ type: 'ALIVE_ACK' }, from);
   }
