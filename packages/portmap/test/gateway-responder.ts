@@ -1,0 +1,135 @@
+import {
+  unmapAddress,
+  bytesToAddress,
+  addressToBytes,
+  type Endpoint,
+  type SimulatedNat,
+  type UdpSocket,
+} from '@towpath/net';
+
+/** How a gateway answers on port 5351. */
+export type Habit = 'pcp' | 'nat-pmp' | 'refuse' | 'silent';
+
+interface Lease {
+  internal: Endpoint;
+  externalPort: number;
+  remove: () => void;
+}
+
+/**
+ * A gateway's PCP and NAT-PMP service on a simulated NAT, written from RFC 6886 and RFC 6887 and not with the codec under
+ * test: it opens real forwardings, so that a mapped port is reached from outside.
+ */
+export class GatewayResponder {
+  habit: Habit;
+  /** Longest lifetime that it grants, s. */
+  maxLifetimeS = 7_200;
+  /** The external port to give out next instead of the suggested one. */
+  forcedPort: number | undefined;
+  readonly requests: string[] = [];
+  readonly leases: Map<string, Lease> = new Map();
+  readonly #nat: SimulatedNat;
+  #socket: UdpSocket | undefined;
+
+  constructor(nat: SimulatedNat, habit: Habit) {
+    this.#nat = nat;
+    this.habit = habit;
+  }
+
+  async start(port = 5_351): Promise<void> {
+    this.#socket = await this.#nat.gateway.network.bindUdp({
+      port,
+      onMessage: (data, from) => this.#answer(Buffer.from(data), from),
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#socket?.close();
+  }
+
+  #answer(data: Buffer, from: Endpoint): void {
+    if (this.habit === 'silent') return;
+    const answer = data[0] === 2 ? this.#pcp(data, from) : this.#natPmp(data, from);
+    this.#socket?.send(answer, from);
+  }
+
+  #pcp(data: Buffer, from: Endpoint): Buffer {
+    if (this.habit === 'nat-pmp') return Buffer.from([0, 128, 0, 1, 0, 0, 0, 9]);
+    const out = Buffer.alloc(60);
+    data.copy(out);
+    out[1] = 0x81;
+    out.fill(0, 8, 24);
+    out.writeUInt32BE(17, 8);
+    const client = unmapAddress(bytesToAddress(data.subarray(8, 24)) ?? '');
+    if (this.habit === 'refuse' || client !== from.address) {
+      out[3] = client === from.address ? 2 : 12;
+      return out;
+    }
+    const lifetimeS = Math.min(data.readUInt32BE(4), this.maxLifetimeS);
+    const internalPort = data.readUInt16BE(40);
+    const port = this.#grant(
+      'pcp',
+      data[36] === 17 ? 'udp' : 'tcp',
+      from.address,
+      internalPort,
+      data.readUInt16BE(42),
+      lifetimeS,
+    );
+    out.writeUInt32BE(lifetimeS, 4);
+    out.writeUInt16BE(port, 42);
+    out.fill(0, 44, 54);
+    out.fill(0xff, 54, 56);
+    Buffer.from(addressToBytes(this.#nat.externalAddress) ?? []).copy(out, 56);
+    return out;
+  }
+
+  #natPmp(data: Buffer, from: Endpoint): Buffer {
+    const refused = this.habit === 'refuse' ? 2 : 0;
+    if (data[1] === 0) {
+      const out = Buffer.from([0, 128, 0, refused, 0, 0, 0, 9, 0, 0, 0, 0]);
+      Buffer.from(addressToBytes(this.#nat.externalAddress) ?? []).copy(out, 8);
+      return out;
+    }
+    const out = Buffer.alloc(16);
+    out[1] = 128 + (data[1] ?? 0);
+    out.writeUInt16BE(refused, 2);
+    out.writeUInt32BE(9, 4);
+    const internalPort = data.readUInt16BE(4);
+    out.writeUInt16BE(internalPort, 8);
+    if (refused) return out;
+    const lifetimeS = Math.min(data.readUInt32BE(8), this.maxLifetimeS);
+    const protocol = data[1] === 1 ? 'udp' : 'tcp';
+    out.writeUInt16BE(
+      this.#grant('nat-pmp', protocol, from.address, internalPort, data.readUInt16BE(6), lifetimeS),
+      10,
+    );
+    out.writeUInt32BE(lifetimeS, 12);
+    return out;
+  }
+
+  #grant(
+    by: string,
+    protocol: 'udp' | 'tcp',
+    address: string,
+    internalPort: number,
+    wanted: number,
+    lifetimeS: number,
+  ): number {
+    const key = `${protocol} ${address}:${internalPort}`;
+    this.requests.push(`${by} ${key} ${lifetimeS}`);
+    const known = this.leases.get(key);
+    const externalPort = this.forcedPort ?? (wanted || internalPort);
+    if (known && (lifetimeS === 0 || known.externalPort !== externalPort)) {
+      known.remove();
+      this.leases.delete(key);
+    }
+    if (lifetimeS === 0) return 0;
+    if (!this.leases.has(key)) {
+      const internal = { address, port: internalPort };
+      const remove = this.#nat.forward(protocol, internal, externalPort);
+      if (remove === undefined) throw new Error(`External port ${externalPort} is taken.`);
+      this.leases.set(key, { internal, externalPort, remove });
+    }
+    return externalPort;
+  }
+}
