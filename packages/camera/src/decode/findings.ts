@@ -45,7 +45,7 @@ export class Findings {
       index: fragment.index,
       len: fragment.data.length,
       sha256: hash('sha256', fragment.data, 'hex'),
-      zeros: fragment.data.every((byte) => byte === 0),
+      zeros: isZero(fragment.data),
       ends_jpeg_eoi: endsJpeg,
       record: fragment.record,
     });
@@ -122,6 +122,12 @@ export class Findings {
     this.#omitted++;
     return false;
   }
+}
+
+/** A loop: `every` with its callback takes several times as long, on every orphan. */
+function isZero(data: Uint8Array): boolean {
+  for (let at = 0; at < data.length; at++) if (data[at] !== 0) return false;
+  return true;
 }
 
 function byRecord(a: { record: number }, b: { record: number }): number {
