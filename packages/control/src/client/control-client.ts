@@ -39,6 +39,7 @@ import type { LogHead } from '../membership/party-state.ts';
 import type { InvitedRole } from '../membership/statement.ts';
 import type { ServerMessage } from '../wire/messages.ts';
 import { type ClientStorage, MemoryStorage, type SavedParty } from './client-storage.ts';
+import { PartySaver } from './party-saver.ts';
 import { PartyReplica } from './party-replica.ts';
 import { PartySession } from './party-session.ts';
 import { ServerLink } from './server-link.ts';
@@ -81,11 +82,10 @@ export class ControlClient implements ControlPlane {
   readonly #verify: SignatureVerifier;
   readonly #link: ServerLink;
   readonly #sessions = new Map<PartyId, PartySession>();
-  readonly #dirty = new Set<PartyId>();
   #identity: NodeIdentity;
   /** While keys are being replaced: some parties know these already. */
   #nextIdentity: NodeIdentity | undefined;
-  #saving: Promise<void> | undefined;
+  readonly #saver: PartySaver;
   #inbox: Promise<void> = Promise.resolve();
   #relays: readonly Relay[] = [];
   #credentials: TurnCredentials | undefined;
@@ -98,6 +98,7 @@ export class ControlClient implements ControlPlane {
     this.#random = random;
     this.#log = log;
     this.#storage = components.storage ?? new MemoryStorage();
+    this.#saver = new PartySaver({ storage: this.#storage, log }, (party) => this.#sessions.get(party)?.saved());
     this.#verify = components.verify ?? verifySignatureInPool;
     this.#identity = components.identity;
     this.#link = new ServerLink(
@@ -301,7 +302,7 @@ export class ControlClient implements ControlPlane {
     for (const session of this.#sessions.values()) session.close();
     await this.#link.close();
     await this.#inbox;
-    await this.#saving;
+    await this.#saver.idle();
     await this.#transport.close();
   }
 
@@ -336,7 +337,7 @@ export class ControlClient implements ControlPlane {
 
   #follow(session: PartySession): PartyView {
     this.#sessions.set(session.id, session);
-    this.#changed(session.id);
+    this.#saver.changed(session.id);
     if (this.connected) session.follow();
     const view = session.view()!;
     this.#emit('party', view);
@@ -376,10 +377,10 @@ export class ControlClient implements ControlPlane {
         onPresence: (peer) => this.#emit('presence', { party, peer }),
         onSignal: (from, data) => this.#emit('signal', { party, from, data }),
         onSuspicion: (suspicion) => this.#emit('suspicion', suspicion),
-        onChanged: () => this.#changed(party),
+        onChanged: () => this.#saver.changed(party),
         onLeft: (reason) => {
           this.#sessions.delete(party);
-          this.#changed(party);
+          this.#saver.changed(party);
           this.#emit('left', { party, reason });
         },
       },
@@ -408,29 +409,6 @@ export class ControlClient implements ControlPlane {
       this.events.emit(name, value);
     } catch (error) {
       this.#log.error('a listener failed', { event: name, error: errorMessage(error) });
-    }
-  }
-
-  /** Stores a changed party, one write at a time, however fast it changes. */
-  #changed(party: PartyId): void {
-    this.#dirty.add(party);
-    this.#saving ??= this.#save().finally(() => {
-      this.#saving = undefined;
-    });
-  }
-
-  async #save(): Promise<void> {
-    // What changes in this turn goes into one write.
-    await Promise.resolve();
-    for (const party of this.#dirty) {
-      this.#dirty.delete(party);
-      const session = this.#sessions.get(party);
-      try {
-        if (session === undefined) await this.#storage.remove(party);
-        else await this.#storage.save(party, session.saved());
-      } catch (error) {
-        this.#log.error('a party could not be stored', { party, error: errorMessage(error) });
-      }
     }
   }
 

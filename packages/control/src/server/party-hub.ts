@@ -6,6 +6,9 @@ import type { Session } from './session.ts';
 /** Presence changes are gathered this long, so that a thousand members who come at once are told in a few messages. */
 const GATHER_MS = 20;
 
+/** Entries of one message: with announcements of the largest size it stays under 700 KB. */
+const MAX_ENTRIES = 120;
+
 interface LocalPresence {
   readonly session: Session;
   announcement: string | undefined;
@@ -54,7 +57,7 @@ export class PartyHub {
   enter(peer: PeerId, session: Session, announcement: string | undefined): void {
     this.#local.set(peer, { session, announcement });
     this.#announce(peer, announcement);
-    session.send(this.snapshot());
+    for (const text of this.#texts(this.#everybody(), true)) session.sendText(text);
     this.#change(peer);
   }
 
@@ -105,11 +108,6 @@ export class PartyHub {
     this.#host.publish(this.party, entries, true);
   }
 
-  snapshot(): ServerMessage {
-    const peers = new Set([...this.#local.keys(), ...[...this.#remote.values()].flatMap((each) => [...each.keys()])]);
-    return { type: 'presence', party: this.party, whole: true, entries: [...peers].map((peer) => this.entry(peer)) };
-  }
-
   entry(peer: PeerId): PresenceEntry {
     const local = this.#local.get(peer);
     if (local !== undefined) return { peer, online: true, announcement: local.announcement };
@@ -133,9 +131,25 @@ export class PartyHub {
       this.#timer = undefined;
       const entries = [...this.#changed].map((each) => this.entry(each));
       this.#changed.clear();
-      const message: ServerMessage = { type: 'presence', party: this.party, whole: false, entries };
-      const text = JSON.stringify(message);
-      for (const { session } of this.#local.values()) session.sendText(text);
+      for (const text of this.#texts(entries, false)) {
+        for (const { session } of this.#local.values()) session.sendText(text);
+      }
     });
+  }
+
+  #everybody(): PresenceEntry[] {
+    const peers = new Set([...this.#local.keys(), ...[...this.#remote.values()].flatMap((each) => [...each.keys()])]);
+    return [...peers].map((peer) => this.entry(peer));
+  }
+
+  /** Entries as messages of bounded size; only the first replaces what was known. */
+  #texts(entries: readonly PresenceEntry[], whole: boolean): string[] {
+    const texts: string[] = [];
+    for (let at = 0; at === 0 || at < entries.length; at += MAX_ENTRIES) {
+      const part = entries.slice(at, at + MAX_ENTRIES);
+      const message: ServerMessage = { type: 'presence', party: this.party, whole: whole && at === 0, entries: part };
+      texts.push(JSON.stringify(message));
+    }
+    return texts;
   }
 }

@@ -1,0 +1,307 @@
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { type Clock, type Log, type Random, race, silentLog } from '@towpath/core';
+import { z } from 'zod';
+import { ControlError, type ControlErrorCode } from '../control-error.ts';
+import type { TurnCredentials } from '../control-plane.ts';
+import { fromBase64, toBase64 } from '../encoding/bytes.ts';
+import type { PartyId } from '../identity/keys.ts';
+import { MAX_STATEMENT_BYTES } from '../membership/statement.ts';
+import { base64Text, type ServerMessage } from '../wire/messages.ts';
+import { NONCE_BYTES, signRequest } from '../wire/request-signing.ts';
+import { sendRequest } from './http-request.ts';
+import { openLiveSocket } from './live-socket.ts';
+import type { ControlTransport, LiveConnection, RequestOptions } from './transport.ts';
+
+/** One server may take this long to answer, ms. */
+const REQUEST_LIMIT_MS = 10_000;
+/** All servers together, to connect. */
+const CONNECT_LIMIT_MS = 15_000;
+/** How much sooner one server is tried than the next. */
+const STAGGER_MS = 300;
+
+const statements = z.array(base64Text(MAX_STATEMENT_BYTES)).max(4_096);
+const errorSchema = z.object({
+  code: z.string(),
+  message: z.string().max(2_000),
+  details: z.record(z.string(), z.unknown()).optional(),
+  statements: statements.optional(),
+});
+const pageSchema = z.object({ length: z.number().int().min(0), statements });
+const inviteSchema = z.object({ sealed: z.string() });
+const credentialsSchema = z.object({
+  username: z.string(),
+  credential: z.string(),
+  expiresAtMs: z.number(),
+  urls: z.array(z.string()),
+});
+
+/** Control servers over HTTP and WebSocket: any of them will do, the one that answered last is asked first. */
+export class HttpTransport implements ControlTransport {
+  readonly servers: readonly string[];
+  readonly #urls: readonly URL[];
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #log: Log;
+  readonly #ca: string | undefined;
+  readonly #http = new HttpAgent({ keepAlive: true, maxSockets: 8 });
+  readonly #https: HttpsAgent;
+  #preferred = 0;
+  #offsetMs = 0;
+
+  /**
+   * @param init.servers `http://host:port` or `https://…`, one or more.
+   * @param init.ca PEM of the authority to trust, instead of the system's.
+   * @throws ControlError `invalid-request` when an address is none.
+   */
+  constructor(
+    components: { clock: Clock; random: Random; log?: Log },
+    init: { servers: readonly string[]; ca?: string },
+  ) {
+    this.#clock = components.clock;
+    this.#random = components.random;
+    this.#log = components.log ?? silentLog;
+    this.#ca = init.ca;
+    this.#https = new HttpsAgent({ keepAlive: true, maxSockets: 8, ...(init.ca === undefined ? {} : { ca: init.ca }) });
+    this.servers = [...init.servers];
+    this.#urls = init.servers.map(parseServer);
+    if (this.#urls.length === 0) throw new ControlError('invalid-request', 'Name a control server: http://host:port');
+  }
+
+  serverTime(): number {
+    return this.#clock.wallTime() + this.#offsetMs;
+  }
+
+  async connect(options: Parameters<ControlTransport['connect']>[0]): Promise<LiveConnection> {
+    const result = await race<LiveConnection>(
+      this.#inOrder().map((at) => ({
+        id: `${at}`,
+        lane: 'servers',
+        label: this.#urls[at]!.host,
+        connect: ({ signal }) => this.#open(at, { ...options, signal }),
+      })),
+      {
+        clock: this.#clock,
+        log: this.#log,
+        limitMs: CONNECT_LIMIT_MS,
+        staggerMs: STAGGER_MS,
+        undo: (connection) => connection.close(),
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+      },
+    ).result;
+    if (result.ok) {
+      this.#preferred = Number(result.winner.id);
+      return result.path;
+    }
+    const errors = result.report.attempts.flatMap((attempt) => attempt.error ?? []);
+    const told = errors.find((error) => error instanceof ControlError && error.code !== 'server-unavailable');
+    throw told ?? errors[0] ?? new ControlError('server-unavailable', 'No control server answered in time.');
+  }
+
+  async readLog(
+    party: PartyId,
+    from: number,
+    options: RequestOptions,
+  ): Promise<{ length: number; statements: readonly Uint8Array[] }> {
+    const answer = await this.#request('GET', `/v1/parties/${party}/statements?from=${from}`, undefined, options);
+    const page = expectAnswer(answer, pageSchema);
+    return { length: page.length, statements: decodeAll(page.statements) };
+  }
+
+  async append(
+    party: PartyId,
+    sequence: number,
+    statement: Uint8Array,
+    options: RequestOptions,
+  ): Promise<{ ok: true } | { ok: false; statements: readonly Uint8Array[] }> {
+    const path = sequence === 0 ? '/v1/parties' : `/v1/parties/${party}/statements`;
+    const answer = await this.#request('POST', path, { statement: toBase64(statement) }, options);
+    if (answer.status === 201) return { ok: true };
+    const body = errorSchema.safeParse(answer.body);
+    if (answer.status === 409 && body.success && body.data.statements !== undefined) {
+      return { ok: false, statements: decodeAll(body.data.statements) };
+    }
+    throw errorOf(answer);
+  }
+
+  async keepInvite(party: PartyId, lookup: string, sealed: Uint8Array, options: RequestOptions): Promise<void> {
+    const path = `/v1/parties/${party}/invites/${lookup}`;
+    const answer = await this.#request('PUT', path, { sealed: toBase64(sealed) }, options);
+    if (answer.status !== 201) throw errorOf(answer);
+  }
+
+  async findInvite(lookup: string, options: RequestOptions): Promise<Uint8Array> {
+    const answer = await this.#request('GET', `/v1/invites/${lookup}`, undefined, options);
+    return fromBase64(expectAnswer(answer, inviteSchema).sealed) ?? new Uint8Array(0);
+  }
+
+  async turnCredentials(party: PartyId, options: RequestOptions): Promise<TurnCredentials> {
+    const answer = await this.#request('POST', `/v1/parties/${party}/turn-credentials`, undefined, options);
+    return expectAnswer(answer, credentialsSchema);
+  }
+
+  async close(): Promise<void> {
+    this.#http.destroy();
+    this.#https.destroy();
+  }
+
+  #inOrder(): number[] {
+    return this.#urls.map((_, at) => (this.#preferred + at) % this.#urls.length);
+  }
+
+  async #open(
+    at: number,
+    options: RequestOptions & { signal: AbortSignal; onMessage(message: ServerMessage): void },
+    again = true,
+  ): Promise<LiveConnection> {
+    const url = new URL('/v1/socket', this.#urls[at]);
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    const { key, signal, onMessage } = options;
+    const parts = { method: 'GET', path: '/v1/socket', body: new Uint8Array(0) };
+    try {
+      return await openLiveSocket(url, {
+        headers: signRequest(key, parts, this.#stamp()),
+        ca: this.#ca,
+        clock: this.#clock,
+        signal,
+        refusal: (status, body) => errorOf({ status, body: parseJson(body) }),
+        onMessage: (message) => {
+          if (message.type === 'welcome') this.#offsetMs = message.timeMs - this.#clock.wallTime();
+          onMessage(message);
+        },
+      });
+    } catch (error) {
+      if (again && this.#learnTime(error)) return this.#open(at, options, false);
+      throw error;
+    }
+  }
+
+  /** Asks one server after the other until one answers. */
+  async #request(method: string, path: string, body: unknown, options: RequestOptions): Promise<Answer> {
+    let last: unknown;
+    for (const at of this.#inOrder()) {
+      try {
+        const answer = await this.#ask(at, method, path, body, options);
+        if (answer.status !== 503) {
+          this.#preferred = at;
+          return answer;
+        }
+        last = errorOf(answer);
+      } catch (error) {
+        if (!(error instanceof ControlError) || error.code !== 'server-unavailable') throw error;
+        last = error;
+      }
+    }
+    throw last;
+  }
+
+  async #ask(
+    at: number,
+    method: string,
+    path: string,
+    body: unknown,
+    { key, signal }: RequestOptions,
+    again = true,
+  ): Promise<Answer> {
+    signal?.throwIfAborted();
+    const url = new URL(path, this.#urls[at]);
+    const bytes = body === undefined ? new Uint8Array(0) : new TextEncoder().encode(JSON.stringify(body));
+    const headers = {
+      ...signRequest(key, { method, path, body: bytes }, this.#stamp()),
+      ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': `${bytes.length}` }),
+    };
+    const overtime = new AbortController();
+    const timer = this.#clock.timer(REQUEST_LIMIT_MS, () =>
+      overtime.abort(
+        new ControlError('server-unavailable', `${url.host} did not answer within ${REQUEST_LIMIT_MS / 1_000} s.`),
+      ),
+    );
+    try {
+      const answer = await sendRequest(url, {
+        method,
+        headers,
+        body: bytes,
+        agent: url.protocol === 'https:' ? this.#https : this.#http,
+        ca: this.#ca,
+        signal: signal === undefined ? overtime.signal : AbortSignal.any([signal, overtime.signal]),
+      });
+      const parsed = { status: answer.status, body: parseJson(answer.body) };
+      if (again && answer.status === 401 && this.#learnTime(errorOf(parsed))) {
+        return await this.#ask(at, method, path, body, { key, signal }, false);
+      }
+      return parsed;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  #stamp(): { timeMs: number; nonce: Uint8Array } {
+    return { timeMs: this.serverTime(), nonce: this.#random.bytes(NONCE_BYTES) };
+  }
+
+  /** A wrong clock of this machine need not keep it out: requests are dated by the server's. */
+  #learnTime(error: unknown): boolean {
+    if (!(error instanceof ControlError) || error.code !== 'clock-skew') return false;
+    const { serverTimeMs } = error.details;
+    if (typeof serverTimeMs !== 'number') return false;
+    this.#offsetMs = serverTimeMs - this.#clock.wallTime();
+    this.#log.warn(error.message);
+    return true;
+  }
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+function parseServer(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new ControlError('invalid-request', `${text} is no address of a control server: http://host:port`);
+  }
+  return url;
+}
+
+function parseJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body));
+  } catch {
+    // Reported by whoever expected something else.
+    return undefined;
+  }
+}
+
+function expectAnswer<T>(answer: Answer, schema: z.ZodType<T>): T {
+  if (answer.status < 200 || answer.status > 299) throw errorOf(answer);
+  const parsed = schema.safeParse(answer.body);
+  if (parsed.success) return parsed.data;
+  throw new ControlError('bad-answer', 'The server’s answer is not that of a Towpath control server of this version.');
+}
+
+const KNOWN_CODES: ReadonlySet<string> = new Set<ControlErrorCode>([
+  'unauthorized',
+  'forbidden',
+  'replayed',
+  'clock-skew',
+  'not-found',
+  'conflict',
+  'invalid-request',
+  'limit-exceeded',
+  'invalid-statement',
+  'store-failed',
+]);
+
+function errorOf({ status, body }: Answer): ControlError {
+  const parsed = errorSchema.safeParse(body);
+  if (!parsed.success || !KNOWN_CODES.has(parsed.data.code)) {
+    const code = status >= 500 ? 'server-unavailable' : 'bad-answer';
+    return new ControlError(code, `The control server answered with status ${status}.`);
+  }
+  const { code, message, details } = parsed.data;
+  return new ControlError(code as ControlErrorCode, message, { details: details ?? {} });
+}
+
+function decodeAll(texts: readonly string[]): Uint8Array[] {
+  return texts.map((text) => fromBase64(text) ?? new Uint8Array(0));
+}

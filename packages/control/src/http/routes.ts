@@ -1,0 +1,233 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { ControlError } from '../control-error.ts';
+import { fromBase64, toBase64, toHex } from '../encoding/bytes.ts';
+import { type PartyId, partyIdOf } from '../identity/keys.ts';
+import { MAX_SEALED_INVITE_BYTES } from '../membership/invite.ts';
+import type { LogHead } from '../membership/party-state.ts';
+import { decodeStatement, MAX_STATEMENT_BYTES } from '../membership/statement.ts';
+import type { AppendOutcome } from '../server/party-directory.ts';
+import type { ControlService } from '../server/service.ts';
+import { base64Text, idText, presenceSchema, relaySchema, sequenceNumber } from '../wire/messages.ts';
+import type { RequestClaims } from '../wire/request-signing.ts';
+
+/** Every request that has to be signed carries this requirement in the OpenAPI document. */
+const signed = [{ nodeSignature: [] }];
+
+const headSchema = z.object({ sequence: sequenceNumber, hash: z.string().regex(/^[0-9a-f]{64}$/) });
+const statementText = base64Text(MAX_STATEMENT_BYTES).describe('One statement, encoded and signed, as base64url.');
+const errorSchema = z.object({ code: z.string(), message: z.string(), details: z.record(z.string(), z.unknown()) });
+const conflictSchema = errorSchema.extend({ head: headSchema.nullable(), statements: z.array(statementText) });
+const partyParams = z.object({ party: idText });
+const errors = { '4xx': errorSchema, '5xx': errorSchema };
+const appended = { 201: z.object({ party: idText, head: headSchema }), 409: conflictSchema, ...errors };
+
+/** The API for nodes. `claimsOf` gives the verified claims of a request. */
+export function registerRoutes(
+  instance: FastifyInstance,
+  service: ControlService,
+  claimsOf: (request: FastifyRequest) => RequestClaims,
+): void {
+  const app = instance.withTypeProvider<ZodTypeProvider>();
+  const by = (request: FastifyRequest) => claimsOf(request).key;
+
+  app.post(
+    '/v1/parties',
+    {
+      schema: {
+        summary: 'Create a party from its first statement',
+        security: signed,
+        body: z.object({ statement: statementText }),
+        response: appended,
+      },
+    },
+    async (request, reply) => {
+      const bytes = bytesOf(request.body.statement);
+      const decoded = decodeStatement(bytes);
+      if (!decoded.ok || decoded.statement.content.type !== 'genesis') {
+        throw new ControlError('invalid-statement', 'A party begins with a genesis statement.');
+      }
+      const party = partyIdOf(decoded.statement.content.partyKey);
+      const answer = appendAnswer(party, await service.create(party, bytes, by(request)));
+      return 'head' in answer && 'party' in answer ? reply.code(201).send(answer) : reply.code(409).send(answer);
+    },
+  );
+
+  app.post(
+    '/v1/parties/:party/statements',
+    {
+      schema: {
+        summary: 'Add the next statement to the log of a party',
+        security: signed,
+        params: partyParams,
+        body: z.object({ statement: statementText }),
+        response: appended,
+      },
+    },
+    async (request, reply) => {
+      const { party } = request.params;
+      const outcome = await service.append(party, bytesOf(request.body.statement), by(request));
+      const answer = appendAnswer(party, outcome);
+      return 'party' in answer ? reply.code(201).send(answer) : reply.code(409).send(answer);
+    },
+  );
+
+  app.get(
+    '/v1/parties/:party/statements',
+    {
+      schema: {
+        summary: 'Read the log of a party; signed by a member, a former member, or the key of an invite',
+        security: signed,
+        params: partyParams,
+        querystring: z.object({ from: z.coerce.number().int().min(0).max(0xffff_ffff).default(0) }),
+        response: {
+          200: z.object({ from: sequenceNumber, length: sequenceNumber, statements: z.array(statementText) }),
+          ...errors,
+        },
+      },
+    },
+    async (request) => {
+      const { from } = request.query;
+      const { length, statements } = await service.read(request.params.party, from, by(request));
+      return { from, length, statements: statements.map(toBase64) };
+    },
+  );
+
+  app.get(
+    '/v1/parties/:party/presence',
+    {
+      schema: {
+        summary: 'Who of a party is connected, and what they announced',
+        security: signed,
+        params: partyParams,
+        response: { 200: z.object({ members: z.array(presenceSchema) }), ...errors },
+      },
+    },
+    async (request) => ({ members: await service.presence(request.params.party, by(request)) }),
+  );
+
+  app.put(
+    '/v1/parties/:party/invites/:lookup',
+    {
+      schema: {
+        summary: 'Keep a sealed invite for whoever knows its code',
+        security: signed,
+        params: partyParams.extend({ lookup: idText }),
+        body: z.object({ sealed: base64Text(MAX_SEALED_INVITE_BYTES).min(1) }),
+        response: { 201: z.object({ lookup: idText }), ...errors },
+      },
+    },
+    async (request, reply) => {
+      const { party, lookup } = request.params;
+      await service.keepInvite(party, lookup, bytesOf(request.body.sealed), by(request));
+      return reply.code(201).send({ lookup });
+    },
+  );
+
+  app.get(
+    '/v1/invites/:lookup',
+    {
+      schema: {
+        summary: 'The sealed invite behind a code; signed by any key',
+        security: signed,
+        params: z.object({ lookup: idText }),
+        response: { 200: z.object({ sealed: z.string() }), ...errors },
+      },
+    },
+    async (request) => ({ sealed: toBase64(await service.findInvite(request.params.lookup)) }),
+  );
+
+  app.post(
+    '/v1/parties/:party/turn-credentials',
+    {
+      schema: {
+        summary: 'Time-limited credentials for the relays',
+        security: signed,
+        params: partyParams,
+        response: {
+          200: z.object({
+            username: z.string(),
+            credential: z.string(),
+            expiresAtMs: z.number(),
+            urls: z.array(z.string()),
+          }),
+          ...errors,
+        },
+      },
+    },
+    async (request) => service.turnCredentials(request.params.party, by(request)),
+  );
+
+  app.get(
+    '/v1/relays',
+    {
+      schema: {
+        summary: 'The relays, healthy and idle ones first; signed by any key',
+        security: signed,
+        response: { 200: z.object({ relays: z.array(relaySchema) }), ...errors },
+      },
+    },
+    async () => ({ relays: [...service.relays()] }),
+  );
+
+  app.put(
+    '/v1/relays/:id',
+    {
+      schema: {
+        summary: 'Report a relay, good for 30 s; signed by one of the configured reporters',
+        security: signed,
+        params: z.object({ id: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/) }),
+        body: relaySchema,
+        response: { 200: z.object({ id: z.string() }), ...errors },
+      },
+    },
+    async (request) => {
+      const { id } = request.params;
+      if (request.body.id !== id) throw new ControlError('invalid-request', 'The id of the path and the body differ.');
+      await service.reportRelay(request.body, by(request));
+      return { id };
+    },
+  );
+
+  app.get(
+    '/v1/socket',
+    {
+      schema: {
+        summary: 'The WebSocket of a node: signals and changes. Answers 426 to anything but an upgrade',
+        security: signed,
+        response: { 101: z.null().describe('Upgraded.'), 426: errorSchema, ...errors },
+      },
+    },
+    async (_, reply) =>
+      reply
+        .code(426)
+        .header('upgrade', 'websocket')
+        .send({ code: 'invalid-request', message: 'Connect with a WebSocket.', details: {} }),
+  );
+}
+
+function bytesOf(text: string): Uint8Array {
+  const bytes = fromBase64(text);
+  if (bytes === undefined) throw new ControlError('invalid-request', 'This is not base64url without padding.');
+  return bytes;
+}
+
+function headOf({ sequence, hash }: LogHead): { sequence: number; hash: string } {
+  return { sequence, hash: toHex(hash) };
+}
+
+function appendAnswer(
+  party: PartyId,
+  outcome: AppendOutcome,
+): { party: string; head: z.infer<typeof headSchema> } | z.infer<typeof conflictSchema> {
+  if (outcome.ok)
+    return { party, head: headOf({ sequence: outcome.statement.sequence, hash: outcome.statement.hash }) };
+  return {
+    code: 'conflict',
+    message: 'Somebody else was faster: sign it again on top of these statements.',
+    details: {},
+    head: outcome.head === undefined ? null : headOf(outcome.head),
+    statements: outcome.statements.map(toBase64),
+  };
+}

@@ -1,0 +1,63 @@
+import { SystemClock, SystemRandom } from '@towpath/core';
+import { ControlClient } from '../src/client/control-client.ts';
+import type { ClientStorage } from '../src/client/client-storage.ts';
+import { HttpTransport } from '../src/client/http-transport.ts';
+import { ControlServer, type ControlServerInit } from '../src/http/control-server.ts';
+import { generateNodeIdentity, type NodeIdentity } from '../src/identity/node-identity.ts';
+import { MemoryStore } from '../src/store/memory-store.ts';
+import type { ControlStore } from '../src/store/store.ts';
+import { NONCE_BYTES, signRequest } from '../src/wire/request-signing.ts';
+
+export const clock: SystemClock = new SystemClock();
+export const random: SystemRandom = new SystemRandom();
+
+/** Servers and clients of one test, on real loopback sockets; all of them end with it. */
+export class Rig implements AsyncDisposable {
+  readonly #open: AsyncDisposable[] = [];
+
+  async server(init: ControlServerInit = {}, store: ControlStore = new MemoryStore({ clock })): Promise<ControlServer> {
+    const server = await ControlServer.start({ store, clock, random }, init);
+    this.#open.push(server);
+    return server;
+  }
+
+  async client(
+    servers: readonly string[],
+    init: { identity?: NodeIdentity; storage?: ClientStorage; ca?: string } = {},
+  ): Promise<ControlClient> {
+    const client = await ControlClient.open({
+      transport: new HttpTransport({ clock, random }, { servers, ...(init.ca === undefined ? {} : { ca: init.ca }) }),
+      identity: init.identity ?? generateNodeIdentity(random),
+      clock,
+      random,
+      ...(init.storage === undefined ? {} : { storage: init.storage }),
+    });
+    this.#open.push(client);
+    return client;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const each of this.#open.reverse()) await each[Symbol.asyncDispose]();
+  }
+}
+
+/** Signed headers for a raw request. */
+export function signedHeaders(
+  identity: NodeIdentity,
+  method: string,
+  path: string,
+  body = '',
+  timeMs: number = clock.wallTime(),
+): Record<string, string> {
+  const parts = { method, path, body: new TextEncoder().encode(body) };
+  return signRequest(identity.signing, parts, { timeMs, nonce: random.bytes(NONCE_BYTES) });
+}
+
+/** Resolves when `check` is true; looks at it in every turn of the event loop, for 5 s at the most. */
+export async function until(check: () => boolean, what: string): Promise<void> {
+  const end = clock.now() + 5_000;
+  while (!check()) {
+    if (clock.now() > end) throw new Error(`${what} did not happen within 5 s`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}

@@ -1,0 +1,184 @@
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { FileStorage } from '../src/client/client-storage.ts';
+import { ControlClient } from '../src/client/control-client.ts';
+import { HttpTransport } from '../src/client/http-transport.ts';
+import type { Suspicion } from '../src/control-plane.ts';
+import { generateNodeIdentity } from '../src/identity/node-identity.ts';
+import { generateSigningKey } from '../src/identity/keys.ts';
+import { authorJoin } from '../src/membership/author.ts';
+import { PartyState } from '../src/membership/party-state.ts';
+import { replayLog } from '../src/membership/verify.ts';
+import { MemoryStore } from '../src/store/memory-store.ts';
+import { SqliteStore } from '../src/store/sqlite-store.ts';
+import { clock, Rig, random, until } from './http-fixture.ts';
+
+const bytes = (...values: number[]) => new Uint8Array(values);
+
+async function inFolder(body: (folder: string) => Promise<void>) {
+  const folder = await mkdtemp(join(tmpdir(), 'towpath-control-'));
+  try {
+    await body(folder);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+describe('control plane over HTTP and WebSocket', () => {
+  test('creates here, joins by code there, and each sees the others within a second (C12)', async () => {
+    await using rig = new Rig();
+    const server = await rig.server({ turnSecret: 'sesame', relays: [relay('built-in')] });
+    const [ann, bob, cleo] = await Promise.all([1, 2, 3].map(() => rig.client([server.address])));
+    const { id } = await ann!.createParty({ name: 'camp', memberName: 'Ann' });
+    const invite = await ann!.invite(id, { maxUses: 2 });
+    expect(invite.servers).toEqual([server.address]);
+    const code = await ann!.shareInvite(id, invite);
+    await Promise.all(
+      [bob!, cleo!].map(async (client, at) => client.join(await client.openInvite(code), { memberName: `n${at}` })),
+    );
+    const joinedAt = clock.now();
+    const sees = (client: typeof ann) => client!.party(id)!.peers.filter((peer) => peer.online).length === 2;
+    await until(() => [ann, bob, cleo].every(sees), 'everybody seeing everybody');
+    expect(clock.now() - joinedAt).toBeLessThan(1_000);
+    const got: Uint8Array[] = [];
+    cleo!.events.on('signal', ({ data }) => got.push(data));
+    await bob!.signal(id, cleo!.party(id)!.self.id, bytes(1, 2));
+    await until(() => got.length === 1, 'the signal');
+    expect(got).toEqual([bytes(1, 2)]);
+    expect(bob!.relays()).toEqual([relay('built-in')]);
+    expect((await bob!.turnCredentials()).urls).toEqual(['turn:127.0.0.1:3478']);
+
+    const bobId = bob!.party(id)!.self.id;
+    const removedAt = clock.now();
+    await ann!.remove(id, bobId);
+    await until(() => bob!.parties().length === 0 && cleo!.party(id)!.peers.length === 1, 'the removal');
+    expect(clock.now() - removedAt).toBeLessThan(1_000);
+  });
+
+  test('restarts without losing anything; clients come back and resume where they were (C12)', () =>
+    inFolder(async (folder) => {
+      await using rig = new Rig();
+      const path = join(folder, 'control.db');
+      const store = new SqliteStore({ clock }, { path });
+      const server = await rig.server({}, store);
+      const port = Number(new URL(server.address).port);
+      const [ann, bob] = await Promise.all([rig.client([server.address]), rig.client([server.address])]);
+      const { id } = await ann.createParty({ name: 'camp', memberName: 'Ann' });
+      await bob.join(await ann.invite(id), { memberName: 'Bob' });
+      await until(() => ann.party(id)!.peers[0]?.online === true, 'Bob online');
+      await server.close();
+      await store.close();
+      await until(() => !ann.connected && !bob.connected, 'the loss');
+      // What is known goes on counting; what needs a server says so.
+      expect(ann.party(id)!.peers).toHaveLength(1);
+      await expect(ann.signal(id, bob.party(id)!.self.id, bytes(1))).rejects.toMatchObject({
+        code: 'server-unavailable',
+      });
+      await expect(ann.invite(id)).rejects.toMatchObject({ code: 'server-unavailable' });
+
+      await using reopened = new SqliteStore({ clock }, { path });
+      await rig.server({ port }, reopened);
+      await until(() => ann.party(id)!.peers[0]?.online === true, 'both back');
+      await ann.invite(id);
+      await until(() => bob.party(id)!.head.sequence === ann.party(id)!.head.sequence, 'the news at Bob');
+    }));
+
+  test('goes to another server when one is gone, and two servers on a store act as one (C12)', async () => {
+    await using rig = new Rig();
+    const store = new MemoryStore({ clock });
+    const [one, two] = [await rig.server({}, store), await rig.server({}, store)];
+    const ann = await rig.client([one.address, two.address]);
+    const bob = await rig.client([two.address, one.address]);
+    await Promise.all([ann.ready(), bob.ready()]);
+    expect([one.service.counts.sessions, two.service.counts.sessions]).toEqual([1, 1]);
+    const { id } = await ann.createParty({ name: 'camp', memberName: 'Ann' });
+    await bob.join(await ann.invite(id), { memberName: 'Bob' });
+    await until(() => ann.party(id)!.peers[0]?.online === true, 'Bob online, at the other server');
+    const got: Uint8Array[] = [];
+    bob.events.on('signal', ({ data }) => got.push(data));
+    await ann.signal(id, bob.party(id)!.self.id, bytes(7));
+    await until(() => got.length === 1, 'the signal across servers');
+    await one.close();
+    await until(() => ann.connected && two.service.counts.sessions === 2, 'Ann at the other server');
+    await until(() => bob.party(id)!.peers[0]?.online === true, 'Ann seen again');
+    await bob.signal(id, ann.party(id)!.self.id, bytes(8));
+    await ann.invite(id);
+  });
+
+  test('keeps its parties in files for the owner only, and starts from them without a server (C12)', () =>
+    inFolder(async (folder) => {
+      await using rig = new Rig();
+      const identity = generateNodeIdentity(random);
+      const server = await rig.server();
+      const ann = await rig.client([server.address], { identity, storage: new FileStorage(folder) });
+      const { id } = await ann.createParty({ name: 'camp', memberName: 'Ann' });
+      await (await rig.client([server.address])).join(await ann.invite(id), { memberName: 'Bob' });
+      await until(() => ann.party(id)!.peers[0]?.online === true, 'Bob online');
+      await ann.close();
+      await server.close();
+      for (const name of await readdir(folder)) expect((await stat(join(folder, name))).mode & 0o077).toBe(0);
+      const again = await rig.client([server.address], { identity, storage: new FileStorage(folder) });
+      expect(again.connected).toBe(false);
+      expect(again.party(id)).toMatchObject({ name: 'camp', peers: [{ name: 'Bob', online: false }] });
+      const other = await rig.client([server.address], { storage: new FileStorage(folder) });
+      expect(other.parties()).toEqual([]);
+    }));
+
+  test('refuses, on every client, a member that somebody wrote into the store by hand (C12)', () =>
+    inFolder(async (folder) => {
+      await using rig = new Rig();
+      const path = join(folder, 'control.db');
+      const store = new SqliteStore({ clock }, { path });
+      const server = await rig.server({}, store);
+      const ann = await rig.client([server.address]);
+      const { id } = await ann.createParty({ name: 'camp', memberName: 'Ann' });
+      const invite = await ann.invite(id, { maxUses: 5 });
+      const bob = await rig.client([server.address]);
+      await bob.join(invite, { memberName: 'Bob' });
+      const length = bob.party(id)!.head.sequence + 1;
+      await until(() => ann.party(id)!.head.sequence === length - 1, 'Bob at Ann');
+      // Whoever holds the database knows the public invite and the chain, but not the invite's secret.
+      await store.append(id, length, forgedJoin(await store.readLog(id, 0, 100), invite.partyKey));
+      const suspicions: Suspicion[] = [];
+      ann.events.on('suspicion', (suspicion) => suspicions.push(suspicion));
+      const carl = await rig.client([server.address]);
+      await expect(carl.join(invite, { memberName: 'Carl' })).rejects.toMatchObject({
+        code: 'untrusted-log',
+        message: expect.stringMatching(/forged.*not to be trusted/),
+      });
+      await expect(bob.leave(id)).rejects.toMatchObject({ code: 'untrusted-log' });
+      await expect(ann.invite(id)).rejects.toMatchObject({ code: 'untrusted-log' });
+      expect(suspicions).toMatchObject([{ party: id, kind: 'forged', sequence: length }]);
+      expect(ann.party(id)!.peers.map((peer) => peer.name)).toEqual(['Bob']);
+    }));
+
+  test('takes requests of a machine whose clock is wrong, dated by the server (C12)', async () => {
+    await using rig = new Rig();
+    const server = await rig.server();
+    const wrong = Object.assign(Object.create(clock), { wallTime: () => clock.wallTime() - 7_200_000 });
+    await using client = await ControlClient.open({
+      transport: new HttpTransport({ clock: wrong, random }, { servers: [server.address] }),
+      identity: generateNodeIdentity(random),
+      clock: wrong,
+      random,
+    });
+    await client.createParty({ name: 'camp', memberName: 'Late' });
+    await client.ready();
+    expect(client.connected).toBe(true);
+  });
+});
+
+function relay(id: string) {
+  return { id, urls: ['turn:127.0.0.1:3478'], region: 'here', load: 0, healthy: true };
+}
+
+function forgedJoin(log: Uint8Array[], partyKey: Uint8Array): Uint8Array {
+  const { state } = replayLog(new PartyState(partyKey), log);
+  const [known] = [...state.invites.values()];
+  const intruder = generateNodeIdentity(random);
+  const thief = { ...generateSigningKey(random), publicKey: known!.inviteKey };
+  const node = { signing: intruder.signing, wireGuardPublicKey: intruder.wireGuard.publicKey };
+  return authorJoin(state, { invite: thief, node, name: 'Mallory', timeMs: clock.wallTime() }).bytes;
+}
