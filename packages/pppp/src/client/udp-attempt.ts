@@ -1,8 +1,9 @@
 import { errorCode, errorMessage, type Log, silentLog, type Timer } from '@towpath/core';
 import { type Endpoint, formatEndpoint, sameEndpoint, type UdpSocket } from '@towpath/net';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
-import { decodeMessage, encodeMessage } from '../codec/message.ts';
+import { decodeMessage, encodeMessage, type Message } from '../codec/message.ts';
 import { PpppError } from '../pppp-error.ts';
+import type { SessionCarrier } from '../session/carrier.ts';
 import { Session } from '../session/session.ts';
 import type { PpppSession } from '../session-types.ts';
 import { bindPreferred } from './bind.ts';
@@ -14,6 +15,8 @@ const MAX_PUNCHED = 32;
 
 /** Repeats are spread by up to so much (spec §12: 100–105 ms). */
 const SPREAD_MS = 5;
+
+type Knock = Extract<Message, { type: 'PUNCH_PKT' | 'P2P_RDY' }>;
 
 const CLOSE: Uint8Array = encodeMessage({ type: 'CLOSE' });
 
@@ -37,6 +40,16 @@ export interface AttemptPlan {
   trusts(from: Endpoint): boolean;
   /** What to try next when nobody answered. */
   readonly advice: string;
+  /** Addresses that may be punched at most. @default 32 */
+  readonly maxPunched?: number;
+  /** A PUNCH_PKT of the wanted device; it has been returned. */
+  onPunched?(from: Endpoint): void;
+  /** A message that is no punch: a server's, a relay's. */
+  onMessage?(message: Message, from: Endpoint, cipher: StreamCipher | undefined): void;
+  /** While a session runs: true for a datagram that is not for it. */
+  intercepts?(data: Uint8Array, from: Endpoint): boolean;
+  /** What to report when the time is over. @default `no-answer` or `wrong-device` */
+  timedOut?(): PpppError;
 }
 
 /** One attempt to open a session by UDP, on a socket of its own (spec §6.2, §6.6). */
@@ -78,12 +91,12 @@ export class UdpAttempt {
     this.#socket = socket;
     onSocket?.(socket.local, portLost);
     this.#log.debug(`trying ${this.#plan.target} from port ${socket.local.port}`);
-    const onAbort = () => this.#fail(signal?.reason);
+    const onAbort = () => this.fail(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       return await new Promise<PpppSession>((resolve, reject) => {
         this.#settle = { resolve, reject };
-        if (timeoutMs !== undefined) this.#limitTimer = clock.timer(timeoutMs, () => this.#fail(this.#noAnswer()));
+        if (timeoutMs !== undefined) this.#limitTimer = clock.timer(timeoutMs, () => this.fail(this.#timedOut()));
         this.#knock();
       });
     } catch (error) {
@@ -99,43 +112,70 @@ export class UdpAttempt {
     this.#socket?.send(cipher === undefined ? clear : cipher.encipher(clear), to);
   }
 
+  /** Where the attempt's socket is bound. */
+  get local(): Endpoint {
+    return this.#socket!.local;
+  }
+
   /** Punches an address: from then on the device may hold a session there. */
   punch(uid: string, to: Endpoint, cipher: StreamCipher | undefined): void {
+    this.approach(encodeMessage({ type: 'PUNCH_PKT', uid }), to, cipher);
+  }
+
+  /** Sends a datagram after which a session may be held there, so that it is told when nothing comes of it. */
+  approach(clear: Uint8Array, to: Endpoint, cipher: StreamCipher | undefined): void {
     if (!this.#isPunched(to)) {
-      if (this.#punched.length === MAX_PUNCHED) return;
+      if (this.#punched.length >= (this.#plan.maxPunched ?? MAX_PUNCHED)) return;
       this.#punched.push({ to, cipher });
     }
-    this.send(encodeMessage({ type: 'PUNCH_PKT', uid }), to, cipher);
+    this.send(clear, to, cipher);
+  }
+
+  /** Has the next round begin now. */
+  hurry(): void {
+    if (this.#over || this.#knockTimer === undefined) return;
+    this.#knockTimer.cancel();
+    this.#knock();
   }
 
   #knock(): void {
     this.#plan.knock(this);
+    if (this.#over) return;
     const spread = this.#options.random === undefined ? 0 : this.#options.random.next() * SPREAD_MS;
     const pauseMs = this.#plan.pauseMs(this.#round++) + spread;
-    if (!this.#over) this.#knockTimer = this.#options.clock.timer(pauseMs, () => this.#knock());
+    this.#knockTimer = this.#options.clock.timer(pauseMs, () => this.#knock());
   }
 
   #onMessage(data: Uint8Array, from: Endpoint): void {
     if (this.#session !== undefined) {
-      this.#session.receive(data, from);
+      if (this.#plan.intercepts?.(data, from) !== true) this.#session.receive(data, from);
       return;
     }
     if (this.#over || !this.#plan.trusts(from)) return;
     for (const cipher of this.#plan.ciphers) {
       const message = decodeMessage(cipher === undefined ? data : cipher.decipher(data));
-      if (message.type !== 'PUNCH_PKT' && message.type !== 'P2P_RDY') continue;
-      const { uid } = message;
-      if (this.#plan.uid !== undefined && this.#plan.uid !== uid) this.#onStranger(uid, from);
-      else if (message.type === 'PUNCH_PKT') this.punch(uid, from, cipher);
-      else if (this.#isPunched(from)) this.#succeed(uid, from, cipher);
+      if (message.type === 'malformed' || message.type === 'unknown') continue;
+      if (message.type === 'PUNCH_PKT' || message.type === 'P2P_RDY') this.#onKnock(message, from, cipher);
+      else this.#plan.onMessage?.(message, from, cipher);
       return;
+    }
+  }
+
+  #onKnock({ type, uid }: Knock, from: Endpoint, cipher: StreamCipher | undefined): void {
+    if (this.#plan.uid !== undefined && this.#plan.uid !== uid) {
+      this.#onStranger(uid, from);
+    } else if (type === 'PUNCH_PKT') {
+      this.punch(uid, from, cipher);
+      this.#plan.onPunched?.(from);
+    } else if (this.#isPunched(from)) {
+      this.succeed(uid, from, cipher);
     }
   }
 
   #onStranger(uid: string, from: Endpoint): void {
     if (this.#strangers.size < MAX_PUNCHED) this.#strangers.add(uid);
     if (!this.#plan.failEarly) return;
-    this.#fail(
+    this.fail(
       new PpppError(
         'wrong-device',
         `${formatEndpoint(from)} is ${uid}, not ${this.#plan.uid}. Correct the UID or the address.`,
@@ -149,7 +189,7 @@ export class UdpAttempt {
     this.#sendError = errorMessage(error);
     this.#log.debug('a datagram could not be sent or was refused', { error: this.#sendError });
     if (!this.#plan.failEarly || errorCode(error) !== 'connection-refused') return;
-    this.#fail(
+    this.fail(
       new PpppError(
         'refused',
         `Nothing listens at ${this.#plan.target}: its host refuses. Try another port, or search the LAN.`,
@@ -158,10 +198,20 @@ export class UdpAttempt {
     );
   }
 
-  #succeed(uid: string, peer: Endpoint, cipher: StreamCipher | undefined): void {
+  /**
+   * Ends the attempt with a session at `peer`.
+   * @param wrap puts something between the session and its socket
+   */
+  succeed(
+    uid: string,
+    peer: Endpoint,
+    cipher: StreamCipher | undefined,
+    wrap?: (carrier: SessionCarrier) => SessionCarrier,
+  ): Session {
     const { clock, log, mode = 'lan', session: options } = this.#options;
     this.#stop();
-    const carrier = new UdpCarrier(this.#socket!, { ...peer }, mode);
+    const own = new UdpCarrier(this.#socket!, { ...peer }, mode);
+    const carrier = wrap === undefined ? own : wrap(own);
     const session = new Session({
       role: 'client',
       uid,
@@ -176,9 +226,11 @@ export class UdpAttempt {
     this.#letGo(peer);
     this.#log.debug(`session with ${uid} at ${formatEndpoint(peer)}`, { localPort: carrier.local.port });
     this.#settle?.resolve(session);
+    return session;
   }
 
-  #fail(reason: unknown): void {
+  /** Ends the attempt without a session. */
+  fail(reason: unknown): void {
     if (this.#over) return;
     this.#stop();
     this.#letGo();
@@ -203,7 +255,8 @@ export class UdpAttempt {
     return this.#punched.some(({ to }) => sameEndpoint(to, endpoint));
   }
 
-  #noAnswer(): PpppError {
+  #timedOut(): PpppError {
+    if (this.#plan.timedOut !== undefined) return this.#plan.timedOut();
     const { target, uid, advice } = this.#plan;
     if (this.#strangers.size > 0) {
       const found = [...this.#strangers].join(', ');

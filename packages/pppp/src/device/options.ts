@@ -3,7 +3,7 @@ import type { Endpoint, Network } from '@towpath/net';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
 import type { Message } from '../codec/message.ts';
 import type { SessionOptions } from '../session/options.ts';
-import type { PpppSession } from '../session-types.ts';
+import type { PpppSession, SessionMode } from '../session-types.ts';
 
 /** What makes a {@link PpppDevice}. */
 export interface PpppDeviceOptions {
@@ -34,4 +34,12 @@ export interface PpppDeviceOptions {
   onSession(session: PpppSession): void;
   /** A message to the listen socket that is neither a punch nor of a session: a rendezvous server's, a relay's. */
   onMessage?: (message: Message, from: Endpoint, cipher: StreamCipher | undefined) => void;
+}
+
+/** Something that works over a device's listen socket beside it: a registration at rendezvous servers. */
+export interface DeviceCompanion {
+  /** As {@link PpppDeviceOptions.onMessage}. */
+  onMessage(message: Message, from: Endpoint, cipher: StreamCipher | undefined): void;
+  /** Over what kind of path a client comes that punches from there; undefined: not known here. */
+  modeOf(from: Endpoint): SessionMode | undefined;
 }

@@ -9,7 +9,7 @@ import { SEARCH_PORT } from '../lan/targets.ts';
 import type { SessionCarrier } from '../session/carrier.ts';
 import { Session } from '../session/session.ts';
 import type { PpppSession, SessionMode } from '../session-types.ts';
-import type { PpppDeviceOptions } from './options.ts';
+import type { DeviceCompanion, PpppDeviceOptions } from './options.ts';
 import { ReadyPhase } from './ready-phase.ts';
 import { type DeviceClient, SessionTable } from './session-table.ts';
 
@@ -40,6 +40,9 @@ export class PpppDevice implements AsyncDisposable {
   /** What is being sent to a client before and just after its session begins. */
   readonly #phases: Map<string, ReadyPhase> = new Map();
   readonly #searchers: Set<string> = new Set();
+  readonly #companions: Set<DeviceCompanion> = new Set();
+  /** Sessions over carriers that are not the listen socket. */
+  readonly #guests: Set<Session> = new Set();
   #listen: UdpSocket | undefined;
   #search: UdpSocket | undefined;
   #closing: Promise<void> | undefined;
@@ -78,7 +81,7 @@ export class PpppDevice implements AsyncDisposable {
   }
 
   get sessions(): readonly PpppSession[] {
-    return this.#clients.all().map(({ session }) => session);
+    return this.#all();
   }
 
   /** Sends a message from the listen socket: to a rendezvous server, a relay, an address to be punched. */
@@ -86,9 +89,46 @@ export class PpppDevice implements AsyncDisposable {
     this.#send(encodeMessage(message), to, cipher);
   }
 
+  /** Sends a datagram as it is from the listen socket. */
+  sendDatagram(datagram: Uint8Array, to: Endpoint): void {
+    this.#listen?.send(datagram, to);
+  }
+
+  /** Has a companion hear what is neither a punch nor of a session. @returns ends that */
+  accompany(companion: DeviceCompanion): () => void {
+    this.#companions.add(companion);
+    return () => {
+      this.#companions.delete(companion);
+    };
+  }
+
+  /**
+   * Takes in a session whose path a companion has prepared, and hands it to `onSession`. With `intercepts` its datagrams
+   * come to the listen socket, and those of the types that it claims are not for the session; without, whoever made the
+   * carrier hands them to the session.
+   * @returns undefined when there is no room
+   */
+  adopt(
+    carrier: SessionCarrier,
+    cipher: StreamCipher | undefined,
+    intercepts?: (type: number | undefined) => boolean,
+  ): Session | undefined {
+    const { maxSessions = DEFAULT_MAX_SESSIONS, clock } = this.#options;
+    if (this.#closing !== undefined || this.#size >= maxSessions) return undefined;
+    const session: Session = this.#newSession(carrier, cipher, () => {
+      this.#guests.delete(session);
+      this.#clients.remove(session);
+    });
+    if (intercepts === undefined) this.#guests.add(session);
+    else
+      this.#clients.add({ session, cipher, startedAt: clock.now(), release: () => void carrier.close(), intercepts });
+    this.#options.onSession(session);
+    return session;
+  }
+
   /** Says CLOSE in every session. */
   async closeSessions(): Promise<void> {
-    await Promise.all(this.#clients.all().map(({ session }) => session.close()));
+    await Promise.all(this.#all().map((session) => session.close()));
   }
 
   /** Forgets every session without a word, as a reboot does. Their users see `carrier-failed`. */
@@ -96,7 +136,7 @@ export class PpppDevice implements AsyncDisposable {
     for (const phase of this.#phases.values()) phase.cancel();
     this.#phases.clear();
     this.#searchers.clear();
-    for (const { session } of this.#clients.all()) session.abandon('carrier-failed', false);
+    for (const session of this.#all()) session.abandon('carrier-failed', false);
   }
 
   /** Closes sessions and sockets. Idempotent. */
@@ -153,6 +193,7 @@ export class PpppDevice implements AsyncDisposable {
       return;
     }
     const type = client.cipher === undefined ? data[1] : client.cipher.peek(data, 1);
+    if (client.intercepts?.(type) === true) return;
     if (type === MessageType.PUNCH_PKT || type === MessageType.P2P_RDY) this.#onPunchInSession(client, data, from);
     else client.session.receive(data, from);
   }
@@ -180,6 +221,7 @@ export class PpppDevice implements AsyncDisposable {
       if (message.uid === this.uid) this.#onPunch(from, opened.cipher);
     } else {
       this.#options.onMessage?.(message, from, opened.cipher);
+      for (const companion of this.#companions) companion.onMessage(message, from, opened.cipher);
     }
   }
 
@@ -188,7 +230,7 @@ export class PpppDevice implements AsyncDisposable {
     if (this.#phases.has(key)) return;
     const { admits, maxSessions = DEFAULT_MAX_SESSIONS, clock, offersTcp = false } = this.#options;
     if (admits !== undefined && !admits(from)) return;
-    if (this.#clients.size + this.#opening >= maxSessions) {
+    if (this.#size >= maxSessions) {
       this.#log.debug('no room for another session', { from: key });
       return;
     }
@@ -199,7 +241,7 @@ export class PpppDevice implements AsyncDisposable {
       offer: () => this.#send(offer, peer, cipher),
       ready: () => {
         if (session !== undefined) session.announce();
-        else session = this.#startSession(peer, cipher, 'lan', key);
+        else session = this.#startSession(peer, cipher, this.#modeOf(from), key);
       },
       done: () => this.#phases.delete(key),
     });
@@ -207,24 +249,17 @@ export class PpppDevice implements AsyncDisposable {
     phase.start();
   }
 
-  /** Punches that have been accepted and not yet become a session. */
-  get #opening(): number {
-    return [...this.#phases.values()].filter(({ open }) => !open).length;
+  /** Sessions, and punches that have been accepted and not yet become one. */
+  get #size(): number {
+    const opening = [...this.#phases.values()].filter(({ open }) => !open).length;
+    return this.#clients.size + this.#guests.size + opening;
   }
 
   #startSession(peer: Endpoint, cipher: StreamCipher | undefined, mode: SessionMode, key: string): Session {
-    const { clock, log, session: options } = this.#options;
     const carrier = new SharedCarrier(this.#listen!, peer, mode);
-    const session: Session = new Session({
-      role: 'device',
-      uid: this.uid,
-      carrier,
-      clock,
-      ...(log === undefined ? {} : { log }),
-      ...(cipher === undefined ? {} : { cipher }),
-      ...(options === undefined ? {} : { options }),
-    });
-    const client: DeviceClient = { session, cipher, startedAt: clock.now(), release: () => carrier.release() };
+    const session = this.#newSession(carrier, cipher);
+    const startedAt = this.#options.clock.now();
+    const client: DeviceClient = { session, cipher, startedAt, release: () => carrier.release() };
     carrier.onRelease = () => {
       this.#clients.remove(session);
       this.#endPhase(key);
@@ -233,6 +268,32 @@ export class PpppDevice implements AsyncDisposable {
     session.announce();
     this.#options.onSession(session);
     return session;
+  }
+
+  #newSession(carrier: SessionCarrier, cipher: StreamCipher | undefined, onClosed?: () => void): Session {
+    const { clock, log, session: options } = this.#options;
+    return new Session({
+      role: 'device',
+      uid: this.uid,
+      carrier,
+      clock,
+      ...(log === undefined ? {} : { log }),
+      ...(cipher === undefined ? {} : { cipher }),
+      ...(options === undefined ? {} : { options }),
+      ...(onClosed === undefined ? {} : { onClosed }),
+    });
+  }
+
+  #all(): Session[] {
+    return [...this.#clients.all().map(({ session }) => session), ...this.#guests];
+  }
+
+  #modeOf(from: Endpoint): SessionMode {
+    for (const companion of this.#companions) {
+      const mode = companion.modeOf(from);
+      if (mode !== undefined) return mode;
+    }
+    return 'lan';
   }
 
   #endPhase(key: string): void {
