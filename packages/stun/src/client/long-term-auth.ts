@@ -62,23 +62,28 @@ export class LongTermAuth {
 
   /**
    * Learns from an error response.
-   * @returns true when the request should be sent again: a first 401, or a stale nonce.
+   * @param usedKey what the refused request was signed with: several requests may be under way at once, and
+   *   another one may have been challenged meanwhile.
+   * @returns true when the request should be sent again: it was not signed yet, or its nonce is stale.
    */
-  challenged(message: StunMessage): boolean {
+  challenged(message: StunMessage, usedKey: IntegrityKey | undefined): boolean {
     const code = message.get(attr.errorCode)?.code;
-    const known = this.#challenge;
     const nonce = message.get(attr.nonce);
+    const realm = message.get(attr.realm);
+    const known = this.#challenge;
     if (nonce === undefined) return false;
     if (code === StunErrorCode.StaleNonce && known !== undefined) {
-      const fresh = nonce !== known.nonce;
       known.nonce = nonce;
-      return fresh;
+      return true;
     }
-    const realm = message.get(attr.realm);
     if (code !== StunErrorCode.Unauthenticated || realm === undefined) return false;
+    if (known?.realm !== realm) {
+      this.#learn(message, realm, nonce);
+      return true;
+    }
     // The same realm refuses the same password again: asking once more would not help.
-    if (known !== undefined && known.realm === realm) return false;
-    this.#learn(message, realm, nonce);
+    if (usedKey !== undefined) return false;
+    known.nonce = nonce;
     return true;
   }
 

@@ -152,14 +152,15 @@ export async function requestWithAuth(
   request: StunRequest,
 ): Promise<StunResponse> {
   for (let challenges = 0; ; challenges++) {
+    const { key } = auth;
     const response = await transactions.request(server, {
       ...request,
-      key: auth.key,
+      key,
       integrity: auth.integrity,
       write: writing(request, (writer) => auth.write(writer)),
     });
     const refused = response.message.class === MessageClass.Error;
-    if (!refused || challenges >= MAX_CHALLENGES || !auth.challenged(response.message))
+    if (!refused || challenges >= MAX_CHALLENGES || !auth.challenged(response.message, key))
       return successOf(response, server);
   }
 }

@@ -4,6 +4,9 @@ import { MAX_CHANNEL, MIN_CHANNEL } from '../../message/channel-data.ts';
 /** A permission lives five minutes (RFC 8656 §9); refreshing after four leaves a minute for a bad network. */
 export const PERMISSION_REFRESH_MS = 240_000;
 
+/** A renewal has an answer or is given up within this time (RFC 8489 §6.2.1: 39.5 s). */
+const RENEWAL_MS = 40_000;
+
 /** A channel number may not be bound to another peer before this has passed (RFC 8656 §12). */
 const CHANNEL_REST_MS = 900_000;
 
@@ -39,15 +42,18 @@ export class PeerBook {
     this.#permissions.delete(address);
   }
 
-  /** Addresses whose permission is due; those with a channel are renewed with it. */
+  /** Addresses whose permission is due, which they are not again before {@link RENEWAL_MS}; a channel renews its own. */
   duePermissions(now: number): string[] {
-    return [...this.#permissions]
-      .filter(([address, at]) => at <= now && !this.#byPeer.has(address))
-      .map(([address]) => address);
+    const due = [...this.#permissions].filter(([address, at]) => at <= now && !this.#byPeer.has(address));
+    for (const [address] of due) this.#permissions.set(address, now + RENEWAL_MS);
+    return due.map(([address]) => address);
   }
 
+  /** Channels that are due, which they are not again before {@link RENEWAL_MS}. */
   dueChannels(now: number): ChannelEntry[] {
-    return [...this.#byNumber.values()].filter(({ bound, refreshAt }) => bound && refreshAt <= now);
+    const due = [...this.#byNumber.values()].filter(({ bound, refreshAt }) => bound && refreshAt <= now);
+    for (const entry of due) entry.refreshAt = now + RENEWAL_MS;
+    return due;
   }
 
   /** The channel of a peer, bound or being bound. */

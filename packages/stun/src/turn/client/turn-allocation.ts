@@ -313,7 +313,9 @@ export class TurnAllocation implements AsyncDisposable {
       });
       this.#peers.channelBound(entry, this.#parts.clock.now());
     } catch (error) {
-      this.#peers.dropChannel(entry, this.#parts.clock.now());
+      // A renewal that got no answer changes nothing: the channel lives on, and stays due.
+      const refused = errorCode(error) === 'stun-refused';
+      if (refused || !entry.bound) this.#peers.dropChannel(entry, this.#parts.clock.now());
       throw error;
     }
   }

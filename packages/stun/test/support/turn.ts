@@ -1,0 +1,82 @@
+import type { Endpoint, SimulatedHost, UdpSocket } from '@towpath/net';
+import type { OwnCarrierInit } from '../../src/turn/client/turn-client.ts';
+import { type AllocateInit, allocate } from '../../src/turn/client/turn-client.ts';
+import type { TurnAllocation } from '../../src/turn/client/turn-allocation.ts';
+import type { TurnServerInit } from '../../src/turn/server/options.ts';
+import { TurnServer } from '../../src/turn/server/turn-server.ts';
+import type { World } from './internet.ts';
+
+export const ALICE = { username: 'alice', password: 'wonderland' };
+export const BOB = { username: 'bob', password: 'builder' };
+
+/** A TURN server on a host of its own, for alice and bob. */
+export async function turnServer(
+  at: World,
+  init: Partial<TurnServerInit> = {},
+): Promise<{ server: TurnServer; host: SimulatedHost }> {
+  const host = at.internet.host();
+  const { clock, random } = at;
+  const server = await TurnServer.listen(
+    { network: host.network, clock, random },
+    {
+      listeners: [{ address: host.address }, { transport: 'tcp', address: host.address }],
+      relay: [{ address: host.address }],
+      credentials: { users: { [ALICE.username]: ALICE.password, [BOB.username]: BOB.password } },
+      ...init,
+    },
+  );
+  return { server, host };
+}
+
+/** What came out of an allocation or a socket. */
+export interface Inbox {
+  readonly received: { text: string; from: Endpoint }[];
+}
+
+export interface Client extends Inbox {
+  readonly allocation: TurnAllocation;
+  readonly lost: string[];
+  readonly attempts: { id: number; peer: Endpoint }[];
+}
+
+/** Allocates from `host` and collects what arrives. */
+export async function client(
+  at: World,
+  host: SimulatedHost,
+  server: Endpoint,
+  init: Partial<AllocateInit & OwnCarrierInit> = {},
+): Promise<Client> {
+  const received: Client['received'] = [];
+  const lost: string[] = [];
+  const attempts: Client['attempts'] = [];
+  const { clock, random } = at;
+  const asked = allocate(
+    { network: host.network, clock, random },
+    {
+      server,
+      credentials: ALICE,
+      handlers: {
+        onData: (data, from) => received.push({ text: Buffer.from(data).toString(), from }),
+        onLost: ({ code }) => lost.push(code),
+        onConnection: (id, peer) => attempts.push({ id, peer }),
+      },
+      ...init,
+    },
+  );
+  return { allocation: await clock.runUntil(asked), received, lost, attempts };
+}
+
+/** A plain UDP peer. */
+export async function peer(host: SimulatedHost, port = 0): Promise<Inbox & { socket: UdpSocket; at: Endpoint }> {
+  const received: Inbox['received'] = [];
+  const socket = await host.network.bindUdp({
+    address: host.address,
+    port,
+    onMessage: (data, from) => received.push({ text: Buffer.from(data).toString(), from }),
+  });
+  return { socket, received, at: socket.local };
+}
+
+export function bytes(text: string): Uint8Array {
+  return Buffer.from(text);
+}
