@@ -85,7 +85,8 @@ describe('text exported by Wireshark', () => {
       `Data (${SHORT.length} bytes)\n`,
       `${byteHex(SHORT, offset)}\n`,
       summary(12, '9.800000', 'Destination unreachable (Port unreachable)'),
-      'Internet Control Message Protocol\n',
+      `Internet Control Message Protocol\n${ports}\nData (${SHORT.length} bytes)\n`,
+      `${byteHex(SHORT, offset)}\n`,
       summary(13, '10.500000', '50000 → 40000 Len=45'),
       ports,
       `Data (${LONG.length} bytes)\n`,
@@ -97,6 +98,22 @@ describe('text exported by Wireshark', () => {
     expect(packets.map(({ timeMs }) => timeMs)).toEqual([9790.145, 10_500]);
     expect(packets[0]!.source).toEqual({ address: '192.0.2.20', port: 50_000 });
     expect(packets[0]!.destination).toEqual({ address: '192.0.2.1', port: 40_000 });
+  });
+
+  test('what tshark prints with -V -x, or with -x alone, is read', () => {
+    const frame = Buffer.concat([counting(12, 2), Uint8Array.from([0x08, 0x00]), ipPacket(LONG)]);
+    const dump = `${byteHex(frame, offset)}\n`;
+    const details = (at: number): string =>
+      `Frame ${at}: 87 bytes on wire (696 bits), 87 bytes captured (696 bits)\n` +
+      `    [Time since reference or first frame: ${at}.500000000 seconds]\n` +
+      `Internet Protocol Version 4, Src: 192.0.2.20, Dst: 192.0.2.1\nUDP payload (45 bytes)\n\n${dump}`;
+    const line = '    1   0.000000   192.0.2.20 → 192.0.2.1    UDP 87 50000 → 40000 Len=45\n';
+    const full = read([line, details(1), details(2)].join(''));
+    expect(full.packets.map(({ timeMs, data }) => [timeMs, hex(data)])).toEqual([
+      [1500, hex(LONG)],
+      [2500, hex(LONG)],
+    ]);
+    expect(read([dump, dump].join('\n')).packets.map(({ data }) => hex(data))).toEqual([hex(LONG), hex(LONG)]);
   });
 
   test('a dump of the whole frame is taken apart', () => {

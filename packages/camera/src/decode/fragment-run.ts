@@ -27,6 +27,8 @@ export class FragmentRun implements FrameHandlers {
   end: number;
   #lead: Fragment[] = [];
   #leadBytes = 0;
+  /** Bytes of lead that were put in front; offsets below do not count them. */
+  #base = 0;
   /** The lead is over: a frame was found, or another run was put in front. */
   #leadOver = false;
   readonly #cutter: FrameStream = new FrameStream(this);
@@ -83,18 +85,33 @@ export class FragmentRun implements FrameHandlers {
 
   /** Joins this run to `earlier`, whose end is its start: the lead may end a frame that began there. Returns the whole. */
   joinTo(earlier: FragmentRun): FragmentRun {
-    if (this.#allLead) {
-      for (const fragment of this.#lead) earlier.append(fragment);
-      return earlier;
-    }
-    let left = this.#leadBytes;
-    for (const fragment of this.#lead) {
+    const { length: leadCount } = earlier.#lead;
+    const earlierBytes = earlier.#base + earlier.#pushed;
+    const allLead = this.#allLead;
+    let left = allLead ? this.#base + this.#pushed : this.#leadBytes;
+    let resumes = earlier.#allLead && earlier.#cutter.pendingBytes === 0;
+    for (let i = 0; i < this.#lead.length && left > 0 && !resumes; i++) {
+      const fragment = this.#lead[i]!;
       const bytes = fragment.data.subarray(0, left);
       left -= bytes.length;
       earlier.#push(fragment, bytes);
+      // When no more than this fragment counts for what comes next, it was read rightly without the earlier ones.
+      resumes = earlier.#allLead && earlier.#cutter.pendingBytes <= bytes.length;
+    }
+    if (resumes) {
+      earlier.#lead.length = leadCount;
+      this.#lead = joinLists(earlier.#lead, this.#lead);
+      this.#base += earlierBytes;
+      this.#leadBytes += earlierBytes;
+      this.start = earlier.start;
+      return this;
+    }
+    if (allLead) {
+      earlier.end = this.end;
+      return earlier;
     }
     if (earlier.#allLead) {
-      this.#leadBytes = earlier.#pushed;
+      this.#leadBytes = earlier.#base + earlier.#pushed;
     } else {
       earlier.#abandonFrame();
       this.#leadBytes = earlier.#leadBytes;
@@ -131,7 +148,7 @@ export class FragmentRun implements FrameHandlers {
     if (this.#leadOver) {
       for (let i = 0; i < this.#recent.length && this.#starts[i]! < end; i++) this.#orphan(this.#recent[i]!);
     } else {
-      this.#leadBytes = end;
+      this.#leadBytes = this.#base + end;
     }
     this.#consumed = end;
     this.#forget();
@@ -205,4 +222,14 @@ export class FragmentRun implements FrameHandlers {
     fragment.orphan = true;
     this.#handlers.onOrphan(fragment);
   }
+}
+
+/** Joins two lists into whichever is the longer: fragments may come one by one from the end. */
+function joinLists(front: Fragment[], back: Fragment[]): Fragment[] {
+  if (front.length < back.length) {
+    for (let i = front.length - 1; i >= 0; i--) back.unshift(front[i]!);
+    return back;
+  }
+  for (const fragment of back) front.push(fragment);
+  return front;
 }

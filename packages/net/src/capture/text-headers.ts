@@ -49,11 +49,25 @@ export function isTcpdumpHeader(line: string): boolean {
   return /^(?:\d{4}-\d\d-\d\d )?(?:\d\d:\d\d:\d\d|\d{9,10})(?:\.\d+)? .*?\b(?:IP|IP6|IPv4|IPv6)\b/.test(line);
 }
 
-/** `      11 9.790145       192.168.43.21 …`, the summary that Wireshark prints under its column names. */
+/**
+ * The summary of a packet: `      11 9.790145       192.168.43.21         192.168.43.1 …` of Wireshark, or of tshark
+ * `   11   9.790145 192.168.43.21 → 192.168.43.1 …`.
+ */
 export function wiresharkSummary(line: string): { seconds: number | undefined } | undefined {
-  const match = /^\s*\d+\s+(\S+)\s+\S*[.:]\S*\s+\S*[.:]\S*\s+\S+\s+\d+\s/.exec(line);
+  const match = /^\s*\d+\s+(\S+)\s+\S*[.:]\S*\s+(?:(?:→|->)\s+)?\S*[.:]\S*\s+\S+\s+\d+\s/.exec(line);
   if (match === null) return undefined;
   return { seconds: /^\d+(?:\.\d+)?$/.test(match[1]!) ? Number(match[1]) : undefined };
+}
+
+/** `Frame 11: 87 bytes on wire …`, the first line of a packet's details. */
+export function isWiresharkFrame(line: string): boolean {
+  return /^Frame \d+: /.test(line);
+}
+
+/** `[Time since reference or first frame: 0.500000000 seconds]`. */
+export function wiresharkTime(line: string): number | undefined {
+  const match = /^\s*\[Time since reference or first frame: (\d+\.\d+) seconds\]/.exec(line);
+  return match === null ? undefined : Number(match[1]);
 }
 
 /** `Internet Protocol Version 4, Src: camera (192.168.43.1), Dst: 192.168.43.21`. */

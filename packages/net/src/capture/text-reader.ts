@@ -9,6 +9,7 @@ import {
   directionIn,
   hexField,
   isTcpdumpHeader,
+  isWiresharkFrame,
   peerField,
   sizeIn,
   valueField,
@@ -16,6 +17,7 @@ import {
   wiresharkDataSize,
   wiresharkPorts,
   wiresharkSummary,
+  wiresharkTime,
 } from './text-headers.ts';
 import { forEachLine } from './text-lines.ts';
 
@@ -25,10 +27,16 @@ const MAX_DUMP_BYTES = 65_600;
 /** Longest value of a Bluetooth LE attribute (Bluetooth Core, part F §3.2.9). */
 const MAX_VALUE_BYTES = 512;
 
+/** The size of a packet that is no datagram: an ICMP error, whose details quote the datagram that it is about. */
+const NO_PAYLOAD = -1;
+
 /** A packet whose header line was seen and whose bytes are being collected. */
 interface Block {
-  /** `frame`: bytes begin with an IP or link header; `payload`: they are what UDP or Bluetooth carried. */
-  kind: 'frame' | 'payload' | 'ble';
+  /**
+   * `frame`: bytes begin with an IP or link header; `payload`, `ble`: they are what UDP or Bluetooth carried;
+   * `bare`: no line said anything about them.
+   */
+  kind: 'frame' | 'payload' | 'ble' | 'bare';
   position: number;
   timeMs: number | undefined;
   bytes: number[];
@@ -83,7 +91,7 @@ class TextReader {
   }
 
   #dumped(bytes: number[], number: number): void {
-    this.#block ??= newBlock('payload', number, undefined);
+    this.#block ??= newBlock('bare', number, undefined);
     const room = MAX_DUMP_BYTES - this.#block.bytes.length;
     for (let i = 0; i < bytes.length && i < room; i++) this.#block.bytes.push(bytes[i]!);
   }
@@ -114,15 +122,20 @@ class TextReader {
 
   #wireshark(line: string, number: number): boolean {
     const summary = wiresharkSummary(line);
-    if (summary !== undefined) {
+    if (summary !== undefined || (isWiresharkFrame(line) && !this.#awaitsDetails())) {
       this.#endBlock();
       this.#sink.startAt(0);
-      const timeMs = summary.seconds === undefined ? undefined : summary.seconds * 1000;
-      this.#block = newBlock('frame', number, timeMs);
+      const seconds = summary?.seconds;
+      this.#block = newBlock('frame', number, seconds === undefined ? undefined : seconds * 1000);
       return true;
     }
     const block = this.#block;
     if (block?.kind !== 'frame') return false;
+    const seconds = wiresharkTime(line);
+    if (seconds !== undefined) {
+      block.timeMs = seconds * 1000;
+      return true;
+    }
     const addresses = wiresharkAddresses(line);
     if (addresses !== undefined) {
       block.source = { address: addresses.source, port: undefined };
@@ -135,9 +148,15 @@ class TextReader {
       block.destination = { address: block.destination.address, port: ports.destination };
       return true;
     }
+    if (/^Internet Control Message Protocol/.test(line)) block.sizeBytes = NO_PAYLOAD;
     const size = wiresharkDataSize(line);
-    if (size !== undefined) block.sizeBytes = size;
+    if (size !== undefined && block.sizeBytes !== NO_PAYLOAD) block.sizeBytes = size;
     return size !== undefined;
+  }
+
+  /** A summary was seen, and nothing of what it sums up. */
+  #awaitsDetails(): boolean {
+    return this.#block?.kind === 'frame' && this.#block.bytes.length === 0;
   }
 
   #header(line: string, number: number): void {
@@ -168,21 +187,25 @@ class TextReader {
     const block = this.#block;
     this.#block = undefined;
     if (block === undefined) return;
-    if (block.bytes.length === 0) {
+    if (block.bytes.length === 0 || (block.sizeBytes === NO_PAYLOAD && ipStart(Uint8Array.from(block.bytes)) < 0)) {
       // A summary without a dump is how Wireshark prints packets that carry no plain data.
       if (block.kind !== 'frame') this.#withoutBytes++;
       return;
     }
     const bytes = Uint8Array.from(block.bytes);
-    if (block.kind === 'frame' && (block.sizeBytes === undefined || bytes.length > block.sizeBytes)) {
+    const wholeFrame = block.kind === 'frame' && (block.sizeBytes === undefined || bytes.length > block.sizeBytes);
+    if (wholeFrame || block.kind === 'bare') {
       const at = ipStart(bytes);
-      if (at < 0) this.#sink.problem('bad-line', block.position, 'The dump is no IP packet.');
-      else {
+      if (at >= 0) {
         this.#flushHeld();
         this.#sink.startAt(block.timeMs);
         this.#ip.packet(bytes.subarray(at), block.position, block.timeMs);
+        return;
       }
-      return;
+      if (wholeFrame) {
+        this.#sink.problem('bad-line', block.position, 'The dump is no IP packet.');
+        return;
+      }
     }
     const size = block.sizeBytes ?? bytes.length;
     this.#emit({
