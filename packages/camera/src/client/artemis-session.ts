@@ -170,6 +170,14 @@ export class ArtemisSession implements AsyncDisposable {
     return this.#channels.lastDataAt(channel);
   }
 
+  /**
+   * Bytes that came from the camera and were not handed on as data: headers and repeats, and what waits behind a gap. It
+   * grows by kilobytes while a gap holds a channel up, and hardly while the camera sends nothing.
+   */
+  get undeliveredBytes(): number {
+    return this.carrier.stats.bytesReceived - this.#channels.bytes;
+  }
+
   /** True while a frame of the channel has arrived in part. */
   isMidFrame(channel: number): boolean {
     return this.#channels.isMidFrame(channel);

@@ -37,6 +37,7 @@ const TYPE_OF_CHANNEL: ReadonlyMap<number, number> = new Map<number, number>([
 export class ChannelReaders {
   readonly #options: ChannelReadersOptions;
   readonly #channels = new Map<number, ReceivingChannel>();
+  #bytes = 0;
 
   constructor(options: ChannelReadersOptions) {
     this.#options = options;
@@ -55,8 +56,14 @@ export class ChannelReaders {
   receive(channel: number, data: Uint8Array): void {
     const receiving = this.#channel(channel);
     receiving.lastDataAt = this.#options.clock.now();
+    this.#bytes += data.length;
     receiving.stream.push(data);
     for (const reader of receiving.readers) reader.onBytes?.(data.length);
+  }
+
+  /** Bytes of all channels so far. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** `Clock.now` of the last bytes of a channel; minus infinity when there were none. */

@@ -60,6 +60,12 @@ export interface TransferOptions {
 /** Arrived items that their reader has not taken yet; beyond this the channel is paused and the camera slows down. */
 const MAX_QUEUED_BYTES: number = 8 * 1024 * 1024;
 
+/** Data is on its way, although a lost packet holds it up, when so much has come in during a silence. */
+const HELD_UP_BYTES = 2048;
+
+/** A gap that lasts for so many silences is no longer waited for. */
+const MAX_HELD_UP = 10;
+
 /** So many requests in a row without any data: the items are asked for singly, then given up. */
 const MAX_FRUITLESS_ASKS = 3;
 
@@ -85,6 +91,7 @@ export class Transfer<Item extends ItemId> {
   #queuedBytes = 0;
   #paused = false;
   #quietSince = 0;
+  #quiet = { since: 0, lookedAt: 0, undeliveredBytes: 0, heldUp: 0 };
   #fruitless = 0;
   #silentItems = 0;
   #batchItems: number;
@@ -182,12 +189,32 @@ export class Transfer<Item extends ItemId> {
       if (session.closed) throw session.closed;
       if (this.#askError !== undefined || this.#stopping()) return undefined;
       const quietSince = Math.max(this.#quietSince, session.lastDataAt(this.#kind.channel));
+      this.#noteQuiet(quietSince);
       const limitMs = session.suspiciousAfterMs;
       const leftMs = quietSince + limitMs - session.clock.now();
       // A camera that is silent altogether need not be asked again, what we sent is on its way; the session decides.
-      if (leftMs <= 0 && session.silentMs < limitMs) return undefined;
+      if (leftMs <= 0 && session.silentMs < limitMs && !this.#isHeldUp(limitMs)) return undefined;
       await this.#bell.wait(leftMs > 0 ? leftMs : limitMs, this.#options.signal);
     }
+  }
+
+  /** A silence begins: what comes in from now on without being delivered waits behind a gap. */
+  #noteQuiet(since: number): void {
+    if (this.#quiet.since === since) return;
+    const { undeliveredBytes, clock } = this.#session;
+    this.#quiet = { since, lookedAt: clock.now(), undeliveredBytes, heldUp: 0 };
+  }
+
+  /** True while data comes in but is held up by a lost packet: asking again would only lengthen the queue behind it. */
+  #isHeldUp(limitMs: number): boolean {
+    const { undeliveredBytes, clock } = this.#session;
+    const quiet = this.#quiet;
+    const now = clock.now();
+    // Too short a look would see nothing on a slow path.
+    if (now - quiet.lookedAt < limitMs / 2) return true;
+    const grownBytes = undeliveredBytes - quiet.undeliveredBytes;
+    this.#quiet = { ...quiet, lookedAt: now, undeliveredBytes, heldUp: quiet.heldUp + 1 };
+    return grownBytes > HELD_UP_BYTES && quiet.heldUp < MAX_HELD_UP;
   }
 
   #take(frame: Frame): void {
