@@ -3,10 +3,10 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { ControlError } from '../control-error.ts';
 import { fromBase64, toBase64, toHex } from '../encoding/bytes.ts';
-import { type PartyId, partyIdOf } from '../identity/keys.ts';
+import type { PartyId } from '../identity/keys.ts';
 import { MAX_SEALED_INVITE_BYTES } from '../membership/invite.ts';
 import type { LogHead } from '../membership/party-state.ts';
-import { decodeStatement, MAX_STATEMENT_BYTES } from '../membership/statement.ts';
+import { MAX_STATEMENT_BYTES } from '../membership/statement.ts';
 import type { AppendOutcome } from '../server/party-directory.ts';
 import type { ControlService } from '../server/service.ts';
 import { base64Text, idText, presenceSchema, relaySchema, sequenceNumber } from '../wire/messages.ts';
@@ -43,14 +43,9 @@ export function registerRoutes(
       },
     },
     async (request, reply) => {
-      const bytes = bytesOf(request.body.statement);
-      const decoded = decodeStatement(bytes);
-      if (!decoded.ok || decoded.statement.content.type !== 'genesis') {
-        throw new ControlError('invalid-statement', 'A party begins with a genesis statement.');
-      }
-      const party = partyIdOf(decoded.statement.content.partyKey);
-      const answer = appendAnswer(party, await service.create(party, bytes, by(request)));
-      return 'head' in answer && 'party' in answer ? reply.code(201).send(answer) : reply.code(409).send(answer);
+      const outcome = await service.create(bytesOf(request.body.statement));
+      const answer = appendAnswer(outcome.party, outcome);
+      return 'party' in answer ? reply.code(201).send(answer) : reply.code(409).send(answer);
     },
   );
 
@@ -67,7 +62,7 @@ export function registerRoutes(
     },
     async (request, reply) => {
       const { party } = request.params;
-      const outcome = await service.append(party, bytesOf(request.body.statement), by(request));
+      const outcome = await service.append(party, bytesOf(request.body.statement));
       const answer = appendAnswer(party, outcome);
       return 'party' in answer ? reply.code(201).send(answer) : reply.code(409).send(answer);
     },

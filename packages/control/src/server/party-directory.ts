@@ -1,6 +1,5 @@
 import { type Clock, type Log, silentLog } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
-import { toBase64 } from '../encoding/bytes.ts';
 import { type PartyId, partyIdOf, type SignatureVerifier, verifySignatureInPool } from '../identity/keys.ts';
 import { type LogHead, PartyState } from '../membership/party-state.ts';
 import { examineStatement, failureOf } from '../membership/rules.ts';
@@ -64,18 +63,18 @@ export class PartyDirectory {
   }
 
   /**
-   * Adds a statement, after everything about it was checked.
-   * @param by the node key that the request is signed with: the statement's signer, or a member who passes it on.
-   * @throws ControlError `invalid-statement`, `not-found`, `forbidden`, `clock-skew`, `store-failed`.
+   * Adds a statement, after everything about it was checked. It speaks for itself, so that it does not matter who
+   * hands it in: members give back what a server has lost.
+   * @throws ControlError `invalid-statement`, `not-found`, `clock-skew`, `store-failed`.
    */
-  async append(party: PartyId, bytes: Uint8Array, by: Uint8Array): Promise<AppendOutcome> {
+  async append(party: PartyId, bytes: Uint8Array): Promise<AppendOutcome> {
     const statement = this.#decode(bytes);
     const founding = statement.content.type === 'genesis' ? statement.content : undefined;
     const state = (await this.current(party)) ?? (founding && new PartyState(founding.partyKey));
     if (state === undefined) throw new ControlError('not-found', `There is no party ${party} here.`);
     if (state.id !== party) throw invalid(statement, 'it belongs to another party.');
     if (statement.sequence < state.length) return this.#conflict(party, state, statement.sequence);
-    await this.#check(state, statement, by);
+    await this.#check(state, statement);
     if ((await this.#store.append(party, statement.sequence, bytes)) === 'conflict') {
       const now = await this.current(party);
       return this.#conflict(party, now, statement.sequence);
@@ -91,7 +90,7 @@ export class PartyDirectory {
     return decoded.statement;
   }
 
-  async #check(state: PartyState, statement: SignedStatement, by: Uint8Array): Promise<void> {
+  async #check(state: PartyState, statement: SignedStatement): Promise<void> {
     const now = this.#clock.wallTime();
     if (statement.timeMs > now + MAX_AHEAD_MS) {
       throw new ControlError('clock-skew', 'The statement is dated in the future: set this machine’s clock.', {
@@ -106,10 +105,6 @@ export class PartyDirectory {
     const { content } = statement;
     if (content.type === 'join' && state.invite(content.inviteKey)!.expiresAtMs < now) {
       throw invalid(statement, 'the invite has expired.');
-    }
-    const own = verdict.checks.some(({ publicKey }) => toBase64(publicKey) === toBase64(by));
-    if (!own && state.memberByKey(by) === undefined) {
-      throw new ControlError('forbidden', 'Only its signer or a member hands in a statement.');
     }
     const message = signedBytes(statement.body);
     const valid = await Promise.all(

@@ -10,7 +10,8 @@ import {
 import { ControlError } from '../control-error.ts';
 import type { Relay } from '../control-plane.ts';
 import { toBase64 } from '../encoding/bytes.ts';
-import type { PartyId, SignatureVerifier } from '../identity/keys.ts';
+import { type PartyId, partyIdOf, type SignatureVerifier } from '../identity/keys.ts';
+import { decodeStatement } from '../membership/statement.ts';
 import type { PartyState } from '../membership/party-state.ts';
 import { type ControlStore, MAX_RECORD_AGE_MS } from '../store/store.ts';
 import type { ClientMessage, PresenceEntry } from '../wire/messages.ts';
@@ -41,7 +42,7 @@ export interface ControlServiceInit {
   turnCredentialsValidForMs?: number;
   /** Node keys (base64url) that may report relays. @default none */
   relayReporters?: readonly string[];
-  /** Whether the owner of this node key (base64url) may create parties. @default anybody may */
+  /** Whether the owner of this node key (base64url) may found parties. @default anybody may */
   mayCreateParty?(nodeKey: string): boolean;
   /** Messages of one node over its WebSocket. @default 200 per second, 1000 at once */
   messageLimit?: RateLimit;
@@ -107,8 +108,8 @@ export class ControlService implements AsyncDisposable {
   }
 
   /** Adds a statement to a party's log and tells everybody. @throws ControlError as {@link PartyDirectory.append}. */
-  async append(party: PartyId, bytes: Uint8Array, by: Uint8Array): Promise<AppendOutcome> {
-    const outcome = await this.#directory.append(party, bytes, by);
+  async append(party: PartyId, bytes: Uint8Array): Promise<AppendOutcome> {
+    const outcome = await this.#directory.append(party, bytes);
     if (outcome.ok) {
       this.#statements++;
       this.#switchboard.announceStatement(party, outcome.statement.sequence, bytes);
@@ -116,12 +117,18 @@ export class ControlService implements AsyncDisposable {
     return outcome;
   }
 
-  /** As `append` for the first statement. @throws ControlError `forbidden` when this node may not create parties. */
-  async create(party: PartyId, bytes: Uint8Array, by: Uint8Array): Promise<AppendOutcome> {
-    if (this.#init.mayCreateParty?.(toBase64(by)) === false) {
+  /** As `append` for the first statement. @throws ControlError `forbidden` when its founder may not create parties. */
+  async create(bytes: Uint8Array): Promise<AppendOutcome & { party: PartyId }> {
+    const decoded = decodeStatement(bytes);
+    if (!decoded.ok || decoded.statement.content.type !== 'genesis') {
+      throw new ControlError('invalid-statement', 'A party begins with a genesis statement.');
+    }
+    const { nodeKey, partyKey } = decoded.statement.content;
+    if (this.#init.mayCreateParty?.(toBase64(nodeKey)) === false) {
       throw new ControlError('forbidden', 'This server creates parties for chosen nodes only. Ask whoever runs it.');
     }
-    return this.append(party, bytes, by);
+    const party = partyIdOf(partyKey);
+    return { ...(await this.append(party, bytes)), party };
   }
 
   /**

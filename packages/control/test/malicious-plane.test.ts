@@ -1,0 +1,349 @@
+import { SeededRandom, VirtualClock } from '@towpath/core';
+import { describe, expect, test } from 'vitest';
+import { MemoryStorage } from '../src/client/client-storage.ts';
+import { LocalControlPlane } from '../src/client/local-control-plane.ts';
+import { fromBase64, toBase64 } from '../src/encoding/bytes.ts';
+import { generateSigningKey, signingKeyFromSeed } from '../src/identity/keys.ts';
+import { generateNodeIdentity, type NodeIdentity } from '../src/identity/node-identity.ts';
+import { authorByMember, authorGenesis, authorJoin } from '../src/membership/author.ts';
+import type { Invite } from '../src/membership/invite.ts';
+import { PartyState } from '../src/membership/party-state.ts';
+import { encodeBody, sealStatement, type SignedStatement } from '../src/membership/statement.ts';
+import { replayLog } from '../src/membership/verify.ts';
+import type { ServerMessage } from '../src/wire/messages.ts';
+import { MaliciousPlane, type Victim } from './malicious-plane.ts';
+
+const bytes = (...values: number[]) => new Uint8Array(values);
+const nodeKeys = (identity: NodeIdentity) => ({
+  signing: identity.signing,
+  wireGuardPublicKey: identity.wireGuard.publicKey,
+});
+
+/** Ann founded a party, Bob and Cleo are in it; nobody has been lied to yet. */
+async function scene() {
+  const clock = new VirtualClock();
+  const random = new SeededRandom(3);
+  const plane = await MaliciousPlane.start(clock, random);
+  const [ann, bob, cleo] = [await plane.victim(), await plane.victim(), await plane.victim()];
+  const { id: party } = await clock.runUntil(ann.client.createParty({ name: 'camp', memberName: 'Ann' }));
+  const invite = await clock.runUntil(ann.client.invite(party, { maxUses: 10 }));
+  for (const [victim, memberName] of [
+    [bob, 'Bob'],
+    [cleo, 'Cleo'],
+  ] as const) {
+    await clock.runUntil(victim.client.join(invite, { memberName }));
+  }
+  await clock.advance(10_000);
+  const log = () => plane.store.readLog(party, 0, 1_000);
+  const state = async () => replayLog(new PartyState(invite.partyKey), await log()).state;
+  const idOf = (victim: Victim) => victim.client.party(party)!.self.id;
+  const names = (victim: Victim) =>
+    victim.client
+      .party(party)!
+      .peers.map((peer) => peer.name)
+      .sort();
+  return { clock, random, plane, ann, bob, cleo, party, invite, log, state, idOf, names };
+}
+
+function statementsMessage(party: string, statement: SignedStatement): ServerMessage {
+  const { sequence } = statement;
+  return { type: 'statements', party, from: sequence, length: sequence + 1, statements: [toBase64(statement.bytes)] };
+}
+
+/** The statement with other signatures, and a hash that fits. */
+function resigned(statement: SignedStatement, signatures: Uint8Array[]): SignedStatement {
+  return sealStatement(statement, encodeBody(statement), signatures);
+}
+
+describe('a malicious control plane', () => {
+  test('cannot add a member: neither with a forged join nor with a forged invite (C12)', async () => {
+    const { clock, random, plane, ann, bob, party, invite, state, names } = await scene();
+    const now = await state();
+    const intruder = generateNodeIdentity(random);
+    const thief = { ...generateSigningKey(random), publicKey: signingKeyFromSeed(invite.secret).publicKey };
+    const join = authorJoin(now, {
+      invite: thief,
+      node: nodeKeys(intruder),
+      name: 'Mallory',
+      timeMs: clock.wallTime(),
+    });
+    bob.inject(statementsMessage(party, join));
+    const ownKey = generateSigningKey(random);
+    const content = {
+      type: 'invite' as const,
+      role: 'member' as const,
+      maxUses: 9,
+      expiresAtMs: clock.wallTime() + 1e6,
+    };
+    const forged = authorByMember(now, intruder.signing, { ...content, inviteKey: ownKey.publicKey }, clock.wallTime());
+    const asAnn = { ...forged, author: now.founder };
+    ann.inject(statementsMessage(party, resigned(asAnn, [intruder.signing.sign(encodeBody(asAnn))])));
+    await clock.advance(100);
+    expect(names(bob)).toEqual(['Ann', 'Cleo']);
+    expect(names(ann)).toEqual(['Bob', 'Cleo']);
+    for (const victim of [ann, bob]) {
+      expect(victim.suspicions).toMatchObject([
+        { kind: 'forged', message: expect.stringContaining('not to be trusted') },
+      ]);
+    }
+    await plane.close();
+  });
+
+  test('cannot swap a member’s keys, for nobody, at no place of the log (C12)', async () => {
+    const { clock, random, plane, party, invite, log } = await scene();
+    const genuine = await log();
+    const evil = generateNodeIdentity(random).wireGuard.publicKey;
+    for (let place = 0; place < genuine.length; place++) {
+      const newcomer = await plane.victim();
+      newcomer.lies.log = (from, statements) =>
+        from > 0
+          ? statements
+          : statements.map((statement, at) => {
+              const altered = new Uint8Array(statement);
+              // A join's WireGuard key stands at 60 + 32 + 32; elsewhere these are other bytes that count.
+              if (at === place) altered.set(evil.subarray(0, Math.min(32, altered.length - 124)), 124);
+              return altered;
+            });
+      await expect(clock.runUntil(newcomer.client.join(invite, { memberName: 'New' }))).rejects.toMatchObject({
+        code: 'untrusted-log',
+      });
+      expect(newcomer.client.party(party)).toBeUndefined();
+    }
+    await plane.close();
+  });
+
+  test('cannot pass off another party, or another history from the start (C12)', async () => {
+    const { clock, random, plane, invite } = await scene();
+    const intruder = generateNodeIdentity(random);
+    const other = authorGenesis({
+      partyKey: generateSigningKey(random),
+      partyName: 'camp',
+      founder: nodeKeys(intruder),
+      founderName: 'Ann',
+      timeMs: clock.wallTime(),
+    });
+    const newcomer = await plane.victim();
+    newcomer.lies.log = () => [other.bytes];
+    await expect(clock.runUntil(newcomer.client.join(invite, { memberName: 'New' }))).rejects.toMatchObject({
+      code: 'untrusted-log',
+      message: expect.stringContaining('founds another party'),
+    });
+    await plane.close();
+  });
+
+  test('cannot show a newcomer an older list than the invite names (C12)', async () => {
+    const { clock, plane, ann, party } = await scene();
+    await clock.runUntil(ann.client.remove(party, ann.client.party(party)!.peers[0]!.id));
+    const invite = await clock.runUntil(ann.client.invite(party));
+    const newcomer = await plane.victim();
+    newcomer.lies.log = (from, statements) => statements.slice(0, Math.max(0, 4 - from));
+    await expect(clock.runUntil(newcomer.client.join(invite, { memberName: 'New' }))).rejects.toMatchObject({
+      code: 'untrusted-log',
+      message: expect.stringContaining('does not show the party as the invite describes it'),
+    });
+    await plane.close();
+  });
+
+  test('cannot take a member back to an older list: the member keeps what it verified, and says so (C12)', async () => {
+    const { clock, plane, bob, party, names } = await scene();
+    const length = bob.client.party(party)!.head.sequence + 1;
+    bob.inject({ type: 'statements', party, from: 2, length: 2, statements: [] });
+    await clock.advance(100);
+    expect(names(bob)).toEqual(['Ann', 'Cleo']);
+    expect(bob.suspicions).toMatchObject([{ kind: 'rollback', sequence: 2 }]);
+    expect(bob.client.party(party)!.head.sequence).toBe(length - 1);
+    await plane.close();
+  });
+
+  test('gets its lost statements back from members, who notice (C12)', async () => {
+    const { clock, plane, bob, party, invite, log } = await scene();
+    const before = await log();
+    // The whole database is gone; Bob meets the new one with what he has verified.
+    const storage = new MemoryStorage();
+    await storage.save(party, { partyKey: invite.partyKey, statements: before, announcements: new Map() });
+    await using local = await LocalControlPlane.start({ clock, random: new SeededRandom(8) });
+    const again = await local.node({ identity: bob.identity, storage });
+    const kinds: string[] = [];
+    again.events.on('suspicion', ({ kind }) => kinds.push(kind));
+    await clock.advance(5_000);
+    expect(kinds).toEqual(['rollback']);
+    expect((await local.service.read(party, 0, bob.identity.signing.publicKey)).length).toBe(before.length);
+    await plane.close();
+  });
+
+  test('cannot hide a removal from members who still talk to each other (C12)', async () => {
+    const { clock, plane, ann, bob, cleo, party, idOf, names } = await scene();
+    // Bob is to go on believing in Cleo: no statement reaches him any more, by no way.
+    bob.lies.push = (message) => (message.type === 'statements' ? undefined : message);
+    bob.lies.log = () => [];
+    const cleoId = idOf(cleo);
+    await clock.runUntil(ann.client.remove(party, cleoId));
+    await clock.advance(10);
+    expect(names(bob)).toEqual(['Ann', 'Cleo']);
+    await clock.runUntil(ann.client.signal(party, idOf(bob), bytes(1)));
+    await clock.advance(10);
+    expect(bob.suspicions).toMatchObject([
+      {
+        kind: 'withheld',
+        message: expect.stringMatching(/Ann has seen statement \d+.*hides something, maybe a removal/),
+      },
+    ]);
+    await plane.close();
+  });
+
+  test('cannot hide it from members who only announce themselves either (C12)', async () => {
+    const { clock, plane, ann, bob, cleo, party, idOf } = await scene();
+    bob.lies.push = (message) => (message.type === 'statements' ? undefined : message);
+    bob.lies.log = () => [];
+    await clock.runUntil(ann.client.remove(party, idOf(cleo)));
+    await clock.advance(10_000);
+    expect(bob.suspicions.map(({ kind }) => kind)).toContain('withheld');
+    await plane.close();
+  });
+
+  test('can keep quiet altogether, until the members talk over another way (C12)', async () => {
+    const { clock, plane, ann, bob, cleo, party, idOf } = await scene();
+    bob.lies.push = () => undefined;
+    bob.lies.log = () => [];
+    await clock.runUntil(ann.client.remove(party, idOf(cleo)));
+    await clock.advance(60_000);
+    // This is what it can do: withhold everything. Bob knows no better, but nothing false either.
+    expect(bob.suspicions).toEqual([]);
+    const { head } = ann.client.party(party)!;
+    bob.client.observeHead(party, idOf(ann), head);
+    await clock.advance(10);
+    expect(bob.suspicions).toMatchObject([{ kind: 'withheld', sequence: head.sequence }]);
+    await plane.close();
+  });
+
+  test('that shows two histories, with an admin’s help, is found out (C12)', async () => {
+    const { clock, plane, ann, bob, cleo, party, state, idOf, names } = await scene();
+    const now = await state();
+    // The founder's node is an accomplice: it signs two next statements, one for Bob, one for Cleo.
+    const removeBob = authorByMember(
+      now,
+      ann.identity.signing,
+      { type: 'remove', member: idOf(bob) },
+      clock.wallTime(),
+    );
+    const checkpoint = authorByMember(now, ann.identity.signing, { type: 'checkpoint' }, clock.wallTime());
+    cleo.inject(statementsMessage(party, removeBob));
+    bob.inject(statementsMessage(party, checkpoint));
+    await clock.advance(10);
+    expect([names(cleo), names(bob)]).toEqual([['Ann'], ['Ann', 'Cleo']]);
+    bob.client.observeHead(party, idOf(cleo), cleo.client.party(party)!.head);
+    bob.inject(statementsMessage(party, removeBob));
+    await clock.advance(10);
+    expect(bob.suspicions).toMatchObject([
+      {
+        kind: 'fork',
+        sequence: checkpoint.sequence,
+        message: expect.stringContaining('different members different things'),
+      },
+    ]);
+    await plane.close();
+  });
+
+  test('that rewrites what a member has verified is told apart from one that extends it (C12)', async () => {
+    const { clock, plane, ann, bob, party, state, log } = await scene();
+    const now = replayLog(new PartyState((await state()).partyKey), (await log()).slice(0, -1)).state;
+    const rewritten = authorByMember(now, ann.identity.signing, { type: 'checkpoint' }, clock.wallTime());
+    bob.inject(statementsMessage(party, rewritten));
+    await clock.advance(10);
+    expect(bob.suspicions).toMatchObject([{ kind: 'fork', sequence: rewritten.sequence }]);
+    await plane.close();
+  });
+
+  test('cannot let one more join than an invite allows, not even with the joiner’s help (C12)', async () => {
+    const { clock, random, plane, ann, bob, party, state, names } = await scene();
+    const single: Invite = await clock.runUntil(ann.client.invite(party, { maxUses: 1 }));
+    const dan = await plane.victim();
+    await clock.runUntil(dan.client.join(single, { memberName: 'Dan' }));
+    await clock.advance(10);
+    const extra = authorJoin(await state(), {
+      invite: signingKeyFromSeed(single.secret),
+      node: nodeKeys(generateNodeIdentity(random)),
+      name: 'Eve',
+      timeMs: clock.wallTime(),
+    });
+    bob.inject(statementsMessage(party, extra));
+    await clock.advance(10);
+    expect(names(bob)).toEqual(['Ann', 'Cleo', 'Dan']);
+    expect(bob.suspicions).toMatchObject([{ kind: 'forged', message: expect.stringContaining('good for 1 only') }]);
+    await plane.close();
+  });
+
+  test('cannot forge, read, alter or repeat signals and announcements (C12)', async () => {
+    const { clock, plane, ann, bob, cleo, party, idOf } = await scene();
+    const captured: (ServerMessage & { type: 'signal' })[] = [];
+    bob.lies.push = (message) => {
+      if (message.type === 'signal') captured.push(message);
+      return message;
+    };
+    await clock.runUntil(ann.client.signal(party, idOf(bob), bytes(42)));
+    await clock.advance(10);
+    expect(bob.signals).toHaveLength(1);
+    const [signal] = captured;
+    const sealed = fromBase64(signal!.payload)!;
+    const altered = new Uint8Array(sealed);
+    altered[20]! ^= 1;
+    bob.inject(signal!);
+    bob.inject({ ...signal!, payload: toBase64(altered) });
+    bob.inject({ ...signal!, from: idOf(cleo) });
+    bob.inject({ ...signal!, from: 'f'.repeat(32) });
+    bob.inject({ ...signal!, payload: 'AAAA' });
+    cleo.inject(signal!);
+    await clock.advance(10);
+    expect(bob.signals).toHaveLength(1);
+    expect(cleo.signals).toHaveLength(0);
+
+    let announcement = '';
+    bob.lies.push = (message) => {
+      if (message.type === 'presence') announcement = message.entries[0]?.announcement ?? announcement;
+      return message;
+    };
+    ann.client.announce(party, bytes(1));
+    await clock.advance(100);
+    const seen = () => bob.client.party(party)!.peers.find((peer) => peer.name === 'Ann')!.announcement;
+    const stale = announcement;
+    ann.client.announce(party, bytes(2));
+    await clock.advance(100);
+    const entry = (peer: string, text: string): ServerMessage => ({
+      type: 'presence',
+      party,
+      whole: false,
+      entries: [{ peer, online: true, announcement: text }],
+    });
+    bob.inject(entry(idOf(ann), stale));
+    bob.inject(entry(idOf(cleo), announcement));
+    bob.inject(entry(idOf(ann), toBase64(new Uint8Array(200))));
+    await clock.advance(100);
+    expect(seen()).toEqual(bytes(2));
+    expect(bob.client.party(party)!.peers.find((peer) => peer.name === 'Cleo')!.announcement).toBeUndefined();
+    await plane.close();
+  });
+
+  test('cannot throw a member out by word alone (C12)', async () => {
+    const { clock, plane, bob, party, names } = await scene();
+    bob.inject({ type: 'refused', party, reason: 'not-a-member' });
+    await clock.advance(100);
+    expect(names(bob)).toEqual(['Ann', 'Cleo']);
+    expect(bob.suspicions).toMatchObject([{ kind: 'withheld', message: expect.stringContaining('without proof') }]);
+    await plane.close();
+  });
+
+  test('cannot exchange the invite behind a code (C12)', async () => {
+    const { clock, plane, ann, party } = await scene();
+    const invite = await clock.runUntil(ann.client.invite(party));
+    const code = await ann.client.shareInvite(party, invite);
+    const newcomer = await plane.victim();
+    newcomer.lies.invite = (sealed) => sealed.map((byte, at) => (at === 20 ? byte ^ 1 : byte));
+    await expect(newcomer.client.openInvite(code)).rejects.toMatchObject({
+      code: 'invalid-invite',
+      message: expect.stringContaining('not sealed with this code'),
+    });
+    newcomer.lies.invite = () => bytes(1, 2, 3);
+    await expect(newcomer.client.openInvite(code)).rejects.toMatchObject({ code: 'invalid-invite' });
+    await plane.close();
+  });
+});
