@@ -1,7 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type CapturedPacket, readCapture } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
 import { captureJsonLines, conversationDocument } from '../src/decode/decode-capture.ts';
+import { asClientLog, asHookLog, asTcpdump, asWiresharkText } from './decode-texts.ts';
 
 const captures = join(import.meta.dirname, '../../../../shared/captures');
 const names = existsSync(captures)
@@ -17,6 +19,14 @@ function expected(name: string): Record<string, unknown> {
   return document;
 }
 
+/** The form in which each kind of recording was made. */
+const ORIGINAL_FORMS: readonly [RegExp, (packets: readonly CapturedPacket[]) => string][] = [
+  [/^(ble_udp|udp_traffic|frida)/, asHookLog],
+  [/^tcpdump/, asTcpdump],
+  [/^(export|mitm)/, asWiresharkText],
+  [/^client_debug/, asClientLog],
+];
+
 describe.skipIf(names.length === 0)('recordings of the camera (skipped where ../shared/captures is absent)', () => {
   test.each(names)('%s decodes to its expected file, in its order of keys and messages (B12)', (name) => {
     // Compared as text, so that the order of the keys counts as well.
@@ -28,5 +38,12 @@ describe.skipIf(names.length === 0)('recordings of the camera (skipped where ../
     const lines = [...captureJsonLines(capture(name))].map((line) => JSON.parse(line));
     expect(lines.slice(0, -1)).toEqual(messages);
     expect(lines.at(-1)).toEqual({ summary });
+  });
+
+  test.each(names)('%s in the form in which it was recorded decodes to the same file (B12)', (name) => {
+    const [, write] = ORIGINAL_FORMS.find(([pattern]) => pattern.test(name)) ?? [];
+    const packets: CapturedPacket[] = [];
+    readCapture(capture(name), { onPacket: (packet) => packets.push(packet) });
+    expect(conversationDocument(Buffer.from(write!(packets)))).toEqual(expected(name));
   });
 });

@@ -16,6 +16,8 @@ export interface Connection {
   readonly localPort: number | undefined;
   /** A handshake or a close came since the last new data, so that indices may start over. */
   handshake: boolean;
+  /** Another session took its place on the port. */
+  over: boolean;
   readonly streams: Map<number, ChannelStream>;
   readonly acks: Map<number, AcknowledgedIndices>;
 }
@@ -37,25 +39,19 @@ export class Connections {
   /** @param local the client's end */
   of(local: CapturedEndpoint): Connection {
     const known = this.#byEndpoint.get(local);
-    if (known !== undefined) return known;
-    const key = local.port === undefined ? '' : `${local.address ?? ''} ${local.port}`;
-    let connection = this.#byKey.get(key);
-    if (connection === undefined) {
-      connection = this.#create(local.port);
-      this.#byKey.set(key, connection);
-    }
-    this.#remember(local, connection);
+    if (known !== undefined && !known.over) return known;
+    const connection = this.#byKey.get(keyOfEndpoint(local)) ?? this.#create(local);
+    if (this.#byEndpoint.size >= MAX_REMEMBERED_ENDPOINTS) this.#byEndpoint.clear();
+    this.#byEndpoint.set(local, connection);
     return connection;
   }
 
   /** Ends the connection that runs over this end and begins another one there. */
   restart(local: CapturedEndpoint): Connection {
     const old = this.of(local);
+    old.over = true;
     this.settle(old);
-    const connection = this.#create(local.port);
-    for (const [key, value] of this.#byKey) if (value === old) this.#byKey.set(key, connection);
-    for (const [endpoint, value] of this.#byEndpoint) if (value === old) this.#byEndpoint.set(endpoint, connection);
-    return connection;
+    return this.#create(local);
   }
 
   /** Undefined when there are too many already. */
@@ -87,22 +83,24 @@ export class Connections {
     for (const stream of connection.streams.values()) stream.settle();
   }
 
-  #create(localPort: number | undefined): Connection {
+  #create(local: CapturedEndpoint): Connection {
     const connection: Connection = {
       number: this.all.length,
-      localPort,
+      localPort: local.port,
       handshake: false,
+      over: false,
       streams: new Map(),
       acks: new Map(),
     };
     this.all.push(connection);
+    this.#byKey.set(keyOfEndpoint(local), connection);
     return connection;
   }
+}
 
-  #remember(endpoint: CapturedEndpoint, connection: Connection): void {
-    if (this.#byEndpoint.size >= MAX_REMEMBERED_ENDPOINTS) this.#byEndpoint.clear();
-    this.#byEndpoint.set(endpoint, connection);
-  }
+/** Where a recorder did not know the client's port, there is one connection. */
+function keyOfEndpoint({ address, port }: CapturedEndpoint): string {
+  return port === undefined ? '' : `${address ?? ''} ${port}`;
 }
 
 function keyOf(direction: CaptureDirection, channel: number): number {
