@@ -27,10 +27,12 @@ export {
   type ParallelConnectionOptions,
 } from './connect/manager.ts';
 export { CameraPool, type CameraPoolOptions } from './connect/pool.ts';
-export { type PathMemory, RaceConnector, type RaceConnectorOptions } from './connect/race-connector.ts';
+export type { CameraMemory, PathMemory } from './connect/memory.ts';
+export { RaceConnector, type RaceConnectorOptions } from './connect/race-connector.ts';
 export type { ConnectFailure, ConnectResult, ConnectSuccess, WayInfo, WayState, WaysInfo } from './connect/report.ts';
 export { type ConnectionMode, DEFAULT_DESTINATION_PORTS, DEFAULT_UID, type WayName } from './connect/way.ts';
 export { ConversationDecoder, type ConversationDecoderOptions } from './decode/conversation-decoder.ts';
+export type { ModeWeights } from './connect/weights.ts';
 export { captureJsonLines, conversationDocument, type DecodedCapture, decodeCapture } from './decode/decode-capture.ts';
 export type { ConversationSummary, DecodedMessage, MessageJson } from './decode/decoded-message.ts';
 export { type ExtractedFile, MediaExtractor, type MediaTarget } from './decode/media-extractor.ts';

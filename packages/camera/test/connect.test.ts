@@ -1,4 +1,4 @@
-import { createLog, SeededRandom, VirtualClock } from '@towpath/core';
+import { createLog, PathHistory, RaceStatistics, SeededRandom, VirtualClock } from '@towpath/core';
 import { type LinkOptions, SimulatedInternet } from '@towpath/net';
 import { PpppDevice, type PpppDeviceOptions, type PpppSession } from '@towpath/pppp';
 import { describe, expect, test } from 'vitest';
@@ -257,6 +257,81 @@ describe('parallel connection manager', () => {
     [CAMERA, { maxConnectionTime: 0 }, 'seconds'],
   ])('refuses what cannot be meant: %s %o', (address, options, message) => {
     expect(() => new ParallelConnectionManager(address, options)).toThrow(message);
+  });
+});
+
+describe('weights of the ways', () => {
+  const startOf = (
+    result: { report: { attempts: readonly { lane: string; startedAtMs: number | undefined }[] } },
+    way: string,
+  ) => result.report.attempts.find(({ lane }) => lane === way)?.startedAtMs;
+
+  test('order and delay the ways (A9)', async () => {
+    const { clock, components, device } = await world();
+    await clock.runUntil(device.close());
+    const manager = new ParallelConnectionManager(CAMERA, {
+      ...components,
+      maxConnectionTime: 2,
+      modeWeights: { lan: 1, p2p: 0.5 },
+    });
+    const result = await clock.runUntil(manager.connectParallel());
+    expect([startOf(result, 'lan'), startOf(result, 'p2p')]).toEqual([0, 125]);
+  });
+
+  test('without any, all ways start together (A9)', async () => {
+    const { clock, manager } = await world({ link: { delayMs: 20 } });
+    const result = await clock.runUntil(manager.connectParallel());
+    expect([startOf(result, 'lan'), startOf(result, 'p2p')]).toEqual([0, 0]);
+  });
+
+  test('are learnt from what succeeded for this target, and a dead favourite costs little (A9)', async () => {
+    const { clock, components } = await world();
+    const history = new PathHistory(clock);
+    const options = { ...components, history };
+    for (let n = 0; n < 4; n++) {
+      const result = await clock.runUntil(
+        new ParallelConnectionManager(CAMERA, options).connectParallel({ enableLan: false }),
+      );
+      if (result.success) await clock.runUntil(result.session.close());
+      history.failed('lan');
+    }
+    const again = await clock.runUntil(new ParallelConnectionManager(CAMERA, options).connectParallel());
+    expect(again).toMatchObject({ success: true, mode: 'p2p' });
+    for (let n = 0; n < 40; n++) history.succeeded('lan', 10);
+    const onlyP2p = new ParallelConnectionManager(CAMERA, { ...options, searchPort: 9, destinationPorts: [40_611] });
+    const late = await clock.runUntil(onlyP2p.connectParallel({ enableLan: false }));
+    expect(late.elapsedTime).toBeLessThan(0.3);
+  });
+
+  test('a race teaches: the winner counts as a success, ways that had failed on their own as failures (A9, A10)', async () => {
+    const { clock, components } = await world({ icmpErrors: true, device: { searchPort: false } });
+    const history = new PathHistory(clock);
+    const statistics = new RaceStatistics();
+    const manager = new ParallelConnectionManager(CAMERA, { ...components, history, statistics });
+    const result = await clock.runUntil(manager.connectParallel({ enableLan: false }));
+    expect(result.success).toBe(true);
+    expect(history.snapshot().p2p).toMatchObject({ tries: 1, wins: 1 });
+    expect(statistics.snapshot().p2p).toMatchObject({ wins: 1 });
+    expect(statistics.snapshot().p2p?.attempts).toBeGreaterThanOrEqual(1);
+  });
+
+  test('time limits follow what the way took before, within bounds (A8)', async () => {
+    const { clock, components, device } = await world();
+    await clock.runUntil(device.close());
+    const history = new PathHistory(clock);
+    history.succeeded('p2p', 20);
+    const manager = new ParallelConnectionManager(CAMERA, { ...components, history });
+    const quick = await clock.runUntil(manager.connectParallel({ enableLan: false }));
+    expect(quick.elapsedTime).toBeCloseTo(3, 1);
+    expect(quick.threadsInfo.p2pConnectThread.error).toContain('3000 ms');
+    const slow = new PathHistory(clock);
+    slow.succeeded('p2p', 400);
+    const patient = new ParallelConnectionManager(CAMERA, { ...components, history: slow });
+    expect((await clock.runUntil(patient.connectParallel({ enableLan: false }))).elapsedTime).toBeCloseTo(8, 1);
+  });
+
+  test('a weight that is no number from 0 on is refused', () => {
+    expect(() => new ParallelConnectionManager(CAMERA, { modeWeights: { p2p: -1 } })).toThrow('weight of p2p');
   });
 });
 

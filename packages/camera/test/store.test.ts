@@ -146,19 +146,32 @@ describe('replaceFile', () => {
 });
 
 describe('path memory in a store', () => {
-  test('gives the next process the local port of the last success (B6)', async () => {
+  const history = { lan: { tries: 3, wins: 2, connectMs: 40, updatedAt: 1 }, p2p: { tries: 1, wins: 0, updatedAt: 1 } };
+  const statistics = {
+    lan: { attempts: 3, wins: 2, cancelled: 0, failures: { 'no-answer': 1 }, connectMs: { counts: [2], sum: 80 } },
+  };
+
+  test('gives the next process the local port of the last success, and what the ways are worth (B6, A9, A10)', async () => {
     const path = { mode: 'lan', localPort: 51_234, destinationPort: 32_100 } as const;
-    await new StorePathMemory(new FileDeviceStore({ folder })).remember('192.0.2.1', path);
+    const memory = { path, history, statistics };
+    await new StorePathMemory(new FileDeviceStore({ folder })).remember('192.0.2.1', memory);
     const next = new StorePathMemory(new FileDeviceStore({ folder }));
-    expect(await next.recall('192.0.2.1')).toEqual(path);
-    expect(await next.recall('192.0.2.2')).toBeUndefined();
+    expect(await next.recall('192.0.2.1')).toEqual(memory);
+    expect(await next.recall('192.0.2.2')).toEqual({});
+  });
+
+  test('what is not remembered anew stays as it was', async () => {
+    const memory = new StorePathMemory(new MemoryDeviceStore());
+    await memory.remember('192.0.2.1', { history });
+    await memory.remember('192.0.2.1', { statistics });
+    expect(await memory.recall('192.0.2.1')).toEqual({ history, statistics });
   });
 
   test('recalls nothing from half a record (B6)', async () => {
     const store = new MemoryDeviceStore();
-    await store.update('192.0.2.1', { ...record, mode: 'pigeon' });
-    await store.update('192.0.2.2', { localPort: 5, mode: 'lan' });
+    await store.update('192.0.2.1', { ...record, mode: 'pigeon', statistics: { lan: { attempts: -1 } } });
+    await store.update('192.0.2.2', { localPort: 5, mode: 'lan', pathHistory: ['no'] });
     const memory = new StorePathMemory(store);
-    expect([await memory.recall('192.0.2.1'), await memory.recall('192.0.2.2')]).toEqual([undefined, undefined]);
+    expect([await memory.recall('192.0.2.1'), await memory.recall('192.0.2.2')]).toEqual([{}, {}]);
   });
 });

@@ -1,8 +1,11 @@
 import {
   type Clock,
   type Log,
+  type PathHistory,
   Race,
   type RaceProgress,
+  type RaceReport,
+  type RaceStatistics,
   type Random,
   SystemClock,
   SystemRandom,
@@ -14,6 +17,7 @@ import { CameraError } from '../artemis/camera-error.ts';
 import { type CandidateContext, lanCandidates, p2pCandidates, type RememberedPath } from './candidates.ts';
 import { type ConnectFailure, type ConnectResult, type ConnectSuccess, waysInfo } from './report.ts';
 import { type ConnectionMode, DEFAULT_DESTINATION_PORTS, PORT_STAGGER_MS, WAY_NAMES } from './way.ts';
+import { attemptLimitMs, checkWeights, lanesOf, type ModeWeights, waysByWeight } from './weights.ts';
 
 export interface ParallelConnectionOptions {
   /** Ports of the camera, in order of preference. @default DEFAULT_DESTINATION_PORTS */
@@ -30,6 +34,12 @@ export interface ParallelConnectionOptions {
   cipher?: StreamCipher;
   /** Local address to leave from. */
   localAddress?: string;
+  /** Order and head starts of the ways, such as `{ p2p: 1, lan: 0.8, relay: 0.5 }`. @default what `history` says, else all alike */
+  modeWeights?: ModeWeights;
+  /** How each way fared so far; written after every race. Time limits follow it too. */
+  history?: PathHistory;
+  /** Counts every race. */
+  statistics?: RaceStatistics;
   /** The platform's network, time and randomness unless a test gives others. */
   network?: Network;
   clock?: Clock;
@@ -68,6 +78,9 @@ export class ParallelConnectionManager {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #context: CandidateContext;
+  readonly #weights: ModeWeights | undefined;
+  readonly #history: PathHistory | undefined;
+  readonly #statistics: RaceStatistics | undefined;
 
   /** @throws CameraError `bad-argument` when the address, a port or the time makes no sense. */
   constructor(cameraIp: string, options: ParallelConnectionOptions = {}) {
@@ -76,6 +89,10 @@ export class ParallelConnectionManager {
     const wrong = destinationPorts.find((port) => !isPort(port));
     if (wrong !== undefined) throw badArgument(`${wrong} is not a port; ports go from 1 to 65535.`);
     if (!(maxConnectionTime > 0)) throw badArgument('maxConnectionTime is given in seconds and must be positive.');
+    if (options.modeWeights) checkWeights(options.modeWeights);
+    this.#weights = options.modeWeights;
+    this.#history = options.history;
+    this.#statistics = options.statistics;
     this.#cameraIp = cameraIp;
     this.#maxConnectionTimeS = maxConnectionTime;
     this.#clock = options.clock ?? new SystemClock();
@@ -105,27 +122,47 @@ export class ParallelConnectionManager {
     const log = this.#log.child('CONNECT');
     log.info('Starting parallel connection attempt', { target: this.#cameraIp, ways: [...enabled].join(',') });
     const context = remembered === undefined ? this.#context : { ...this.#context, remembered };
+    const ways = waysByWeight(enabled, this.#weights, this.#history);
     const race = new Race<PpppSession>({
       clock: this.#clock,
       log,
       limitMs: this.#maxConnectionTimeS * 1_000,
-      staggerMs: PORT_STAGGER_MS,
+      lanes: lanesOf(ways, PORT_STAGGER_MS),
       undo: (session) => session.close(),
       ...(onProgress === undefined ? {} : { onProgress }),
       ...(signal === undefined ? {} : { signal }),
     });
-    for (const mode of enabled) {
-      log.debug(`Started thread: ${WAY_NAMES[mode]}`);
-      race.add(...candidatesOf(mode, context));
+    for (const { mode, delayMs } of ways) {
+      log.debug(`Started thread: ${WAY_NAMES[mode]}`, delayMs > 0 ? { delayMs } : undefined);
+      const limitMs = attemptLimitMs(mode, this.#history);
+      const limit = limitMs === undefined ? {} : { limitMs };
+      race.add(...candidatesOf(mode, context).map((candidate) => ({ ...candidate, ...limit })));
     }
     race.seal();
     const result = await race.result;
+    this.#learn(
+      result.report,
+      result.ok,
+      ways.map(({ mode }) => mode),
+    );
     const elapsedTime = result.report.elapsedMs / 1_000;
     const threadsInfo = waysInfo(result.report, enabled, !result.ok);
     log.info(`Parallel connection attempt completed in ${elapsedTime.toFixed(3)} s`);
     const base = { elapsedTime, threadsInfo, report: result.report };
     if (result.ok) return this.#success(result.path, result.winner.lane as ConnectionMode, base);
     return { success: false, error: this.#whyNot(enabled), ...base };
+  }
+
+  /** A way that was not done when another won says nothing about itself; when nobody won, all have failed. */
+  #learn(report: RaceReport, won: boolean, ways: readonly ConnectionMode[]): void {
+    this.#statistics?.record(report);
+    const winner = report.attempts.find(({ state }) => state === 'success');
+    if (winner) this.#history?.succeeded(winner.lane, report.elapsedMs);
+    for (const mode of ways) {
+      const attempts = report.attempts.filter(({ lane, startedAtMs }) => lane === mode && startedAtMs !== undefined);
+      const failed = attempts.length > 0 && attempts.every(({ state }) => state === 'failed');
+      if (mode !== winner?.lane && (failed || !won)) this.#history?.failed(mode);
+    }
   }
 
   #success(

@@ -1,23 +1,25 @@
-import { errorMessage, type Log, type RaceProgress, type RaceReport, silentLog } from '@towpath/core';
+import {
+  errorMessage,
+  type Log,
+  PathHistory,
+  type RaceProgress,
+  type RaceReport,
+  RaceStatistics,
+  SystemClock,
+  silentLog,
+} from '@towpath/core';
 import { CameraError } from '../artemis/camera-error.ts';
 import type { CameraConnector, ConnectedCamera, ConnectorOptions } from '../client/connector.ts';
-import type { RememberedPath } from './candidates.ts';
 import { ParallelConnectionManager, type ParallelConnectionOptions } from './manager.ts';
+import type { CameraMemory, PathMemory } from './memory.ts';
 import type { ConnectResult } from './report.ts';
 
-/** Remembers where a camera was reached, also across processes. */
-export interface PathMemory {
-  /** Undefined when nothing is known. */
-  recall(cameraIp: string): Promise<RememberedPath | undefined>;
-  remember(cameraIp: string, path: RememberedPath): Promise<void>;
-}
-
-export interface RaceConnectorOptions extends ParallelConnectionOptions {
+export interface RaceConnectorOptions extends Omit<ParallelConnectionOptions, 'history' | 'statistics'> {
   /** Ways to race. @default LAN and P2P */
   enableP2p?: boolean;
   enableLan?: boolean;
   enableRelay?: boolean;
-  /** Without it the local port is remembered only as long as the connector lives. */
+  /** Without it what races teach is remembered only as long as the connector lives. */
   memory?: PathMemory;
   /** Every step of every race. */
   onProgress?(progress: RaceProgress): void;
@@ -30,59 +32,79 @@ const DISCOVERY_TIME_S = 5;
 
 /**
  * Connects a `CameraClient` by racing: one try is one race. The local port of the last success leads the next race
- * (requirement B6).
+ * (requirement B6), and how each way fared decides which of them get a head start (A9).
  */
 export class RaceConnector implements CameraConnector {
   readonly target: string;
   readonly #options: RaceConnectorOptions;
-  readonly #manager: ParallelConnectionManager;
   readonly #log: Log;
-  #remembered: RememberedPath | undefined;
-  #recalled = false;
+  #manager: Promise<ParallelConnectionManager> | undefined;
+  #memory: CameraMemory = {};
+  #statistics = new RaceStatistics();
+  #history: PathHistory;
 
   /** @throws CameraError `bad-argument`. */
   constructor(cameraIp: string, options: RaceConnectorOptions = {}) {
     this.target = cameraIp;
     this.#options = options;
     this.#log = (options.logger ?? silentLog).child('CONNECT');
-    this.#manager = new ParallelConnectionManager(cameraIp, { maxConnectionTime: DISCOVERY_TIME_S, ...options });
+    this.#history = new PathHistory(options.clock ?? new SystemClock());
+    // Made once for its checks, so that a wrong argument is told at once and not at the first connect.
+    new ParallelConnectionManager(cameraIp, options);
+  }
+
+  /** What was counted so far, earlier processes included when there is a memory. */
+  get statistics(): RaceStatistics {
+    return this.#statistics;
   }
 
   /** @throws CameraError `connect-failed` with the reason of each way; the signal's reason. */
   async connect({ signal }: ConnectorOptions): Promise<ConnectedCamera & { report: RaceReport }> {
     const { enableP2p, enableLan, enableRelay, onProgress, onResult } = this.#options;
-    const remembered = await this.#recall();
-    const result = await this.#manager.connectParallel({
+    this.#manager ??= this.#begin();
+    const manager = await this.#manager;
+    const { path } = this.#memory;
+    const result = await manager.connectParallel({
       ...(enableP2p === undefined ? {} : { enableP2p }),
       ...(enableLan === undefined ? {} : { enableLan }),
       ...(enableRelay === undefined ? {} : { enableRelay }),
-      ...(remembered === undefined ? {} : { remembered }),
+      ...(path === undefined ? {} : { remembered: path }),
       ...(onProgress === undefined ? {} : { onProgress }),
       signal,
     });
     onResult?.(result);
+    await this.#remember(result);
     if (!result.success) throw new CameraError('connect-failed', result.error, { target: this.target });
-    await this.#remember({ mode: result.mode, localPort: result.port, destinationPort: result.destinationPort });
     return { session: result.session, report: result.report };
   }
 
-  async #recall(): Promise<RememberedPath | undefined> {
-    if (this.#recalled || this.#options.memory === undefined) return this.#remembered;
-    this.#recalled = true;
+  async #begin(): Promise<ParallelConnectionManager> {
     try {
-      this.#remembered = await this.#options.memory.recall(this.target);
+      this.#memory = (await this.#options.memory?.recall(this.target)) ?? {};
     } catch (error) {
       this.#log.warn(`What is known of ${this.target} could not be read: ${errorMessage(error)}`);
     }
-    return this.#remembered;
+    this.#history = new PathHistory(this.#options.clock ?? new SystemClock(), this.#memory.history);
+    this.#statistics = new RaceStatistics(this.#memory.statistics);
+    return new ParallelConnectionManager(this.target, {
+      maxConnectionTime: DISCOVERY_TIME_S,
+      ...this.#options,
+      history: this.#history,
+      statistics: this.#statistics,
+    });
   }
 
-  async #remember(path: RememberedPath): Promise<void> {
-    this.#remembered = path;
+  async #remember(result: ConnectResult): Promise<void> {
+    if (result.success) {
+      const { mode, port: localPort, destinationPort } = result;
+      this.#memory.path = { mode, localPort, destinationPort };
+    }
+    this.#memory.history = this.#history.snapshot();
+    this.#memory.statistics = this.#statistics.snapshot();
     try {
-      await this.#options.memory?.remember(this.target, path);
+      await this.#options.memory?.remember(this.target, this.#memory);
     } catch (error) {
-      this.#log.warn(`The local port could not be remembered: ${errorMessage(error)}`);
+      this.#log.warn(`What this race has taught could not be remembered: ${errorMessage(error)}`);
     }
   }
 }

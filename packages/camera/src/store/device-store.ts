@@ -10,6 +10,8 @@ export interface DeviceRecord {
   readonly endpoint?: { readonly address: string; readonly port: number };
   /** How each way fared, as whoever races them writes it; any JSON value. */
   readonly pathHistory?: unknown;
+  /** What was counted of the races, as whoever races writes it; any JSON value. */
+  readonly statistics?: unknown;
 }
 
 /** Remembers something about each device, across processes. `device` is any text that names one. */
@@ -36,6 +38,7 @@ export const deviceRecordSchema: z.ZodType<DeviceRecord> = z.object({
     .optional()
     .catch(undefined),
   pathHistory: z.unknown().optional(),
+  statistics: z.unknown().optional(),
 });
 
 /** Remembers for as long as the process lives. */

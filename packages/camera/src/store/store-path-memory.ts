@@ -1,8 +1,10 @@
+import type { PathHistorySnapshot, RaceStatisticsSnapshot } from '@towpath/core';
+import { z } from 'zod';
 import type { RememberedPath } from '../connect/candidates.ts';
-import type { PathMemory } from '../connect/race-connector.ts';
-import type { DeviceStore } from './device-store.ts';
+import type { CameraMemory, PathMemory } from '../connect/memory.ts';
+import type { DeviceRecord, DeviceStore } from './device-store.ts';
 
-/** Lets a connector remember local ports in a device store, so that another process leaves from the same one. */
+/** Lets a connector remember in a device store, so that another process leaves from the same port and knows the ways. */
 export class StorePathMemory implements PathMemory {
   readonly #store: DeviceStore;
 
@@ -10,14 +12,68 @@ export class StorePathMemory implements PathMemory {
     this.#store = store;
   }
 
-  async recall(cameraIp: string): Promise<RememberedPath | undefined> {
-    const { localPort, mode, endpoint } = await this.#store.load(cameraIp);
-    if (localPort === undefined || endpoint === undefined) return undefined;
-    if (mode !== 'lan' && mode !== 'p2p' && mode !== 'relay') return undefined;
-    return { mode, localPort, destinationPort: endpoint.port };
+  async recall(cameraIp: string): Promise<CameraMemory> {
+    const record = await this.#store.load(cameraIp);
+    const path = pathOf(record);
+    const history = historySchema.safeParse(record.pathHistory);
+    const statistics = statisticsSchema.safeParse(record.statistics);
+    return {
+      ...(path === undefined ? {} : { path }),
+      ...(history.success ? { history: history.data } : {}),
+      ...(statistics.success ? { statistics: statistics.data } : {}),
+    };
   }
 
-  remember(cameraIp: string, { mode, localPort, destinationPort }: RememberedPath): Promise<void> {
-    return this.#store.update(cameraIp, { mode, localPort, endpoint: { address: cameraIp, port: destinationPort } });
+  remember(cameraIp: string, { path, history, statistics }: CameraMemory): Promise<void> {
+    return this.#store.update(cameraIp, {
+      ...(path === undefined
+        ? {}
+        : {
+            localPort: path.localPort,
+            mode: path.mode,
+            endpoint: { address: cameraIp, port: path.destinationPort },
+          }),
+      ...(history === undefined ? {} : { pathHistory: history }),
+      ...(statistics === undefined ? {} : { statistics }),
+    });
   }
+}
+
+function pathOf({ localPort, endpoint, mode }: DeviceRecord): RememberedPath | undefined {
+  if (localPort === undefined || endpoint === undefined) return undefined;
+  if (mode !== 'lan' && mode !== 'p2p' && mode !== 'relay') return undefined;
+  return { mode, localPort, destinationPort: endpoint.port };
+}
+
+/** More ways and codes than there are: a bound for files that somebody has filled. */
+const MAX_KEYS = 64;
+const count = z.number().min(0);
+
+const historySchema: z.ZodType<PathHistorySnapshot> = z
+  .record(
+    z.string(),
+    z.object({
+      tries: count,
+      wins: count,
+      connectMs: count.optional(),
+      updatedAt: count,
+    }),
+  )
+  .refine(fewKeys);
+
+const statisticsSchema: z.ZodType<RaceStatisticsSnapshot> = z
+  .record(
+    z.string(),
+    z.object({
+      attempts: count,
+      wins: count,
+      cancelled: count,
+      failures: z.record(z.string(), count).refine(fewKeys),
+      connectMs: z.object({ counts: z.array(count).max(MAX_KEYS), sum: count }),
+    }),
+  )
+  .refine(fewKeys);
+
+function fewKeys(record: object): boolean {
+  return Object.keys(record).length <= MAX_KEYS;
 }

@@ -7,7 +7,7 @@ export interface WayRecord {
   /** Successes, faded. */
   wins: number;
   /** Smoothed time to connect of the successes, ms. */
-  connectMs: number | undefined;
+  connectMs?: number | undefined;
   /** When it was last written, ms since the Unix epoch. */
   updatedAt: number;
 }
