@@ -54,6 +54,20 @@ describe('camera commands', () => {
     expect(statSync(join(at.folder, 'config', 'devices', file ?? '')).mode & 0o777).toBe(0o600);
   });
 
+  test('stats show what races have taught, to people, programs and Prometheus (A9, A10)', async () => {
+    expect((await at.towpath('camera', 'stats', CAMERA)).err.join()).toContain('Nothing is known');
+    await at.toCamera('connect');
+    await at.toCamera('connect', '--weights', 'lan=1,p2p=0.1');
+    const { out } = await at.towpath('camera', 'stats', CAMERA, '--json');
+    const { statistics, path } = JSON.parse(out[0] ?? '');
+    const wins = Object.values(statistics as Record<string, { wins: number }>).reduce((sum, way) => sum + way.wins, 0);
+    expect([wins, path.destinationPort]).toEqual([2, at.camera.listen.port]);
+    const page = (await at.towpath('camera', 'stats', CAMERA, '--prometheus')).out.join('\n');
+    expect(page).toMatch(/^towpath_race_wins_total\{target="127.0.0.1",way="(lan|p2p)"\} [12]$/m);
+    expect(page).toContain('le="+Inf"');
+    expect((await at.towpath('camera', 'stats', CAMERA)).out.join('\n')).toMatch(/last reached by (lan|p2p) on port/);
+  });
+
   test('info speaks to people and to programs (B3)', async () => {
     expect((await at.toCamera('info')).out.join('\n')).toMatch(/model +KJK230/);
     expect(JSON.parse((await at.toCamera('info', '--json')).out[0] ?? '')).toMatchObject({

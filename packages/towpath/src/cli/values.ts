@@ -52,3 +52,15 @@ export function items(text: string): { dirNum: number; mediaNum: number }[] {
     return { dirNum: Number(match[1]), mediaNum: Number(match[2]) };
   });
 }
+
+/** `lan=1,p2p=0.8` → { lan: 1, p2p: 0.8 }. */
+export function weights(text: string): Partial<Record<'lan' | 'p2p' | 'relay', number>> {
+  return Object.fromEntries(
+    text.split(',').map((part) => {
+      const match = /^(lan|p2p|relay)=(\d+(?:\.\d+)?)$/.exec(part.trim());
+      if (!match)
+        throw new InvalidArgumentError('It takes weights from 0 on, separated by commas: lan=1,p2p=0.8,relay=0.5.');
+      return [match[1], Number(match[2])];
+    }),
+  );
+}

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Runtime } from '../../cli/runtime.ts';
-import { date, integer, items, list, number, portList } from '../../cli/values.ts';
+import { date, integer, items, list, number, portList, weights } from '../../cli/values.ts';
 
 const DEFAULT_HOST = '192.168.43.1';
 
@@ -18,6 +18,7 @@ export function registerCamera(program: Command, runtime: Runtime): void {
   remove(camera, runtime);
   format(camera, runtime);
   anyCommand(camera, runtime);
+  stats(camera, runtime);
   emulate(camera, runtime);
   decode(camera, runtime);
 }
@@ -30,6 +31,7 @@ function withTarget(command: Command): Command {
     .option('--uid <uid>', "the camera's UID, if it is not the usual one")
     .option('--search-port <port>', 'where the camera answers LAN searches', integer(1, 65_535))
     .option('--only <way>', 'race only this way: lan or p2p', list(['lan', 'p2p']))
+    .option('--weights <list>', 'head starts of the ways, such as lan=1,p2p=0.8; learnt unless given', weights)
     .option('--key <key>', 'network key of a keyed dialect, such as camera or SHIX')
     .option('--local-address <address>', 'local address to leave from')
     .option('--timeout <seconds>', 'give up after this long', number(0.1, 3_600))
@@ -177,6 +179,20 @@ Examples:
     .action(async (id, fields, host, options) =>
       (await import('./command.ts')).command(runtime, id, fields, host, options),
     );
+}
+
+function stats(camera: Command, runtime: Runtime): void {
+  camera
+    .command('stats')
+    .description('what earlier races to a camera have shown: attempts, wins, times, failures by reason')
+    .argument('[host]', "the camera's IP address", DEFAULT_HOST)
+    .option('--prometheus', 'as a Prometheus page')
+    .option('--json', 'one JSON object on standard output')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  towpath camera stats 192.168.43.1\n  towpath camera stats --prometheus > towpath.prom\n',
+    )
+    .action(async (host, options) => (await import('./stats.ts')).stats(runtime, host, options));
 }
 
 function emulate(camera: Command, runtime: Runtime): void {

@@ -4,6 +4,7 @@ import {
   CameraClient,
   type ConnectResult,
   FileDeviceStore,
+  type ModeWeights,
   RaceConnector,
   type RaceConnectorOptions,
   StorePathMemory,
@@ -17,6 +18,7 @@ export interface TargetOptions extends CommonOptions {
   uid?: string;
   searchPort?: number;
   only?: string[];
+  weights?: ModeWeights;
   key?: string;
   localAddress?: string;
   /** Seconds. */
@@ -50,14 +52,15 @@ export function openCamera(
 }
 
 function connectorOptions(runtime: Runtime, options: TargetOptions, watch: RaceWatch): RaceConnectorOptions {
-  const { clock, random, network, log, configFolder } = runtime;
-  const { ports, uid, searchPort, only, key, localAddress } = options;
+  const { clock, random, network, log } = runtime;
+  const { ports, uid, searchPort, only, weights, key, localAddress } = options;
   return {
     network,
     clock,
     random,
     logger: log,
-    memory: new StorePathMemory(new FileDeviceStore({ folder: join(configFolder, 'devices'), log })),
+    memory: cameraMemory(runtime),
+    ...(weights === undefined ? {} : { modeWeights: weights }),
     ...(ports === undefined ? {} : { destinationPorts: ports }),
     ...(uid === undefined ? {} : { uid }),
     ...(searchPort === undefined ? {} : { searchPort }),
@@ -67,6 +70,11 @@ function connectorOptions(runtime: Runtime, options: TargetOptions, watch: RaceW
     enableP2p: only === undefined || only.includes('p2p'),
     ...watch,
   };
+}
+
+/** What is known of each camera, in the configuration folder. */
+export function cameraMemory({ configFolder, log }: Runtime): StorePathMemory {
+  return new StorePathMemory(new FileDeviceStore({ folder: join(configFolder, 'devices'), log }));
 }
 
 /** Connects, runs `use`, and closes the camera whatever happens. */
