@@ -1,5 +1,5 @@
-/** Packets remembered to recognise a copy. It follows its original within a few packets. */
-const REMEMBERED_PACKETS = 64;
+/** Packets remembered to recognise a copy, by the low bits of their identification: senders count it up. */
+const REMEMBERED_PACKETS = 4096;
 
 /** A forwarding host records the copy it sends within this time of the one it received, in milliseconds. */
 const MAX_COPY_DELAY_MS = 1000;
@@ -11,28 +11,31 @@ const ADDRESSES_END = 20;
  * A retransmission has another identification, or the same TTL.
  */
 export class ForwardedCopies {
-  readonly #seen: { packet: Uint8Array; timeMs: number | undefined }[] = [];
-  #next = 0;
+  readonly #packets: (Uint8Array | undefined)[] = [];
+  readonly #times: (number | undefined)[] = [];
 
-  /** @param packet a whole IPv4 packet, header first @param fragmentAt offset of the fragment in bytes */
-  isCopy(packet: Uint8Array, fragmentAt: number, timeMs: number | undefined): boolean {
-    const ttl = packet[8]!;
+  /** @param packet a whole IPv4 packet, header first @param timeMs on the recorder's clock */
+  isCopy(packet: Uint8Array, timeMs: number | undefined): boolean {
+    const identification = (packet[4]! << 8) | packet[5]!;
     // Identification 0 is what senders of unfragmentable packets may use for all of them.
-    if (fragmentAt === 0 && packet[4] === 0 && packet[5] === 0) return false;
-    for (const { packet: other, timeMs: at } of this.#seen) {
-      if (other[8]! <= ttl || other.length !== packet.length || !sameButTtl(other, packet)) continue;
+    if (identification === 0) return false;
+    const fragment = ((packet[6]! & 0x1f) << 8) | packet[7]!;
+    const slot = (identification + fragment) % REMEMBERED_PACKETS;
+    const other = this.#packets[slot];
+    if (other !== undefined && other[8]! > packet[8]! && sameButTtl(other, packet)) {
+      const at = this.#times[slot];
       if (timeMs === undefined || at === undefined || Math.abs(timeMs - at) <= MAX_COPY_DELAY_MS) return true;
     }
-    this.#seen[this.#next] = { packet, timeMs };
-    this.#next = (this.#next + 1) % REMEMBERED_PACKETS;
+    this.#packets[slot] = packet;
+    this.#times[slot] = timeMs;
     return false;
   }
 }
 
 /** Compares all but TTL and header checksum. */
 function sameButTtl(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length || a[9] !== b[9]) return false;
   for (let at = 0; at < 8; at++) if (a[at] !== b[at]) return false;
-  if (a[9] !== b[9]) return false;
   for (let at = 12; at < ADDRESSES_END; at++) if (a[at] !== b[at]) return false;
   return Buffer.compare(a.subarray(ADDRESSES_END), b.subarray(ADDRESSES_END)) === 0;
 }
