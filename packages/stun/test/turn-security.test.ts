@@ -10,6 +10,7 @@ import { MessageClass, Method } from '../src/message/header.ts';
 import { longTermKey } from '../src/message/integrity.ts';
 import { decodeStun, type StunMessage } from '../src/message/stun-message.ts';
 import { StunWriter } from '../src/message/stun-writer.ts';
+import { timeLimitedCredentials } from '../src/turn/server/credentials.ts';
 import { PERMISSION_LIFETIME_MS } from '../src/turn/server/options.ts';
 import { type World, world } from './support/internet.ts';
 import { ALICE, BOB, bytes, client, peer, turnServer } from './support/turn.ts';
@@ -77,7 +78,6 @@ describe('quotas', () => {
   test('a user cannot get around its quota with fresh time-limited names', async () => {
     const at = world();
     const { server } = await turnServer(at, { credentials: { secrets: ['s'] }, limits: { allocationsPerUser: 1 } });
-    const { timeLimitedCredentials } = await import('../src/turn/server/credentials.ts');
     const named = (lifetimeMs: number) => timeLimitedCredentials('s', 'carol', lifetimeMs, at.clock.wallTime());
     await client(at, at.internet.host(), server.locals[0]!, { credentials: named(60_000) });
     const second = client(at, at.internet.host(), server.locals[0]!, { credentials: named(120_000) });
