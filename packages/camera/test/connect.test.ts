@@ -2,7 +2,7 @@ import { createLog, PathHistory, RaceStatistics, SeededRandom, VirtualClock } fr
 import { type LinkOptions, SimulatedInternet } from '@towpath/net';
 import { PpppDevice, type PpppDeviceOptions, type PpppSession } from '@towpath/pppp';
 import { describe, expect, test } from 'vitest';
-import { DEFAULT_DESTINATION_PORTS, DEFAULT_UID, ParallelConnectionManager } from '../src/index.ts';
+import { DEFAULT_DESTINATION_PORTS, DEFAULT_UID, ParallelConnectionManager, RaceConnector } from '../src/index.ts';
 
 const CAMERA = '192.168.43.1';
 
@@ -332,6 +332,52 @@ describe('weights of the ways', () => {
 
   test('a weight that is no number from 0 on is refused', () => {
     expect(() => new ParallelConnectionManager(CAMERA, { modeWeights: { p2p: -1 } })).toThrow('weight of p2p');
+  });
+});
+
+describe('race connector', () => {
+  test('finds a camera again whose firewall admitted an attempt that did not win (B6)', async () => {
+    let admitted: number | undefined;
+    let deaf = true;
+    const { clock, components } = await world({
+      device: {
+        admits: ({ port }) => {
+          admitted ??= port;
+          return !deaf && admitted === port;
+        },
+      },
+    });
+    const connector = new RaceConnector(CAMERA, components);
+    const { signal } = new AbortController();
+    const first = connector.connect({ signal, limitMs: 3_000 });
+    await expect(clock.runUntil(first)).rejects.toMatchObject({ code: 'connect-failed' });
+    deaf = false;
+    const { session } = await clock.runUntil(connector.connect({ signal, limitMs: 3_000 }));
+    expect(session.local.port).toBe(admitted);
+    await clock.runUntil(session.close());
+  });
+
+  test('a camera that ignores the ports of the first tries is reached from fresh ones (B6)', async () => {
+    const ignored = new Set<number>();
+    let tries = 0;
+    const { clock, components } = await world({
+      device: {
+        searchPort: false,
+        admits: ({ port }) => {
+          if (tries <= 4) ignored.add(port);
+          return !ignored.has(port);
+        },
+      },
+    });
+    const connector = new RaceConnector(CAMERA, components);
+    const { signal } = new AbortController();
+    for (tries = 1; tries <= 4; tries++) {
+      const outcome = connector.connect({ signal, limitMs: 500 });
+      await expect(clock.runUntil(outcome)).rejects.toMatchObject({ code: 'connect-failed' });
+    }
+    const { session } = await clock.runUntil(connector.connect({ signal, limitMs: 500 }));
+    expect(ignored.has(session.local.port)).toBe(false);
+    await clock.runUntil(session.close());
   });
 });
 

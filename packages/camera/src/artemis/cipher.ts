@@ -69,7 +69,8 @@ export function unsealAvData(data: Uint8Array): Uint8Array {
 }
 
 function mapPages(data: Uint8Array, transform: (head: Uint8Array) => Uint8Array): Uint8Array {
-  const out = data.slice();
+  // `slice` of a Buffer would be a view of it.
+  const out = Uint8Array.from(data);
   for (let at = 0; at + AV_CIPHERED_BYTES <= out.length; at += AV_PAGE_BYTES) {
     out.set(transform(data.subarray(at, at + AV_CIPHERED_BYTES)), at);
   }

@@ -43,6 +43,9 @@ export interface CameraLinkOptions extends SessionTuning {
   events: Events<CameraEvents>;
 }
 
+/** The connector ends so much before its try does: by itself it knows more to say than when it is aborted, ms. */
+const DISCOVERY_GRACE_MS = 100;
+
 /** Transfers on a path that was replaced get this long to finish their item, ms. */
 const DRAIN_LIMIT_MS = 5000;
 
@@ -161,6 +164,7 @@ export class CameraLink {
     try {
       return await connector.connect({
         signal: AbortSignal.any([signal, late.signal]),
+        limitMs: Math.max(1, retry.discoveryTimeoutMs - DISCOVERY_GRACE_MS),
         reconnect,
         lifetime: lineage.signal,
         onBetter: (better) => this.#consider(better, lineage),

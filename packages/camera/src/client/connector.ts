@@ -12,6 +12,8 @@ export interface ConnectedCamera {
 export interface ConnectorOptions {
   /** Aborts the search. Does not touch a session that was already handed over. */
   signal: AbortSignal;
+  /** How long the search may take, ms: ending by itself, it can say what it tried; `signal` aborts a little later. */
+  limitMs?: number;
   /** True when the camera was connected before. */
   reconnect?: boolean;
   /** The session that results is in use until this aborts; only then may the connector stop looking for better ones. */

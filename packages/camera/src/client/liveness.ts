@@ -8,7 +8,7 @@ const SUSPICIOUS_MS = 1000;
 const SUSPICIOUS_ROUND_TRIPS = 4;
 
 /** A suspect is given up after this many times the silence that made it one. */
-const PATIENCE = 3;
+const PATIENCE = 1.5;
 
 /** After how much silence a camera that owes us something is suspicious, ms. @param rttMs smoothed round trip */
 export function suspiciousAfterMs(rttMs: number | undefined): number {

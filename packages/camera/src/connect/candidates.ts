@@ -28,6 +28,8 @@ export interface CandidateContext {
   /** Network key of keyed dialects. */
   cipher?: StreamCipher;
   remembered?: RememberedPath;
+  /** Local ports that candidates had in an earlier race, by candidate id: they leave from the same ones if they can. */
+  localPorts?: ReadonlyMap<string, number>;
 }
 
 /** The LAN way: a search at the camera's address, and a punch at each port. */
@@ -40,13 +42,16 @@ export function p2pCandidates(context: CandidateContext): Candidate<PpppSession>
   return portCandidates(context, 'p2p');
 }
 
+const SEARCH_ID = 'lan:search';
+
 function searchCandidate(context: CandidateContext): Candidate<PpppSession> {
-  const { network, clock, random, cameraIp, searchPort, uid, localAddress, cipher, remembered } = context;
+  const { network, clock, random, cameraIp, searchPort, uid, localAddress, cipher } = context;
+  const localPort = context.localPorts?.get(SEARCH_ID);
   const log = context.log.child('LAN');
   const target: Endpoint = { address: cameraIp, port: searchPort };
   const label = `${formatEndpoint(target)} (search)`;
   return {
-    id: 'lan:search',
+    id: SEARCH_ID,
     lane: 'lan',
     label,
     connect: ({ signal, note }) =>
@@ -60,9 +65,7 @@ function searchCandidate(context: CandidateContext): Candidate<PpppSession> {
         ...(uid === undefined ? {} : { uid }),
         ...(localAddress === undefined ? {} : { localAddress }),
         ...(cipher === undefined ? {} : { ciphers: [cipher] }),
-        ...(remembered?.mode === 'lan' && remembered.destinationPort === searchPort
-          ? { localPort: remembered.localPort }
-          : {}),
+        ...(localPort === undefined ? {} : { localPort }),
         signal,
         onSocket: ({ port }) => note({ localPort: port }),
       }),
@@ -88,9 +91,11 @@ function portCandidate(
 ): Candidate<PpppSession> {
   const { network, clock, random, uid = DEFAULT_UID, localAddress, cipher, remembered } = context;
   const log = context.log.child(mode.toUpperCase());
+  const id = `${mode}:${to.port}`;
   const mine = remembered?.mode === mode && remembered.destinationPort === to.port;
+  const localPort = mine ? remembered.localPort : context.localPorts?.get(id);
   return {
-    id: `${mode}:${to.port}`,
+    id,
     lane: mode,
     label: formatEndpoint(to),
     connect: ({ signal, note }) =>
@@ -102,7 +107,7 @@ function portCandidate(
         uid,
         to,
         mode,
-        ...(mine ? { localPort: remembered.localPort } : {}),
+        ...(localPort === undefined ? {} : { localPort }),
         ...(localAddress === undefined ? {} : { localAddress }),
         ...(cipher === undefined ? {} : { cipher }),
         signal,

@@ -55,6 +55,10 @@ export interface ConnectParallelOptions {
   enableRelay?: boolean;
   /** The path of last time: its attempt leads and leaves from the same local port. */
   remembered?: RememberedPath;
+  /** Local ports of an earlier race by candidate id, to leave from again. */
+  localPorts?: ReadonlyMap<string, number>;
+  /** Instead of the manager's own, **seconds**. */
+  maxConnectionTime?: number;
   /** Every step of the race, for people who watch. */
   onProgress?(progress: RaceProgress): void;
   /** Cancelling closes every socket and timer before the promise rejects with the signal's reason. */
@@ -121,12 +125,16 @@ export class ParallelConnectionManager {
     const enabled = enabledWays(options);
     const log = this.#log.child('CONNECT');
     log.info('Starting parallel connection attempt', { target: this.#cameraIp, ways: [...enabled].join(',') });
-    const context = remembered === undefined ? this.#context : { ...this.#context, remembered };
+    const context = {
+      ...this.#context,
+      ...(remembered === undefined ? {} : { remembered }),
+      ...(options.localPorts === undefined ? {} : { localPorts: options.localPorts }),
+    };
     const ways = waysByWeight(enabled, this.#weights, this.#history);
     const race = new Race<PpppSession>({
       clock: this.#clock,
       log,
-      limitMs: this.#maxConnectionTimeS * 1_000,
+      limitMs: (options.maxConnectionTime ?? this.#maxConnectionTimeS) * 1_000,
       lanes: lanesOf(ways, PORT_STAGGER_MS),
       undo: (session) => session.close(),
       ...(onProgress === undefined ? {} : { onProgress }),

@@ -27,8 +27,15 @@ export interface RaceConnectorOptions extends Omit<ParallelConnectionOptions, 'h
   onResult?(result: ConnectResult): void;
 }
 
-/** A try of its own is bounded, so that a retry with fresh sockets comes soon, seconds. Requirement B7. */
+/** A try of its own is bounded, so that a retry comes soon, seconds. Requirement B7. */
 const DISCOVERY_TIME_S = 5;
+
+/**
+ * After so many failed tries the candidates leave from their other set of local ports. Both reasons for a camera's silence
+ * are served: it may have admitted the port of an attempt that did not win, so ports are kept; or it may hold a dead
+ * session for one, so they change.
+ */
+const TRIES_PER_PORT_SET = 4;
 
 /**
  * Connects a `CameraClient` by racing: one try is one race. The local port of the last success leads the next race
@@ -42,6 +49,8 @@ export class RaceConnector implements CameraConnector {
   #memory: CameraMemory = {};
   #statistics = new RaceStatistics();
   #history: PathHistory;
+  readonly #portSets = [new Map<string, number>(), new Map<string, number>()];
+  #failures = 0;
 
   /** @throws CameraError `bad-argument`. */
   constructor(cameraIp: string, options: RaceConnectorOptions = {}) {
@@ -59,7 +68,7 @@ export class RaceConnector implements CameraConnector {
   }
 
   /** @throws CameraError `connect-failed` with the reason of each way; the signal's reason. */
-  async connect({ signal }: ConnectorOptions): Promise<ConnectedCamera & { report: RaceReport }> {
+  async connect({ signal, limitMs }: ConnectorOptions): Promise<ConnectedCamera & { report: RaceReport }> {
     const { enableP2p, enableLan, enableRelay, onProgress, onResult } = this.#options;
     this.#manager ??= this.#begin();
     const manager = await this.#manager;
@@ -69,13 +78,26 @@ export class RaceConnector implements CameraConnector {
       ...(enableLan === undefined ? {} : { enableLan }),
       ...(enableRelay === undefined ? {} : { enableRelay }),
       ...(path === undefined ? {} : { remembered: path }),
+      ...(limitMs === undefined ? {} : { maxConnectionTime: limitMs / 1_000 }),
+      localPorts: this.#ports,
       ...(onProgress === undefined ? {} : { onProgress }),
       signal,
     });
     onResult?.(result);
+    this.#keepPorts(result);
     await this.#remember(result);
     if (!result.success) throw new CameraError('connect-failed', result.error, { target: this.target });
     return { session: result.session, report: result.report };
+  }
+
+  get #ports(): Map<string, number> {
+    const set = Math.floor(this.#failures / TRIES_PER_PORT_SET) % this.#portSets.length;
+    return this.#portSets[set] ?? new Map();
+  }
+
+  #keepPorts({ success, report }: ConnectResult): void {
+    for (const { id, localPort } of report.attempts) if (localPort !== undefined) this.#ports.set(id, localPort);
+    this.#failures = success ? 0 : this.#failures + 1;
   }
 
   async #begin(): Promise<ParallelConnectionManager> {
