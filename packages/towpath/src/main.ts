@@ -9,6 +9,9 @@ import { createProgram } from './cli/program.ts';
 import type { Runtime } from './cli/runtime.ts';
 import { configFolder } from './config/folder.ts';
 
+/** One Ctrl-C comes several times: from the terminal, and handed on by npm or whatever else started the process. */
+const SAME_KEY_PRESS_MS = 500;
+
 /** Runs one command line to its end and returns the exit code. `args` are without node and script. */
 export async function run(args: readonly string[], runtime: Runtime): Promise<ExitCode> {
   const { io } = runtime;
@@ -27,16 +30,21 @@ export async function run(args: readonly string[], runtime: Runtime): Promise<Ex
 export async function main(): Promise<void> {
   const io = processIo();
   const args = process.argv.slice(2);
+  const clock = new SystemClock();
   const interrupt = new AbortController();
+  let firstMs = 0;
   const onSignal = () => {
-    // A second signal while something hangs on to its cleanup ends the process at once.
-    if (interrupt.signal.aborted) process.exit(ExitCode.Interrupted);
-    interrupt.abort(new AbortedError('Interrupted.'));
+    if (!interrupt.signal.aborted) {
+      firstMs = clock.now();
+      interrupt.abort(new AbortedError('Interrupted.'));
+    } else if (clock.now() - firstMs > SAME_KEY_PRESS_MS) {
+      // A second one, while something hangs on to its cleanup, ends the process at once.
+      process.exit(ExitCode.Interrupted);
+    }
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
   quietBrokenPipe(io);
-  const clock = new SystemClock();
   const verbose = args.includes('--verbose') || args.includes('-v');
   const code = await run(args, {
     io,
