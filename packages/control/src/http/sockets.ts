@@ -11,8 +11,12 @@ import type { RequestGuard } from './request-guard.ts';
 
 /** Where nodes connect. */
 export const SOCKET_PATH = '/v1/socket';
-/** Every node is asked for a sign of life this often; one that missed it is dropped at the next. */
-const SWEEP_MS = 15_000;
+/**
+ * Every node is asked for a sign of life every 15 s; one that missed it is dropped at the next. The nodes are asked in
+ * slices, because ten thousand pings at once would hold up everybody's signals.
+ */
+const SLICES = 60;
+const SLICE_MS = 250;
 /** What one node may leave unread: log and announcements of a party of a thousand, at their largest. */
 const MAX_BUFFERED_BYTES = 8_388_608;
 /** What it may leave unread for a whole sweep: then it is not reading at all. */
@@ -30,6 +34,7 @@ export const CLOSE_CODES = {
 
 interface Connected {
   readonly session: Session;
+  readonly slice: Set<WebSocket>;
   alive: boolean;
   staleBytes: number;
 }
@@ -42,6 +47,8 @@ export class ControlSockets {
   readonly #log: Log;
   readonly #acceptor: WebSocketServer;
   readonly #connected = new Map<WebSocket, Connected>();
+  readonly #slices: Set<WebSocket>[] = Array.from({ length: SLICES }, () => new Set());
+  #nextSlice = 0;
   readonly #sweep: Timer;
   readonly #onMessage: (this: WebSocket, data: RawData, isBinary: boolean) => void;
   readonly #onPong: (this: WebSocket) => void;
@@ -65,7 +72,11 @@ export class ControlSockets {
       perMessageDeflate: false,
       maxPayload: MAX_CLIENT_MESSAGE_BYTES,
     });
-    this.#sweep = deadlineInterval({ clock: components.clock, intervalMs: SWEEP_MS, onTick: () => this.#sweepAll() });
+    this.#sweep = deadlineInterval({
+      clock: components.clock,
+      intervalMs: SLICE_MS,
+      onTick: ({ count }) => this.#sweepSlice(this.#slices[count % SLICES]!),
+    });
     // One function for all sockets, not four closures for each.
     const sockets = this;
     this.#onMessage = function (data, isBinary) {
@@ -133,7 +144,9 @@ export class ControlSockets {
 
   #accept(socket: WebSocket, key: Uint8Array): void {
     const session = this.#service.attach(key, new SocketSink(socket));
-    this.#connected.set(socket, { session, alive: true, staleBytes: 0 });
+    const slice = this.#slices[this.#nextSlice++ % SLICES]!;
+    slice.add(socket);
+    this.#connected.set(socket, { session, slice, alive: true, staleBytes: 0 });
     socket.on('message', this.#onMessage);
     socket.on('pong', this.#onPong);
     socket.on('close', this.#onClose);
@@ -173,11 +186,14 @@ export class ControlSockets {
     const connected = this.#connected.get(socket);
     if (connected === undefined) return;
     this.#connected.delete(socket);
+    connected.slice.delete(socket);
     this.#service.detach(connected.session);
   }
 
-  #sweepAll(): void {
-    for (const [socket, connected] of this.#connected) {
+  #sweepSlice(slice: Set<WebSocket>): void {
+    for (const socket of slice) {
+      const connected = this.#connected.get(socket);
+      if (connected === undefined) continue;
       const stale = Math.min(connected.staleBytes, socket.bufferedAmount) > MAX_STALE_BYTES;
       if (!connected.alive || stale) {
         this.#metrics().refused(stale ? 'too-slow' : 'silent');
