@@ -75,7 +75,7 @@ export async function askGateway<Answer>(
 }
 
 /** Our address in the gateway's own network; undefined when no interface is in it. */
-function localAddressTowards(network: Network, gateway: string): string | undefined {
+export function localAddressTowards(network: Network, gateway: string): string | undefined {
   return network
     .interfaces()
     .toSorted((a, b) => b.prefixLength - a.prefixLength)

@@ -1,4 +1,11 @@
 export { defaultGateway } from './default-gateway.ts';
+export {
+  type GatewayProbeOptions,
+  type GatewayServices,
+  probeGateway,
+  type ServiceProbe,
+  type UpnpProbe,
+} from './gateway-probe.ts';
 export type { GrantedMapping, MappingProtocolName, MappingRequest } from './mapping.ts';
 export {
   type MappedPort,

@@ -5,6 +5,7 @@ import { addressToBytes, bytesToAddress, unmapAddress } from '@towpath/net';
 export const PCP_VERSION = 2;
 export const PCP_NONCE_BYTES = 12;
 
+const OPCODE_ANNOUNCE = 0;
 const OPCODE_MAP = 1;
 const RESPONSE_BIT = 0x80;
 const HEADER_BYTES = 24;
@@ -75,6 +76,23 @@ export function encodePcpMap(request: PcpMapRequest): Uint8Array {
   // §11.1: no suggestion is the all-zeros address of the wanted family.
   out.set(as16Bytes(request.clientAddress.includes(':') ? '::' : '0.0.0.0'), HEADER_BYTES + 20);
   return out;
+}
+
+/** §14.1.1: asks nothing of the gateway but an answer. @throws RangeError when `clientAddress` is not an IP address. */
+export function encodePcpAnnounce(clientAddress: string): Uint8Array {
+  const out = new Uint8Array(HEADER_BYTES);
+  out[0] = PCP_VERSION;
+  out[1] = OPCODE_ANNOUNCE;
+  out.set(as16Bytes(clientAddress), 8);
+  return out;
+}
+
+/** The result code of an answer to an announcement; undefined for anything else. Never throws. */
+export function decodePcpAnnounce(data: Uint8Array): number | undefined {
+  if (data.length < HEADER_BYTES || data[0] !== PCP_VERSION || data[1] !== (OPCODE_ANNOUNCE | RESPONSE_BIT)) {
+    return undefined;
+  }
+  return data[3];
 }
 
 /** Reads an answer of the gateway; never throws. */

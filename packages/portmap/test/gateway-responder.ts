@@ -55,6 +55,12 @@ export class GatewayResponder {
 
   #pcp(data: Buffer, from: Endpoint): Buffer {
     if (this.habit === 'nat-pmp') return Buffer.from([0, 128, 0, 1, 0, 0, 0, 9]);
+    if (data[1] === 0) {
+      const announced = Buffer.alloc(24);
+      announced.set([2, 0x80, 0, this.habit === 'refuse' ? 2 : 0]);
+      announced.writeUInt32BE(17, 8);
+      return announced;
+    }
     const out = Buffer.alloc(60);
     data.copy(out);
     out[1] = 0x81;
