@@ -1,0 +1,14 @@
+/** The sender of the bare loop in a process of its own. */
+import { openBareSender } from '../support/bare-loop.ts';
+import { letGo, tell } from '../support/worker.ts';
+
+/** What it says when it listens. */
+export interface BareSenderReady {
+  port: number;
+}
+
+const sender = await openBareSender();
+const ready: BareSenderReady = { port: sender.port };
+tell(ready);
+await letGo();
+sender.close();
