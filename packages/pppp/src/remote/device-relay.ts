@@ -1,0 +1,200 @@
+import { backoff, type Clock, errorMessage, isAbort, type Log, type Random, type Timer } from '@towpath/core';
+import { type Endpoint, formatEndpoint, type Network } from '@towpath/net';
+import type { StreamCipher } from '../cipher/stream-cipher.ts';
+import { decodeMessage, encodeMessage } from '../codec/message.ts';
+import { MessageType } from '../codec/message-type.ts';
+import type { PpppDevice } from '../device/pppp-device.ts';
+import type { SessionCarrier } from '../session/carrier.ts';
+import type { Session } from '../session/session.ts';
+import { RelayCarrier } from './relay-carrier.ts';
+import { TcpCarrier, TcpLine } from './tcp-line.ts';
+
+/** Invitations that are being followed at a time. */
+const MAX_INVITATIONS = 32;
+
+/** RLY_PKT: four in quick succession, then one every 100 ms, for three seconds in all (spec §6.4). */
+const INTRODUCTIONS = { baseMs: 20, factor: 1.5, maxMs: 100, count: 33 } as const;
+
+/** How long a relay may take to let us in over TCP, in ms. */
+const TCP_LIMIT_MS = 5_000;
+
+export interface DeviceRelayOptions {
+  device: PpppDevice;
+  network: Network;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  localAddress: string | undefined;
+}
+
+interface Invitation {
+  readonly magic: number;
+  readonly cipher: StreamCipher | undefined;
+  readonly introduction: Uint8Array;
+  /** Ends what is done for it. */
+  readonly abort: AbortController;
+}
+
+/** A device's end of relays: it goes where it is invited to, and takes in the sessions that come of it. */
+export class DeviceRelay {
+  readonly #options: DeviceRelayOptions;
+  /** By the relay's session port: several invitations to one session are one. */
+  readonly #invitations: Map<string, Invitation> = new Map();
+  /** Magics of the sessions over UDP, by session port. */
+  readonly #sessions: Map<string, { magic: number; session: Session }> = new Map();
+  readonly #lines: Map<number, TcpLine> = new Map();
+
+  constructor(options: DeviceRelayOptions) {
+    this.#options = options;
+  }
+
+  /** Follows an invitation by UDP, from the listen socket. */
+  invite(relay: Endpoint, magic: number, cipher: StreamCipher | undefined): void {
+    const key = formatEndpoint(relay);
+    const known = this.#invitations.get(key);
+    if (known?.magic === magic || this.#sessions.get(key)?.magic === magic) return;
+    if (known === undefined && this.#invitations.size >= MAX_INVITATIONS) return;
+    known?.abort.abort();
+    const { uid } = this.#options.device;
+    const clear = encodeMessage({ type: 'RLY_PKT', magic, uid, side: 'device' });
+    const introduction = cipher === undefined ? clear : cipher.encipher(clear);
+    const invitation = { magic, cipher, introduction, abort: new AbortController() };
+    this.#invitations.set(key, invitation);
+    void this.#introduce(key, { ...relay }, invitation);
+  }
+
+  /** Follows an invitation by TCP, to a base port of the relay. */
+  inviteOverTcp(base: Endpoint, magic: number, cipher: StreamCipher | undefined): void {
+    if (this.#lines.has(magic) || this.#lines.size >= MAX_INVITATIONS) return;
+    const { device, network, clock, log, localAddress } = this.#options;
+    let joined: { session: Session; carrier: RelayCarrier } | undefined;
+    const introduction = encodeMessage({ type: 'RLY_PKT', magic, uid: device.uid, side: 'device' });
+    const done = () => {
+      limit.cancel();
+      this.#lines.delete(magic);
+    };
+    const line: TcpLine = new TcpLine({
+      network,
+      clock,
+      to: base,
+      ...(localAddress === undefined ? {} : { localAddress }),
+      cipher,
+      onDatagram(datagram) {
+        const type = cipher === undefined ? datagram[1] : cipher.peek(datagram, 1);
+        if (joined === undefined) {
+          const message = decodeMessage(cipher === undefined ? datagram : cipher.decipher(datagram));
+          if (message.type !== 'RLY_RDY' || message.uid !== device.uid) return;
+          limit.cancel();
+          const probes = { introduce: () => line.send(introduction), hello: () => line.send(HELLO) };
+          const carrier = new RelayCarrier(new Letting(new TcpCarrier(line), done), clock, probes, undefined);
+          const session = device.adopt(carrier, cipher);
+          if (session === undefined) {
+            void carrier.close();
+            return;
+          }
+          joined = { session, carrier };
+          carrier.watch(session);
+        } else if (type === MessageType.RLY_RDY) joined.carrier.onReady();
+        else if (type === MessageType.RLY_HELLO_ACK) joined.carrier.onHello();
+        else joined.session.receive(datagram, line.to);
+      },
+      onLost(error) {
+        log.debug(`TCP to the relay ${formatEndpoint(base)} is lost`, { error: error.message });
+        done();
+        joined?.session.abandon('carrier-failed', false);
+      },
+    });
+    const limit: Timer = clock.timer(TCP_LIMIT_MS, () => {
+      line.destroy();
+      done();
+    });
+    this.#lines.set(magic, line);
+    line.send(introduction);
+  }
+
+  /** The relay at `from` has joined us with a client. */
+  onReady(from: Endpoint): void {
+    const key = formatEndpoint(from);
+    const invitation = this.#invitations.get(key);
+    if (invitation === undefined) return;
+    invitation.abort.abort();
+    this.#invitations.delete(key);
+    // The relay has ended the session before on this port, or it would not have let us in again.
+    this.#sessions.get(key)?.session.abandon('closed-by-peer', false);
+    this.#open(key, { ...from }, invitation);
+  }
+
+  /** Ends invitations and the connections that have no session. Sessions belong to the device. */
+  close(): void {
+    for (const { abort } of this.#invitations.values()) abort.abort();
+    this.#invitations.clear();
+    for (const line of this.#lines.values()) line.destroy();
+    this.#lines.clear();
+  }
+
+  async #introduce(key: string, relay: Endpoint, { introduction, abort }: Invitation): Promise<void> {
+    const { device, clock, random, log } = this.#options;
+    try {
+      for (const pauseMs of backoff({ ...INTRODUCTIONS, random })) {
+        device.sendDatagram(introduction, relay);
+        await clock.sleep(pauseMs, abort.signal);
+      }
+      this.#invitations.delete(key);
+      log.debug(`the relay ${key} has not let us in`);
+    } catch (error) {
+      if (!isAbort(error)) log.warn('an invitation to a relay failed', { error: errorMessage(error) });
+    }
+  }
+
+  #open(key: string, relay: Endpoint, { magic, cipher, introduction }: Invitation): void {
+    const { device, clock } = this.#options;
+    const inner: SessionCarrier = {
+      mode: 'relay',
+      local: device.listen,
+      peer: relay,
+      send: (datagram) => device.sendDatagram(datagram, relay),
+      close: () => Promise.resolve(),
+    };
+    const probes = { introduce: () => device.sendDatagram(introduction, relay) };
+    const done = () => {
+      if (this.#sessions.get(key)?.magic === magic) this.#sessions.delete(key);
+    };
+    const carrier = new RelayCarrier(new Letting(inner, done), clock, probes, undefined);
+    const session = device.adopt(carrier, cipher, (type) => {
+      if (type !== MessageType.RLY_RDY) return false;
+      if (this.#invitations.has(key)) this.onReady(relay);
+      else carrier.onReady();
+      return true;
+    });
+    if (session === undefined) return;
+    this.#sessions.set(key, { magic, session });
+    carrier.watch(session);
+  }
+}
+
+const HELLO: Uint8Array = encodeMessage({ type: 'RLY_HELLO' });
+
+/** A carrier that says when it has been let go. */
+class Letting implements SessionCarrier {
+  readonly mode = 'relay';
+  readonly local: Endpoint;
+  readonly peer: Endpoint;
+  readonly #inner: SessionCarrier;
+  readonly #done: () => void;
+
+  constructor(inner: SessionCarrier, done: () => void) {
+    this.local = inner.local;
+    this.peer = inner.peer;
+    this.#inner = inner;
+    this.#done = done;
+  }
+
+  send(datagram: Uint8Array): void {
+    this.#inner.send(datagram);
+  }
+
+  close(): Promise<void> {
+    this.#done();
+    return this.#inner.close();
+  }
+}
