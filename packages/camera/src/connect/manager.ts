@@ -11,12 +11,12 @@ import {
   SystemRandom,
   silentLog,
 } from '@towpath/core';
-import { formatEndpoint, isIpAddress, isPort, type Network, NodeNetwork } from '@towpath/net';
-import type { PpppSession, StreamCipher } from '@towpath/pppp';
+import { type Endpoint, formatEndpoint, isIpAddress, isPort, type Network, NodeNetwork } from '@towpath/net';
+import { type PpppSession, parseUid, type StreamCipher } from '@towpath/pppp';
 import { CameraError } from '../artemis/camera-error.ts';
-import { type CandidateContext, lanCandidates, p2pCandidates, type RememberedPath } from './candidates.ts';
+import { type CandidateContext, candidatesOf, type RememberedPath } from './candidates.ts';
 import { type ConnectFailure, type ConnectResult, type ConnectSuccess, waysInfo } from './report.ts';
-import { type ConnectionMode, DEFAULT_DESTINATION_PORTS, PORT_STAGGER_MS, WAY_NAMES } from './way.ts';
+import { type ConnectionMode, DEFAULT_DESTINATION_PORTS, DEFAULT_UID, PORT_STAGGER_MS, WAY_NAMES } from './way.ts';
 import { attemptLimitMs, checkWeights, lanesOf, type ModeWeights, waysByWeight } from './weights.ts';
 
 export interface ParallelConnectionOptions {
@@ -34,6 +34,12 @@ export interface ParallelConnectionOptions {
   cipher?: StreamCipher;
   /** Local address to leave from. */
   localAddress?: string;
+  /** Rendezvous servers that know the camera, for the P2P and the relay way. @default none */
+  servers?: readonly Endpoint[];
+  /** Relays to use besides those that the servers name. */
+  relays?: readonly Endpoint[];
+  /** The camera's secret at the servers. Never logged. */
+  secret?: string;
   /** Order and head starts of the ways, such as `{ p2p: 1, lan: 0.8, relay: 0.5 }`. @default what `history` says, else all alike */
   modeWeights?: ModeWeights;
   /** How each way fared so far; written after every race. Time limits follow it too. */
@@ -61,6 +67,11 @@ export interface ConnectParallelOptions {
   maxConnectionTime?: number;
   /** Every step of the race, for people who watch. */
   onProgress?(progress: RaceProgress): void;
+  /**
+   * When given, and a relay has won, the direct ways go on within the time limit; their success comes here, and whoever
+   * gets it closes the session. Ends with `signal`.
+   */
+  onBetter?(better: ConnectSuccess): void;
   /** Cancelling closes every socket and timer before the promise rejects with the signal's reason. */
   signal?: AbortSignal;
 }
@@ -77,7 +88,7 @@ const DEFAULT_SEARCH_PORT = 32108;
  * if (result.success) console.log(`${result.winningThread} in ${result.elapsedTime} s`);
  */
 export class ParallelConnectionManager {
-  readonly #cameraIp: string;
+  readonly #target: string;
   readonly #maxConnectionTimeS: number;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -86,10 +97,13 @@ export class ParallelConnectionManager {
   readonly #history: PathHistory | undefined;
   readonly #statistics: RaceStatistics | undefined;
 
-  /** @throws CameraError `bad-argument` when the address, a port or the time makes no sense. */
+  /**
+   * @param cameraIp the camera's address; or its UID, when only a LAN search and the servers can find it
+   * @throws CameraError `bad-argument` when the address, a port or the time makes no sense.
+   */
   constructor(cameraIp: string, options: ParallelConnectionOptions = {}) {
     const { destinationPorts = DEFAULT_DESTINATION_PORTS, maxConnectionTime = DEFAULT_MAX_CONNECTION_TIME_S } = options;
-    if (!isIpAddress(cameraIp)) throw badArgument(`"${cameraIp}" is not an IP address, such as 192.168.43.1.`);
+    const named = isIpAddress(cameraIp) ? { cameraIp } : { uid: uidOf(cameraIp) };
     const wrong = destinationPorts.find((port) => !isPort(port));
     if (wrong !== undefined) throw badArgument(`${wrong} is not a port; ports go from 1 to 65535.`);
     if (!(maxConnectionTime > 0)) throw badArgument('maxConnectionTime is given in seconds and must be positive.');
@@ -97,7 +111,7 @@ export class ParallelConnectionManager {
     this.#weights = options.modeWeights;
     this.#history = options.history;
     this.#statistics = options.statistics;
-    this.#cameraIp = cameraIp;
+    this.#target = cameraIp;
     this.#maxConnectionTimeS = maxConnectionTime;
     this.#clock = options.clock ?? new SystemClock();
     this.#log = options.logger ?? silentLog;
@@ -106,10 +120,13 @@ export class ParallelConnectionManager {
       clock: this.#clock,
       random: options.random ?? new SystemRandom(),
       log: this.#log,
-      cameraIp,
       destinationPorts,
       searchPort: options.searchPort ?? DEFAULT_SEARCH_PORT,
+      servers: options.servers ?? [],
+      relays: options.relays ?? [],
+      ...(options.secret === undefined ? {} : { secret: options.secret }),
       ...(options.uid === undefined ? {} : { uid: options.uid }),
+      ...named,
       ...(options.cipher === undefined ? {} : { cipher: options.cipher }),
       ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
     };
@@ -120,11 +137,11 @@ export class ParallelConnectionManager {
    * @throws the signal's reason when it aborts first.
    */
   async connectParallel(options: ConnectParallelOptions = {}): Promise<ConnectResult> {
-    const { signal, remembered, onProgress } = options;
+    const { signal, remembered, onProgress, onBetter } = options;
     signal?.throwIfAborted();
     const enabled = enabledWays(options);
     const log = this.#log.child('CONNECT');
-    log.info('Starting parallel connection attempt', { target: this.#cameraIp, ways: [...enabled].join(',') });
+    log.info('Starting parallel connection attempt', { target: this.#target, ways: [...enabled].join(',') });
     const context = {
       ...this.#context,
       ...(remembered === undefined ? {} : { remembered }),
@@ -137,6 +154,9 @@ export class ParallelConnectionManager {
       limitMs: (options.maxConnectionTime ?? this.#maxConnectionTimeS) * 1_000,
       lanes: lanesOf(ways, PORT_STAGGER_MS),
       undo: (session) => session.close(),
+      ...(onBetter === undefined
+        ? {}
+        : { onBetter: (session, { lane }) => onBetter(this.#success(session, lane as ConnectionMode, summary())) }),
       ...(onProgress === undefined ? {} : { onProgress }),
       ...(signal === undefined ? {} : { signal }),
     });
@@ -147,16 +167,15 @@ export class ParallelConnectionManager {
       race.add(...candidatesOf(mode, context).map((candidate) => ({ ...candidate, ...limit })));
     }
     race.seal();
+    const summary = () => summaryOf(race.report(), enabled, false);
     const result = await race.result;
     this.#learn(
       result.report,
       result.ok,
       ways.map(({ mode }) => mode),
     );
-    const elapsedTime = result.report.elapsedMs / 1_000;
-    const threadsInfo = waysInfo(result.report, enabled, !result.ok);
-    log.info(`Parallel connection attempt completed in ${elapsedTime.toFixed(3)} s`);
-    const base = { elapsedTime, threadsInfo, report: result.report };
+    const base = summaryOf(result.report, enabled, !result.ok);
+    log.info(`Parallel connection attempt completed in ${base.elapsedTime.toFixed(3)} s`);
     if (result.ok) return this.#success(result.path, result.winner.lane as ConnectionMode, base);
     return { success: false, error: this.#whyNot(enabled), ...base };
   }
@@ -195,8 +214,14 @@ export class ParallelConnectionManager {
 
   #whyNot(enabled: ReadonlySet<ConnectionMode>): string {
     if (enabled.size === 0) return 'Every way is switched off. Next: enable at least one of p2p, lan and relay.';
-    const ports = this.#context.destinationPorts.join(', ');
-    return `No answer from ${this.#cameraIp} on ports ${ports}. Next: check that the camera is awake and on this network.`;
+    const { cameraIp, destinationPorts, servers } = this.#context;
+    if (enabled.size === 1 && enabled.has('relay') && servers.length === 0) {
+      return 'The relay way needs rendezvous servers. Next: name at least one.';
+    }
+    const where = cameraIp === undefined ? '' : ` on ports ${destinationPorts.join(', ')}`;
+    const next =
+      servers.length === 0 ? 'check that the camera is awake and on this network' : 'see the reason of each way';
+    return `No answer from ${this.#target}${where}. Next: ${next}.`;
   }
 }
 
@@ -208,16 +233,16 @@ function enabledWays({ enableP2p = true, enableLan = true, enableRelay = false }
   return ways;
 }
 
-function candidatesOf(mode: ConnectionMode, context: CandidateContext) {
-  switch (mode) {
-    case 'lan':
-      return lanCandidates(context);
-    case 'p2p':
-      return p2pCandidates(context);
-    case 'relay':
-      return [];
-    default:
-      return mode satisfies never;
+function summaryOf(report: RaceReport, enabled: ReadonlySet<ConnectionMode>, lost: boolean) {
+  return { elapsedTime: report.elapsedMs / 1_000, threadsInfo: waysInfo(report, enabled, lost), report };
+}
+
+function uidOf(text: string): string {
+  try {
+    return parseUid(text);
+  } catch {
+    // The caller meant an address at least as often as a UID, so both are named.
+    throw badArgument(`"${text}" is not an IP address, such as 192.168.43.1, nor a UID, such as ${DEFAULT_UID}.`);
   }
 }
 

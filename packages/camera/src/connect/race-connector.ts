@@ -1,18 +1,22 @@
 import {
+  AbortedError,
+  backoff,
   errorMessage,
+  isAbort,
   type Log,
   PathHistory,
   type RaceProgress,
   type RaceReport,
   RaceStatistics,
   SystemClock,
+  SystemRandom,
   silentLog,
 } from '@towpath/core';
 import { CameraError } from '../artemis/camera-error.ts';
 import type { CameraConnector, ConnectedCamera, ConnectorOptions } from '../client/connector.ts';
-import { ParallelConnectionManager, type ParallelConnectionOptions } from './manager.ts';
+import { type ConnectParallelOptions, ParallelConnectionManager, type ParallelConnectionOptions } from './manager.ts';
 import type { CameraMemory, PathMemory } from './memory.ts';
-import type { ConnectResult } from './report.ts';
+import type { ConnectResult, ConnectSuccess } from './report.ts';
 
 export interface RaceConnectorOptions extends Omit<ParallelConnectionOptions, 'history' | 'statistics'> {
   /** Ways to race. @default LAN and P2P */
@@ -29,6 +33,9 @@ export interface RaceConnectorOptions extends Omit<ParallelConnectionOptions, 'h
 
 /** A try of its own is bounded, so that a retry comes soon, seconds. Requirement B7. */
 const DISCOVERY_TIME_S = 5;
+
+/** Re-punching from a relay: 5, 10, 20, 40, 60 s and on. */
+const DIRECT_RETRY = { baseMs: 5_000, maxMs: 60_000 };
 
 /**
  * After so many failed tries the candidates leave from their other set of local ports. Both reasons for a camera's silence
@@ -68,7 +75,25 @@ export class RaceConnector implements CameraConnector {
   }
 
   /** @throws CameraError `connect-failed` with the reason of each way; the signal's reason. */
-  async connect({ signal, limitMs }: ConnectorOptions): Promise<ConnectedCamera & { report: RaceReport }> {
+  async connect(options: ConnectorOptions): Promise<ConnectedCamera & { report: RaceReport }> {
+    const { lifetime, onBetter } = options;
+    const found = Promise.withResolvers<void>();
+    const result = await this.#race(options, {
+      ...(onBetter === undefined
+        ? {}
+        : {
+            onBetter: (better: ConnectSuccess) => {
+              found.resolve();
+              this.#hand(better, onBetter);
+            },
+          }),
+    });
+    if (!result.success) throw new CameraError('connect-failed', result.error, { target: this.target });
+    if (result.mode === 'relay' && onBetter && lifetime) void this.#leaveRelay(lifetime, onBetter, found.promise);
+    return { session: result.session, report: result.report };
+  }
+
+  async #race({ signal, lifetime, limitMs }: ConnectorOptions, more: ConnectParallelOptions): Promise<ConnectResult> {
     const { enableP2p, enableLan, enableRelay, onProgress, onResult } = this.#options;
     this.#manager ??= this.#begin();
     const manager = await this.#manager;
@@ -81,13 +106,43 @@ export class RaceConnector implements CameraConnector {
       ...(limitMs === undefined ? {} : { maxConnectionTime: limitMs / 1_000 }),
       localPorts: this.#ports,
       ...(onProgress === undefined ? {} : { onProgress }),
-      signal,
+      signal: lifetime === undefined ? signal : AbortSignal.any([signal, lifetime]),
+      ...more,
     });
     onResult?.(result);
     this.#keepPorts(result);
     await this.#remember(result);
-    if (!result.success) throw new CameraError('connect-failed', result.error, { target: this.target });
-    return { session: result.session, report: result.report };
+    return result;
+  }
+
+  #hand(better: ConnectSuccess, onBetter: (camera: ConnectedCamera) => void): void {
+    this.#log.info(`A direct path was found: leaving the relay for ${better.winningThread}`);
+    void this.#remember(better);
+    onBetter({ session: better.session, report: better.report });
+  }
+
+  /** While a relay carries, the direct ways are tried again and again, each time a little later. */
+  async #leaveRelay(
+    lifetime: AbortSignal,
+    onBetter: (camera: ConnectedCamera) => void,
+    found: Promise<void>,
+  ): Promise<void> {
+    const { clock = new SystemClock(), random = new SystemRandom(), enableLan, enableP2p } = this.#options;
+    if (enableLan === false && enableP2p === false) return;
+    const done = new AbortController();
+    void found.then(() => done.abort(new AbortedError('A direct path was found.')));
+    const signal = AbortSignal.any([lifetime, done.signal]);
+    try {
+      for (const delayMs of backoff({ ...DIRECT_RETRY, random })) {
+        await clock.sleep(delayMs, signal);
+        const result = await this.#race({ signal, limitMs: DISCOVERY_TIME_S * 1_000 }, { enableRelay: false });
+        if (!result.success) continue;
+        this.#hand(result, onBetter);
+        return;
+      }
+    } catch (error) {
+      if (!isAbort(error) && !signal.aborted) this.#log.warn(`Looking for a direct path ended: ${errorMessage(error)}`);
+    }
   }
 
   get #ports(): Map<string, number> {

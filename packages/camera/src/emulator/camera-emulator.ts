@@ -1,6 +1,6 @@
 import { Events, errorMessage, type Log, silentLog, type Timer } from '@towpath/core';
 import { type Endpoint, formatEndpoint, type UdpSocket } from '@towpath/net';
-import { PpppDevice, type PpppSession, SEARCH_PORT } from '@towpath/pppp';
+import { DeviceRegistration, PpppDevice, type PpppSession, SEARCH_PORT } from '@towpath/pppp';
 import { CommandId, commandName } from '../artemis/command-id.ts';
 import { FileType, type MediaItem } from '../artemis/media-item.ts';
 import { CameraSession } from './camera-session.ts';
@@ -51,6 +51,7 @@ export class CameraEmulator implements AsyncDisposable {
   readonly #deadSockets: UdpSocket[] = [];
   readonly #sessions: Set<CameraSession> = new Set();
   #device: PpppDevice | undefined;
+  #registration: DeviceRegistration | undefined;
   #pictureTimer: Timer | undefined;
   #rebootTimer: Timer | undefined;
   #down = false;
@@ -143,6 +144,7 @@ export class CameraEmulator implements AsyncDisposable {
         session: { sending: 'as-device', closeOnBadAck: true, highWaterBytes: HIGH_WATER_BYTES, ...session },
         onSession: (opened) => this.#onSession(opened),
       });
+      this.#register(this.#device);
     } catch (error) {
       this.#log.error('cannot open its ports', { error: errorMessage(error) });
       await this.close();
@@ -201,6 +203,7 @@ export class CameraEmulator implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#pictureTimer?.cancel();
     this.#rebootTimer?.cancel();
+    await this.#registration?.close();
     await Promise.all([this.#device?.close(), ...this.#deadSockets.map((socket) => socket.close())]);
   }
 
@@ -213,14 +216,35 @@ export class CameraEmulator implements AsyncDisposable {
       toCamera: this.faults.toCamera,
       fromCamera: this.faults.fromCamera,
       deaf: () => this.#down || this.faults.silent,
-      admits: (from, boundWith) => boundWith.port === searchPort || this.#firewall.admits(from),
+      admits: (from, boundWith) => boundWith.port === searchPort || this.#isServer(from) || this.#firewall.admits(from),
+    });
+  }
+
+  /** Relays mostly run beside a rendezvous, so the address decides. */
+  #isServer({ address }: Endpoint): boolean {
+    return this.#init.servers?.some((server) => server.address === address) ?? false;
+  }
+
+  #register(device: PpppDevice): void {
+    const { servers, secret, transport } = this.#init;
+    if (servers === undefined || servers.length === 0) return;
+    this.#registration = new DeviceRegistration({
+      ...this.#components,
+      device,
+      servers,
+      ...(secret === undefined ? {} : { secret }),
+      ...(transport === undefined ? {} : { transport }),
+    });
+    this.#registration.events.on('login', ({ server }) => this.events.emit('online', { server }));
+    this.#registration.events.on('refused', ({ server, error }) => {
+      this.#log.warn('is refused by a rendezvous', { server: formatEndpoint(server), error: error.message });
     });
   }
 
   #onSession(session: PpppSession): void {
-    const { peer } = session;
+    const { peer, mode } = session;
     this.#camera.counters.sessions++;
-    this.events.emit('session', { peer });
+    this.events.emit('session', { peer, mode });
     const opened = new CameraSession(session, this.#camera, this.#components, {
       onLogin: () => {
         this.#camera.counters.logins++;

@@ -1,6 +1,6 @@
 import type { Clock, Log, Random } from '@towpath/core';
 import type { Endpoint, Network } from '@towpath/net';
-import type { CloseReason, SessionOptions } from '@towpath/pppp';
+import type { CloseReason, SessionMode, SessionOptions } from '@towpath/pppp';
 import type { MediaItem } from '../artemis/media-item.ts';
 import type { EmulatedCamera } from './emulated-camera.ts';
 import type { EmulatorFaultOptions } from './faults.ts';
@@ -60,6 +60,12 @@ export interface CameraEmulatorInit
   readonly offersTcp?: boolean;
   /** Sessions at once. @default 8 */
   readonly maxSessions?: number;
+  /** Rendezvous servers at which it logs in, so that it is reached from far away. The firewall lets them through. */
+  readonly servers?: readonly Endpoint[];
+  /** Its secret at the servers. Never logged. */
+  readonly secret?: string;
+  /** How it reaches servers and relays. @default 'auto' */
+  readonly transport?: 'udp' | 'tcp' | 'auto';
   /** How the transport behaves, over the real camera's habits. */
   readonly session?: SessionOptions;
   readonly faults?: EmulatorFaultOptions;
@@ -67,7 +73,9 @@ export interface CameraEmulatorInit
 
 /** What an emulated camera tells. */
 export interface CameraEmulatorEvents {
-  session: { readonly peer: Endpoint };
+  session: { readonly peer: Endpoint; readonly mode: SessionMode };
+  /** A rendezvous server has accepted its login. */
+  online: { readonly server: Endpoint };
   login: { readonly peer: Endpoint };
   command: { readonly peer: Endpoint; readonly id: number; readonly name: string };
   closed: { readonly peer: Endpoint; readonly reason: CloseReason };

@@ -1,3 +1,4 @@
+import { type Endpoint, isIpAddress, parseEndpoint } from '@towpath/net';
 import { InvalidArgumentError } from 'commander';
 
 /** Parsers of option values: each refuses what it cannot mean with a sentence that says what it takes. */
@@ -25,6 +26,18 @@ export function number(min: number, max: number): (text: string) => number {
 /** `40611,32100` → [40611, 32100]. */
 export function portList(text: string): number[] {
   return text.split(',').map((part) => integer(1, 65_535)(part.trim()));
+}
+
+/** `198.51.100.7,192.0.2.1:32100` → endpoints; addresses, not names. */
+export function endpointList(defaultPort: number): (text: string) => Endpoint[] {
+  return (text) =>
+    text.split(',').map((part) => {
+      const parsed = parseEndpoint(part.trim(), defaultPort);
+      if (!parsed.ok || !isIpAddress(parsed.endpoint.address)) {
+        throw new InvalidArgumentError(`"${part}" is no address; it takes IP addresses, with or without :PORT.`);
+      }
+      return parsed.endpoint;
+    });
 }
 
 /** A comma-separated choice out of `known`. */

@@ -6,9 +6,10 @@ import {
   paddedPictures,
   SharedPortNetwork,
 } from '@towpath/camera';
-import { formatEndpoint } from '@towpath/net';
+import { type Endpoint, formatEndpoint } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { readSecret } from '../../config/secret-file.ts';
 import { untilOver } from '../../serve/run-time.ts';
 
 interface EmulateOptions extends CommonOptions {
@@ -18,6 +19,8 @@ interface EmulateOptions extends CommonOptions {
   cameras: number;
   uid?: string;
   key?: string;
+  servers?: Endpoint[];
+  secretFile?: string;
   items: number;
   deadPorts?: number[];
   firewall?: boolean;
@@ -52,7 +55,8 @@ export async function emulate(runtime: Runtime, options: EmulateOptions): Promis
 }
 
 function cameraInit(options: EmulateOptions, number: number): CameraEmulatorInit {
-  const { address, port, searchPort, uid, key, items, deadPorts, firewall, newPictureEvery, fault, seed } = options;
+  const { address, port, searchPort, uid, key, servers, secretFile, items } = options;
+  const { deadPorts, firewall, newPictureEvery, fault, seed } = options;
   return {
     seed: seed + number,
     address,
@@ -61,6 +65,8 @@ function cameraInit(options: EmulateOptions, number: number): CameraEmulatorInit
     itemCount: items,
     ...(uid === undefined ? {} : { uid }),
     ...(key === undefined ? {} : { keys: [key] }),
+    ...(servers === undefined ? {} : { servers }),
+    ...(secretFile === undefined ? {} : { secret: readSecret(secretFile) }),
     ...(deadPorts === undefined || number > 0 ? {} : { deadPorts }),
     ...(firewall === undefined ? {} : { firewall }),
     ...(newPictureEvery === undefined ? {} : { newPictureEveryMs: newPictureEvery * 1_000 }),
@@ -79,6 +85,14 @@ function tell({ io, clock }: Runtime, camera: CameraEmulator, { json }: EmulateO
     if (json) io.out(JSON.stringify({ type, name: camera.name, ...fields }));
     else io.err(`${io.style('dim', new Date(clock.wallTime()).toTimeString().slice(0, 8))} ${type.padEnd(8)} ${text}`);
   };
+  const online = new Set<string>();
+  camera.events.on('online', ({ server }) => {
+    // Every login is accepted anew; the first of a server is the news.
+    if (online.has(formatEndpoint(server))) return;
+    online.add(formatEndpoint(server));
+    say('online', `at ${formatEndpoint(server)}`, { server });
+  });
+  camera.events.on('session', ({ peer, mode }) => say('session', `${formatEndpoint(peer)} by ${mode}`, { peer, mode }));
   camera.events.on('login', ({ peer }) => say('login', formatEndpoint(peer), { peer }));
   camera.events.on('command', ({ peer, id, name }) => {
     if (name !== 'heartbeat') say('command', `${id} ${name}`, { peer, id, command: name });

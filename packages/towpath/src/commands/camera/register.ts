@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Runtime } from '../../cli/runtime.ts';
-import { date, integer, items, list, number, portList, weights } from '../../cli/values.ts';
+import { date, endpointList, integer, items, list, number, portList, weights } from '../../cli/values.ts';
 
 const DEFAULT_HOST = '192.168.43.1';
 
@@ -26,11 +26,14 @@ export function registerCamera(program: Command, runtime: Runtime): void {
 /** Options that every command has which talks to a camera. */
 function withTarget(command: Command): Command {
   return command
-    .argument('[host]', "the camera's IP address", DEFAULT_HOST)
+    .argument('[host]', "the camera's IP address, or its UID when servers know where it is", DEFAULT_HOST)
+    .option('--servers <list>', 'rendezvous servers for the P2P and relay ways, as HOST:PORT', endpointList(32_100))
+    .option('--relays <list>', 'relays besides those that the servers name, as HOST:PORT', endpointList(32_110))
+    .option('--secret-file <file>', "file with the camera's secret at the servers, mode 0600")
     .option('--ports <list>', 'ports to race, in order of preference', portList)
     .option('--uid <uid>', "the camera's UID, if it is not the usual one")
     .option('--search-port <port>', 'where the camera answers LAN searches', integer(1, 65_535))
-    .option('--only <way>', 'race only this way: lan or p2p', list(['lan', 'p2p']))
+    .option('--only <way>', 'race only these ways: lan, p2p, relay', list(['lan', 'p2p', 'relay']))
     .option('--weights <list>', 'head starts of the ways, such as lan=1,p2p=0.8; learnt unless given', weights)
     .option('--key <key>', 'network key of a keyed dialect, such as camera or SHIX')
     .option('--local-address <address>', 'local address to leave from')
@@ -71,6 +74,7 @@ Examples:
   towpath camera connect
   towpath camera connect 192.168.43.1 --ports 40611,32100
   towpath camera connect 192.168.1.50 --only lan --json
+  towpath camera connect LBCS-000000-CCCJJ --servers 198.51.100.7 --only p2p,relay
 `,
     )
     .action(async (host, options) => (await import('./connect.ts')).connect(runtime, host, options));
@@ -205,6 +209,8 @@ function emulate(camera: Command, runtime: Runtime): void {
     .option('--cameras <count>', 'several cameras, on consecutive ports', integer(1, 2_000), 1)
     .option('--uid <uid>', 'UID of the camera')
     .option('--key <key>', 'network key of a keyed dialect')
+    .option('--servers <list>', 'rendezvous servers to log in at, as HOST:PORT', endpointList(32_100))
+    .option('--secret-file <file>', 'file with its secret at the servers, mode 0600')
     .option('--items <count>', 'pictures on the card', integer(0, 9_999), 83)
     .option('--dead-ports <list>', 'further ports that are open but silent', portList)
     .option('--firewall', 'serve only the first (address, port) that makes contact')
@@ -224,6 +230,7 @@ Examples:
   towpath camera emulate
   towpath camera emulate --port 32100 --dead-ports 40611 --firewall
   towpath camera emulate --fault loss=0.2,delay=20
+  towpath camera emulate --address 0.0.0.0 --servers 198.51.100.7
 `,
     )
     .action(async (options) => (await import('./emulate.ts')).emulate(runtime, options));

@@ -9,11 +9,16 @@ import {
   type RaceConnectorOptions,
   StorePathMemory,
 } from '@towpath/camera';
+import type { Endpoint } from '@towpath/net';
 import { StreamCipher } from '@towpath/pppp';
+import { readSecret } from '../../config/secret-file.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 
 /** What every command takes that talks to a camera; see `register.ts`. */
 export interface TargetOptions extends CommonOptions {
+  servers?: Endpoint[];
+  relays?: Endpoint[];
+  secretFile?: string;
   ports?: number[];
   uid?: string;
   searchPort?: number;
@@ -53,7 +58,7 @@ export function openCamera(
 
 function connectorOptions(runtime: Runtime, options: TargetOptions, watch: RaceWatch): RaceConnectorOptions {
   const { clock, random, network, log } = runtime;
-  const { ports, uid, searchPort, only, weights, key, localAddress } = options;
+  const { servers, relays, secretFile, ports, uid, searchPort, only, weights, key, localAddress } = options;
   return {
     network,
     clock,
@@ -61,6 +66,9 @@ function connectorOptions(runtime: Runtime, options: TargetOptions, watch: RaceW
     logger: log,
     memory: cameraMemory(runtime),
     ...(weights === undefined ? {} : { modeWeights: weights }),
+    ...(servers === undefined ? {} : { servers }),
+    ...(relays === undefined ? {} : { relays }),
+    ...(secretFile === undefined ? {} : { secret: readSecret(secretFile) }),
     ...(ports === undefined ? {} : { destinationPorts: ports }),
     ...(uid === undefined ? {} : { uid }),
     ...(searchPort === undefined ? {} : { searchPort }),
@@ -68,6 +76,7 @@ function connectorOptions(runtime: Runtime, options: TargetOptions, watch: RaceW
     ...(localAddress === undefined ? {} : { localAddress }),
     enableLan: only === undefined || only.includes('lan'),
     enableP2p: only === undefined || only.includes('p2p'),
+    enableRelay: only === undefined ? servers !== undefined : only.includes('relay'),
     ...watch,
   };
 }

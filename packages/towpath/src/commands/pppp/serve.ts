@@ -1,10 +1,9 @@
-import { readFile, stat } from 'node:fs/promises';
-import { errorCode, TowpathError } from '@towpath/core';
 import { type Endpoint, formatEndpoint, isUnspecified } from '@towpath/net';
 import { parseUid, RelayServer, RendezvousServer } from '@towpath/pppp';
 import { z } from 'zod';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { readSecret } from '../../config/secret-file.ts';
 import { MetricsServer } from '../../serve/metrics-server.ts';
 import { untilOver } from '../../serve/run-time.ts';
 
@@ -30,7 +29,7 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
   if (options.relay && isUnspecified(publicAddress)) {
     throw new UsageError('The relay is named to clients by address: say --public-address, or --no-relay.');
   }
-  const secrets = options.secrets === undefined ? undefined : await readSecrets(options.secrets);
+  const secrets = options.secrets === undefined ? undefined : readSecrets(options.secrets);
   await using stack = new AsyncDisposableStack();
   const relay = options.relay
     ? stack.use(await RelayServer.listen(components, { address, port: options.relayPort }))
@@ -65,18 +64,8 @@ function announce({ io }: Runtime, { json }: ServeOptions, what: string, endpoin
 
 const secretsSchema = z.record(z.string(), z.string().min(1).max(20));
 
-async function readSecrets(file: string): Promise<Map<string, string>> {
-  let text: string;
-  try {
-    const { mode } = await stat(file);
-    if ((mode & 0o077) !== 0)
-      throw new UsageError(`${file} holds secrets and can be read by others. Next: chmod 600 ${file}`);
-    text = await readFile(file, 'utf8');
-  } catch (cause) {
-    if (cause instanceof UsageError) throw cause;
-    throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
-  }
-  const parsed = secretsSchema.safeParse(jsonOf(text, file));
+function readSecrets(file: string): Map<string, string> {
+  const parsed = secretsSchema.safeParse(jsonOf(readSecret(file), file));
   if (!parsed.success) throw new UsageError(`${file} is not {"UID": "secret"} with secrets of 1 to 20 characters.`);
   return new Map(Object.entries(parsed.data).map(([uid, secret]) => [parseUid(uid), secret]));
 }
