@@ -146,7 +146,7 @@ describe('device (B1, B11)', () => {
     say(PUNCH);
     await spot.clock.advance(10);
     expect(sessions).toHaveLength(1);
-    await spot.clock.advance(200);
+    await spot.clock.advance(500);
     heard.length = 0;
     say(PUNCH);
     await spot.clock.advance(10);
@@ -170,6 +170,22 @@ describe('device (B1, B11)', () => {
       }
     }
     expect(sessions.map(({ closed }) => closed)).toEqual(['timed-out', undefined]);
+  });
+
+  test('keeps the session of a client that punches now and then and only ever answers (B11)', async () => {
+    const spot = hotspot();
+    const { sessions } = await startDevice(spot);
+    const socket = await spot.phone.network.bindUdp({
+      onMessage: (data, from) => {
+        if (data[1] === 0xe0) socket.send(bytes('f1e10000'), from);
+        else if (data[1] === 0xd0) socket.send(bytes('f1d10006d10000010000'), from);
+      },
+    });
+    for (let time = 0; time < 100; time++) {
+      socket.send(bytes(PUNCH), LISTEN);
+      await spot.clock.advance(790);
+    }
+    expect(sessions.map(({ closed }) => closed)).toEqual([undefined]);
   });
 
   test('a punch in the middle of a deliberate close begins anew, and no further CLOSE disturbs it', async () => {

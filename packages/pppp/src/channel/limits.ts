@@ -1,8 +1,5 @@
 /** Indices that one acknowledgement carries at most when we send it (spec §7.2, the largest seen). */
 export const ACK_BATCH = 17;
 
-/** Indices that an incoming acknowledgement may carry; the vendor's library closes beyond this (spec §7.2). */
-export const MAX_ACK_COUNT = 82;
-
 /** How far ahead of the next expected index a packet is kept (spec §7.4, recommended). */
 export const RECEIVE_WINDOW = 1024;

@@ -18,10 +18,11 @@ const DEFAULT_MAX_SESSIONS = 8;
 
 /**
  * A punch in a session of this age whose client has been silent for so long is no late copy of an earlier one, and no habit
- * of a client that keeps searching: the client has started anew on the same port.
+ * of a client that keeps punching: the client has started anew on the same port. A living one that has nothing to say
+ * answers the ALIVE that we send after 1.02 s of silence, so it is never silent for longer than that and a round trip.
  */
 const RESTART_AGE_MS = 1000;
-const RESTART_SILENCE_MS = 700;
+const RESTART_SILENCE_MS = 1300;
 
 /** Hosts whose search is remembered for the 0x43 phase. */
 const MAX_SEARCHERS = 64;

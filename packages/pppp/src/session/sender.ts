@@ -1,4 +1,3 @@
-import { MAX_ACK_COUNT } from '../channel/limits.ts';
 import { type Recovery, SendChannel } from '../channel/send-channel.ts';
 import { CHANNELS, drwAckCount, drwAckIndex, drwChannel } from '../codec/session-messages.ts';
 import { Congestion } from './congestion.ts';
@@ -93,10 +92,10 @@ export class Sender {
     return this.#channels[channel]?.bufferedBytes ?? 0;
   }
 
-  /** Takes a DRW_ACK datagram (spec §7.2). */
+  /** Takes a DRW_ACK datagram with any number of indices that fits it: some clients list all that they ever got (spec §7.2). */
   onAck(now: number, datagram: Uint8Array): AckOutcome {
     const count = drwAckCount(datagram);
-    if (count <= 0 || count > MAX_ACK_COUNT) return 'malformed';
+    if (count <= 0) return 'malformed';
     const channel = this.#channels[drwChannel(datagram)];
     if (channel === undefined) return 'unknown-index';
     const minRttMs = this.#timer.minMs ?? 0;
