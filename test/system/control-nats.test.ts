@@ -1,17 +1,23 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect as connectTcp, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SystemClock } from '@towpath/core';
+import { SystemClock, SystemRandom } from '@towpath/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ControlClient } from '../../packages/control/src/client/control-client.ts';
+import { HttpTransport } from '../../packages/control/src/client/http-transport.ts';
+import { generateNodeIdentity } from '../../packages/control/src/identity/node-identity.ts';
+import { verifyLog } from '../../packages/control/src/membership/verify.ts';
 import { NatsStore } from '../../packages/control/src/store/nats-store.ts';
 import { storeSuite, wallClock } from '../../packages/control/test/store-suite.ts';
 
 const clock = new SystemClock();
+const random = new SystemRandom();
 
 /** A NATS server with JetStream on loopback, in a temporary folder. */
-export class NatsServer {
+class NatsServer {
   readonly port: number;
   readonly #args: readonly string[];
   #process: ChildProcess | undefined;
@@ -84,16 +90,175 @@ let prefix = '';
 storeSuite('NATS', {
   open: (time) => {
     prefix = `suite-${++prefixes}`;
-    return NatsStore.connect({ clock: wallClock(time) }, { servers: [single.address], prefix });
+    return NatsStore.connect({ clock: wallClock(time), random }, { servers: [single.address], prefix });
   },
-  openSecond: (_, time) => NatsStore.connect({ clock: wallClock(time) }, { servers: [single.address], prefix }),
+  openSecond: (_, time) => NatsStore.connect({ clock: wallClock(time), random }, { servers: [single.address], prefix }),
 });
 
 describe('NATS store', () => {
   test('says what to look at when no server answers', async () => {
     const port = await freePort();
     await expect(
-      NatsStore.connect({ clock }, { servers: [`127.0.0.1:${port}`], timeoutMs: 500 }),
+      NatsStore.connect({ clock, random }, { servers: [`127.0.0.1:${port}`], timeoutMs: 500 }),
     ).rejects.toMatchObject({ code: 'store-failed', message: expect.stringContaining('is JetStream on') });
+  });
+});
+
+/** A control server in a process of its own, that can be killed. */
+class ControlProcess {
+  readonly port: number;
+  readonly #nats: string;
+  #process: ChildProcess | undefined;
+
+  constructor(port: number, nats: string) {
+    this.port = port;
+    this.#nats = nats;
+  }
+
+  get address(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  async start(): Promise<void> {
+    const script = new URL('../../packages/control/test/load/server-process.ts', import.meta.url);
+    this.#process = fork(script, [`nats:${this.#nats}`, '3', `${this.port}`]);
+    const ended = new AbortController();
+    this.#process.once('exit', () => ended.abort(new Error('the control server ended')));
+    await once(this.#process, 'message', { signal: ended.signal });
+  }
+
+  async kill(): Promise<void> {
+    const running = this.#process;
+    this.#process = undefined;
+    if (running === undefined || running.exitCode !== null) return;
+    const gone = once(running, 'exit');
+    running.kill('SIGKILL');
+    await gone;
+  }
+}
+
+async function until(check: () => boolean, limitMs: number, what: string): Promise<number> {
+  const startedAt = clock.now();
+  while (!check()) {
+    if (clock.now() - startedAt > limitMs) throw new Error(`${what} took longer than ${limitMs} ms`);
+    await clock.sleep(20);
+  }
+  return clock.now() - startedAt;
+}
+
+describe('three NATS servers and two control servers', () => {
+  test('lose any one of the five to kill -9 under load, and nothing that was acknowledged (C12)', async () => {
+    const ports = await Promise.all(Array.from({ length: 8 }, freePort));
+    const routes = ports.slice(3, 6).map((port) => `nats://127.0.0.1:${port}`);
+    const nats = [0, 1, 2].map(
+      (at) =>
+        new NatsServer(ports[at]!, [
+          ...['-sd', join(folder, `cluster-${at}`), '-n', `n${at}`, '--cluster_name', 'towpath'],
+          ...['--cluster', routes[at]!, '--routes', routes.join(',')],
+        ]),
+    );
+    const addresses = nats.map((server) => server.address).join(',');
+    const control = [6, 7].map((at) => new ControlProcess(ports[at]!, addresses));
+    const clients: ControlClient[] = [];
+    const newClient = async (first: number) => {
+      const servers = [control[first]!.address, control[1 - first]!.address];
+      const client = await ControlClient.open({
+        transport: new HttpTransport({ clock, random }, { servers }),
+        identity: generateNodeIdentity(random),
+        clock,
+        random,
+      });
+      return client;
+    };
+    try {
+      await Promise.all(nats.map((server) => server.start()));
+      await Promise.all(control.map((server) => server.start()));
+      for (let at = 0; at < 6; at++) clients.push(await newClient(at % 2));
+      const [founder, ...others] = clients as [ControlClient, ...ControlClient[]];
+      const { id, partyKey } = await founder.createParty({ name: 'cluster', memberName: 'Fay' });
+      const invite = await founder.invite(id, { maxUses: 10_000 });
+      for (const [at, client] of others.entries()) await client.join(invite, { memberName: `n${at}` });
+      await until(() => clients.every((each) => each.party(id)!.peers.every((peer) => peer.online)), 5_000, 'presence');
+
+      const acknowledged = new Set(clients.map((each) => each.party(id)!.self.id));
+      let [running, joins, refusals, signals] = [true, 0, 0, 0];
+      const joining = async (lane: number) => {
+        while (running) {
+          const client = await newClient(lane % 2);
+          try {
+            await client.join(invite, { memberName: `load ${joins}` });
+            acknowledged.add(client.party(id)!.self.id);
+            joins++;
+          } catch {
+            // What was not acknowledged may fail; the next one is tried.
+            refusals++;
+          } finally {
+            await client.close();
+          }
+        }
+      };
+      const signalling = async () => {
+        while (running) {
+          const peer = founder.party(id)!.peers.find((each) => each.online);
+          try {
+            if (peer !== undefined) await founder.signal(id, peer.id, new Uint8Array([1]));
+            signals++;
+          } catch {
+            // Between two servers; counted by what arrives.
+          }
+          await clock.sleep(10);
+        }
+      };
+      const load = Promise.all([joining(0), joining(1), signalling()]);
+      const back: string[] = [];
+      for (const [name, victim] of [
+        ['NATS 0', nats[0]!],
+        ['NATS 1', nats[1]!],
+        ['NATS 2', nats[2]!],
+        ['control 0', control[0]!],
+        ['control 1', control[1]!],
+      ] as const) {
+        const before = signals;
+        await victim.kill();
+        const connectedMs = await until(
+          () => clients.every((each) => each.connected),
+          5_000,
+          `coming back after ${name}`,
+        );
+        await until(() => signals > before + 5, 5_000, `signals after ${name}`);
+        const joined = joins;
+        const joinsMs = await until(() => joins > joined + 1, 20_000, `joins after ${name}`);
+        back.push(`${name}: connected after ${connectedMs.toFixed(0)} ms, joins after ${joinsMs.toFixed(0)} ms`);
+        await victim.start();
+        // The one that was killed takes part again before the next is.
+        await clock.sleep(3_000);
+      }
+      running = false;
+      await load;
+      await using store = await NatsStore.connect({ clock, random }, { servers: addresses.split(','), replicas: 3 });
+      const log: Uint8Array[] = [];
+      for (
+        let page = await store.readLog(id, 0, 1_000);
+        page.length > 0;
+        page = await store.readLog(id, log.length, 1_000)
+      ) {
+        log.push(...page);
+      }
+      const verdict = verifyLog(partyKey, log);
+      expect(verdict.ok).toBe(true);
+      const members = verdict.state.members;
+      expect([...acknowledged].filter((peer) => !members.has(peer))).toEqual([]);
+      expect(new Set([...members.values()].map((member) => member.virtualAddress)).size).toBe(members.size);
+      await until(
+        () => clients.every((each) => each.party(id)!.head.sequence === verdict.state.head!.sequence),
+        5_000,
+        'everybody knowing everything',
+      );
+      console.log(`${joins} joins, ${refusals} refused, ${signals} signals; ${back.join('; ')}`);
+      expect(joins).toBeGreaterThan(20);
+    } finally {
+      for (const client of clients) await client.close();
+      for (const process of [...control, ...nats]) await process.kill();
+    }
   });
 });

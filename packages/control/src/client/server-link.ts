@@ -9,7 +9,7 @@ const RETRY = { baseMs: 250, factor: 2, maxMs: 8_000, jitter: 0.5 };
 /** After a loss everybody comes back, but not all in the same instant. */
 const SPREAD_MS = 500;
 /** How long the way to another member's connection and back may take. */
-const SIGNAL_LIMIT_MS = 5_000;
+const SIGNAL_LIMIT_MS = 3_000;
 
 interface Waiting {
   resolve(): void;

@@ -61,7 +61,7 @@ export class ControlServer implements AsyncDisposable {
   #closing = false;
 
   private constructor(
-    components: { store: ControlStore; clock: Clock; log: Log },
+    components: { store: ControlStore; clock: Clock; random: Random; log: Log },
     service: ControlService,
     init: ControlServerInit,
   ) {

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Clock } from '@towpath/core';
+import type { Clock, Random } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import type { ControlStore } from '../store/store.ts';
 import { RateLimiter, type RateLimit } from '../server/rate-limit.ts';
@@ -21,13 +21,15 @@ export interface RequestLimits {
 /** Decides whether a request is let in: who signed it, when, and how many there were before. */
 export class RequestGuard {
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #store: ControlStore;
   readonly #addresses: RateLimiter;
   readonly #nodes: RateLimiter;
   readonly #readNonces = new Map<string, number>();
 
-  constructor(components: { clock: Clock; store: ControlStore }, limits: RequestLimits) {
+  constructor(components: { clock: Clock; random: Random; store: ControlStore }, limits: RequestLimits) {
     this.#clock = components.clock;
+    this.#random = components.random;
     this.#store = components.store;
     this.#addresses = new RateLimiter(this.#clock, limits.perAddress);
     this.#nodes = new RateLimiter(this.#clock, limits.perNode);
@@ -95,7 +97,8 @@ export class RequestGuard {
   }
 
   #firstWrite(nonce: string, until: number): Promise<boolean> {
-    return this.#store.createRecord('nonce', nonce, new Uint8Array([1]), until);
+    // The value is this request's own, so that a store which tries twice never takes another's for it.
+    return this.#store.createRecord('nonce', nonce, this.#random.bytes(8), until);
   }
 }
 

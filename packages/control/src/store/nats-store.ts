@@ -1,6 +1,6 @@
-import type { KV } from '@nats-io/kv';
+import type { KV, KvOptions } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { type Clock, errorMessage, type Log, silentLog } from '@towpath/core';
+import { backoff, type Clock, errorMessage, type Log, type Random, silentLog } from '@towpath/core';
 import { ByteReader, ByteWriter, equalBytes } from '../encoding/bytes.ts';
 import { ControlError } from '../control-error.ts';
 import type { PartyId } from '../identity/keys.ts';
@@ -19,12 +19,15 @@ export interface NatsStoreInit {
   user?: string;
   password?: string;
   token?: string;
-  /** How long one operation may take, in ms. @default 5000 */
+  /** How long to wait for the first server, and for each answer, in ms. @default 2000 */
   timeoutMs?: number;
 }
 
 /** Statements fetched one by one before the rest is streamed: what a reader that is nearly up to date lacks. */
 const FETCH_SINGLY = 8;
+/** How long an operation is tried again: a cluster that lost a leader takes up to 9 s to elect another. */
+const RETRY_LIMIT_MS = 9_500;
+const RETRY = { baseMs: 50, maxMs: 500 };
 /** Parties whose length is remembered, to spare a look at the statement before the one that is added. */
 const MAX_REMEMBERED_LENGTHS = 50_000;
 
@@ -35,6 +38,7 @@ const MAX_REMEMBERED_LENGTHS = 50_000;
  */
 export class NatsStore implements ControlStore {
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #log: Log;
   readonly #connection: NatsConnection;
   readonly #prefix: string;
@@ -45,10 +49,11 @@ export class NatsStore implements ControlStore {
   readonly #restored = new Set<() => void>();
 
   private constructor(
-    components: { clock: Clock; log?: Log },
+    components: { clock: Clock; random: Random; log?: Log },
     opened: { connection: NatsConnection; prefix: string; statements: KV; records: KV; nonces: KV },
   ) {
     this.#clock = components.clock;
+    this.#random = components.random;
     this.#log = components.log ?? silentLog;
     this.#connection = opened.connection;
     this.#prefix = opened.prefix;
@@ -64,14 +69,17 @@ export class NatsStore implements ControlStore {
    * Connects and creates the buckets that are missing.
    * @throws ControlError `store-failed` when no server answers or JetStream is off.
    */
-  static async connect(components: { clock: Clock; log?: Log }, init: NatsStoreInit): Promise<NatsStore> {
+  static async connect(
+    components: { clock: Clock; random: Random; log?: Log },
+    init: NatsStoreInit,
+  ): Promise<NatsStore> {
     // Loaded only where a cluster is used.
     const [{ connect }, { Kvm }, { jetstream, StorageType }] = await Promise.all([
       import('@nats-io/transport-node'),
       import('@nats-io/kv'),
       import('@nats-io/jetstream'),
     ]);
-    const { servers, replicas = 1, prefix = 'towpath', timeoutMs = 5_000, user, password, token, tls } = init;
+    const { servers, replicas = 1, prefix = 'towpath', timeoutMs = 2_000, user, password, token, tls } = init;
     let connection: NatsConnection | undefined;
     try {
       connection = await connect({
@@ -88,20 +96,14 @@ export class NatsStore implements ControlStore {
       });
       const buckets = new Kvm(jetstream(connection, { timeout: timeoutMs }));
       const common = { replicas, history: 1, allow_direct: false };
+      const create = (name: string, options: Partial<KvOptions>) =>
+        tryAgain(components, () => buckets.create(`${prefix}-${name}`, { ...common, ...options }));
       return new NatsStore(components, {
         connection,
         prefix,
-        statements: await buckets.create(`${prefix}-statements`, { ...common, storage: StorageType.File }),
-        records: await buckets.create(`${prefix}-records`, {
-          ...common,
-          storage: StorageType.File,
-          ttl: MAX_RECORD_AGE_MS,
-        }),
-        nonces: await buckets.create(`${prefix}-nonces`, {
-          ...common,
-          storage: StorageType.Memory,
-          ttl: MAX_NONCE_AGE_MS,
-        }),
+        statements: await create('statements', { storage: StorageType.File }),
+        records: await create('records', { storage: StorageType.File, ttl: MAX_RECORD_AGE_MS }),
+        nonces: await create('nonces', { storage: StorageType.Memory, ttl: MAX_NONCE_AGE_MS }),
       });
     } catch (error) {
       await connection?.close();
@@ -123,20 +125,20 @@ export class NatsStore implements ControlStore {
   }
 
   append(party: PartyId, sequence: number, statement: Uint8Array): Promise<'appended' | 'conflict'> {
-    return this.#try('store a statement in NATS', async () => {
+    return this.#try('store a statement in NATS', async (again) => {
       const known = this.#lengths.get(party) ?? 0;
       if (sequence > known && (await this.#statement(party, sequence - 1)) === undefined) return 'conflict';
-      const stored = await this.#create(this.#statements, `${party}.${sequence}`, statement);
+      const stored = await this.#create(this.#statements, `${party}.${sequence}`, statement, again);
       if (stored) this.#remember(party, sequence + 1);
       return stored ? 'appended' : 'conflict';
     });
   }
 
   createRecord(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): Promise<boolean> {
-    return this.#try('store a record in NATS', async () => {
+    return this.#try('store a record in NATS', async (again) => {
       const name = `${kind}.${key}`;
       const data = withExpiry(value, expiresAtMs);
-      if (await this.#create(this.#bucket(kind), name, data)) return true;
+      if (await this.#create(this.#bucket(kind), name, data, again)) return true;
       const there = await this.#bucket(kind).get(name);
       if (there === null || this.#live(there.value) !== undefined) return false;
       await this.#bucket(kind).update(name, data, there.revision);
@@ -194,10 +196,13 @@ export class NatsStore implements ControlStore {
     };
   }
 
-  ready(): Promise<void> {
-    return this.#try('reach JetStream', async () => {
+  /** Does not try again: whoever asks wants to know how it is now. */
+  async ready(): Promise<void> {
+    try {
       await this.#statements.status();
-    });
+    } catch (error) {
+      throw failed('reach JetStream', error);
+    }
   }
 
   async close(): Promise<void> {
@@ -241,15 +246,15 @@ export class NatsStore implements ControlStore {
     return statements;
   }
 
-  /** Whether the key was free; also when the answer was lost but the value turns out to be there. */
-  async #create(bucket: KV, key: string, value: Uint8Array): Promise<boolean> {
+  /** Whether the key was free. @param again it was tried before, and may have been stored without an answer. */
+  async #create(bucket: KV, key: string, value: Uint8Array, again: boolean): Promise<boolean> {
     try {
       await bucket.create(key, value);
       return true;
     } catch (error) {
-      const there = await bucket.get(key);
-      if (there === null) throw error;
-      return isTimeout(error) && equalBytes(there.value, value);
+      if (!isTaken(error)) throw error;
+      const there = again ? await bucket.get(key) : null;
+      return there !== null && equalBytes(there.value, value);
     }
   }
 
@@ -270,21 +275,42 @@ export class NatsStore implements ControlStore {
     return !reader.failed && expiresAtMs > this.#clock.wallTime() ? reader.raw(reader.left) : undefined;
   }
 
-  async #try<T>(what: string, run: () => Promise<T>): Promise<T> {
+  async #try<T>(what: string, run: (again: boolean) => Promise<T>): Promise<T> {
     try {
-      return await run();
+      return await tryAgain({ clock: this.#clock, random: this.#random }, run, () => this.#connection.isClosed());
     } catch (error) {
       throw failed(what, error);
     }
   }
 }
 
-function withExpiry(value: Uint8Array, expiresAtMs: number): Uint8Array {
-  return new ByteWriter().u48(Math.floor(expiresAtMs)).raw(value).done();
+/** Runs something again while the cluster elects a leader or the connection moves to another server. */
+async function tryAgain<T>(
+  { clock, random }: { clock: Clock; random: Random },
+  run: (again: boolean) => Promise<T>,
+  hopeless: () => boolean = () => false,
+): Promise<T> {
+  const end = clock.now() + RETRY_LIMIT_MS;
+  const delays = backoff({ ...RETRY, random });
+  for (let again = false; ; again = true) {
+    try {
+      return await run(again);
+    } catch (error) {
+      const delayMs = delays.next().value ?? RETRY.maxMs;
+      if (hopeless() || clock.now() + delayMs > end) throw error;
+      await clock.sleep(delayMs);
+    }
+  }
 }
 
-function isTimeout(error: unknown): boolean {
-  return error instanceof Error && /timeout|disconnect|connection/i.test(`${error.name} ${error.message}`);
+/** JetStream says that the key is not at the revision that was expected: somebody was there first. */
+function isTaken(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === 10_071 || code === 10_164;
+}
+
+function withExpiry(value: Uint8Array, expiresAtMs: number): Uint8Array {
+  return new ByteWriter().u48(Math.floor(expiresAtMs)).raw(value).done();
 }
 
 function failed(what: string, cause: unknown): ControlError {

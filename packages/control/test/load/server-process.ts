@@ -14,7 +14,7 @@ const random = new SystemRandom();
 const where = process.argv[2]!;
 const store = where.startsWith('nats:')
   ? await NatsStore.connect(
-      { clock },
+      { clock, random },
       { servers: where.slice(5).split(','), replicas: Number(process.argv[3] ?? 1) as 1 | 3 },
     )
   : new SqliteStore({ clock }, { path: where });
