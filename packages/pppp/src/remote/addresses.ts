@@ -1,4 +1,4 @@
-import { addressFamily, addressScope, type Endpoint, inSubnet, type Network } from '@towpath/net';
+import { addressFamily, addressScope, type Endpoint, inSubnet, type Network, subnetOf } from '@towpath/net';
 
 /** Whether an address that a server names may be punched: one host, and not this one unless the server is on it too. */
 export function isPunchable({ address, port }: Endpoint, server: Endpoint): boolean {
@@ -34,7 +34,8 @@ export function ownEndpoint(
 
 /** True when the address is in one of the networks that this host is plugged into. */
 export function isNeighbour(network: Network, address: string): boolean {
-  return network
-    .interfaces()
-    .some((own) => own.family === 4 && inSubnet(address, { address: own.address, prefixLength: own.prefixLength }));
+  return network.interfaces().some((own) => {
+    const subnet = subnetOf(own.address, own.prefixLength);
+    return subnet !== undefined && inSubnet(address, subnet);
+  });
 }

@@ -1,4 +1,5 @@
 import { type Candidate, errorCode, Race, silentLog, type TowpathError } from '@towpath/core';
+import { encodeMessage } from '../codec/message.ts';
 import { parseUid } from '../codec/uid.ts';
 import { PpppError, type PpppErrorCode } from '../pppp-error.ts';
 import type { PpppSession } from '../session-types.ts';
@@ -42,6 +43,8 @@ export async function connectByRelay(options: ConnectByRelayOptions): Promise<Pp
   const { timeoutMs = DEFAULT_TIMEOUT_MS, log = silentLog } = options;
   const uid = parseUid(options.uid);
   signal?.throwIfAborted();
+  // A secret that does not fit is found before anything is opened.
+  if (options.secret !== undefined) encodeMessage({ type: 'LIST_REQ_DSK', uid, dsk: options.secret });
   const startedAt = clock.now();
   let heard = false;
   const attempt = (over: 'udp' | 'tcp'): Candidate<PpppSession> => ({

@@ -89,6 +89,8 @@ class RendezvousAttempt implements AttemptPlan {
   }
 
   run(): Promise<PpppSession> {
+    // A secret that does not fit is found before anything is opened.
+    encodeMessage(this.#request(undefined));
     return this.#attempt.run();
   }
 
@@ -120,7 +122,8 @@ class RendezvousAttempt implements AttemptPlan {
     const server = this.#panel.find(from);
     if (server === undefined) return;
     const now = this.#now();
-    server.answered(now);
+    // Now the round trip is known: what was lost is repeated accordingly.
+    if (server.answered(now)) this.#attempt.hurry();
     switch (message.type) {
       case 'HELLO_ACK':
         server.wan = message.address;
@@ -149,19 +152,19 @@ class RendezvousAttempt implements AttemptPlan {
   }
 
   #ask(server: Server, now: number): void {
-    const { cipher } = this.#options;
+    const { cipher, network, localAddress, servers } = this.#options;
     const { endpoint, padded } = server;
+    const request = this.#request(ownEndpoint(network, this.#attempt.local, localAddress, servers));
     if (server.wan === undefined) {
       this.#attempt.send(encodeMessage({ type: 'HELLO' }, padded ? PaidInFullBytes.HELLO : 0), endpoint, cipher);
     }
-    this.#attempt.send(encodeMessage(this.#request(), padded ? PaidInFullBytes.P2P_REQ : 0), endpoint, cipher);
+    this.#attempt.send(encodeMessage(request, padded ? PaidInFullBytes.P2P_REQ : 0), endpoint, cipher);
     server.asked(now);
   }
 
-  #request(): Message {
-    const { network, localAddress, servers, secret } = this.#options;
+  #request(local: Endpoint | undefined): Message {
+    const { secret } = this.#options;
     const { uid } = this;
-    const local = ownEndpoint(network, this.#attempt.local, localAddress, servers);
     if (secret === undefined) return { type: 'P2P_REQ', uid, local };
     const version = API_VERSION;
     return { type: 'P2P_REQ_DSK', uid, local, natType: NAT_TYPE, version, dsk: secret };

@@ -110,6 +110,8 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
   #tcpTimer: Timer | undefined;
   #closing: Promise<void> | undefined;
   #udpHeard = false;
+  /** Servers that have not answered this round's login. */
+  #waiting: Set<Registrar> = new Set();
 
   /** Begins to log in at once. @throws PpppError `bad-argument` without servers; CodecError for a secret that does not fit. */
   constructor(options: DeviceRegistrationOptions) {
@@ -208,20 +210,14 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
         const startedAt = clock.now();
         this.#beginRound();
         const waiting = new Set(this.#registrars);
-        const stop = this.events.on('login', ({ server }) => {
-          for (const each of waiting) if (sameEndpoint(each.endpoint, server)) waiting.delete(each);
-        });
-        try {
-          for (const atMs of [0, ...retriesMs]) {
-            await clock.sleep(startedAt + atMs - clock.now(), signal);
-            if (transport !== 'tcp') for (const registrar of waiting) this.#logIn(registrar);
-            if (atMs === 0) for (const registrar of this.#registrars) this.#logInOverTcp(registrar);
-          }
-          await clock.sleep(startedAt + intervalMs - clock.now(), signal);
-        } finally {
-          stop();
+        this.#waiting = waiting;
+        for (const registrar of this.#registrars) this.#logInOverTcp(registrar);
+        for (const atMs of [0, ...retriesMs]) {
+          await clock.sleep(startedAt + atMs - clock.now(), signal);
+          if (transport !== 'tcp') for (const registrar of waiting) this.#logIn(registrar);
         }
-        for (const registrar of waiting) if (registrar.state !== 'refused') registrar.state = 'silent';
+        await clock.sleep(startedAt + intervalMs - clock.now(), signal);
+        for (const registrar of waiting) registrar.state = 'silent';
       }
     } catch (error) {
       if (!isAbort(error)) this.#log.error('logging in has failed', { error: errorMessage(error) });
@@ -279,6 +275,7 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
 
   #onLogin(registrar: Registrar, result: number, over: 'udp' | 'tcp'): void {
     const { endpoint: server } = registrar;
+    this.#waiting.delete(registrar);
     if (result === ResultCode.OK) {
       if (registrar.state !== 'online') this.#log.info(`online at ${formatEndpoint(server)}`, { over });
       registrar.state = 'online';

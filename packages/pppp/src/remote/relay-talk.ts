@@ -96,7 +96,7 @@ export class RelayTalk {
     if (this.#over) return false;
     const { panel } = this.#options;
     const server = panel.find(from);
-    server?.answered(now);
+    const first = server?.answered(now) ?? false;
     const relay = this.#relays.find(({ endpoint }) => sameEndpoint(endpoint, from));
     switch (message.type) {
       case 'LIST_REQ_ACK':
@@ -105,8 +105,7 @@ export class RelayTalk {
         for (const base of message.relays) if (isPunchable(base, server.endpoint)) this.#add(base, false, now);
         return true;
       case 'RLY_HELLO_ACK':
-        relay?.answered(now);
-        return false;
+        return relay?.answered(now) ?? false;
       case 'RLY_PORT_ACK':
         return relay !== undefined && this.#reserved(relay, message.magic, message.port, now);
       case 'RLY_REQ_ACK':
@@ -117,7 +116,7 @@ export class RelayTalk {
         if (message.uid === this.#options.uid) this.#onReady(from);
         return false;
       default:
-        return false;
+        return first;
     }
   }
 

@@ -42,13 +42,14 @@ export class Asked {
     this.nextAt = now + (this.#delays.next().value as number);
   }
 
-  /** Something came from there. The first answer is the measure of the round trip. */
-  answered(now: number): void {
-    if (this.heard) return;
+  /** Something came from there. The first answer is the measure of the round trip. @returns true for the first */
+  answered(now: number): boolean {
+    if (this.heard) return false;
     this.heard = true;
     this.rtt.sample(now - this.#sentAt);
     this.#delays = this.#schedule();
     this.nextAt = this.#sentAt + (this.#delays.next().value as number);
+    return true;
   }
 
   /** There is something new to ask: at once, and soon again. */
