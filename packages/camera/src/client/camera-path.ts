@@ -1,3 +1,4 @@
+import type { SessionMode } from '@towpath/pppp';
 import type { ArtemisSession } from './artemis-session.ts';
 
 /** A logged-in session in use. A better one may take its place while transfers still run on this one. */
@@ -16,6 +17,11 @@ export class CameraPath {
     this.artemis = artemis;
     this.report = report;
     this.lineage = lineage;
+  }
+
+  /** By which way it runs. */
+  get mode(): SessionMode {
+    return this.artemis.carrier.mode;
   }
 
   /** True when a better path is in use: end what can be ended and go on there. */

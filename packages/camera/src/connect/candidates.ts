@@ -50,8 +50,9 @@ const DIRECT_RANK = 0;
 const RELAY_RANK = 1;
 
 const SEARCH_ID = 'lan:search';
-const RENDEZVOUS_ID = 'p2p:rendezvous';
-const RELAY_ID = 'relay:servers';
+/** The attempts that ask servers. */
+export const RENDEZVOUS_ID = 'p2p:rendezvous';
+export const RELAY_ID = 'relay:servers';
 
 /** The candidates of one way. */
 export function candidatesOf(mode: ConnectionMode, context: CandidateContext): Candidate<PpppSession>[] {

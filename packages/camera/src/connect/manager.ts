@@ -14,7 +14,7 @@ import {
 import { type Endpoint, formatEndpoint, isIpAddress, isPort, type Network, NodeNetwork } from '@towpath/net';
 import { type PpppSession, parseUid, type StreamCipher } from '@towpath/pppp';
 import { CameraError } from '../artemis/camera-error.ts';
-import { type CandidateContext, candidatesOf, type RememberedPath } from './candidates.ts';
+import { type CandidateContext, candidatesOf, RELAY_ID, RENDEZVOUS_ID, type RememberedPath } from './candidates.ts';
 import { type ConnectFailure, type ConnectResult, type ConnectSuccess, waysInfo } from './report.ts';
 import { type ConnectionMode, DEFAULT_DESTINATION_PORTS, DEFAULT_UID, PORT_STAGGER_MS, WAY_NAMES } from './way.ts';
 import { attemptLimitMs, checkWeights, lanesOf, type ModeWeights, waysByWeight } from './weights.ts';
@@ -177,7 +177,7 @@ export class ParallelConnectionManager {
     const base = summaryOf(result.report, enabled, !result.ok);
     log.info(`Parallel connection attempt completed in ${base.elapsedTime.toFixed(3)} s`);
     if (result.ok) return this.#success(result.path, result.winner.lane as ConnectionMode, base);
-    return { success: false, error: this.#whyNot(enabled), ...base };
+    return { success: false, error: this.#whyNot(enabled, result.report), ...base };
   }
 
   /** A way that was not done when another won says nothing about itself; when nobody won, all have failed. */
@@ -212,16 +212,20 @@ export class ParallelConnectionManager {
     };
   }
 
-  #whyNot(enabled: ReadonlySet<ConnectionMode>): string {
+  #whyNot(enabled: ReadonlySet<ConnectionMode>, { attempts }: RaceReport): string {
     if (enabled.size === 0) return 'Every way is switched off. Next: enable at least one of p2p, lan and relay.';
     const { cameraIp, destinationPorts, servers } = this.#context;
     if (enabled.size === 1 && enabled.has('relay') && servers.length === 0) {
       return 'The relay way needs rendezvous servers. Next: name at least one.';
     }
+    // What the servers said is worth more than silence on a port, of which there is one reason per port.
+    const said = attempts.flatMap(({ id, lane, error }) => {
+      const byServers = id === RENDEZVOUS_ID || id === RELAY_ID;
+      return byServers && error ? [`${lane.toUpperCase()}: ${error.message}`] : [];
+    });
     const where = cameraIp === undefined ? '' : ` on ports ${destinationPorts.join(', ')}`;
-    const next =
-      servers.length === 0 ? 'check that the camera is awake and on this network' : 'see the reason of each way';
-    return `No answer from ${this.#target}${where}. Next: ${next}.`;
+    const next = said.length > 0 ? said.join(' ') : 'Next: check that the camera is awake and on this network.';
+    return `No answer from ${this.#target}${where}. ${next}`;
   }
 }
 

@@ -266,7 +266,9 @@ export class Link<Path> implements AsyncDisposable {
   #overtimeError(): TowpathError {
     const { target } = this.#options;
     const seconds = (this.#policy().limitMs ?? 0) / 1_000;
-    return new TowpathError('retries-timed-out', `${target} was not reached within ${seconds} s in all.`, { target });
+    const before = this.#lastError ? ` Before that: ${this.#lastError.message}` : '';
+    const message = `${target} was not reached within ${seconds} s in all.${before}`;
+    return new TowpathError('retries-timed-out', message, { target, cause: this.#lastError });
   }
 
   #adopt(path: Path, replaced: boolean): void {

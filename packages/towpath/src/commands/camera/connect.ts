@@ -1,10 +1,16 @@
-import type { ConnectResult } from '@towpath/camera';
+import type { CameraClient, ConnectResult } from '@towpath/camera';
+import { AbortedError, isAbort } from '@towpath/core';
 import { RaceView } from '../../cli/race-view.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { formatMs } from '../../cli/table.ts';
 import { openCamera, type TargetOptions } from './target.ts';
 
-export async function connect(runtime: Runtime, host: string, options: TargetOptions): Promise<void> {
+interface ConnectOptions extends TargetOptions {
+  /** Seconds. */
+  settle?: number;
+}
+
+export async function connect(runtime: Runtime, host: string, options: ConnectOptions): Promise<void> {
   const { io, clock, signal } = runtime;
   const view = new RaceView(io);
   const races: ConnectResult[] = [];
@@ -26,9 +32,11 @@ export async function connect(runtime: Runtime, host: string, options: TargetOpt
   await camera.connectWithRetries({ signal });
   const connectedMs = clock.now() - startedAt;
   const info = await camera.deviceInfo({ signal });
-  const race = races.at(-1);
+  const race = races.find(({ success }) => success);
+  const way = await settle(runtime, camera, options.settle ?? 0);
   if (options.json) {
-    io.out(JSON.stringify({ connectedMs: Math.round(connectedMs), race: race && raceJson(race), device: info.fields }));
+    const shown = race && raceJson(race);
+    io.out(JSON.stringify({ connectedMs: Math.round(connectedMs), way, race: shown, device: info.fields }));
     return;
   }
   if (race?.success) {
@@ -39,8 +47,22 @@ export async function connect(runtime: Runtime, host: string, options: TargetOpt
       )}, logged in after ${formatMs(connectedMs)}`,
     );
   }
+  if (options.settle !== undefined) io.out(`  carried by ${way}`);
   const { modelName = 'camera', fwVerName = '?', batPercent, devId } = info;
   io.out(`  ${modelName}, firmware ${fwVerName}, id ${devId}, battery ${batPercent ?? '?'} %`);
+}
+
+/** The way that carries now, or after a direct path has replaced the relay, for which it waits so long. */
+async function settle({ clock, signal }: Runtime, camera: CameraClient, seconds: number): Promise<string | undefined> {
+  const over = new AbortController();
+  using _limit = clock.timer(seconds * 1_000, () => over.abort(new AbortedError('Time is up.')));
+  const either = AbortSignal.any([signal, over.signal]);
+  try {
+    while (camera.path?.mode === 'relay' && seconds > 0) await camera.events.once('connected', { signal: either });
+  } catch (error) {
+    if (!isAbort(error) || signal.aborted) throw error;
+  }
+  return camera.path?.mode;
 }
 
 function raceJson(result: ConnectResult): object {

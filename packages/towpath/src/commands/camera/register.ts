@@ -67,6 +67,11 @@ Examples:
 function connect(camera: Command, runtime: Runtime): void {
   withTarget(camera.command('connect'))
     .description('race to the camera, log in, and show who won and why')
+    .option(
+      '--settle <seconds>',
+      'over a relay, wait so long for a direct path, and say which way carries',
+      number(0, 600),
+    )
     .addHelpText(
       'after',
       `
