@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -153,6 +153,22 @@ describe('control plane over HTTP and WebSocket', () => {
       expect(suspicions).toMatchObject([{ party: id, kind: 'forged', sequence: length }]);
       expect(ann.party(id)!.peers.map((peer) => peer.name)).toEqual(['Bob']);
     }));
+
+  test('speaks TLS with a certificate that the client is told to trust, and with no other (C12)', async () => {
+    await using rig = new Rig();
+    const pem = (name: string) => readFile(new URL(`fixtures/loopback-${name}.pem`, import.meta.url), 'utf8');
+    const [cert, key] = [await pem('cert'), await pem('key')];
+    const server = await rig.server({ tls: { cert, key } });
+    expect(server.address).toMatch(/^https:/);
+    const client = await rig.client([server.address], { ca: cert });
+    await client.createParty({ name: 'camp', memberName: 'Ann' });
+    await client.ready();
+    const suspicious = await rig.client([server.address]);
+    await expect(suspicious.createParty({ name: 'camp', memberName: 'Ann' })).rejects.toMatchObject({
+      code: 'server-unavailable',
+      message: expect.stringContaining('self-signed certificate'),
+    });
+  });
 
   test('takes requests of a machine whose clock is wrong, dated by the server (C12)', async () => {
     await using rig = new Rig();

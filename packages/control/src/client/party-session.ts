@@ -1,11 +1,11 @@
 import { type Clock, errorMessage, isAbort, type Log, type Random, type Timer } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import type { PartyView, PeerView, Suspicion } from '../control-plane.ts';
-import { equalBytes, fromBase64, toBase64 } from '../encoding/bytes.ts';
+import { fromBase64, toBase64 } from '../encoding/bytes.ts';
 import type { PartyId, PeerId, SignatureVerifier } from '../identity/keys.ts';
 import type { NodeIdentity } from '../identity/node-identity.ts';
 import { authorByMember } from '../membership/author.ts';
-import { openAnnouncement, signAnnouncement } from '../membership/announcement.ts';
+import { signAnnouncement } from '../membership/announcement.ts';
 import type { LogHead, Member, PartyState } from '../membership/party-state.ts';
 import { examineStatement } from '../membership/rules.ts';
 import { SignalChannel } from '../membership/signal-seal.ts';
@@ -13,6 +13,7 @@ import type { SignedStatement } from '../membership/statement.ts';
 import type { PresenceEntry, ServerMessage } from '../wire/messages.ts';
 import type { SavedParty } from './client-storage.ts';
 import type { Doubt, Offer, PartyReplica } from './party-replica.ts';
+import { PeerBook } from './peer-book.ts';
 import type { ServerLink } from './server-link.ts';
 import type { ControlTransport } from './transport.ts';
 
@@ -25,13 +26,6 @@ export interface PartySessionHandlers {
   onSuspicion(suspicion: Suspicion): void;
   /** Something worth keeping has changed. */
   onChanged(): void;
-}
-
-interface Presence {
-  online: boolean;
-  /** As the server gave it last, so that it is verified once. */
-  text: string | undefined;
-  announcement: { timeMs: number; data: Uint8Array; bytes: Uint8Array } | undefined;
 }
 
 /** Tries against others who extend the same log at the same time. */
@@ -59,9 +53,8 @@ export class PartySession {
   readonly #log: Log;
   readonly #link: ServerLink;
   readonly #identity: () => NodeIdentity;
-  readonly #verify: SignatureVerifier;
   readonly #handlers: PartySessionHandlers;
-  readonly #presence = new Map<PeerId, Presence>();
+  readonly #peers: PeerBook;
   readonly #channels = new Map<PeerId, { theirs: string; channel: SignalChannel | undefined }>();
   readonly #reported = new Set<string>();
   readonly #closing = new AbortController();
@@ -91,8 +84,8 @@ export class PartySession {
     this.#log = components.log;
     this.#link = components.link;
     this.#identity = components.identity;
-    this.#verify = components.verify;
     this.#handlers = handlers;
+    this.#peers = new PeerBook(this.id, components);
   }
 
   get id(): PartyId {
@@ -113,10 +106,8 @@ export class PartySession {
   }
 
   saved(): SavedParty {
-    const announcements = new Map<PeerId, Uint8Array>();
-    for (const [peer, { announcement }] of this.#presence)
-      if (announcement) announcements.set(peer, announcement.bytes);
-    return { partyKey: this.replica.partyKey, statements: this.replica.since(0), announcements };
+    const { partyKey } = this.replica;
+    return { partyKey, statements: this.replica.since(0), announcements: this.#peers.announcements() };
   }
 
   /** Takes over what a file remembers of the peers. */
@@ -275,44 +266,23 @@ export class PartySession {
   async #presenceChanged(entries: readonly PresenceEntry[], whole: boolean): Promise<void> {
     if (whole) {
       const named = new Set(entries.map((entry) => entry.peer));
-      for (const [peer, presence] of this.#presence) {
-        if (presence.online && !named.has(peer)) await this.#hear({ peer, online: false });
-      }
+      for (const peer of this.#peers.online()) if (!named.has(peer)) await this.#hear({ peer, online: false });
     }
     for (const entry of entries) await this.#hear(entry);
   }
 
-  async #hear({ peer, online, announcement: text }: PresenceEntry): Promise<void> {
-    const member = this.replica.state.members.get(peer);
-    if (member === undefined || member === this.self) return;
-    const presence = this.#presence.get(peer) ?? { online: false, text: undefined, announcement: undefined };
-    this.#presence.set(peer, presence);
-    let changed = presence.online !== online;
-    const before = presence.announcement?.data;
-    presence.online = online;
-    const news =
-      text !== undefined && text !== presence.text ? await this.#heardAnnouncement(member, presence, text) : undefined;
-    if (news !== undefined && !equalBytes(before ?? new Uint8Array(0), presence.announcement!.data)) changed = true;
+  async #hear(entry: PresenceEntry): Promise<void> {
+    const member = this.replica.state.members.get(entry.peer);
+    if (member === undefined) {
+      this.#peers.hearOfStranger(entry);
+      return;
+    }
+    if (member === this.self) return;
+    const { changed, head } = await this.#peers.hear(member, entry);
     if (changed) this.#handlers.onPresence(this.#peerView(member));
-    if (news !== undefined) {
-      this.#handlers.onChanged();
-      await this.observeHead(peer, news);
-    }
-  }
-
-  async #heardAnnouncement(member: Member, presence: Presence, text: string): Promise<LogHead | undefined> {
-    presence.text = text;
-    const bytes = fromBase64(text);
-    const announcement = bytes && (await openAnnouncement(bytes, { party: this.id, member }, this.#verify));
-    if (bytes === undefined || announcement === undefined) {
-      this.#log.warn('an announcement is not by the member it is said to be by', { party: this.id, peer: member.id });
-      return undefined;
-    }
-    const { timeMs, data, head } = announcement;
-    // An old announcement, shown again: its candidates are stale.
-    if (presence.announcement !== undefined && timeMs <= presence.announcement.timeMs) return undefined;
-    presence.announcement = { timeMs, data, bytes };
-    return head;
+    if (head === undefined) return;
+    this.#handlers.onChanged();
+    await this.observeHead(entry.peer, head);
   }
 
   async #signalled(from: PeerId, payload: string): Promise<void> {
@@ -351,7 +321,7 @@ export class PartySession {
 
   #advanced(was: Member | undefined): void {
     const { state } = this.replica;
-    for (const peer of [...this.#presence.keys()]) if (!state.members.has(peer)) this.#presence.delete(peer);
+    const arrived = this.#peers.keepOnly(state.members);
     for (const peer of [...this.#channels.keys()]) if (!state.members.has(peer)) this.#channels.delete(peer);
     this.#handlers.onChanged();
     const view = this.view();
@@ -359,6 +329,7 @@ export class PartySession {
       this.#handlers.onParty(view);
       this.#considerCheckpoint();
       this.#considerGossip();
+      for (const entry of arrived) this.#inBackground(this.#hear(entry));
     } else if (was !== undefined && !this.#left) {
       this.close();
       this.#handlers.onLeft(this.leaving ? 'left' : 'removed');
@@ -396,11 +367,14 @@ export class PartySession {
     if (announcement !== undefined) this.#link.send({ type: 'announce', party: this.id, announcement });
   }
 
+  #inBackground(work: Promise<unknown>): void {
+    work.catch((error: unknown) => {
+      if (!isAbort(error)) this.#log.warn('background work failed', { party: this.id, error: errorMessage(error) });
+    });
+  }
+
   #peerView(member: Member): PeerView {
-    const presence = this.#presence.get(member.id);
-    const online = presence?.online === true && this.#link.connection !== undefined;
-    const data = presence?.announcement?.data;
-    return { ...member, online, announcement: data === undefined || data.length === 0 ? undefined : data };
+    return this.#peers.view(member, this.#link.connection !== undefined);
   }
 
   #suspect({ kind, sequence, message }: Doubt): void {

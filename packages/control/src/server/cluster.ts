@@ -12,6 +12,8 @@ const SILENT_AFTER_MS = 6_500;
 export interface ClusterHandlers {
   /** On a party's channel, or on this server's own when `party` is undefined. */
   onMessage(message: ClusterMessage, party: PartyId | undefined): void;
+  /** A server was heard for the first time, or again after it had been given up. */
+  onServerSeen(): void;
   /** A server stopped, or has been silent for 6.5 s. */
   onServerGone(server: string): void;
 }
@@ -93,7 +95,11 @@ export class Cluster {
       this.#drop(message.server);
       return;
     }
-    if (!own) this.#heardAt.set(message.server, this.#clock.now());
+    if (!own) {
+      const seen = this.#heardAt.has(message.server);
+      this.#heardAt.set(message.server, this.#clock.now());
+      if (!seen) this.#handlers.onServerSeen();
+    }
     if (message.kind !== 'alive') this.#handlers.onMessage(message, party);
   }
 

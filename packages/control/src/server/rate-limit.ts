@@ -28,6 +28,11 @@ export class RateLimiter {
     this.#slackMs = this.#costMs * limit.burst;
   }
 
+  /** Keys that are remembered. */
+  get size(): number {
+    return this.#wholeAt.size;
+  }
+
   /** Takes one from the key's allowance. @returns 0, or in how many ms there is one again. */
   take(key: string): number {
     const now = this.#clock.now();

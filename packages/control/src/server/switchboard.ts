@@ -54,6 +54,9 @@ export class Switchboard {
     this.#limiter = new RateLimiter(this.#clock, init.messageLimit);
     this.#cluster = new Cluster(components, {
       onMessage: (message, party) => this.#heard(message, party),
+      onServerSeen: () => {
+        for (const party of this.#hubs.keys()) this.#askWhoIsThere(party);
+      },
       onServerGone: (server) => {
         for (const { hub } of this.#hubs.values()) hub.forget(server);
       },
@@ -196,7 +199,7 @@ export class Switchboard {
       entry = { hub, opened: this.#cluster.joinParty(party) };
       this.#hubs.set(party, entry);
       await entry.opened;
-      this.#cluster.tellParty(party, { kind: 'who-is-there', server: this.#cluster.id });
+      this.#askWhoIsThere(party);
     }
     await entry.opened;
     return entry.hub;
@@ -347,7 +350,7 @@ export class Switchboard {
   /** The bus may have lost messages: read every followed log again and ask everybody who is there. */
   #catchUp(): void {
     for (const [party, { hub }] of this.#hubs) {
-      this.#cluster.tellParty(party, { kind: 'who-is-there', server: this.#cluster.id });
+      this.#askWhoIsThere(party);
       hub.publishAll();
       this.#inBackground(this.#catchUpParty(party, hub));
     }
@@ -360,6 +363,10 @@ export class Switchboard {
       if (following !== undefined) await this.#push(session, party, following);
       if (state !== undefined) this.#expel(session, party, state);
     }
+  }
+
+  #askWhoIsThere(party: PartyId): void {
+    this.#cluster.tellParty(party, { kind: 'who-is-there', server: this.#cluster.id });
   }
 
   #inBackground(work: Promise<unknown>): void {
