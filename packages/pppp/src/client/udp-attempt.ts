@@ -1,5 +1,5 @@
 import { errorCode, errorMessage, type Log, silentLog, type Timer } from '@towpath/core';
-import { type Endpoint, formatEndpoint, sameEndpoint, type UdpSocket } from '@towpath/net';
+import { type Endpoint, formatEndpoint, sameEndpoint, type UdpHandlers, type UdpSocket } from '@towpath/net';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
 import { decodeMessage, encodeMessage, type Message } from '../codec/message.ts';
 import { PpppError } from '../pppp-error.ts';
@@ -52,6 +52,29 @@ export interface AttemptPlan {
   timedOut?(): PpppError;
 }
 
+/** Where what happens on a socket goes: to the attempt, later to its session. */
+interface Inbox {
+  receive(data: Uint8Array, from: Endpoint): void;
+  fail(error: Error): void;
+}
+
+/** Handlers that know the inbox alone: the socket outlives the attempt, which would keep its whole race in memory. */
+function handlersOf(inbox: Inbox): UdpHandlers {
+  return { onMessage: (data, from) => inbox.receive(data, from), onError: (error) => inbox.fail(error) };
+}
+
+/** Takes what arrives for a session; it knows the plan only when that wants to see datagrams first. */
+function receiverOf(session: Session, plan: AttemptPlan): Inbox['receive'] {
+  if (plan.intercepts === undefined) return (data, from) => session.receive(data, from);
+  return intercepted(session, plan);
+}
+
+function intercepted(session: Session, plan: AttemptPlan): Inbox['receive'] {
+  return (data, from) => {
+    if (plan.intercepts?.(data, from) !== true) session.receive(data, from);
+  };
+}
+
 /** One attempt to open a session by UDP, on a socket of its own (spec §6.2, §6.6). */
 export class UdpAttempt {
   readonly #options: ConnectOptions;
@@ -59,8 +82,8 @@ export class UdpAttempt {
   readonly #log: Log;
   readonly #punched: { to: Endpoint; cipher: StreamCipher | undefined }[] = [];
   readonly #strangers: Set<string> = new Set();
+  readonly #inbox: Inbox;
   #socket: UdpSocket | undefined;
-  #session: Session | undefined;
   #knockTimer: Timer | undefined;
   #limitTimer: Timer | undefined;
   #round = 0;
@@ -72,6 +95,7 @@ export class UdpAttempt {
     this.#options = options;
     this.#plan = plan;
     this.#log = options.log ?? silentLog;
+    this.#inbox = { receive: (data, from) => this.#onMessage(data, from), fail: (error) => this.#onError(error) };
   }
 
   async run(): Promise<PpppSession> {
@@ -81,8 +105,7 @@ export class UdpAttempt {
       ...(localAddress === undefined ? {} : { address: localAddress }),
       family: this.#plan.family,
       broadcast: this.#plan.broadcast,
-      onMessage: (data, from) => this.#onMessage(data, from),
-      onError: (error) => this.#onError(error),
+      ...handlersOf(this.#inbox),
     });
     if (signal?.aborted) {
       await socket.close();
@@ -147,10 +170,6 @@ export class UdpAttempt {
   }
 
   #onMessage(data: Uint8Array, from: Endpoint): void {
-    if (this.#session !== undefined) {
-      if (this.#plan.intercepts?.(data, from) !== true) this.#session.receive(data, from);
-      return;
-    }
     if (this.#over || !this.#plan.trusts(from)) return;
     for (const cipher of this.#plan.ciphers) {
       const message = decodeMessage(cipher === undefined ? data : cipher.decipher(data));
@@ -185,7 +204,7 @@ export class UdpAttempt {
   }
 
   #onError(error: Error): void {
-    if (this.#session !== undefined || this.#over) return;
+    if (this.#over) return;
     this.#sendError = errorMessage(error);
     this.#log.debug('a datagram could not be sent or was refused', { error: this.#sendError });
     if (!this.#plan.failEarly || errorCode(error) !== 'connection-refused') return;
@@ -221,7 +240,9 @@ export class UdpAttempt {
       ...(cipher === undefined ? {} : { cipher }),
       ...(options === undefined ? {} : { options }),
     });
-    this.#session = session;
+    this.#inbox.receive = receiverOf(session, this.#plan);
+    // A session notices by itself when nothing arrives any more.
+    this.#inbox.fail = () => {};
     session.announce();
     this.#letGo(peer);
     this.#log.debug(`session with ${uid} at ${formatEndpoint(peer)}`, { localPort: carrier.local.port });
