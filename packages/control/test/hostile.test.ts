@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { toBase64 } from '../src/encoding/bytes.ts';
 import type { ControlServer } from '../src/http/control-server.ts';
+import { addressKey } from '../src/http/request-guard.ts';
 import { generateNodeIdentity, type NodeIdentity } from '../src/identity/node-identity.ts';
 import { authorGenesis } from '../src/membership/author.ts';
 import { generateSigningKey } from '../src/identity/keys.ts';
@@ -15,7 +16,7 @@ import { clock, Rig, random, signedHeaders, until } from './http-fixture.ts';
 const FLOOD = Number(process.env.TOWPATH_HOSTILE_REQUESTS ?? 3_000);
 const JSON_TYPE = { 'content-type': 'application/json' };
 const FREELY = { perSecond: 1e6, burst: 1e6 };
-const UNLIMITED = { perAddress: FREELY, perNode: FREELY };
+const UNLIMITED = { perAddress: FREELY, perNode: FREELY, creations: FREELY };
 
 function genesisOf(node: NodeIdentity): string {
   const statement = authorGenesis({
@@ -156,6 +157,14 @@ describe('hostile requests', () => {
     const limited = await byAddress.inject('/health');
     expect([limited.statusCode, limited.headers['retry-after']]).toEqual([429, '10']);
     expect((await byAddress.inject({ url: '/health', remoteAddress: '192.0.2.9' })).statusCode).toBe(200);
+    const creations: number[] = [];
+    const few = await rig.server({ limits: { ...UNLIMITED, creations: slow } });
+    for (let at = 0; at < 6; at++) creations.push((await post(few, node, genesisOf(node))).statusCode);
+    expect(creations).toEqual([201, 201, 201, 201, 201, 429]);
+    expect(addressKey('2001:db8::1')).toBe(addressKey('2001:db8:0:0:ffff::9'));
+    expect(addressKey('2001:db8::1')).not.toBe(addressKey('2001:db8:0:1::1'));
+    expect(addressKey('::1')).toBe('0:0:0:0');
+    expect(addressKey('::ffff:192.0.2.1')).not.toBe(addressKey('::ffff:192.0.2.2'));
   });
 
   test('that never end are cut off, and hold nobody up (C12)', async () => {

@@ -13,7 +13,7 @@ import { PartyState } from '../src/membership/party-state.ts';
 import { replayLog } from '../src/membership/verify.ts';
 import { MemoryStore } from '../src/store/memory-store.ts';
 import { SqliteStore } from '../src/store/sqlite-store.ts';
-import { clock, Rig, random, until } from './http-fixture.ts';
+import { clock, Rig, random, signedHeaders, until } from './http-fixture.ts';
 
 const bytes = (...values: number[]) => new Uint8Array(values);
 
@@ -89,7 +89,8 @@ describe('control plane over HTTP and WebSocket', () => {
     await using rig = new Rig();
     const store = new MemoryStore({ clock });
     const [one, two] = [await rig.server({}, store), await rig.server({}, store)];
-    const ann = await rig.client([one.address, two.address]);
+    const annIdentity = generateNodeIdentity(random);
+    const ann = await rig.client([one.address, two.address], { identity: annIdentity });
     const bob = await rig.client([two.address, one.address]);
     await Promise.all([ann.ready(), bob.ready()]);
     expect([one.service.counts.sessions, two.service.counts.sessions]).toEqual([1, 1]);
@@ -100,6 +101,17 @@ describe('control plane over HTTP and WebSocket', () => {
     bob.events.on('signal', ({ data }) => got.push(data));
     await ann.signal(id, bob.party(id)!.self.id, bytes(7));
     await until(() => got.length === 1, 'the signal across servers');
+    const path = `/v1/parties/${id}`;
+    const described = await one.inject({ url: path, headers: signedHeaders(annIdentity, 'GET', path) });
+    expect(described.json()).toMatchObject({
+      name: 'camp',
+      members: [
+        { name: 'Ann', role: 'founder', online: true },
+        { name: 'Bob', role: 'member', online: true },
+      ],
+    });
+    const foreign = await one.inject({ url: path, headers: signedHeaders(generateNodeIdentity(random), 'GET', path) });
+    expect(foreign.json().code).toBe('forbidden');
     await one.close();
     await until(() => ann.connected && two.service.counts.sessions === 2, 'Ann at the other server');
     await until(() => bob.party(id)!.peers[0]?.online === true, 'Ann seen again');

@@ -135,6 +135,11 @@ describe('a control plane in one process', () => {
     const { clock, local, founder, members, party } = await peopled(2);
     const [ann, bob] = members as [ControlClient, ControlClient];
     const bobId = bob.party(party)!.self.id;
+    await expect(ann.signal(party, bobId, new Uint8Array(8_193))).rejects.toMatchObject({ code: 'limit-exceeded' });
+    expect(() => ann.announce(party, new Uint8Array(4_097))).toThrow(/send less at once/);
+    await expect(ann.createParty({ name: 'x'.repeat(65), memberName: 'Ann' })).rejects.toMatchObject({
+      code: 'invalid-request',
+    });
     const [atBob, atFounder] = [record(bob), record(founder)];
     for (let at = 0; at < 10; at++) await clock.runUntil(ann.signal(party, bobId, bytes(at)));
     await clock.advance(10);

@@ -323,6 +323,24 @@ describe('a malicious control plane', () => {
     await plane.close();
   });
 
+  test('that forgets all it is given gets it back once a minute, not in a loop (C12)', async () => {
+    const { clock, plane, bob, party } = await scene();
+    let asked = 0;
+    bob.lies.send = (message) => {
+      if (message.type === 'follow') asked++;
+      return message;
+    };
+    bob.lies.push = (message) => (message.type === 'statements' ? { ...message, length: 0, statements: [] } : message);
+    bob.inject({ type: 'refused', party, reason: 'not-found' });
+    await clock.advance(30_000);
+    expect(asked).toBe(1);
+    bob.inject({ type: 'refused', party, reason: 'limit-exceeded' });
+    await clock.advance(6_000);
+    expect(asked).toBe(2);
+    expect(bob.suspicions.map(({ kind }) => kind)).toEqual(['rollback']);
+    await plane.close();
+  });
+
   test('cannot throw a member out by word alone (C12)', async () => {
     const { clock, plane, bob, party, names } = await scene();
     bob.inject({ type: 'refused', party, reason: 'not-a-member' });

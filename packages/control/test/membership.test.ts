@@ -176,6 +176,18 @@ describe('a party', () => {
     await expectRefused(party, toTaken, 'duplicate');
   });
 
+  test('lets no member fill the log with new keys', async () => {
+    const { party, ben } = peopledParty();
+    let from = ben;
+    for (let at = 0; at < 100; at++) {
+      const to = testNode(1_000 + at);
+      party.add(authorRotation(party.state, { from: from.signing, to, timeMs: ++party.timeMs }));
+      from = to;
+    }
+    const once = authorRotation(party.state, { from: from.signing, to: testNode(2_000), timeMs: ++party.timeMs });
+    await expectRefused(party, once, 'not-allowed');
+  });
+
   test('gets another founder from its own key only, who then ranks above the old one (C12)', async () => {
     const { party, ada, ben } = peopledParty();
     const forged = authorAppointment(party.state, { partyKey: ada.signing, member: ada.id, timeMs: party.timeMs });

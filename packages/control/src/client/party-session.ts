@@ -5,10 +5,10 @@ import { fromBase64, toBase64 } from '../encoding/bytes.ts';
 import type { PartyId, PeerId, SignatureVerifier } from '../identity/keys.ts';
 import type { NodeIdentity } from '../identity/node-identity.ts';
 import { authorByMember } from '../membership/author.ts';
-import { signAnnouncement } from '../membership/announcement.ts';
+import { MAX_ANNOUNCEMENT_DATA_BYTES, signAnnouncement } from '../membership/announcement.ts';
 import type { LogHead, Member, PartyState } from '../membership/party-state.ts';
 import { examineStatement } from '../membership/rules.ts';
-import { SignalChannel } from '../membership/signal-seal.ts';
+import { MAX_SIGNAL_DATA_BYTES, SignalChannel } from '../membership/signal-seal.ts';
 import type { SignedStatement } from '../membership/statement.ts';
 import type { PresenceEntry, ServerMessage } from '../wire/messages.ts';
 import type { SavedParty } from './client-storage.ts';
@@ -36,6 +36,10 @@ const APPEND_PAUSE_MS = 8;
 const CHECKPOINT_AFTER = 64;
 /** Leaders draw lots who sets it. */
 const CHECKPOINT_SPREAD_MS = 3_000;
+/** How often statements are given back to a server that has lost them. */
+const RESTORE_EVERY_MS = 60_000;
+/** After a server said that this node asks too much. */
+const FOLLOW_AGAIN_MS = 5_000;
 /**
  * After the log has grown every member announces its head again, once, within this time per member of the party: about
  * one announcement per second in all, however large the party.
@@ -60,6 +64,8 @@ export class PartySession {
   readonly #closing = new AbortController();
   #ownData: Uint8Array | undefined;
   #announcedAt = 0;
+  #restoredAt = Number.NEGATIVE_INFINITY;
+  #followAgain: Timer | undefined;
   #checkpoint: Timer | undefined;
   #gossip: Timer | undefined;
   #left = false;
@@ -147,11 +153,13 @@ export class PartySession {
   }
 
   announce(data: Uint8Array): void {
+    checkSize(data, MAX_ANNOUNCEMENT_DATA_BYTES);
     this.#ownData = new Uint8Array(data);
     this.#sendAnnouncement();
   }
 
   async signal(peer: PeerId, data: Uint8Array, signal?: AbortSignal): Promise<void> {
+    checkSize(data, MAX_SIGNAL_DATA_BYTES);
     const channel = this.#channel(peer);
     const { head } = this.replica.state;
     if (channel === undefined || head === undefined) {
@@ -228,6 +236,7 @@ export class PartySession {
     this.#left = true;
     this.#checkpoint?.cancel();
     this.#gossip?.cancel();
+    this.#followAgain?.cancel();
     this.#closing.abort(new ControlError('closed', 'The party is not followed any more.'));
   }
 
@@ -243,6 +252,10 @@ export class PartySession {
   async #restoreServer(length: number): Promise<void> {
     const message = `The control server shows ${length} statements of the party, ${this.replica.length} were verified before: its data is old, or it hides something. The missing ones are given back to it.`;
     this.#suspect({ kind: 'rollback', sequence: length, message });
+    const now = this.#clock.now();
+    // A server that does not keep what it is given is not given it again and again.
+    if (now - this.#restoredAt < RESTORE_EVERY_MS) return;
+    this.#restoredAt = now;
     const { signing: key } = this.#identity();
     for (const [at, bytes] of this.replica.since(length).entries()) {
       const outcome = await this.#transport.append(this.id, length + at, bytes, { key, signal: this.#closing.signal });
@@ -257,9 +270,16 @@ export class PartySession {
       await this.#restoreServer(0);
       return;
     }
-    if (reason === 'not-a-member') await this.sync();
+    if (reason === 'limit-exceeded') {
+      this.#followAgain ??= this.#clock.timer(FOLLOW_AGAIN_MS, () => {
+        this.#followAgain = undefined;
+        this.follow();
+      });
+      return;
+    }
+    await this.sync();
     if (this.#left) return;
-    const message = `The control server refuses this node's party (${reason}) without proof that it was removed.`;
+    const message = 'The control server says that this node is no member any more, without proof of it.';
     this.#suspect({ kind: 'withheld', sequence: this.replica.length, message });
   }
 
@@ -385,4 +405,9 @@ export class PartySession {
     this.#log.error(message, { party: this.id, kind, sequence });
     this.#handlers.onSuspicion({ party: this.id, kind, sequence, message });
   }
+}
+
+function checkSize(data: Uint8Array, maxBytes: number): void {
+  if (data.length <= maxBytes) return;
+  throw new ControlError('limit-exceeded', `This carries ${maxBytes} bytes, not ${data.length}: send less at once.`);
 }

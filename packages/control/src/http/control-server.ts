@@ -11,7 +11,7 @@ import type { ControlStore } from '../store/store.ts';
 import type { RequestClaims } from '../wire/request-signing.ts';
 import { answerTo } from './errors.ts';
 import { ControlMetrics } from './metrics.ts';
-import { RequestGuard, type RequestLimits } from './request-guard.ts';
+import { addressKey, RequestGuard, type RequestLimits } from './request-guard.ts';
 import { registerRoutes } from './routes.ts';
 import { ControlSockets } from './sockets.ts';
 
@@ -23,7 +23,7 @@ export interface ControlServerInit extends ControlServiceInit {
   port?: number;
   /** PEM of certificate and key: HTTPS and secure WebSockets. */
   tls?: { cert: string; key: string };
-  /** @default 50 per second, 500 at once, for an address; 20 and 200 for a node */
+  /** @default 50 per second, 500 at once, for an address; 20 and 200 for a node; a party every 2 s, 50 at once */
   limits?: Partial<RequestLimits>;
   /** Open connections in all. @default 20000 */
   maxConnections?: number;
@@ -41,6 +41,7 @@ const MAX_HEADER_BYTES = 8_192;
 const DEFAULT_LIMITS: RequestLimits = {
   perAddress: { perSecond: 50, burst: 500 },
   perNode: { perSecond: 20, burst: 200 },
+  creations: { perSecond: 0.5, burst: 50 },
 };
 
 /** The control plane on HTTP and WebSocket. */
@@ -150,7 +151,7 @@ export class ControlServer implements AsyncDisposable {
     server.maxConnections = maxConnections;
     const perAddress = new Map<string, number>();
     server.on('connection', (socket) => {
-      const address = socket.remoteAddress ?? '';
+      const address = addressKey(socket.remoteAddress ?? '');
       const open = (perAddress.get(address) ?? 0) + 1;
       if (open > maxConnectionsPerAddress) {
         this.#metrics.refused('too-many-connections');
@@ -185,7 +186,10 @@ export class ControlServer implements AsyncDisposable {
     });
     await app.register(swagger, { openapi: OPENAPI, transform: jsonSchemaTransform });
     await app.register((scope, _, done) => {
-      registerRoutes(scope, this.service, (request) => this.#claimsOf(request));
+      registerRoutes(scope, this.service, {
+        claimsOf: (request) => this.#claimsOf(request),
+        admitCreation: (request) => this.#guard.admitCreation(request.ip),
+      });
       this.#registerPublicRoutes(scope);
       done();
     });

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { isIPv6 } from 'node:net';
 import type { Clock, Random } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import type { ControlStore } from '../store/store.ts';
@@ -16,6 +17,8 @@ export interface RequestLimits {
   readonly perAddress: RateLimit;
   /** Requests that one node has signed. */
   readonly perNode: RateLimit;
+  /** Parties created from one address: each takes room for good. */
+  readonly creations: RateLimit;
 }
 
 /** Decides whether a request is let in: who signed it, when, and how many there were before. */
@@ -25,6 +28,7 @@ export class RequestGuard {
   readonly #store: ControlStore;
   readonly #addresses: RateLimiter;
   readonly #nodes: RateLimiter;
+  readonly #creations: RateLimiter;
   readonly #readNonces = new Map<string, number>();
 
   constructor(components: { clock: Clock; random: Random; store: ControlStore }, limits: RequestLimits) {
@@ -33,6 +37,7 @@ export class RequestGuard {
     this.#store = components.store;
     this.#addresses = new RateLimiter(this.#clock, limits.perAddress);
     this.#nodes = new RateLimiter(this.#clock, limits.perNode);
+    this.#creations = new RateLimiter(this.#clock, limits.creations);
   }
 
   /** What costs nothing to check, before a body is read. @throws ControlError. */
@@ -40,7 +45,13 @@ export class RequestGuard {
     if (headers.origin !== undefined) {
       throw new ControlError('forbidden', 'Web pages may not call the control plane. Use the Towpath client.');
     }
-    const waitMs = this.#addresses.take(address);
+    const waitMs = this.#addresses.take(addressKey(address));
+    if (waitMs > 0) throw tooMany('address', waitMs);
+  }
+
+  /** A party is about to be created. @throws ControlError `limit-exceeded`. */
+  admitCreation(address: string): void {
+    const waitMs = this.#creations.take(addressKey(address));
     if (waitMs > 0) throw tooMany('address', waitMs);
   }
 
@@ -100,6 +111,16 @@ export class RequestGuard {
     // The value is this request's own, so that a store which tries twice never takes another's for it.
     return this.#store.createRecord('nonce', nonce, this.#random.bytes(8), until);
   }
+}
+
+/** Whom an address belongs to: an IPv4 address to one, of IPv6 everybody has a /64 (RFC 6177) at the least. */
+export function addressKey(address: string): string {
+  if (!isIPv6(address) || address.startsWith('::ffff:')) return address;
+  const [head = '', tail = ''] = address.split('::');
+  const left = head === '' ? [] : head.split(':');
+  const right = tail === '' ? [] : tail.split(':');
+  const zeros = address.includes('::') ? Array(Math.max(0, 8 - left.length - right.length)).fill('0') : [];
+  return [...left, ...zeros, ...right].slice(0, 4).join(':');
 }
 
 function tooMany(whose: 'address' | 'node', waitMs: number): ControlError {

@@ -9,7 +9,7 @@ import type { LogHead } from '../membership/party-state.ts';
 import { MAX_STATEMENT_BYTES } from '../membership/statement.ts';
 import type { AppendOutcome } from '../server/party-directory.ts';
 import type { ControlService } from '../server/service.ts';
-import { base64Text, idText, presenceSchema, relaySchema, sequenceNumber } from '../wire/messages.ts';
+import { base64Text, idText, relaySchema, sequenceNumber } from '../wire/messages.ts';
 import type { RequestClaims } from '../wire/request-signing.ts';
 
 /** Every request that has to be signed carries this requirement in the OpenAPI document. */
@@ -19,18 +19,38 @@ const headSchema = z.object({ sequence: sequenceNumber, hash: z.string().regex(/
 const statementText = base64Text(MAX_STATEMENT_BYTES).describe('One statement, encoded and signed, as base64url.');
 const errorSchema = z.object({ code: z.string(), message: z.string(), details: z.record(z.string(), z.unknown()) });
 const conflictSchema = errorSchema.extend({ head: headSchema.nullable(), statements: z.array(statementText) });
+const partySchema = z.object({
+  party: idText,
+  name: z.string(),
+  head: headSchema,
+  members: z.array(
+    z.object({
+      id: idText,
+      name: z.string(),
+      role: z.enum(['founder', 'admin', 'member']),
+      virtualAddress: z.string(),
+      joinedAtMs: z.number(),
+      online: z.boolean(),
+      announcement: z.string().optional(),
+    }),
+  ),
+});
 const partyParams = z.object({ party: idText });
 const errors = { '4xx': errorSchema, '5xx': errorSchema };
 const appended = { 201: z.object({ party: idText, head: headSchema }), 409: conflictSchema, ...errors };
 
-/** The API for nodes. `claimsOf` gives the verified claims of a request. */
-export function registerRoutes(
-  instance: FastifyInstance,
-  service: ControlService,
-  claimsOf: (request: FastifyRequest) => RequestClaims,
-): void {
+/** What the routes need of their server. */
+export interface RouteGuard {
+  /** The verified claims of a request. */
+  claimsOf(request: FastifyRequest): RequestClaims;
+  /** @throws ControlError `limit-exceeded`. */
+  admitCreation(request: FastifyRequest): void;
+}
+
+/** The API for nodes. */
+export function registerRoutes(instance: FastifyInstance, service: ControlService, guard: RouteGuard): void {
   const app = instance.withTypeProvider<ZodTypeProvider>();
-  const by = (request: FastifyRequest) => claimsOf(request).key;
+  const by = (request: FastifyRequest) => guard.claimsOf(request).key;
 
   app.post(
     '/v1/parties',
@@ -43,6 +63,7 @@ export function registerRoutes(
       },
     },
     async (request, reply) => {
+      guard.admitCreation(request);
       const outcome = await service.create(bytesOf(request.body.statement));
       const answer = appendAnswer(outcome.party, outcome);
       return 'party' in answer ? reply.code(201).send(answer) : reply.code(409).send(answer);
@@ -90,16 +111,23 @@ export function registerRoutes(
   );
 
   app.get(
-    '/v1/parties/:party/presence',
+    '/v1/parties/:party',
     {
       schema: {
-        summary: 'Who of a party is connected, and what they announced',
+        summary: 'What the server takes a party to be, and who is connected. Not proven: nodes verify the statements',
         security: signed,
         params: partyParams,
-        response: { 200: z.object({ members: z.array(presenceSchema) }), ...errors },
+        response: { 200: partySchema, ...errors },
       },
     },
-    async (request) => ({ members: await service.presence(request.params.party, by(request)) }),
+    async (request) => {
+      const { state, presence } = await service.describe(request.params.party, by(request));
+      const members = presence.map(({ peer, ...seen }) => {
+        const { id, name, role, virtualAddress, joinedAtMs } = state.members.get(peer)!;
+        return { id, name, role, virtualAddress, joinedAtMs, ...seen };
+      });
+      return { party: state.id, name: state.name, head: headOf(state.head!), members };
+    },
   );
 
   app.put(

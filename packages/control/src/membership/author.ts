@@ -1,9 +1,11 @@
+import { ControlError } from '../control-error.ts';
 import type { SigningKey } from '../identity/keys.ts';
 import { peerIdOf } from '../identity/keys.ts';
 import type { PartyState } from './party-state.ts';
 import {
   encodeBody,
   HASH_BYTES,
+  MAX_NAME_BYTES,
   PARTY_AUTHOR,
   type SignedStatement,
   type Statement,
@@ -18,7 +20,7 @@ export interface NodeKeys {
   readonly wireGuardPublicKey: Uint8Array;
 }
 
-/** The first statement of a new party. */
+/** The first statement of a new party. @throws ControlError `invalid-request` when a name cannot be encoded. */
 export function authorGenesis(options: {
   partyKey: SigningKey;
   partyName: string;
@@ -27,6 +29,8 @@ export function authorGenesis(options: {
   timeMs: number;
 }): SignedStatement {
   const { partyKey, founder } = options;
+  checkName(options.partyName);
+  checkName(options.founderName);
   const nodeKey = founder.signing.publicKey;
   const statement: Statement = {
     sequence: 0,
@@ -65,6 +69,7 @@ export function authorJoin(
   options: { invite: SigningKey; node: NodeKeys; name: string; timeMs: number },
 ): SignedStatement {
   const { invite, node, name, timeMs } = options;
+  checkName(name);
   const nodeKey = node.signing.publicKey;
   const content: StatementContent = {
     type: 'join',
@@ -98,6 +103,11 @@ export function authorAppointment(
 ): SignedStatement {
   const content: StatementContent = { type: 'appoint', member: options.member };
   return signWith(next(state, PARTY_AUTHOR, content, options.timeMs), [options.partyKey]);
+}
+
+function checkName(name: string): void {
+  if (Buffer.byteLength(name) <= MAX_NAME_BYTES && name.isWellFormed()) return;
+  throw new ControlError('invalid-request', `A name has ${MAX_NAME_BYTES} bytes at the most: choose a shorter one.`);
 }
 
 function next(state: PartyState, author: string, content: StatementContent, timeMs: number): Statement {

@@ -14,6 +14,8 @@ export interface Member {
   readonly virtualAddress: string;
   /** Its own clock when it joined, ms since 1970. */
   readonly joinedAtMs: number;
+  /** How often it has replaced its keys. */
+  readonly rotations: number;
   /** The invite that it came with; undefined for the founder. */
   readonly inviteKey: Uint8Array | undefined;
 }

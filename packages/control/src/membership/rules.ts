@@ -47,6 +47,9 @@ export interface SignatureCheck {
   readonly signature: Uint8Array;
 }
 
+/** Key changes of one member: it could fill the log with them, and with nothing else. */
+const MAX_ROTATIONS = 100;
+
 type Verdict = { ok: true; checks: SignatureCheck[] } | { ok: false; failure: StatementFailure };
 type Refusal = [StatementReason, string];
 
@@ -63,7 +66,7 @@ export const MAX_LOG_STATEMENTS = 65_536;
  * | invite a member, revoke an invite, checkpoint | yes | yes | no |
  * | invite an admin, set a role | yes | no | no |
  * | remove | anybody else | plain members, itself | itself |
- * | rotate own keys | yes | yes | yes |
+ * | rotate own keys, 100 times | yes | yes | yes |
  *
  * Joining needs an invite's key; appointing another founder needs the party's key. Whoever loses a role or is
  * removed by somebody else loses the invites that it issued; the removed one also the invite that it came with.
@@ -154,6 +157,7 @@ function refuseAuthored(state: PartyState, author: Member, { content }: SignedSt
       return notAllowed(author, `remove a member who is ${member.role}`);
     }
     case 'rotate':
+      if (author.rotations >= MAX_ROTATIONS) return notAllowed(author, 'replace its keys again; leave and join anew');
       if (state.members.has(peerIdOf(content.nodeKey)) || state.memberByKey(content.nodeKey) !== undefined) {
         return ['duplicate', 'the new node key is a member already.'];
       }
@@ -216,7 +220,8 @@ export function commitStatement(state: PartyState, statement: SignedStatement): 
       break;
     case 'rotate': {
       const { nodeKey, wireGuardKey } = content;
-      state.putMember({ ...state.members.get(author)!, nodeKey, wireGuardKey });
+      const member = state.members.get(author)!;
+      state.putMember({ ...member, nodeKey, wireGuardKey, rotations: member.rotations + 1 });
       break;
     }
     case 'appoint':
@@ -250,6 +255,7 @@ function addMember(
     wireGuardKey,
     virtualAddress,
     joinedAtMs: timeMs,
+    rotations: 0,
     inviteKey,
   });
 }

@@ -144,12 +144,15 @@ export class ControlService implements AsyncDisposable {
     return { length: Math.min(state.length, end), statements };
   }
 
-  /** Who of a party is online. @throws ControlError `not-found`, `forbidden`. */
-  async presence(party: PartyId, by: Uint8Array): Promise<PresenceEntry[]> {
+  /**
+   * What this server takes a party to be, with who is online on any server. Nobody has proven it: nodes verify the log.
+   * @throws ControlError `not-found`, `forbidden`.
+   */
+  async describe(party: PartyId, by: Uint8Array): Promise<{ state: PartyState; presence: PresenceEntry[] }> {
     const state = await this.#directory.current(party);
     if (state === undefined) throw new ControlError('not-found', `There is no party ${party} here.`);
-    if (state.memberByKey(by) === undefined) throw new ControlError('forbidden', 'Only members see who is online.');
-    return [...state.members.keys()].map((peer) => this.#switchboard.presenceOf(party, peer));
+    if (state.memberByKey(by) === undefined) throw new ControlError('forbidden', 'Only members see who is in a party.');
+    return { state, presence: await this.#switchboard.presence(party, [...state.members.keys()]) };
   }
 
   /** @throws ControlError `forbidden` when `by` is no member, `not-found` when there is no TURN server. */

@@ -1,6 +1,6 @@
 import { type Clock, errorMessage, type Log, type Random } from '@towpath/core';
 import { fromBase64, toBase64 } from '../encoding/bytes.ts';
-import type { PartyId } from '../identity/keys.ts';
+import type { PartyId, PeerId } from '../identity/keys.ts';
 import type { PartyState } from '../membership/party-state.ts';
 import type { ControlStore } from '../store/store.ts';
 import {
@@ -17,6 +17,11 @@ import { PAGE_STATEMENTS, type PartyDirectory } from './party-directory.ts';
 import { PartyHub } from './party-hub.ts';
 import { type RateLimit, RateLimiter } from './rate-limit.ts';
 import { type Following, Session, type SessionSink } from './session.ts';
+
+/** Following costs a read of the log and a list of everybody: all parties of a node, a few times over. */
+const FOLLOW_LIMIT: RateLimit = { perSecond: 2, burst: 4 * MAX_PARTIES_PER_NODE };
+/** How long the other servers are given to say who is there. */
+const ASK_SERVERS_MS = 200;
 
 /** Numbers for metrics; a snapshot. */
 export interface SwitchboardCounts {
@@ -37,6 +42,7 @@ export class Switchboard {
   readonly #directory: PartyDirectory;
   readonly #cluster: Cluster;
   readonly #limiter: RateLimiter;
+  readonly #follows: RateLimiter;
   readonly #sessions = new Map<string, Session>();
   readonly #hubs = new Map<PartyId, { hub: PartyHub; opened: Promise<() => void> }>();
   readonly #counts = { signals: 0, undelivered: 0 };
@@ -52,6 +58,7 @@ export class Switchboard {
     this.#log = components.log;
     this.#directory = components.directory;
     this.#limiter = new RateLimiter(this.#clock, init.messageLimit);
+    this.#follows = new RateLimiter(this.#clock, FOLLOW_LIMIT);
     this.#cluster = new Cluster(components, {
       onMessage: (message, party) => this.#heard(message, party),
       onServerSeen: () => {
@@ -145,9 +152,14 @@ export class Switchboard {
     this.#cluster.tellParty(party, { kind: 'statement', server: this.#cluster.id, sequence, statement });
   }
 
-  /** What is known of a member's presence. */
-  presenceOf(party: PartyId, peer: string): PresenceEntry {
-    return this.#hubs.get(party)?.hub.entry(peer) ?? { peer, online: false };
+  /** Who is there, on any server. */
+  async presence(party: PartyId, peers: readonly PeerId[]): Promise<PresenceEntry[]> {
+    const hub = await this.#hub(party);
+    // Nobody of the party is here: the other servers are being asked, and answer in no time if they do.
+    if (hub.empty && this.#cluster.size > 1) await this.#clock.sleep(ASK_SERVERS_MS);
+    const entries = peers.map((peer) => hub.entry(peer));
+    this.#closeIfEmpty(party);
+    return entries;
   }
 
   broadcast(message: ServerMessage): void {
@@ -159,6 +171,7 @@ export class Switchboard {
     const { party, next, announcement } = message;
     const refuse = (reason: 'not-a-member' | 'not-found' | 'limit-exceeded') =>
       session.send({ type: 'refused', party, reason });
+    if (this.#follows.take(session.keyText) > 0) return refuse('limit-exceeded');
     if (session.parties.size >= MAX_PARTIES_PER_NODE && !session.parties.has(party)) return refuse('limit-exceeded');
     const state = await this.#directory.current(party);
     if (state === undefined) return refuse('not-found');

@@ -22,7 +22,7 @@ const freely = { perSecond: 1e7, burst: 1e7 };
 const server = await ControlServer.start(
   { store, clock, random },
   {
-    limits: { perAddress: freely, perNode: freely },
+    limits: { perAddress: freely, perNode: freely, creations: freely },
     messageLimit: freely,
     maxConnections: 100_000,
     maxConnectionsPerAddress: 100_000,
