@@ -8,8 +8,11 @@ import type { SessionMode } from '../session-types.ts';
 const SUSPICION_ROUND_TRIPS = 3;
 const SUSPICION_MS = { min: 250, max: 1000 } as const;
 
-/** Time between two questions: the relay's round trip as measured, within bounds. */
+/** Time between two questions: by the relay's round trip as measured, within bounds. */
 const PROBE_MS = { initialMs: 250, minMs: 100, maxMs: 400 } as const;
+
+/** When the relay is asked for the first time, to measure it: answers to the introductions have come by then. */
+const FIRST_PROBE_MS = 500;
 
 /** So many questions in a row without an answer: the relay is dead. Each is two datagrams where there are two to ask. */
 const MAX_PROBES = 5;
@@ -37,6 +40,8 @@ export class RelayCarrier implements SessionCarrier {
   #answeredAt = Number.NEGATIVE_INFINITY;
   #probedAt = 0;
   #probesSent = 0;
+  /** The first question was asked. */
+  #measured = false;
   /** It says RLY_RDY again: then its silence means that it has lost the session, even when its base port answers. */
   #repeatsReady = false;
 
@@ -63,8 +68,7 @@ export class RelayCarrier implements SessionCarrier {
   /** The session that it carries; from now on the relay is watched. */
   watch(session: Session): void {
     this.#session = session;
-    this.#probes.introduce();
-    this.#arm(this.#suspicionMs);
+    this.#arm(FIRST_PROBE_MS);
   }
 
   send(datagram: Uint8Array): void {
@@ -92,8 +96,9 @@ export class RelayCarrier implements SessionCarrier {
   }
 
   get #suspicionMs(): number {
-    const { smoothedMs } = this.#rtt;
-    const wanted = smoothedMs === undefined ? SUSPICION_MS.max : SUSPICION_ROUND_TRIPS * smoothedMs;
+    // The way to the peer and back is longer than that to the relay.
+    const rttMs = this.#rtt.smoothedMs ?? this.#session?.stats.rttMs;
+    const wanted = rttMs === undefined ? SUSPICION_MS.max : SUSPICION_ROUND_TRIPS * rttMs;
     return Math.min(SUSPICION_MS.max, Math.max(SUSPICION_MS.min, wanted));
   }
 
@@ -114,6 +119,11 @@ export class RelayCarrier implements SessionCarrier {
     if (session === undefined || session.closed !== undefined) return;
     const now = this.#clock.now();
     const heardAt = Math.max(session.lastReceivedAt, this.#answeredAt);
+    if (!this.#measured) {
+      this.#measured = true;
+      this.#probe(now);
+      return;
+    }
     if (heardAt >= this.#sentAt || heardAt >= this.#probedAt) this.#probesSent = 0;
     // Nothing is owed: the next thing sent sets the timer again.
     if (heardAt >= this.#sentAt) return;
