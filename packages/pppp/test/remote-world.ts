@@ -53,6 +53,7 @@ export class World {
   readonly camera: SimulatedHost;
   readonly rendezvous: RendezvousServer[] = [];
   readonly relays: RelayServer[] = [];
+  readonly serverHosts: SimulatedHost[] = [];
   readonly relayHosts: SimulatedHost[] = [];
   readonly servers: Endpoint[] = [];
   /** What the device got. */
@@ -76,6 +77,7 @@ export class World {
     const { servers = 2, relays = 1 } = options;
     const { clock, random, internet } = world;
     const hosts = Array.from({ length: servers }, (_, at) => internet.host({ address: `198.51.100.${at + 1}` }));
+    world.serverHosts.push(...hosts);
     world.relayHosts.push(
       ...Array.from({ length: relays }, (_, at) => internet.host({ address: `198.51.101.${at + 1}` })),
     );

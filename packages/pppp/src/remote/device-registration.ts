@@ -85,6 +85,8 @@ interface Registrar {
   state: RegistrationStatus['state'];
   over: 'udp' | 'tcp';
   wan: Endpoint | undefined;
+  /** Over what this round's login was answered; UDP outweighs TCP. */
+  answered: 'udp' | 'tcp' | undefined;
   /** The connection that is kept for invitations where UDP does not leave. */
   link: Link<ServerTalk> | undefined;
 }
@@ -110,8 +112,6 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
   #tcpTimer: Timer | undefined;
   #closing: Promise<void> | undefined;
   #udpHeard = false;
-  /** Servers that have not answered this round's login. */
-  #waiting: Set<Registrar> = new Set();
 
   /** Begins to log in at once. @throws PpppError `bad-argument` without servers; CodecError for a secret that does not fit. */
   constructor(options: DeviceRegistrationOptions) {
@@ -125,6 +125,7 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
       state: 'waiting',
       over: 'udp',
       wan: undefined,
+      answered: undefined,
       link: undefined,
     }));
     const { cipher, localAddress } = options;
@@ -209,15 +210,13 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
       for (;;) {
         const startedAt = clock.now();
         this.#beginRound();
-        const waiting = new Set(this.#registrars);
-        this.#waiting = waiting;
         for (const registrar of this.#registrars) this.#logInOverTcp(registrar);
         for (const atMs of [0, ...retriesMs]) {
           await clock.sleep(startedAt + atMs - clock.now(), signal);
-          if (transport !== 'tcp') for (const registrar of waiting) this.#logIn(registrar);
+          if (transport !== 'tcp') for (const registrar of this.#registrars) this.#logIn(registrar);
         }
         await clock.sleep(startedAt + intervalMs - clock.now(), signal);
-        for (const registrar of waiting) registrar.state = 'silent';
+        for (const registrar of this.#registrars) if (registrar.answered === undefined) registrar.state = 'silent';
       }
     } catch (error) {
       if (!isAbort(error)) this.#log.error('logging in has failed', { error: errorMessage(error) });
@@ -227,6 +226,7 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
   #beginRound(): void {
     const { clock, transport = 'auto', tcpAfterMs = DEFAULT_TCP_AFTER_MS } = this.#options;
     this.#udpHeard = false;
+    for (const registrar of this.#registrars) registrar.answered = undefined;
     this.#tcpTimer?.cancel();
     if (transport === 'udp') return;
     if (transport === 'tcp') this.#openTcp();
@@ -237,10 +237,12 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
     }
   }
 
-  #logIn(registrar: Registrar): void {
-    const hello = registrar.state === 'online' ? undefined : encodeMessage({ type: 'HELLO' }, PaidInFullBytes.HELLO);
-    if (hello !== undefined) this.#send(hello, registrar.endpoint);
-    this.#send(encodeMessage(this.#login(), PaidInFullBytes.DEV_LGN), registrar.endpoint);
+  #logIn({ endpoint, state, over, answered }: Registrar): void {
+    // Over TCP it may be online: that says nothing of UDP.
+    if (answered === 'udp') return;
+    const greets = state !== 'online' || over === 'tcp';
+    if (greets) this.#send(encodeMessage({ type: 'HELLO' }, PaidInFullBytes.HELLO), endpoint);
+    this.#send(encodeMessage(this.#login(), PaidInFullBytes.DEV_LGN), endpoint);
   }
 
   #login(): Message {
@@ -275,7 +277,7 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
 
   #onLogin(registrar: Registrar, result: number, over: 'udp' | 'tcp'): void {
     const { endpoint: server } = registrar;
-    this.#waiting.delete(registrar);
+    if (registrar.answered !== 'udp') registrar.answered = over;
     if (result === ResultCode.OK) {
       if (registrar.state !== 'online') this.#log.info(`online at ${formatEndpoint(server)}`, { over });
       registrar.state = 'online';

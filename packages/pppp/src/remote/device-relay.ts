@@ -1,22 +1,20 @@
-import { backoff, type Clock, errorMessage, isAbort, type Log, type Random, type Timer } from '@towpath/core';
+import { backoff, type Clock, errorMessage, isAbort, type Log, type Random } from '@towpath/core';
 import { type Endpoint, formatEndpoint, type Network } from '@towpath/net';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
-import { decodeMessage, encodeMessage } from '../codec/message.ts';
+import { encodeMessage } from '../codec/message.ts';
 import { MessageType } from '../codec/message-type.ts';
 import type { PpppDevice } from '../device/pppp-device.ts';
 import type { SessionCarrier } from '../session/carrier.ts';
 import type { Session } from '../session/session.ts';
+import { LetGoCarrier } from './let-go-carrier.ts';
 import { RelayCarrier } from './relay-carrier.ts';
-import { TcpCarrier, TcpLine } from './tcp-line.ts';
+import { TcpVisit } from './tcp-visit.ts';
 
 /** Invitations that are being followed at a time. */
 const MAX_INVITATIONS = 32;
 
 /** RLY_PKT: four in quick succession, then one every 100 ms, for three seconds in all (spec §6.4). */
 const INTRODUCTIONS = { baseMs: 20, factor: 1.5, maxMs: 100, count: 33 } as const;
-
-/** How long a relay may take to let us in over TCP, in ms. */
-const TCP_LIMIT_MS = 5_000;
 
 export interface DeviceRelayOptions {
   device: PpppDevice;
@@ -42,7 +40,8 @@ export class DeviceRelay {
   readonly #invitations: Map<string, Invitation> = new Map();
   /** Magics of the sessions over UDP, by session port. */
   readonly #sessions: Map<string, { magic: number; session: Session }> = new Map();
-  readonly #lines: Map<number, TcpLine> = new Map();
+  /** Connections to relays, by magic. */
+  readonly #visits: Map<number, TcpVisit> = new Map();
 
   constructor(options: DeviceRelayOptions) {
     this.#options = options;
@@ -65,51 +64,10 @@ export class DeviceRelay {
 
   /** Follows an invitation by TCP, to a base port of the relay. */
   inviteOverTcp(base: Endpoint, magic: number, cipher: StreamCipher | undefined): void {
-    if (this.#lines.has(magic) || this.#lines.size >= MAX_INVITATIONS) return;
-    const { device, network, clock, log, localAddress } = this.#options;
-    let joined: { session: Session; carrier: RelayCarrier } | undefined;
-    const introduction = encodeMessage({ type: 'RLY_PKT', magic, uid: device.uid, side: 'device' });
-    const done = () => {
-      limit.cancel();
-      this.#lines.delete(magic);
-    };
-    const line: TcpLine = new TcpLine({
-      network,
-      clock,
-      to: base,
-      ...(localAddress === undefined ? {} : { localAddress }),
-      cipher,
-      onDatagram(datagram) {
-        const type = cipher === undefined ? datagram[1] : cipher.peek(datagram, 1);
-        if (joined === undefined) {
-          const message = decodeMessage(cipher === undefined ? datagram : cipher.decipher(datagram));
-          if (message.type !== 'RLY_RDY' || message.uid !== device.uid) return;
-          limit.cancel();
-          const probes = { introduce: () => line.send(introduction), hello: () => line.send(HELLO) };
-          const carrier = new RelayCarrier(new Letting(new TcpCarrier(line), done), clock, probes, undefined);
-          const session = device.adopt(carrier, cipher);
-          if (session === undefined) {
-            void carrier.close();
-            return;
-          }
-          joined = { session, carrier };
-          carrier.watch(session);
-        } else if (type === MessageType.RLY_RDY) joined.carrier.onReady();
-        else if (type === MessageType.RLY_HELLO_ACK) joined.carrier.onHello();
-        else joined.session.receive(datagram, line.to);
-      },
-      onLost(error) {
-        log.debug(`TCP to the relay ${formatEndpoint(base)} is lost`, { error: error.message });
-        done();
-        joined?.session.abandon('carrier-failed', false);
-      },
-    });
-    const limit: Timer = clock.timer(TCP_LIMIT_MS, () => {
-      line.destroy();
-      done();
-    });
-    this.#lines.set(magic, line);
-    line.send(introduction);
+    const waiting = [...this.#visits.values()].filter(({ isJoined }) => !isJoined);
+    if (this.#visits.has(magic) || waiting.length >= MAX_INVITATIONS) return;
+    const visit = new TcpVisit(this.#options, base, magic, cipher, () => this.#visits.delete(magic));
+    this.#visits.set(magic, visit);
   }
 
   /** The relay at `from` has joined us with a client. */
@@ -128,8 +86,7 @@ export class DeviceRelay {
   close(): void {
     for (const { abort } of this.#invitations.values()) abort.abort();
     this.#invitations.clear();
-    for (const line of this.#lines.values()) line.destroy();
-    this.#lines.clear();
+    for (const visit of this.#visits.values()) visit.giveUp();
   }
 
   async #introduce(key: string, relay: Endpoint, { introduction, abort }: Invitation): Promise<void> {
@@ -159,7 +116,7 @@ export class DeviceRelay {
     const done = () => {
       if (this.#sessions.get(key)?.magic === magic) this.#sessions.delete(key);
     };
-    const carrier = new RelayCarrier(new Letting(inner, done), clock, probes, undefined);
+    const carrier = new RelayCarrier(new LetGoCarrier(inner, done), clock, probes, undefined);
     const session = device.adopt(carrier, cipher, (type) => {
       if (type !== MessageType.RLY_RDY) return false;
       if (this.#invitations.has(key)) this.onReady(relay);
@@ -169,32 +126,5 @@ export class DeviceRelay {
     if (session === undefined) return;
     this.#sessions.set(key, { magic, session });
     carrier.watch(session);
-  }
-}
-
-const HELLO: Uint8Array = encodeMessage({ type: 'RLY_HELLO' });
-
-/** A carrier that says when it has been let go. */
-class Letting implements SessionCarrier {
-  readonly mode = 'relay';
-  readonly local: Endpoint;
-  readonly peer: Endpoint;
-  readonly #inner: SessionCarrier;
-  readonly #done: () => void;
-
-  constructor(inner: SessionCarrier, done: () => void) {
-    this.local = inner.local;
-    this.peer = inner.peer;
-    this.#inner = inner;
-    this.#done = done;
-  }
-
-  send(datagram: Uint8Array): void {
-    this.#inner.send(datagram);
-  }
-
-  close(): Promise<void> {
-    this.#done();
-    return this.#inner.close();
   }
 }
