@@ -24,6 +24,11 @@ export interface UdpOptions extends UdpHandlers {
   broadcast?: boolean;
   /** Allow several sockets on one port (LAN search listeners). @default false */
   reuseAddress?: boolean;
+  /**
+   * Share the port with sockets of other processes that ask for the same; the kernel spreads senders over them
+   * (SO_REUSEPORT). The simulated network, which has no processes, ignores it. @default false
+   */
+  reusePort?: boolean;
   /** Multicast groups to hear (SSDP's 239.255.255.250), joined on every interface. */
   multicastGroups?: readonly string[];
   /** Receive buffer asked of the system, in bytes; the system may give less. */
@@ -96,6 +101,8 @@ export interface TcpListenOptions {
   address?: string;
   port?: number;
   tls?: TlsServerOptions;
+  /** As {@link UdpOptions.reusePort}. @default false */
+  reusePort?: boolean;
   /** Called for each accepted connection; returns its handlers. */
   onConnection(connection: TcpConnection): TcpHandlers;
   onError?(error: Error): void;

@@ -60,6 +60,39 @@ describe('NodeNetwork', () => {
     expect(errors).toEqual([]);
   });
 
+  test.runIf(process.platform === 'linux')(
+    'shares a port among sockets that ask for it: every sender comes to one of them, always the same',
+    async () => {
+      const network = new NodeNetwork();
+      const address = '127.0.0.1';
+      const received: number[][] = [[], []];
+      const bind = (at: number, port: number) =>
+        network.bindUdp({
+          address,
+          port,
+          reusePort: true,
+          onMessage: (_data, from) => received[at]!.push(from.port),
+        });
+      await using first = await bind(0, 0);
+      await using second = await bind(1, first.local.port);
+      await expect(network.bindUdp({ ...second.local, onMessage() {} })).rejects.toMatchObject({
+        code: 'address-in-use',
+      });
+      const senders = await Promise.all(Array.from({ length: 32 }, () => network.bindUdp({ address, onMessage() {} })));
+      for (let round = 0; round < 3; round++) {
+        for (const sender of senders) sender.send(new Uint8Array(1), first.local);
+        await expect.poll(() => received.flat().length).toBe((round + 1) * senders.length);
+      }
+      const [left, right] = received.map((ports) => new Set(ports));
+      expect([left!.size > 0, right!.size > 0, left!.isDisjointFrom(right!)]).toEqual([true, true, true]);
+      await Promise.all(senders.map((sender) => sender.close()));
+      const accepting = { address, reusePort: true, onConnection: () => ({ onData() {} }) };
+      await using listener = await network.listenTcp(accepting);
+      await using other = await network.listenTcp({ ...accepting, port: listener.local.port });
+      expect(other.local).toEqual(listener.local);
+    },
+  );
+
   test('hears a multicast group that it joined', async () => {
     const network = new NodeNetwork();
     const inbox = new Mailbox<Uint8Array>();

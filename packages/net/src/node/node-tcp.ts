@@ -130,7 +130,8 @@ class NodeTcpListener implements TcpListener {
   async listen({ address, port }: Endpoint): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen({ host: address, port, ipv6Only: true, exclusive: true }, () => {
+      const { reusePort = false } = this.#options;
+      this.#server.listen({ host: address, port, ipv6Only: true, exclusive: true, reusePort }, () => {
         this.#server.off('error', reject);
         resolve();
       });

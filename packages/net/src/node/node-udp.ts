@@ -13,6 +13,7 @@ export async function bindNodeUdp(options: UdpOptions): Promise<UdpSocket> {
   const socket = createSocket({
     type: family === 4 ? 'udp4' : 'udp6',
     reuseAddr: options.reuseAddress ?? false,
+    reusePort: options.reusePort ?? false,
     ipv6Only: family === 6,
     lookup: literalLookup,
   });
