@@ -113,7 +113,8 @@ function malformed(context: RequestContext, { request, link }: Authenticated): R
   const bad = new Refusal(StunErrorCode.BadRequest);
   const transport = request.get(attr.requestedTransport);
   if (transport === undefined) return bad;
-  if (transport !== UDP && transport !== TCP) return new Refusal(StunErrorCode.UnsupportedTransport);
+  if (transport !== UDP && (transport !== TCP || context.shared))
+    return new Refusal(StunErrorCode.UnsupportedTransport);
   const family = request.get(attr.requestedAddressFamily);
   const additional = request.get(attr.additionalAddressFamily);
   if (request.has(attr.requestedAddressFamily) && family === undefined)

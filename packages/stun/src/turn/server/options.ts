@@ -68,6 +68,12 @@ export interface TurnServerInit {
   nonceLifetimeMs?: number;
   /** Signs nonces; servers that share one accept each other's. @default random */
   nonceSecret?: Uint8Array;
+  /**
+   * This server is one of several processes that share their ports and relay addresses. Allocations may send to
+   * every port of {@link relayPorts} on the relay addresses, because it may be another process's. TCP allocations
+   * are refused with 442: the kernel would hand their data connections to any of the processes. @default false
+   */
+  shared?: boolean;
   /** Longest life of an allocation without refresh, ms. @default 3600000 */
   maxLifetimeMs?: number;
   /** Sent as SOFTWARE; absent sends nothing. */

@@ -22,6 +22,8 @@ export interface RequestContext extends AllocationContext {
   readonly ports: RelayPorts;
   readonly software: string | undefined;
   readonly maxLifetimeMs: number;
+  /** Other processes serve the same ports. */
+  readonly shared: boolean;
   /** Where new clients are sent instead, while the server drains (RFC 8656 §7.2, 300). */
   readonly alternate: Endpoint | undefined;
   /** Ends an allocation and closes its sockets. */

@@ -59,6 +59,9 @@ const KNOWN: ReadonlySet<number> = new Set(
   ].map(({ type }) => type),
 );
 
+/** The range that is registered for such use (RFC 8656 §7.2). */
+const DEFAULT_RELAY_PORTS = [49_152, 65_535] as const;
+
 const DEFAULT_PORTS = { udp: 3478, tcp: 3478, tls: 5349 } as const;
 
 /**
@@ -90,6 +93,10 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
     const relayed = init.relay.flatMap(({ address, announce }) =>
       announce === undefined ? [address] : [address, announce],
     );
+    const relayPorts = init.relayPorts ?? DEFAULT_RELAY_PORTS;
+    const shared = init.shared ?? false;
+    const isSibling = ({ address, port }: Endpoint) =>
+      shared && port >= relayPorts[0] && port <= relayPorts[1] && relayed.includes(address);
     const nonces = new Nonces(init.nonceSecret ?? random.bytes(32), init.nonceLifetimeMs ?? 600_000);
     this.#components = components;
     this.#init = { ...init, limits };
@@ -109,11 +116,12 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       table: this.#table,
       counters: newCounters(),
       policy: new PeerPolicy(init.peers ?? {}, network.interfaces(), relayed),
-      ports: new RelayPorts(network, random, { addresses: init.relay, range: init.relayPorts ?? [49_152, 65_535] }),
+      ports: new RelayPorts(network, random, { addresses: init.relay, range: relayPorts }),
       software: init.software,
       maxLifetimeMs: init.maxLifetimeMs ?? 3_600_000,
+      shared,
       alternate: undefined,
-      isRelayed: (peer) => this.#table.isRelayed(peer),
+      isRelayed: (peer) => this.#table.isRelayed(peer) || isSibling(peer),
       end: (allocation, why) => this.#end(allocation, why),
     };
   }
