@@ -64,6 +64,12 @@ export class BindingResponder {
     answer[PORT_AT] = (from.port >>> 8) ^ 0x21;
     answer[PORT_AT + 1] = from.port ^ 0x12;
     for (let at = 0; at < address.length; at++) answer[ADDRESS_AT + at] = address[at]! ^ data[4 + at]!;
+    if (this.#options.other === undefined) return answer;
+    // MAPPED-ADDRESS: the same in the clear, as far behind as an address attribute is long.
+    const plainAt = 8 + address.length;
+    answer[PORT_AT + plainAt] = from.port >>> 8;
+    answer[PORT_AT + plainAt + 1] = from.port;
+    answer.set(address, ADDRESS_AT + plainAt);
     return answer;
   }
 
@@ -81,11 +87,15 @@ export class BindingResponder {
 
   #write(transactionId: Uint8Array, from: Endpoint): StunWriter {
     const { origin, other, software } = this.#options;
-    return new StunWriter(MessageClass.Success, Method.Binding, transactionId)
-      .add(attr.xorMappedAddress, from)
-      .addIf(attr.responseOrigin, origin)
-      .addIf(attr.otherAddress, other)
-      .addIf(attr.software, software);
+    return (
+      new StunWriter(MessageClass.Success, Method.Binding, transactionId)
+        .add(attr.xorMappedAddress, from)
+        // With both, behaviour tests see routers that rewrite addresses inside packets (RFC 5780 §3.6).
+        .addIf(attr.mappedAddress, other === undefined ? undefined : from)
+        .addIf(attr.responseOrigin, origin)
+        .addIf(attr.otherAddress, other)
+        .addIf(attr.software, software)
+    );
   }
 }
 
