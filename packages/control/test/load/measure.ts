@@ -17,6 +17,9 @@ import { authorByMember } from '../../src/membership/author.ts';
 import { verifyLog } from '../../src/membership/verify.ts';
 import { clock, connect, inParallel, type LoadParty, makeParty, percentile, postStatement } from './swarm.ts';
 
+/** How long everything gets to come to rest. */
+const SETTLE_MS = 3_000;
+
 interface Memory {
   rss: number;
   heapUsed: number;
@@ -24,24 +27,46 @@ interface Memory {
   sessions: number;
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'towpath-load-'));
-const servers: ChildProcess[] = [];
+/** Server processes of one measurement; they and their database end with it. */
+class Servers implements AsyncDisposable {
+  readonly #folder: string;
+  readonly #running: ChildProcess[] = [];
 
-async function startServer(...args: string[]): Promise<{ address: string; memory(): Promise<Memory> }> {
-  const child = fork(
-    join(import.meta.dirname, 'server-process.ts'),
-    args.length > 0 ? args : [join(folder, 'control.db')],
-  );
-  servers.push(child);
-  const [{ address }] = await once(child, 'message');
-  return {
-    address,
-    memory: async () => {
-      child.send('memory');
-      const [memory] = await once(child, 'message');
-      return memory;
-    },
-  };
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  static async create(): Promise<Servers> {
+    return new Servers(await mkdtemp(join(tmpdir(), 'towpath-load-')));
+  }
+
+  async start(...args: string[]): Promise<RunningServer> {
+    const script = join(import.meta.dirname, 'server-process.ts');
+    const child = fork(script, args.length > 0 ? args : [join(this.#folder, 'control.db')], { execArgv: [] });
+    this.#running.push(child);
+    const [{ address }] = await once(child, 'message');
+    return {
+      address,
+      memory: async () => {
+        child.send('memory');
+        const [memory] = await once(child, 'message');
+        return memory;
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const child of this.#running) {
+      child.kill();
+      await once(child, 'exit');
+    }
+    await rm(this.#folder, { recursive: true });
+  }
+}
+
+interface RunningServer {
+  readonly address: string;
+  memory(): Promise<Memory>;
 }
 
 function follow(socket: WebSocket, party: LoadParty): void {
@@ -57,39 +82,50 @@ async function upload(address: string, parties: readonly LoadParty[]): Promise<v
   });
 }
 
-async function connections(count: number): Promise<void> {
-  const server = await startServer();
+/** Connects `count` nodes, each following a party of ten. */
+export async function connections(
+  count: number,
+  settleMs: number,
+): Promise<{ nodes: number; seconds: number; residentKb: number; heapKb: number }> {
+  await using servers = await Servers.create();
+  const server = await servers.start();
   const parties = Array.from({ length: Math.ceil(count / 10) }, () => makeParty(10));
   await upload(server.address, parties);
   const before = await server.memory();
   const startedAt = clock.now();
   const nodes = parties.flatMap((party) => party.nodes.map((node) => ({ party, node }))).slice(0, count);
-  await inParallel(nodes, 64, async ({ party, node }) => follow(await connect(server.address, node), party));
+  const sockets: WebSocket[] = [];
+  await inParallel(nodes, 64, async ({ party, node }) => {
+    const socket = await connect(server.address, node);
+    sockets.push(socket);
+    follow(socket, party);
+  });
   const seconds = (clock.now() - startedAt) / 1_000;
-  await clock.sleep(3_000);
+  await clock.sleep(settleMs);
   const after = await server.memory();
-  const per = (key: 'rss' | 'heapUsed' | 'external') =>
-    ((after[key] - before[key]) / after.sessions / 1_024).toFixed(1);
-  console.log(
-    `${after.sessions} nodes connected and following a party, in ${seconds.toFixed(1)} s; each takes ${per('rss')} KB resident, ${per('heapUsed')} KB heap, ${per('external')} KB external`,
-  );
+  const per = (key: 'rss' | 'heapUsed') => (after[key] - before[key]) / after.sessions / 1_024;
+  for (const socket of sockets) socket.terminate();
+  return { nodes: after.sessions, seconds, residentKb: per('rss'), heapKb: per('heapUsed') };
 }
 
-async function signalling(count: number, perSecond = 1_000, forSeconds = 10): Promise<void> {
+/** Signals between `count` connected nodes; on two servers when TOWPATH_NATS names a NATS server. */
+export async function signalling(
+  count: number,
+  perSecond: number,
+  forSeconds: number,
+  settleMs: number,
+): Promise<{ connected: number; sent: number; arrived: number; p50Ms: number; p99Ms: number; worstMs: number }> {
+  await using servers = await Servers.create();
   const nats = process.env.TOWPATH_NATS;
-  const first = await (nats === undefined
-    ? startServer()
-    : startServer(`nats:${nats}`, process.env.TOWPATH_NATS_REPLICAS ?? '1'));
-  const second =
-    nats === undefined ? first : await startServer(`nats:${nats}`, process.env.TOWPATH_NATS_REPLICAS ?? '1');
+  const where = nats === undefined ? [] : [`nats:${nats}`, process.env.TOWPATH_NATS_REPLICAS ?? '1'];
+  const first = await servers.start(...where);
+  const second = nats === undefined ? first : await servers.start(...where);
   const parties = Array.from({ length: Math.ceil(count / 10) }, () => makeParty(10));
   await upload(first.address, parties);
   const took: number[] = [];
-  let lost = 0;
   const sockets = new Map<string, WebSocket>();
   const onMessage = (data: { toString(): string }) => {
     const text = data.toString();
-    if (text.startsWith('{"type":"undelivered"')) lost++;
     if (!text.startsWith('{"type":"signal"')) return;
     const sentAt = Number(Buffer.from(JSON.parse(text).payload, 'base64url').toString().split(' ')[0]);
     took.push(clock.now() - sentAt);
@@ -101,8 +137,7 @@ async function signalling(count: number, perSecond = 1_000, forSeconds = 10): Pr
     sockets.set(peerIdOf(node.signing.publicKey), socket);
     follow(socket, party);
   });
-  await clock.sleep(3_000);
-  const idle = process.cpuUsage();
+  await clock.sleep(settleMs);
   const startedAt = clock.now();
   let sent = 0;
   // In small groups, on time whatever happens, as many nodes would.
@@ -119,15 +154,24 @@ async function signalling(count: number, perSecond = 1_000, forSeconds = 10): Pr
     }
     await clock.sleep(1);
   }
-  await clock.sleep(1_000);
-  const { user, system } = process.cpuUsage(idle);
-  console.log(
-    `${sockets.size} connected, ${perSecond}/s: ${took.length} of ${sent} arrived (${lost} undelivered), p50 ${percentile(took, 0.5).toFixed(2)} ms, p99 ${percentile(took, 0.99).toFixed(2)} ms, worst ${percentile(took, 1).toFixed(1)} ms; the measuring process used ${((user + system) / 1e6).toFixed(1)} s of CPU`,
-  );
+  await clock.sleep(settleMs);
+  for (const socket of sockets.values()) socket.terminate();
+  return {
+    connected: sockets.size,
+    sent,
+    arrived: took.length,
+    p50Ms: percentile(took, 0.5),
+    p99Ms: percentile(took, 0.99),
+    worstMs: percentile(took, 1),
+  };
 }
 
-async function joins(count: number): Promise<void> {
-  const server = await startServer();
+/** Joins over HTTP, twenty into each party. */
+export async function joins(
+  count: number,
+): Promise<{ joins: number; perSecond: number; p50Ms: number; p99Ms: number }> {
+  await using servers = await Servers.create();
+  const server = await servers.start();
   const parties = Array.from({ length: count / 20 }, () => makeParty(21));
   await inParallel(parties, 16, async (party) => {
     for (const statement of party.statements.slice(0, 2)) {
@@ -145,17 +189,24 @@ async function joins(count: number): Promise<void> {
     }
   });
   const seconds = (clock.now() - startedAt) / 1_000;
-  console.log(
-    `${took.length} joins over HTTP in ${seconds.toFixed(2)} s: ${(took.length / seconds).toFixed(0)} per second, p50 ${percentile(took, 0.5).toFixed(1)} ms, p99 ${percentile(took, 0.99).toFixed(1)} ms`,
-  );
+  return {
+    joins: took.length,
+    perSecond: took.length / seconds,
+    p50Ms: percentile(took, 0.5),
+    p99Ms: percentile(took, 0.99),
+  };
 }
 
-async function sync(members: number): Promise<void> {
-  const server = await startServer();
+/** The first sync of a new member over HTTP, verification included; median of five. */
+export async function sync(
+  members: number,
+): Promise<{ uncheckedMs: number; oneThreadMs: number; checkpointMs: number }> {
+  await using servers = await Servers.create();
+  const server = await servers.start();
   const random = new SystemRandom();
   const party = makeParty(members);
   await upload(server.address, [party]);
-  const once = async (label: string) => {
+  const median = async () => {
     const times: number[] = [];
     for (let round = 0; round < 5; round++) {
       const transport = new HttpTransport({ clock, random }, { servers: [server.address] });
@@ -170,30 +221,28 @@ async function sync(members: number): Promise<void> {
       times.push(clock.now() - startedAt);
       await transport.close();
     }
-    console.log(
-      `first sync of ${members} members, ${label}: median ${percentile(times, 0.5).toFixed(0)} ms, worst of 5 ${percentile(times, 1).toFixed(0)} ms`,
-    );
+    return percentile(times, 0.5);
   };
-  await once('no checkpoint, every signature checked');
+  const uncheckedMs = await median();
   const log = party.statements.map((statement) => statement.bytes);
   const startedAt = clock.now();
   verifyLog(party.state.partyKey, log);
-  console.log(`verification alone, on one thread: ${(clock.now() - startedAt).toFixed(0)} ms`);
+  const oneThreadMs = clock.now() - startedAt;
   const founder = party.nodes[0]!;
   const checkpoint = authorByMember(party.state, founder.signing, { type: 'checkpoint' }, clock.wallTime());
   await postStatement(server.address, founder, party.id, checkpoint);
-  await once('with the checkpoint that leaders set by themselves');
+  return { uncheckedMs, oneThreadMs, checkpointMs: await median() };
 }
 
-const [what, count] = process.argv.slice(2);
-try {
-  if (what === 'connections') await connections(Number(count ?? 10_000));
-  else if (what === 'signalling') await signalling(Number(count ?? 5_000));
-  else if (what === 'joins') await joins(Number(count ?? 2_000));
-  else if (what === 'sync') await sync(Number(count ?? 1_000));
-  else console.error('connections | signalling | joins | sync');
-} finally {
-  for (const server of servers) server.kill();
-  await rm(folder, { recursive: true });
+if (import.meta.main) {
+  const [what, count] = process.argv.slice(2);
+  const measurements: Record<string, () => Promise<object>> = {
+    connections: () => connections(Number(count ?? 10_000), SETTLE_MS),
+    signalling: () => signalling(Number(count ?? 5_000), 1_000, 10, SETTLE_MS),
+    joins: () => joins(Number(count ?? 2_000)),
+    sync: () => sync(Number(count ?? 1_000)),
+  };
+  const measure = measurements[what ?? ''];
+  if (measure === undefined) console.error(Object.keys(measurements).join(' | '));
+  else console.log(await measure());
 }
-process.exit();
