@@ -135,6 +135,11 @@ describe('hostile requests', () => {
     expect((await post(server, node, body, headers)).statusCode).toBe(201);
     expect(await outcome(post(server, node, body, headers))).toEqual([401, 'replayed']);
     expect(await outcome(post(server, generateNodeIdentity(random), body))).toEqual([409, 'conflict']);
+    // The party exists, but who is in it is nobody's business.
+    const prying = await post(server, generateNodeIdentity(random), body);
+    expect(prying.json()).toMatchObject({ head: null, statements: [] });
+    const own = await post(server, node, body);
+    expect(own.json()).toMatchObject({ head: { sequence: 0 }, statements: [JSON.parse(body).statement] });
     const stranger = signedHeaders(node, 'GET', `${path}/${'c'.repeat(32)}/statements?from=0`);
     const read = await server.inject({ url: `${path}/${'c'.repeat(32)}/statements?from=0`, headers: stranger });
     expect(read.statusCode).toBe(404);

@@ -4,6 +4,7 @@ import type { ControlClient } from '../src/client/control-client.ts';
 import { LocalControlPlane } from '../src/client/local-control-plane.ts';
 import { MemoryStorage } from '../src/client/client-storage.ts';
 import type { ControlPlaneEvents } from '../src/control-plane.ts';
+import { signingKeyFromSeed } from '../src/identity/keys.ts';
 import { generateNodeIdentity } from '../src/identity/node-identity.ts';
 import { formatInviteLink } from '../src/membership/invite.ts';
 
@@ -183,6 +184,29 @@ describe('a control plane in one process', () => {
       expect(reason).toMatchObject({ code: 'invalid-statement', message: expect.stringContaining('good for 8 only') });
     await clock.advance(1_000);
     expect(founder.party(party)!.peers).toHaveLength(8);
+    await local.close();
+  });
+
+  test('says so when an invite is revoked while it is being used', async () => {
+    const { clock, local, founder, party } = await peopled(0);
+    const invite = await clock.runUntil(founder.invite(party, { maxUses: 5 }));
+    const { publicKey } = signingKeyFromSeed(invite.secret);
+    const [one, two] = [await local.node(), await local.node()];
+    const outcomes = await clock.runUntil(
+      Promise.allSettled([
+        founder.revokeInvite(party, publicKey),
+        one.join(invite, { memberName: 'one' }),
+        two.join(invite, { memberName: 'two' }),
+      ]),
+    );
+    expect(outcomes[0].status).toBe('fulfilled');
+    for (const outcome of outcomes.slice(1)) {
+      if (outcome.status === 'rejected') expect(['forbidden', 'invalid-statement']).toContain(outcome.reason.code);
+    }
+    const late = await local.node();
+    await expect(clock.runUntil(late.join(invite, { memberName: 'late' }))).rejects.toMatchObject({
+      code: 'forbidden',
+    });
     await local.close();
   });
 

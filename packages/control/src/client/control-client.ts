@@ -178,6 +178,7 @@ export class ControlClient implements ControlPlane {
             timeMs: this.#transport.serverTime(),
           }),
         options.signal,
+        inviteKey,
       );
     }
     return this.#follow(session);

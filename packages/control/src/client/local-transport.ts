@@ -62,9 +62,11 @@ export class LocalTransport implements ControlTransport {
     party: PartyId,
     sequence: number,
     statement: Uint8Array,
+    { key }: RequestOptions,
   ): Promise<{ ok: true } | { ok: false; statements: readonly Uint8Array[] }> {
     const service = this.#service;
-    const outcome = await (sequence === 0 ? service.create(statement) : service.append(party, statement));
+    const by = key.publicKey;
+    const outcome = await (sequence === 0 ? service.create(statement, by) : service.append(party, statement, by));
     return outcome.ok ? { ok: true } : { ok: false, statements: outcome.statements };
   }
 

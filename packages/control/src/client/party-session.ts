@@ -2,7 +2,7 @@ import { type Clock, errorMessage, isAbort, type Log, type Random, type Timer } 
 import { ControlError } from '../control-error.ts';
 import type { PartyView, PeerView, Suspicion } from '../control-plane.ts';
 import { fromBase64, toBase64 } from '../encoding/bytes.ts';
-import type { PartyId, PeerId, SignatureVerifier } from '../identity/keys.ts';
+import type { PartyId, PeerId, SignatureVerifier, SigningKey } from '../identity/keys.ts';
 import type { NodeIdentity } from '../identity/node-identity.ts';
 import { authorByMember } from '../membership/author.ts';
 import { MAX_ANNOUNCEMENT_DATA_BYTES, signAnnouncement } from '../membership/announcement.ts';
@@ -174,10 +174,14 @@ export class PartySession {
   /**
    * Adds a statement to the log. `build` is called with the newest state, again whenever somebody else was faster;
    * undefined means that there is nothing to say any more.
+   * @param key signs the requests: of an invite, by whoever is no member yet.
    * @throws ControlError `invalid-statement` when the rules do not allow it, `conflict` when others are always faster.
    */
-  async say(build: (state: PartyState) => SignedStatement | undefined, signal?: AbortSignal): Promise<void> {
-    const key = this.#identity().signing;
+  async say(
+    build: (state: PartyState) => SignedStatement | undefined,
+    signal?: AbortSignal,
+    key: SigningKey = this.#identity().signing,
+  ): Promise<void> {
     for (let tries = 1; tries <= APPEND_TRIES; tries++) {
       const statement = build(this.replica.state);
       if (statement === undefined) return;
@@ -188,6 +192,8 @@ export class PartySession {
       const news = outcome.ok ? [statement.bytes] : outcome.statements;
       const offer = await this.offer(statement.sequence, news);
       if (outcome.ok) return;
+      // The server does not say what came before: not to this key, so reading tells why not.
+      if (news.length === 0) await this.sync(signal, key);
       if (offer.doubt !== undefined) throw new ControlError('untrusted-log', offer.doubt.message);
       await this.#clock.sleep(this.#random.next() * APPEND_PAUSE_MS * tries, signal);
     }
@@ -195,15 +201,15 @@ export class PartySession {
   }
 
   /** Reads what the servers have and this node has not. */
-  async sync(signal?: AbortSignal): Promise<{ length: number }> {
+  async sync(signal?: AbortSignal, key: SigningKey = this.#identity().signing): Promise<void> {
     for (;;) {
       const from = this.replica.length;
       const { length, statements } = await this.#transport.readLog(this.id, from, {
-        key: this.#identity().signing,
+        key,
         signal: signal ?? this.#closing.signal,
       });
       const { added, doubt } = await this.offer(from, statements);
-      if (added === 0 || doubt !== undefined || this.replica.length >= length) return { length };
+      if (added === 0 || doubt !== undefined || this.replica.length >= length) return;
     }
   }
 

@@ -64,7 +64,7 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
     },
     async (request, reply) => {
       guard.admitCreation(request);
-      const outcome = await service.create(bytesOf(request.body.statement));
+      const outcome = await service.create(bytesOf(request.body.statement), by(request));
       const answer = appendAnswer(outcome.party, outcome);
       return 'party' in answer ? reply.code(201).send(answer) : reply.code(409).send(answer);
     },
@@ -83,7 +83,7 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
     },
     async (request, reply) => {
       const { party } = request.params;
-      const outcome = await service.append(party, bytesOf(request.body.statement));
+      const outcome = await service.append(party, bytesOf(request.body.statement), by(request));
       const answer = appendAnswer(party, outcome);
       return 'party' in answer ? reply.code(201).send(answer) : reply.code(409).send(answer);
     },

@@ -107,9 +107,14 @@ export class ControlService implements AsyncDisposable {
     return this.#relays.current;
   }
 
-  /** Adds a statement to a party's log and tells everybody. @throws ControlError as {@link PartyDirectory.append}. */
-  async append(party: PartyId, bytes: Uint8Array): Promise<AppendOutcome> {
+  /**
+   * Adds a statement to a party's log and tells everybody.
+   * @param by who hands it in; who may read the party is told what came before it instead.
+   * @throws ControlError as {@link PartyDirectory.append}.
+   */
+  async append(party: PartyId, bytes: Uint8Array, by: Uint8Array): Promise<AppendOutcome> {
     const outcome = await this.#directory.append(party, bytes);
+    if (!outcome.ok && !(await this.#mayRead(party, by))) return { ok: false, head: undefined, statements: [] };
     if (outcome.ok) {
       this.#statements++;
       this.#switchboard.announceStatement(party, outcome.statement.sequence, bytes);
@@ -118,7 +123,7 @@ export class ControlService implements AsyncDisposable {
   }
 
   /** As `append` for the first statement. @throws ControlError `forbidden` when its founder may not create parties. */
-  async create(bytes: Uint8Array): Promise<AppendOutcome & { party: PartyId }> {
+  async create(bytes: Uint8Array, by: Uint8Array): Promise<AppendOutcome & { party: PartyId }> {
     const decoded = decodeStatement(bytes);
     if (!decoded.ok || decoded.statement.content.type !== 'genesis') {
       throw new ControlError('invalid-statement', 'A party begins with a genesis statement.');
@@ -128,7 +133,7 @@ export class ControlService implements AsyncDisposable {
       throw new ControlError('forbidden', 'This server creates parties for chosen nodes only. Ask whoever runs it.');
     }
     const party = partyIdOf(partyKey);
-    return { ...(await this.append(party, bytes)), party };
+    return { ...(await this.append(party, bytes, by)), party };
   }
 
   /**
@@ -241,6 +246,11 @@ export class ControlService implements AsyncDisposable {
       intervalMs: RELAYS_EVERY_MS,
       onTick: () => this.#refreshRelays(),
     });
+  }
+
+  async #mayRead(party: PartyId, by: Uint8Array): Promise<boolean> {
+    const state = await this.#directory.current(party);
+    return state !== undefined && readableEnd(state, by) === Number.POSITIVE_INFINITY;
   }
 
   #refreshRelays(): void {
