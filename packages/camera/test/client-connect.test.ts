@@ -308,6 +308,17 @@ describe('a better path', () => {
     expect(camera.lastOptions!.lifetime!.aborted).toBe(true);
   });
 
+  test('that comes while the login on the first is still under way is taken as soon as that is done (A7)', async () => {
+    const { clock, camera, client } = bench();
+    const connecting = client.connectWithRetries();
+    while (camera.lastOptions === undefined) await clock.advance(1);
+    camera.lastOptions.onBetter!({ session: camera.open(), report: 'better' });
+    await clock.runUntil(connecting);
+    await clock.advance(500);
+    expect(client.path?.report).toBe('better');
+    await client.close();
+  });
+
   test('carries a live stream over (B5)', async () => {
     const { clock, camera, client } = await connectedBench();
     const numbers: number[] = [];

@@ -207,7 +207,8 @@ export class CameraLink {
   }
 
   async #moveTo(better: ConnectedCamera, lineage: AbortController): Promise<void> {
-    if (this.link.path?.lineage !== lineage) {
+    // A direct path may come a millisecond after the relay's, while the login there is still under way.
+    if (!(await this.#isUp(lineage))) {
       await better.session.close();
       return;
     }
@@ -218,6 +219,18 @@ export class CameraLink {
       return;
     }
     this.link.replace(path, this.#drained(old));
+  }
+
+  /** Waits until the first path of a lineage is in use; false when it never will be. */
+  async #isUp(lineage: AbortController): Promise<boolean> {
+    if (this.link.path?.lineage === lineage) return true;
+    try {
+      await this.link.events.once('up', { accept: ({ path }) => path.lineage === lineage, signal: lineage.signal });
+      return true;
+    } catch {
+      // The lineage ended: its login failed, or the client was closed.
+      return false;
+    }
   }
 
   async #drained(old: CameraPath): Promise<void> {
