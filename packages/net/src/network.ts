@@ -91,6 +91,8 @@ export interface TcpConnection extends AsyncDisposable {
   readonly bufferedBytes: number;
   /** Queues bytes. False means: wait for `onDrain` before writing much more. */
   write(data: Uint8Array): boolean;
+  /** Stops handing out what arrives, which slows the sender down, or goes on with it. */
+  setPaused(paused: boolean): void;
   /** Sends what is queued, then closes. Idempotent. */
   close(): Promise<void>;
   /** Drops everything at once (reset). */

@@ -216,6 +216,11 @@ class NodeTcpConnection implements TcpConnection {
     return this.#socket.write(data);
   }
 
+  setPaused(paused: boolean): void {
+    if (paused) this.#socket.pause();
+    else this.#socket.resume();
+  }
+
   async close(): Promise<void> {
     if (!this.#ending && !this.#socket.destroyed) {
       this.#ending = true;

@@ -48,6 +48,9 @@ export class SimulatedTcpConnection implements TcpConnection, PacketOrigin {
   /** We closed it: nothing more is reported but the end. */
   #closing = false;
   #drainOwed = false;
+  #paused = false;
+  /** Arrived in order while paused. */
+  readonly #held: Uint8Array[] = [];
   #retries = 0;
   #timer: Timer | undefined;
   #deadline = 0;
@@ -94,6 +97,12 @@ export class SimulatedTcpConnection implements TcpConnection, PacketOrigin {
     if (this.#sender.queuedBytes < HIGH_WATER_BYTES) return true;
     this.#drainOwed = true;
     return false;
+  }
+
+  /** The network takes what comes while paused; simulated senders are not slowed down by it. */
+  setPaused(paused: boolean): void {
+    this.#paused = paused;
+    while (!this.#paused && this.#held.length > 0) this.#deliver(this.#held.shift()!);
   }
 
   close(): Promise<void> {
@@ -172,9 +181,16 @@ export class SimulatedTcpConnection implements TcpConnection, PacketOrigin {
       this.#early.delete(this.#expected);
       this.#expected += next.payload.length + (next.end ? 1 : 0);
       this.#peerEnded ||= next.end;
-      if (next.payload.length > 0 && !this.#closing) this.#handlers?.onData(next.payload);
+      if (next.payload.length > 0) {
+        if (this.#paused) this.#held.push(next.payload);
+        else this.#deliver(next.payload);
+      }
       if (!this.#isOpen()) return;
     }
+  }
+
+  #deliver(payload: Uint8Array): void {
+    if (!this.#closing) this.#handlers?.onData(payload);
   }
 
   /** A handler may have closed it meanwhile. */
@@ -264,6 +280,8 @@ export class SimulatedTcpConnection implements TcpConnection, PacketOrigin {
     this.#early.clear();
     this.#owner.released(this);
     queueMicrotask(() => {
+      // What came before the end is handed out before it.
+      if (reported === undefined) this.setPaused(false);
       if (wasOpen) this.#handlers?.onClose?.(reported);
       this.#resolveClosed();
     });
