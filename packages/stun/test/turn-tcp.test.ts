@@ -1,10 +1,12 @@
-import { errorCode } from '@towpath/core';
-import { type Endpoint, natKinds, type SimulatedHost, type TcpConnection } from '@towpath/net';
+import { createHash } from 'node:crypto';
+import { errorCode, SystemClock, SystemRandom } from '@towpath/core';
+import { type Endpoint, NodeNetwork, natKinds, type SimulatedHost, type TcpConnection } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
+import { allocate } from '../src/turn/client/turn-client.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import type { Client } from './support/turn.ts';
 import { type World, world } from './support/internet.ts';
-import { BOB, bytes, client, turnServer } from './support/turn.ts';
+import { ALICE, BOB, bytes, client, turnServer } from './support/turn.ts';
 
 /** A TCP peer that echoes in capitals and keeps its connections. */
 async function echo(host: SimulatedHost) {
@@ -177,6 +179,66 @@ describe('TCP through the relay (RFC 6062)', () => {
     const friend = await echo(at.internet.host());
     expect(await code(friend.at)).toBe(0);
     expect(await code(friend.at)).toBe(446);
+    await server.close();
+  });
+
+  test('a slow client gets all of a large file from a fast peer, on the real network', async () => {
+    const components = { network: new NodeNetwork(), clock: new SystemClock(), random: new SystemRandom() };
+    const address = '127.0.0.1';
+    await using server = await TurnServer.listen(components, {
+      listeners: [{ transport: 'tcp', address, port: 0 }],
+      relay: [{ address }],
+      credentials: { users: { alice: 'wonderland' } },
+      peers: { allowScopes: ['loopback'], allowOwn: true },
+    });
+    const file = Buffer.alloc(12 << 20, 'trail camera ');
+    await using peer = await components.network.listenTcp({
+      address,
+      onConnection(connection) {
+        connection.write(file);
+        return { onData() {} };
+      },
+    });
+    await using allocation = await allocate(components, {
+      server: server.locals[0]!,
+      transport: 'tcp',
+      peerTransport: 'tcp',
+      credentials: ALICE,
+      handlers: { onData() {} },
+    });
+    const hash = createHash('sha256');
+    let received = 0;
+    await new Promise<void>((resolve, reject) => {
+      let taken: TcpConnection | undefined;
+      const onData = (data: Uint8Array) => {
+        hash.update(data);
+        received += data.length;
+        taken?.setPaused(true);
+        setImmediate(() => taken?.setPaused(false));
+        if (received >= file.length) resolve();
+      };
+      const onClose = () => reject(new Error(`closed after ${received} bytes`));
+      allocation.connectTcp(peer.local, { onData, onClose }).then((connection) => {
+        taken = connection;
+      }, reject);
+    });
+    expect(hash.digest('hex')).toBe(createHash('sha256').update(file).digest('hex'));
+  });
+
+  test('a stream is slowed down to the user’s bandwidth, and loses nothing', async () => {
+    const at = world();
+    const { server } = await turnServer(at, { limits: { bytesPerSecondPerUser: 100_000 } });
+    const alice = await tcpClient(at, server.locals[0]!);
+    const friend = await echo(at.internet.host());
+    const { seen, handlers } = collect();
+    const connection = await at.clock.runUntil(alice.allocation.connectTcp(friend.at, handlers));
+    const startedAt = at.clock.now();
+    for (let part = 0; part < 50; part++) connection.write(bytes('x'.repeat(10_000)));
+    while (seen.text.length < 500_000 && at.clock.now() - startedAt < 60_000) await at.clock.advance(100);
+    expect(seen.text).toBe('X'.repeat(500_000));
+    // A million bytes, both directions together, less a second of burst.
+    expect(at.clock.now() - startedAt).toBeGreaterThan(7_000);
+    expect(at.clock.now() - startedAt).toBeLessThan(15_000);
     await server.close();
   });
 

@@ -107,6 +107,10 @@ class RelayedTcpConnection implements TcpConnection {
     return this.#connection.write(data);
   }
 
+  setPaused(paused: boolean): void {
+    this.#connection.setPaused(paused);
+  }
+
   close(): Promise<void> {
     return this.#connection.close();
   }

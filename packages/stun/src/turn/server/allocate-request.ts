@@ -184,7 +184,7 @@ async function openTcp(
       random,
       connections: table.connections,
       permitted: (address) => allocation.permitted(address),
-      charge: (bytes) => allocation.charge(bytes, clock.now()),
+      throttle: (bytes) => allocation.throttle(bytes, clock.now()),
       attempted: (connection) => allocation.link.send(connectionAttempt(context, connection)),
     },
     opened.listener,

@@ -184,8 +184,13 @@ export class Allocation {
     await Promise.all([...this.relays().map(({ socket }) => socket.close()), this.tcp?.close()]);
   }
 
-  /** Takes relayed bytes off the user's rate; false when it is used up. */
-  charge(bytes: number, now: number): boolean {
+  /** Takes the bytes of a stream off the user's rate; returns how long the stream must wait, ms. */
+  throttle(bytes: number, now: number): number {
+    return this.#bandwidth?.owe(bytes, now) ?? 0;
+  }
+
+  /** Takes a datagram off the user's rate; false when it is used up. */
+  #charge(bytes: number, now: number): boolean {
     if (this.#bandwidth === undefined || this.#bandwidth.take(bytes, now)) return true;
     this.#context.counters.dropped.bandwidth++;
     return false;
@@ -199,7 +204,7 @@ export class Allocation {
       counters.dropped.notPermitted++;
       return;
     }
-    if (!this.charge(data.length, now)) return;
+    if (!this.#charge(data.length, now)) return;
     counters.packetsToPeers++;
     counters.bytesToPeers += data.length;
     relay.socket.send(data, to);
@@ -213,7 +218,7 @@ export class Allocation {
       counters.dropped.notPermitted++;
       return;
     }
-    if (!this.charge(data.length, now)) return;
+    if (!this.#charge(data.length, now)) return;
     const channel = this.#alive(peer.channels?.get(from.port), now);
     const message =
       channel === undefined ? this.#dataIndication(data, from) : encodeChannelData(channel.number, data, this.#stream);

@@ -4,7 +4,7 @@ import { isAnyChannelData } from '../../message/channel-data.ts';
 import { StreamFramer } from '../../message/stream-framer.ts';
 import type { ChannelSink, ClientLink, LinkReceiver } from './client-link.ts';
 import { MAX_STREAM_BACKLOG_BYTES } from './options.ts';
-import type { DataConnection, PeerConnection } from './tcp-relay.ts';
+import type { PeerConnection, StreamEnd } from './tcp-relay.ts';
 
 /** A connection that has no allocation after this time is of no use to its client. */
 const UNUSED_CONNECTION_MS = 60_000;
@@ -18,7 +18,7 @@ export interface StreamListenerInit {
 }
 
 /** A client's TCP or TLS connection: messages and ChannelData, or raw bytes once it is bound to a peer's connection. */
-export class StreamLink implements ClientLink, DataConnection {
+export class StreamLink implements ClientLink, StreamEnd {
   readonly transport: 'tcp' | 'tls';
   readonly remote: Endpoint;
   sink: ChannelSink | undefined;
@@ -51,6 +51,14 @@ export class StreamLink implements ClientLink, DataConnection {
 
   write(data: Uint8Array): void {
     this.#connection.write(data);
+  }
+
+  setPaused(paused: boolean): void {
+    this.#connection.setPaused(paused);
+  }
+
+  drained(): void {
+    this.#peer?.clientDrained();
   }
 
   /** Nothing to do: the connection itself says which client it is. */
@@ -145,6 +153,7 @@ export class StreamListener {
     const link = new StreamLink(connection, tls === undefined ? 'tcp' : 'tls', this.#receiver, this.#clock);
     return {
       onData: (data) => link.receive(data),
+      onDrain: () => link.drained(),
       onClose: () => {
         this.#connections--;
         link.gone();

@@ -4,20 +4,53 @@ import type { Endpoint, Network, TcpConnection, TcpHandlers, TcpListener } from 
 /** How long a peer's connection waits for the client's ConnectionBind (RFC 6062 §5.2, §5.3), and a Connect for the peer. */
 export const TCP_BIND_TIMEOUT_MS = 30_000;
 
-/** What a peer may send before the client has taken the connection over, in bytes. */
-const MAX_UNBOUND_BYTES = 1 << 16;
+/** One side may be this far behind before the other is slowed down, in bytes. */
+const HIGH_WATER_BYTES = 1 << 18;
 
-/** How far one side may fall behind the other before the pair is cut, in bytes. */
-const MAX_BACKLOG_BYTES = 1 << 22;
+/** A pair is cut when one side falls so far behind although the other was told to stop, in bytes. */
+const MAX_BACKLOG_BYTES = 1 << 23;
 
 /** Connections of one TCP allocation that may live at a time. */
 const MAX_CONNECTIONS = 64;
 
-/** The raw side of a client's data connection. */
-export interface DataConnection {
-  write(data: Uint8Array): void;
+/** One end of a relayed stream: the client's data connection, or the connection to the peer. */
+export interface StreamEnd {
+  write(data: Uint8Array): unknown;
   readonly bufferedBytes: number;
-  close(): void;
+  setPaused(paused: boolean): void;
+  close(): unknown;
+}
+
+/** Why an end is not read from. */
+const Reason = { Unbound: 1, Backlog: 2, Rate: 4 } as const;
+type Reason = (typeof Reason)[keyof typeof Reason];
+
+/** Pauses an end while there is any reason to. */
+class Valve {
+  readonly #end: StreamEnd;
+  #reasons = 0;
+
+  constructor(end: StreamEnd) {
+    this.#end = end;
+  }
+
+  shut(reason: Reason): void {
+    if (this.#reasons === 0) this.#end.setPaused(true);
+    this.#reasons |= reason;
+  }
+
+  open(reason: Reason): void {
+    if (this.#reasons === 0) return;
+    this.#reasons &= ~reason;
+    if (this.#reasons === 0) this.#end.setPaused(false);
+  }
+}
+
+/** An end with what keeps it from being read. */
+interface Side {
+  readonly end: StreamEnd;
+  readonly valve: Valve;
+  rate: Timer | undefined;
 }
 
 /** One TCP connection to a peer, and the client's data connection once bound to it. */
@@ -25,11 +58,13 @@ export class PeerConnection {
   readonly id: number;
   readonly peer: Endpoint;
   readonly relay: TcpRelay;
-  client: DataConnection | undefined;
-  connection: TcpConnection | undefined;
+  /** Ends the wait for the other side. */
   timeout: Timer | undefined;
+  #client: Side | undefined;
+  #remote: Side | undefined;
+  #destroy: () => void = () => {};
+  /** What the peer sent before it could be stopped from sending. */
   readonly #held: Uint8Array[] = [];
-  #heldBytes = 0;
 
   constructor(id: number, peer: Endpoint, relay: TcpRelay) {
     this.id = id;
@@ -37,51 +72,75 @@ export class PeerConnection {
     this.relay = relay;
   }
 
-  /** Joins the client's connection to the peer's; what the peer sent meanwhile goes first. */
-  bind(client: DataConnection): void {
+  /** True when the peer is connected and no client has taken it over. */
+  get waiting(): boolean {
+    return this.#remote !== undefined && this.#client === undefined;
+  }
+
+  /** The connection to the peer stands; it is read from when the client is there. */
+  connected(connection: TcpConnection): void {
+    this.#remote = sideOf(connection);
+    this.#remote.valve.shut(Reason.Unbound);
+    this.#destroy = () => connection.destroy();
+  }
+
+  /** Joins the client's connection to the peer's. */
+  bind(client: StreamEnd): void {
     this.timeout?.cancel();
-    this.client = client;
+    this.#client = sideOf(client);
     for (const data of this.#held.splice(0)) client.write(data);
+    this.#remote?.valve.open(Reason.Unbound);
   }
 
-  /** Bytes from the client. */
   fromClient(data: Uint8Array): void {
-    if (!this.relay.charge(data.length)) {
-      this.destroy();
-      return;
-    }
-    this.connection?.write(data);
-    if ((this.connection?.bufferedBytes ?? 0) > MAX_BACKLOG_BYTES) this.destroy();
+    if (this.#client !== undefined && this.#remote !== undefined) this.#pass(data, this.#client, this.#remote);
   }
 
-  /** Bytes from the peer. */
   fromPeer(data: Uint8Array): void {
-    if (!this.relay.charge(data.length)) {
-      this.destroy();
-      return;
-    }
-    if (this.client !== undefined) {
-      this.client.write(data);
-      if (this.client.bufferedBytes > MAX_BACKLOG_BYTES) this.destroy();
-      return;
-    }
-    this.#heldBytes += data.length;
-    if (this.#heldBytes > MAX_UNBOUND_BYTES) this.destroy();
-    else this.#held.push(data);
+    if (this.#client === undefined) this.#held.push(data);
+    else if (this.#remote !== undefined) this.#pass(data, this.#remote, this.#client);
+  }
+
+  /** The client has taken what was written: the peer may go on. */
+  clientDrained(): void {
+    this.#remote?.valve.open(Reason.Backlog);
+  }
+
+  /** The peer has taken what was written: the client may go on. */
+  peerDrained(): void {
+    this.#client?.valve.open(Reason.Backlog);
   }
 
   /** One side has ended: the other gets what is on the way, then ends too. */
   end(): void {
     this.timeout?.cancel();
+    this.#client?.rate?.cancel();
+    this.#remote?.rate?.cancel();
     this.relay.forget(this);
-    this.client?.close();
-    void this.connection?.close();
+    this.#client?.end.close();
+    this.#remote?.end.close();
   }
 
   destroy(): void {
     this.end();
-    this.connection?.destroy();
+    this.#destroy();
   }
+
+  #pass(data: Uint8Array, from: Side, to: Side): void {
+    to.end.write(data);
+    const backlog = to.end.bufferedBytes;
+    if (backlog > MAX_BACKLOG_BYTES) this.destroy();
+    else if (backlog > HIGH_WATER_BYTES) from.valve.shut(Reason.Backlog);
+    const waitMs = this.relay.throttle(data.length);
+    if (waitMs === 0) return;
+    from.valve.shut(Reason.Rate);
+    from.rate?.cancel();
+    from.rate = this.relay.timer(waitMs, () => from.valve.open(Reason.Rate));
+  }
+}
+
+function sideOf(end: StreamEnd): Side {
+  return { end, valve: new Valve(end), rate: undefined };
 }
 
 export interface TcpRelayContext {
@@ -94,8 +153,8 @@ export interface TcpRelayContext {
   readonly connections: Map<number, PeerConnection>;
   /** True when the allocation has a permission for the address. */
   permitted(address: string): boolean;
-  /** Takes bytes off the user's rate; false cuts the connection, because a stream cannot lose bytes. */
-  charge(bytes: number): boolean;
+  /** Takes bytes off the user's rate; returns how long the stream must wait, ms. */
+  throttle(bytes: number): number;
   /** Tells the client of a peer that has connected (ConnectionAttempt, RFC 6062 §5.3). */
   attempted(connection: PeerConnection): void;
 }
@@ -128,10 +187,10 @@ export class TcpRelay {
       return { onData() {} };
     }
     const peer = this.#register(connection.remote);
-    peer.connection = connection;
+    peer.connected(connection);
     peer.timeout = clock.timer(TCP_BIND_TIMEOUT_MS, () => peer.destroy());
     attempted(peer);
-    return { onData: (data) => peer.fromPeer(data), onClose: () => peer.end() };
+    return handlersOf(peer);
   }
 
   /**
@@ -145,12 +204,12 @@ export class TcpRelay {
     const giveUp = new AbortController();
     peer.timeout = this.#context.clock.timer(TCP_BIND_TIMEOUT_MS, () => giveUp.abort());
     try {
-      peer.connection = await this.#context.network.connectTcp(to, {
+      const connection = await this.#context.network.connectTcp(to, {
         localAddress: this.#address,
         signal: AbortSignal.any([giveUp.signal, this.#abort.signal]),
-        onData: (data) => peer.fromPeer(data),
-        onClose: () => peer.end(),
+        ...handlersOf(peer),
       });
+      peer.connected(connection);
     } catch {
       // Whatever the reason, the client is told 447; which one it was is not for it to know.
       peer.end();
@@ -165,8 +224,12 @@ export class TcpRelay {
     return this.#context.username;
   }
 
-  charge(bytes: number): boolean {
-    return this.#context.charge(bytes);
+  throttle(bytes: number): number {
+    return this.#context.throttle(bytes);
+  }
+
+  timer(delayMs: number, callback: () => void): Timer {
+    return this.#context.clock.timer(delayMs, callback);
   }
 
   forget(peer: PeerConnection): void {
@@ -193,4 +256,12 @@ export class TcpRelay {
   #find({ address, port }: Endpoint): boolean {
     return [...this.#mine].some(({ peer }) => peer.address === address && peer.port === port);
   }
+}
+
+function handlersOf(peer: PeerConnection): TcpHandlers {
+  return {
+    onData: (data) => peer.fromPeer(data),
+    onDrain: () => peer.peerDrained(),
+    onClose: () => peer.end(),
+  };
 }

@@ -19,10 +19,21 @@ export class TokenBucket {
 
   /** Takes `count` tokens, or none and returns false. */
   take(count: number, nowMs: number): boolean {
-    this.#tokens = Math.min(this.#burst, this.#tokens + (nowMs - this.#at) * this.#perMs);
-    this.#at = nowMs;
+    this.#refill(nowMs);
     if (this.#tokens < count) return false;
     this.#tokens -= count;
     return true;
+  }
+
+  /** Takes `count` tokens, also those that are not there yet. Returns how long to wait until nothing is owed, ms. */
+  owe(count: number, nowMs: number): number {
+    this.#refill(nowMs);
+    this.#tokens -= count;
+    return this.#tokens >= 0 ? 0 : -this.#tokens / this.#perMs;
+  }
+
+  #refill(nowMs: number): void {
+    this.#tokens = Math.min(this.#burst, this.#tokens + (nowMs - this.#at) * this.#perMs);
+    this.#at = nowMs;
   }
 }

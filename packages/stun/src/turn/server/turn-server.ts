@@ -324,7 +324,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
   #connectionBind(authenticated: Authenticated): void {
     const { request, link, identity } = authenticated;
     const connection = this.#table.connections.get(request.get(attr.connectionId) ?? 0);
-    const usable = connection !== undefined && connection.client === undefined && connection.connection !== undefined;
+    const usable = connection?.waiting === true;
     if (
       !(link instanceof StreamLink) ||
       link.sink !== undefined ||
