@@ -47,13 +47,14 @@ export { PpppError, type PpppErrorCode } from './pppp-error.ts';
 export type { RelayLimits, RelayMetrics, RelayOptions } from './relay/options.ts';
 export { RelayServer } from './relay/relay-server.ts';
 export { connectByRelay } from './remote/connect-by-relay.ts';
-export { type ConnectByRendezvousOptions, connectByRendezvous, type NatView } from './remote/connect-by-rendezvous.ts';
+export { type ConnectByRendezvousOptions, connectByRendezvous } from './remote/connect-by-rendezvous.ts';
 export {
   DeviceRegistration,
   type DeviceRegistrationEvents,
   type DeviceRegistrationOptions,
   type RegistrationStatus,
 } from './remote/device-registration.ts';
+export type { NatView } from './remote/nat-view.ts';
 export type { ConnectByRelayOptions, RelayTransport } from './remote/relay-options.ts';
 export type { RendezvousMetrics, RendezvousOptions, ServerComponents } from './rendezvous/options.ts';
 export { RendezvousServer } from './rendezvous/rendezvous-server.ts';

@@ -46,10 +46,15 @@ export interface AttemptPlan {
   onPunched?(from: Endpoint): void;
   /** A message that is no punch: a server's, a relay's. */
   onMessage?(message: Message, from: Endpoint, cipher: StreamCipher | undefined): void;
-  /** While a session runs: true for a datagram that is not for it. */
-  intercepts?(data: Uint8Array, from: Endpoint): boolean;
   /** What to report when the time is over. @default `no-answer` or `wrong-device` */
   timedOut?(): PpppError;
+}
+
+/** What a session may have between itself and its socket. */
+export interface Detour {
+  readonly carrier: SessionCarrier;
+  /** True for a datagram that is not for the session. */
+  intercepts(data: Uint8Array, from: Endpoint): boolean;
 }
 
 /** Where what happens on a socket goes: to the attempt, later to its session. */
@@ -63,15 +68,11 @@ function handlersOf(inbox: Inbox): UdpHandlers {
   return { onMessage: (data, from) => inbox.receive(data, from), onError: (error) => inbox.fail(error) };
 }
 
-/** Takes what arrives for a session; it knows the plan only when that wants to see datagrams first. */
-function receiverOf(session: Session, plan: AttemptPlan): Inbox['receive'] {
-  if (plan.intercepts === undefined) return (data, from) => session.receive(data, from);
-  return intercepted(session, plan);
-}
-
-function intercepted(session: Session, plan: AttemptPlan): Inbox['receive'] {
+/** Takes what arrives for a session. */
+function receiverOf(session: Session, detour: Detour | undefined): Inbox['receive'] {
+  if (detour === undefined) return (data, from) => session.receive(data, from);
   return (data, from) => {
-    if (plan.intercepts?.(data, from) !== true) session.receive(data, from);
+    if (!detour.intercepts(data, from)) session.receive(data, from);
   };
 }
 
@@ -219,18 +220,19 @@ export class UdpAttempt {
 
   /**
    * Ends the attempt with a session at `peer`.
-   * @param wrap puts something between the session and its socket
+   * @param detour puts something between the session and its socket
    */
   succeed(
     uid: string,
     peer: Endpoint,
     cipher: StreamCipher | undefined,
-    wrap?: (carrier: SessionCarrier) => SessionCarrier,
+    detour?: (own: SessionCarrier, socket: UdpSocket) => Detour,
   ): Session {
     const { clock, log, mode = 'lan', session: options } = this.#options;
     this.#stop();
     const own = new UdpCarrier(this.#socket!, { ...peer }, mode);
-    const carrier = wrap === undefined ? own : wrap(own);
+    const taken = detour?.(own, this.#socket!);
+    const carrier = taken?.carrier ?? own;
     const session = new Session({
       role: 'client',
       uid,
@@ -240,7 +242,7 @@ export class UdpAttempt {
       ...(cipher === undefined ? {} : { cipher }),
       ...(options === undefined ? {} : { options }),
     });
-    this.#inbox.receive = receiverOf(session, this.#plan);
+    this.#inbox.receive = receiverOf(session, taken);
     // A session notices by itself when nothing arrives any more.
     this.#inbox.fail = () => {};
     session.announce();

@@ -1,4 +1,4 @@
-import { addressScope, type Endpoint, formatEndpoint, sameEndpoint } from '@towpath/net';
+import { type Endpoint, formatEndpoint } from '@towpath/net';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
 import { type AttemptPlan, UdpAttempt } from '../client/udp-attempt.ts';
 import { encodeMessage, type Message } from '../codec/message.ts';
@@ -6,7 +6,8 @@ import { PaidInFullBytes } from '../codec/padding.ts';
 import { parseUid } from '../codec/uid.ts';
 import { PpppError } from '../pppp-error.ts';
 import type { PpppSession } from '../session-types.ts';
-import { isNeighbour, isPunchable, ownEndpoint } from './addresses.ts';
+import { isPunchable, ownEndpoint } from './addresses.ts';
+import { isGuessable, type NatView, natView } from './nat-view.ts';
 import { API_VERSION, DEFAULT_SERVER_PATIENCE_MS, type RemoteOptions } from './options.ts';
 import { PunchTargets } from './punch-targets.ts';
 import { type Server, ServerPanel } from './server-panel.ts';
@@ -22,17 +23,6 @@ const DEFAULT_PORT_GUESS = 3;
 
 /** What client implementations say of their NAT in 0x26 (spec §5.1). */
 const NAT_TYPE = 2;
-
-/** How the NAT in front of us behaves, as far as the servers' answers tell. */
-export interface NatView {
-  /** Our address as each server sees it. */
-  readonly wanAddresses: readonly { server: Endpoint; address: Endpoint }[];
-  /**
-   * Whether all servers see the same address. `destination-dependent` is a symmetric NAT: others cannot know the port
-   * under which they will hear us. Two servers must have answered.
-   */
-  readonly mapping: 'unknown' | 'endpoint-independent' | 'destination-dependent';
-}
 
 export interface ConnectByRendezvousOptions extends RemoteOptions {
   /** Ports next to the device's known one that are punched too, for a symmetric NAT on its side; 0…8. @default 3 */
@@ -83,7 +73,7 @@ class RendezvousAttempt implements AttemptPlan {
       random,
       portGuess,
       limit: MAX_TARGETS_PER_SERVER * this.#panel.servers.length,
-      guessable: (to) => this.#isGuessable(to),
+      guessable: ({ address }) => isGuessable(address, natView(this.#panel.servers), options.network),
       punch: (to) => this.#attempt.punch(this.uid, to, options.cipher),
     });
   }
@@ -127,7 +117,7 @@ class RendezvousAttempt implements AttemptPlan {
     switch (message.type) {
       case 'HELLO_ACK':
         server.wan = message.address;
-        this.#options.onNat?.(this.#view());
+        this.#options.onNat?.(natView(this.#panel.servers));
         break;
       case 'P2P_REQ_ACK':
         server.result = message.result;
@@ -176,23 +166,6 @@ class RendezvousAttempt implements AttemptPlan {
     if (!this.#targets.add(address, now)) return;
     this.#named.set(server, named + 1);
     this.#attempt.hurry();
-  }
-
-  /** Ports are not guessed of neighbours, nor of LAN addresses somewhere else. */
-  #isGuessable({ address }: Endpoint): boolean {
-    const wan = this.#panel.servers.find((server) => server.wan !== undefined)?.wan;
-    if (address === wan?.address || isNeighbour(this.#options.network, address)) return false;
-    return wan === undefined || addressScope(address) === addressScope(wan.address);
-  }
-
-  #view(): NatView {
-    const wanAddresses = this.#panel.servers.flatMap(({ endpoint: server, wan }) =>
-      wan === undefined ? [] : [{ server, address: wan }],
-    );
-    const [first, ...others] = wanAddresses;
-    if (first === undefined || others.length === 0) return { wanAddresses, mapping: 'unknown' };
-    const same = others.every(({ address }) => sameEndpoint(address, first.address));
-    return { wanAddresses, mapping: same ? 'endpoint-independent' : 'destination-dependent' };
   }
 
   #now(): number {

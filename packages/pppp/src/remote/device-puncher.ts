@@ -1,8 +1,9 @@
 import type { Clock, Random, Timer } from '@towpath/core';
-import { addressScope, type Endpoint, type Network } from '@towpath/net';
+import type { Endpoint, Network } from '@towpath/net';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
 import type { PpppDevice } from '../device/pppp-device.ts';
 import { isNeighbour, isPunchable } from './addresses.ts';
+import { isGuessable, type NatView } from './nat-view.ts';
 import { PunchTargets } from './punch-targets.ts';
 
 /** Clients that are punched at a time, and how often each; every request of a client starts anew. */
@@ -16,8 +17,8 @@ export interface DevicePuncherOptions {
   random: Random;
   cipher: StreamCipher | undefined;
   portGuess: number;
-  /** Our address as a server sees it, where one has said so. */
-  wan(): Endpoint | undefined;
+  /** What the servers tell of our NAT. */
+  nat(): NatView;
 }
 
 /** Punches the clients that the servers announce, from the listen socket. */
@@ -29,14 +30,14 @@ export class DevicePuncher {
   #timer: Timer | undefined;
 
   constructor(options: DevicePuncherOptions) {
-    const { device, random, cipher, portGuess } = options;
+    const { device, network, random, cipher, portGuess, nat } = options;
     this.#options = options;
     this.#targets = new PunchTargets({
       random,
       portGuess,
       limit: MAX_CLIENTS,
       rounds: PUNCH_ROUNDS,
-      guessable: (to) => this.#isGuessable(to),
+      guessable: ({ address }) => isGuessable(address, nat(), network),
       punch: (to) => device.send({ type: 'PUNCH_PKT', uid: device.uid }, to, cipher),
     });
   }
@@ -69,11 +70,5 @@ export class DevicePuncher {
     this.#targets.run(clock.now());
     const pauseMs = this.#targets.nextAt - clock.now();
     if (Number.isFinite(pauseMs)) this.#timer = clock.timer(Math.max(1, pauseMs), () => this.#punch());
-  }
-
-  #isGuessable({ address }: Endpoint): boolean {
-    const wan = this.#options.wan();
-    if (address === wan?.address || isNeighbour(this.#options.network, address)) return false;
-    return wan === undefined || addressScope(address) === addressScope(wan.address);
   }
 }

@@ -21,6 +21,7 @@ import type { SessionMode } from '../session-types.ts';
 import { isPunchable, ownEndpoint } from './addresses.ts';
 import { DevicePuncher } from './device-puncher.ts';
 import { DeviceRelay } from './device-relay.ts';
+import { natView } from './nat-view.ts';
 import { API_VERSION } from './options.ts';
 import { RELAY_PORT } from './relay-talk.ts';
 import { keepServerLine, type ServerTalk } from './server-line.ts';
@@ -136,7 +137,7 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
       random,
       cipher,
       portGuess,
-      wan: () => this.#registrars.find(({ wan }) => wan !== undefined)?.wan,
+      nat: () => natView(this.#registrars),
     });
     this.#relay = new DeviceRelay({ device, network, clock, random, log: this.#log, localAddress });
     encodeMessage(this.#login());
@@ -151,7 +152,10 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
   /** The network has changed: logs in anew at once. */
   poke(): void {
     if (this.#closing !== undefined) return;
-    for (const registrar of this.#registrars) registrar.link?.poke('the network has changed');
+    for (const registrar of this.#registrars) {
+      registrar.wan = undefined;
+      registrar.link?.poke('the network has changed');
+    }
     this.#start();
   }
 
@@ -237,12 +241,11 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
     }
   }
 
-  #logIn({ endpoint, state, over, answered }: Registrar): void {
+  #logIn({ endpoint, state, over, answered, wan }: Registrar): void {
     // Over TCP it may be online: that says nothing of UDP.
-    if (answered === 'udp') return;
-    const greets = state !== 'online' || over === 'tcp';
+    const greets = state !== 'online' || over === 'tcp' || wan === undefined;
     if (greets) this.#send(encodeMessage({ type: 'HELLO' }, PaidInFullBytes.HELLO), endpoint);
-    this.#send(encodeMessage(this.#login(), PaidInFullBytes.DEV_LGN), endpoint);
+    if (answered !== 'udp') this.#send(encodeMessage(this.#login(), PaidInFullBytes.DEV_LGN), endpoint);
   }
 
   #login(): Message {

@@ -20,7 +20,7 @@ export interface PunchTargetsOptions {
   limit: number;
   /** Punches of one address before it is given up. @default without end */
   rounds?: number;
-  /** Whether somebody behind a symmetric NAT may be at the address, so that guessing makes sense. */
+  /** Whether guessing makes sense: somebody behind a symmetric NAT may be at the address, and we are not behind one. */
   guessable(to: Endpoint): boolean;
   punch(to: Endpoint): void;
 }
@@ -28,7 +28,6 @@ export interface PunchTargetsOptions {
 interface Target {
   readonly to: Endpoint;
   readonly delays: Iterator<number, void>;
-  readonly guess: boolean;
   round: number;
   nextAt: number;
 }
@@ -56,7 +55,7 @@ export class PunchTargets {
 
   /** Adds an address, due at once. False when it is there already or there are too many. */
   add(to: Endpoint, now: number): boolean {
-    const { random, rounds, limit, guessable } = this.#options;
+    const { random, rounds, limit } = this.#options;
     if (this.#targets.length >= limit || this.#targets.some((target) => sameEndpoint(target.to, to))) return false;
     const delays = backoff({
       baseMs: FIRST_PAUSE_MS,
@@ -65,7 +64,7 @@ export class PunchTargets {
       random,
       ...(rounds === undefined ? {} : { count: rounds - 1 }),
     });
-    this.#targets.push({ to: { ...to }, delays, guess: guessable(to), round: 0, nextAt: now });
+    this.#targets.push({ to: { ...to }, delays, round: 0, nextAt: now });
     return true;
   }
 
@@ -75,7 +74,7 @@ export class PunchTargets {
     for (const { to } of due) this.#options.punch(to);
     for (const target of due) {
       target.round++;
-      if (target.guess && target.round <= GUESS_ROUNDS) this.#guess(target);
+      if (target.round <= GUESS_ROUNDS && this.#options.guessable(target.to)) this.#guess(target);
       const delay = target.delays.next();
       target.nextAt = delay.done === true ? Number.POSITIVE_INFINITY : now + delay.value;
     }

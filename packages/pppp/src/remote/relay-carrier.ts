@@ -14,8 +14,11 @@ const PROBE_MS = { initialMs: 250, minMs: 100, maxMs: 400 } as const;
 /** When the relay is asked for the first time, to measure it: answers to the introductions have come by then. */
 const FIRST_PROBE_MS = 500;
 
-/** So many questions in a row without an answer: the relay is dead. Each is two datagrams where there are two to ask. */
-const MAX_PROBES = 5;
+/** So many questions in a row without any answer: the relay is dead. Each is two datagrams, for paths that lose much. */
+const MAX_SILENT_PROBES = 5;
+
+/** So many in a row to which only its base port answers: it has lost the session. */
+const MAX_PROBES = 10;
 
 /** Ways to ask whether a relay is alive. */
 export interface RelayProbes {
@@ -40,6 +43,7 @@ export class RelayCarrier implements SessionCarrier {
   #answeredAt = Number.NEGATIVE_INFINITY;
   #probedAt = 0;
   #probesSent = 0;
+  #silentProbes = 0;
   /** The first question was asked. */
   #measured = false;
   /** It says RLY_RDY again: then its silence means that it has lost the session, even when its base port answers. */
@@ -85,6 +89,7 @@ export class RelayCarrier implements SessionCarrier {
 
   /** The relay's base port said RLY_HELLO_ACK. */
   onHello(): void {
+    this.#silentProbes = 0;
     if (!this.#repeatsReady) this.#onAnswer();
   }
 
@@ -106,7 +111,12 @@ export class RelayCarrier implements SessionCarrier {
     const now = this.#clock.now();
     this.#answeredAt = now;
     if (this.#probesSent === 1) this.#rtt.sample(now - this.#probedAt);
+    this.#calm();
+  }
+
+  #calm(): void {
     this.#probesSent = 0;
+    this.#silentProbes = 0;
   }
 
   #arm(delayMs: number): void {
@@ -124,13 +134,13 @@ export class RelayCarrier implements SessionCarrier {
       this.#probe(now);
       return;
     }
-    if (heardAt >= this.#sentAt || heardAt >= this.#probedAt) this.#probesSent = 0;
+    if (heardAt >= this.#sentAt || heardAt >= this.#probedAt) this.#calm();
     // Nothing is owed: the next thing sent sets the timer again.
     if (heardAt >= this.#sentAt) return;
     const waitMs = this.#probesSent === 0 ? heardAt + this.#suspicionMs - now : 0;
     if (waitMs > 0) {
       this.#arm(waitMs);
-    } else if (this.#probesSent < MAX_PROBES) {
+    } else if (this.#probesSent < MAX_PROBES && this.#silentProbes < MAX_SILENT_PROBES) {
       this.#probe(now);
     } else {
       session.abandon('carrier-failed', true);
@@ -139,9 +149,11 @@ export class RelayCarrier implements SessionCarrier {
 
   #probe(now: number): void {
     this.#probesSent++;
+    this.#silentProbes++;
     this.#probedAt = now;
     this.#probes.introduce();
-    this.#probes.hello?.();
+    if (this.#probes.hello === undefined) this.#probes.introduce();
+    else this.#probes.hello();
     this.#arm(this.#rtt.timeoutMs);
   }
 }

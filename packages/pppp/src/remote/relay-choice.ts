@@ -3,7 +3,9 @@ import type { Endpoint } from '@towpath/net';
 import { Asked } from './server-panel.ts';
 
 /** Unanswered requests after which a relay counts as dead; a guess has less claim to patience. */
-const RELAY_TRIES = 5;
+const RELAY_TRIES = 10;
+/** After so many it no longer keeps the next relay from being asked. */
+const DOUBTFUL_TRIES = 3;
 const GUESS_TRIES = 2;
 
 /** RLY_PKT: four in quick succession, then one every 100 ms, as long as the reservation lives (spec §6.4). */
@@ -55,6 +57,11 @@ export class Relay extends Asked {
   /** It was asked often enough without an answer. */
   get isTired(): boolean {
     return this.state === 'asked' && this.tries >= (this.guessed ? GUESS_TRIES : RELAY_TRIES);
+  }
+
+  /** It was asked and has not answered soon. */
+  get isDoubtful(): boolean {
+    return this.state === 'asked' && this.tries >= DOUBTFUL_TRIES;
   }
 
   /** It gives a session port. */

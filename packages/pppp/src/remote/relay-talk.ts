@@ -166,8 +166,8 @@ export class RelayTalk {
     let room = ASKED_AT_ONCE;
     for (const relay of this.#relays) {
       if (relay.state !== 'idle' && relay.state !== 'asked') continue;
-      // Guesses take no room from relays that the servers name.
-      if (!relay.guessed && room-- <= 0) continue;
+      // Guesses take no room from relays that the servers name, nor do those that seem dead.
+      if (!relay.guessed && !relay.isDoubtful && room-- <= 0) continue;
       if (relay.state === 'idle') relay.restart(now);
       relay.state = 'asked';
       if (relay.nextAt <= now) this.#askRelay(relay, now);

@@ -5,6 +5,7 @@ import { PpppError, type PpppErrorCode } from '../pppp-error.ts';
 
 /** Before anything is known of a server's round trip; never sooner; and the protocol's own interval (spec §5.1). */
 const REPEAT_MS = { initialMs: 250, minMs: 100, maxMs: 1000 } as const;
+const REPEAT_GROWTH = 1.3;
 
 /** Every so many requests one goes out without padding, for servers that are strict about a datagram's length. */
 const BARE_EVERY = 3;
@@ -59,7 +60,7 @@ export class Asked {
   }
 
   #schedule(): Iterator<number> {
-    return backoff({ baseMs: this.rtt.timeoutMs, maxMs: REPEAT_MS.maxMs, random: this.#random });
+    return backoff({ baseMs: this.rtt.timeoutMs, factor: REPEAT_GROWTH, maxMs: REPEAT_MS.maxMs, random: this.#random });
   }
 }
 

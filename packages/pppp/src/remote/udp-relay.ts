@@ -1,9 +1,11 @@
-import { type Endpoint, sameEndpoint } from '@towpath/net';
+import type { Clock } from '@towpath/core';
+import { type Endpoint, sameEndpoint, type UdpSocket } from '@towpath/net';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
-import { type AttemptPlan, UdpAttempt } from '../client/udp-attempt.ts';
+import { type AttemptPlan, type Detour, UdpAttempt } from '../client/udp-attempt.ts';
 import { decodeMessage, encodeMessage, type Message } from '../codec/message.ts';
 import { MessageType } from '../codec/message-type.ts';
 import type { PpppError } from '../pppp-error.ts';
+import type { SessionCarrier } from '../session/carrier.ts';
 import type { PpppSession } from '../session-types.ts';
 import { RelayCarrier } from './relay-carrier.ts';
 import type { RelayAttemptOptions } from './relay-options.ts';
@@ -23,7 +25,6 @@ export class UdpRelayAttempt implements AttemptPlan, RelayLine {
   readonly #options: RelayAttemptOptions;
   readonly #attempt: UdpAttempt;
   readonly #talk: RelayTalk;
-  #joined: { base: Endpoint; at: Endpoint; carrier: RelayCarrier } | undefined;
 
   constructor(options: RelayAttemptOptions) {
     const { uid, clock, random, servers, relays, secret, serverPatienceMs } = options;
@@ -59,22 +60,6 @@ export class UdpRelayAttempt implements AttemptPlan, RelayLine {
     if (this.#talk.receive(message, from, this.#options.clock.now())) this.#attempt.hurry();
   }
 
-  intercepts(data: Uint8Array, from: Endpoint): boolean {
-    if (this.#joined === undefined) return false;
-    const { base, at, carrier } = this.#joined;
-    const { cipher } = this.#options;
-    if (sameEndpoint(from, at)) {
-      // Before the decoder, which would cost every packet of the session.
-      if ((cipher === undefined ? data[1] : cipher.peek(data, 1)) !== MessageType.RLY_RDY) return false;
-      carrier.onReady();
-      return true;
-    }
-    if (!sameEndpoint(from, base)) return false;
-    const message = decodeMessage(cipher === undefined ? data : cipher.decipher(data));
-    if (message.type === 'RLY_HELLO_ACK') carrier.onHello();
-    return true;
-  }
-
   timedOut(): PpppError {
     return this.#talk.timedOut(this.#options.clock.now());
   }
@@ -95,19 +80,48 @@ export class UdpRelayAttempt implements AttemptPlan, RelayLine {
     this.#attempt.fail(error);
   }
 
-  ready({ base, at, magic, rttMs }: Reservation): void {
+  ready(reservation: Reservation): void {
     const { clock, cipher } = this.#options;
-    const introduction = encodeMessage({ type: 'RLY_PKT', magic, uid: this.uid, side: 'client' });
-    const hello = encodeMessage({ type: 'RLY_HELLO' });
-    const session = this.#attempt.succeed(this.uid, at, cipher, (own) => {
-      const probes = {
-        introduce: () => this.#attempt.send(introduction, at, cipher),
-        hello: () => this.#attempt.send(hello, base, cipher),
-      };
-      const carrier = new RelayCarrier(own, clock, probes, rttMs);
-      this.#joined = { base, at, carrier };
-      return carrier;
+    const { uid } = this;
+    let carrier: RelayCarrier | undefined;
+    const session = this.#attempt.succeed(uid, reservation.at, cipher, (own, socket) => {
+      const made = overRelay({ uid, clock, cipher, reservation }, own, socket);
+      carrier = made.carrier;
+      return made;
     });
-    this.#joined?.carrier.watch(session);
+    carrier?.watch(session);
   }
+}
+
+interface Route {
+  readonly uid: string;
+  readonly clock: Clock;
+  readonly cipher: StreamCipher | undefined;
+  readonly reservation: Reservation;
+}
+
+/** What stays of the attempt: the session's way over the relay. */
+function overRelay(route: Route, own: SessionCarrier, socket: UdpSocket): Detour & { carrier: RelayCarrier } {
+  const { uid, clock, cipher, reservation } = route;
+  const { base, at, magic, rttMs } = reservation;
+  const inCipher = (clear: Uint8Array) => (cipher === undefined ? clear : cipher.encipher(clear));
+  const introduction = inCipher(encodeMessage({ type: 'RLY_PKT', magic, uid, side: 'client' }));
+  const hello = inCipher(encodeMessage({ type: 'RLY_HELLO' }));
+  const probes = { introduce: () => socket.send(introduction, at), hello: () => socket.send(hello, base) };
+  const carrier = new RelayCarrier(own, clock, probes, rttMs);
+  return {
+    carrier,
+    intercepts(data, from) {
+      if (sameEndpoint(from, at)) {
+        // Before the decoder, which would cost every packet of the session.
+        if ((cipher === undefined ? data[1] : cipher.peek(data, 1)) !== MessageType.RLY_RDY) return false;
+        carrier.onReady();
+        return true;
+      }
+      if (!sameEndpoint(from, base)) return false;
+      const message = decodeMessage(cipher === undefined ? data : cipher.decipher(data));
+      if (message.type === 'RLY_HELLO_ACK') carrier.onHello();
+      return true;
+    },
+  };
 }
