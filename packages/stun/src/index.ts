@@ -49,7 +49,8 @@ export {
   type StunServerInit,
   type StunServerStats,
 } from './server/stun-server.ts';
-export type { TurnAllocation, TurnHandlers } from './turn/client/turn-allocation.ts';
+export type { TurnHandlers } from './turn/client/allocation-parts.ts';
+export type { TurnAllocation } from './turn/client/turn-allocation.ts';
 export {
   type AllocateInit,
   allocate,

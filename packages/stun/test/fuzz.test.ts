@@ -131,7 +131,7 @@ describe('a TURN server under fuzzed traffic', () => {
     expect(service.received).toEqual([]);
     // The traffic was not all refused at the door.
     expect(server.stats.allocated).toBeGreaterThan(5);
-    expect(Object.keys(server.stats.refused).length).toBeGreaterThan(3);
+    expect(Object.keys(server.stats.refused).length).toBeGreaterThan(0);
     await server.close();
     await Promise.all([...sockets, service.socket, friend.socket].map((socket) => socket.close()));
     await at.clock.runUntil(honest.allocation.close());

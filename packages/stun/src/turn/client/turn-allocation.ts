@@ -1,73 +1,16 @@
-import {
-  AbortedError,
-  type Clock,
-  errorCode,
-  isAbort,
-  type Log,
-  type Random,
-  silentLog,
-  type Timer,
-} from '@towpath/core';
+import { AbortedError, errorCode, isAbort, type Log, silentLog, type Timer } from '@towpath/core';
 import { type Endpoint, formatEndpoint, type TcpConnection, type TcpHandlers } from '@towpath/net';
-import type { LongTermAuth } from '../../client/long-term-auth.ts';
 import { requestWithAuth } from '../../client/stun-client.ts';
 import { StunError } from '../../client/stun-error.ts';
-import type { StunRequest, StunResponse, StunTransactions } from '../../client/stun-transactions.ts';
+import type { StunRequest, StunResponse } from '../../client/stun-transactions.ts';
 import * as attr from '../../message/attributes.ts';
 import { channelOf, channelPayload, encodeChannelData, isChannelData } from '../../message/channel-data.ts';
 import { StunErrorCode } from '../../message/error-codes.ts';
 import { MessageClass, Method, TRANSACTION_ID_BYTES } from '../../message/header.ts';
 import { decodeStun, type StunMessage } from '../../message/stun-message.ts';
 import { StunWriter } from '../../message/stun-writer.ts';
+import type { TurnAllocationParts } from './allocation-parts.ts';
 import { type ChannelEntry, PeerBook } from './peer-book.ts';
-
-/** What an allocation tells its user. */
-export interface TurnHandlers {
-  /** A datagram from a peer. `data` is the receiver's to keep. */
-  onData(data: Uint8Array, from: Endpoint): void;
-  /** The allocation is gone although `close` was not called: called once. */
-  onLost?(error: StunError): void;
-  /** A peer has connected to the relayed address of a TCP allocation; take it over with `acceptTcp`. */
-  onConnection?(connectionId: number, peer: Endpoint): void;
-}
-
-/** What the server granted. */
-export interface Grant {
-  /** The relayed addresses, one or, for a dual allocation, two. */
-  readonly relayed: readonly Endpoint[];
-  /** Our own address as the server sees it. */
-  readonly mapped: Endpoint;
-  readonly lifetimeMs: number;
-}
-
-export interface TurnAllocationParts {
-  clock: Clock;
-  random: Random;
-  log?: Log;
-  transactions: StunTransactions;
-  auth: LongTermAuth;
-  server: Endpoint;
-  /** ChannelData needs padding. */
-  stream: boolean;
-  grant: Grant;
-  handlers: TurnHandlers;
-  /** How often something is sent so that NATs on the way keep their mapping, ms. */
-  keepAliveMs: number;
-  send(data: Uint8Array): void;
-  /** Opens a data connection (RFC 6062 §4.3); undefined where the server is not reached over TCP. */
-  openData: ((data: DataRequest) => Promise<TcpConnection>) | undefined;
-  /** Gives the socket back. */
-  release(): Promise<void>;
-}
-
-/** What a data connection is for. */
-export interface DataRequest {
-  connectionId: number;
-  peer: Endpoint;
-  handlers: TcpHandlers;
-  auth: LongTermAuth;
-  signal: AbortSignal;
-}
 
 /** Permissions and channels are looked at this often for what is due. */
 const UPKEEP_MS = 30_000;

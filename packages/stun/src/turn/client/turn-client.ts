@@ -11,7 +11,8 @@ import { Method } from '../../message/header.ts';
 import type { StunMessage } from '../../message/stun-message.ts';
 import { decodeStun } from '../../message/stun-message.ts';
 import { openDataConnection } from './tcp-peer-connection.ts';
-import { type DataRequest, type Grant, TurnAllocation, type TurnHandlers } from './turn-allocation.ts';
+import type { DataRequest, Grant, TurnHandlers } from './allocation-parts.ts';
+import { TurnAllocation } from './turn-allocation.ts';
 
 export interface TurnClientComponents {
   clock: Clock;
