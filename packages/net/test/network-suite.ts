@@ -233,6 +233,21 @@ function tcpSuite(name: string, open: () => World | Promise<World>): void {
       expect(client.seen.text()).toBe('hello yourself');
     });
 
+    test('hands out nothing while paused, and all of it afterwards in order', async () => {
+      await using world = await open();
+      const { client, server } = await pair(world);
+      server.connection.setPaused(true);
+      client.connection.write(bytes('one '));
+      client.connection.write(bytes('two'));
+      server.connection.write(bytes('go on'));
+      await world.run(client.seen.chunks.until(1));
+      expect(server.seen.text()).toBe('');
+      server.connection.setPaused(false);
+      while (server.seen.text().length < 7)
+        await world.run(server.seen.chunks.until(server.seen.chunks.items.length + 1));
+      expect(server.seen.text()).toBe('one two');
+    });
+
     test('reports connection-refused where nothing listens', async () => {
       await using world = await open();
       const { listener } = await listen(world);
