@@ -204,6 +204,19 @@ describe('session datagrams (B1)', () => {
     expect(device.session.bufferedBytes(0)).toBe(0);
     await clock.advance(1);
   });
+
+  test('acknowledges with a repeated packet the ones behind it, whose acknowledgement was lost as well', async () => {
+    const { clock, client } = pipe();
+    const packet = (index: number) => encodeMessage({ type: 'DRW', channel: 3, index, data: streamBytes(0, 8) });
+    for (let index = 0; index < 40; index++) if (index !== 22) client.session.receive(packet(index), DEVICE_AT);
+    await clock.advance(50);
+    const before = client.sent.length;
+    client.session.receive(packet(10), DEVICE_AT);
+    const arrived = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 23, 24, 25, 26];
+    await clock.advance(50);
+    const ack = encodeMessage({ type: 'DRW_ACK', channel: 3, indices: arrived });
+    expect(client.sent.slice(before).map(({ hex }) => hex)).toEqual([Buffer.from(ack).toString('hex')]);
+  });
 });
 
 describe('session repeats (B1)', () => {

@@ -41,6 +41,13 @@ export class ReceiveChannel {
     return this.#stored > 0;
   }
 
+  /** True when the packet of an index near the next expected one has arrived. */
+  has(index: number): boolean {
+    const distance = indexDistance(index, this.#position);
+    if (distance < 0) return true;
+    return this.#stored > 0 && this.#ahead.get(this.#position + distance, this.#position) !== undefined;
+  }
+
   accept(index: number, data: Uint8Array): Arrival {
     const distance = indexDistance(index, this.#position);
     if (distance < 0) return 'duplicate';

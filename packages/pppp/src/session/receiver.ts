@@ -1,4 +1,5 @@
 import { AckBatch } from '../channel/ack-batch.ts';
+import { ACK_BATCH } from '../channel/limits.ts';
 import { ReceiveChannel } from '../channel/receive-channel.ts';
 import { drwChannel, drwData, drwDataBytes, drwIndex } from '../codec/session-messages.ts';
 import type { ResolvedSessionOptions } from './options.ts';
@@ -58,6 +59,7 @@ export class Receiver {
     if (arrival === 'refused') return true;
     this.#count(arrival === 'duplicate');
     this.#acknowledge(now, number, index, channel.waiting);
+    if (arrival === 'duplicate') this.#acknowledgeNeighbours(number, index, channel);
     if (arrival === 'in-order') {
       this.#host.deliver(number, data);
       this.#drain(number, channel);
@@ -110,6 +112,18 @@ export class Receiver {
     if (this.#again !== undefined) this.#host.transmit(this.#again);
     this.#again = this.#duplicateShare > LOSSY_SHARE ? datagram : undefined;
     this.#host.transmit(datagram);
+  }
+
+  /**
+   * A repeated packet was acknowledged in vain, and with it those of its batch: the batch is filled up with the packets
+   * that follow it and sent at once, or a camera, which repeats one packet at a time, would repeat them one by one.
+   */
+  #acknowledgeNeighbours(number: number, index: number, channel: ReceiveChannel): void {
+    const batch = this.#batches[number]!;
+    for (let next = index + 1; batch.count > 0 && next < index + ACK_BATCH; next++) {
+      if (!channel.has(next & 0xffff)) continue;
+      if (batch.add(next & 0xffff)) this.#send(batch);
+    }
   }
 
   #acknowledge(now: number, number: number, index: number, gap: boolean): void {
