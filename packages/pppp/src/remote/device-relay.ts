@@ -123,7 +123,11 @@ export class DeviceRelay {
       else carrier.onReady();
       return true;
     });
-    if (session === undefined) return;
+    if (session === undefined) {
+      // No room: the client need not wait for what will not come.
+      device.send({ type: 'CLOSE' }, relay, cipher);
+      return;
+    }
     this.#sessions.set(key, { magic, session });
     carrier.watch(session);
   }
