@@ -111,6 +111,29 @@ describe('the login of a device', () => {
     expect(await world.end(session)).toEqual(EMPTY);
   });
 
+  test('a connection that died without a word is replaced at the next login, or at once when told', async () => {
+    for (const poked of [false, true]) {
+      const world = await World.make({ device: 'udpBlocked', servers: 1 });
+      const ports = new Set<number>();
+      let dead = new Set<number>();
+      world.internet.intercept((packet, next) => {
+        if (packet.source === world.camera.address && packet.protocol === 'tcp') ports.add(packet.sourcePort);
+        if (!dead.has(packet.sourcePort)) next();
+      });
+      await world.startDevice();
+      dead = new Set(ports);
+      if (poked) {
+        world.registration?.poke();
+        await world.clock.advance(1_000);
+      } else {
+        await world.clock.advance(62_000);
+      }
+      const { session } = await world.timed(world.byRelay());
+      expect(session.mode).toBe('relay');
+      expect(await world.end(session)).toEqual(EMPTY);
+    }
+  });
+
   test('needs a server, and a secret that fits', async () => {
     const world = await World.make();
     const { network } = world.camera;

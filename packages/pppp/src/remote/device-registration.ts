@@ -154,6 +154,7 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
     if (this.#closing !== undefined) return;
     for (const registrar of this.#registrars) {
       registrar.wan = undefined;
+      this.#reopen(registrar, 'the network has changed');
       registrar.link?.poke('the network has changed');
     }
     this.#start();
@@ -220,7 +221,11 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
           if (transport !== 'tcp') for (const registrar of this.#registrars) this.#logIn(registrar);
         }
         await clock.sleep(startedAt + intervalMs - clock.now(), signal);
-        for (const registrar of this.#registrars) if (registrar.answered === undefined) registrar.state = 'silent';
+        for (const registrar of this.#registrars) {
+          if (registrar.answered !== undefined) continue;
+          registrar.state = 'silent';
+          this.#reopen(registrar, 'the server does not answer over it');
+        }
       }
     } catch (error) {
       if (!isAbort(error)) this.#log.error('logging in has failed', { error: errorMessage(error) });
@@ -339,6 +344,14 @@ export class DeviceRegistration implements DeviceCompanion, AsyncDisposable {
         onDatagram: (datagram) => this.#onTcpDatagram(registrar, datagram),
       });
     }
+  }
+
+  /** Replaces a connection that is probably dead without knowing it. */
+  #reopen({ endpoint, link }: Registrar, why: string): void {
+    if (link?.path === undefined) return;
+    const where = formatEndpoint(endpoint);
+    const message = `The connection to ${where} is opened anew: ${why}.`;
+    link.reportLoss(link.path, new PpppError('server-unreachable', message, { target: where }));
   }
 
   async #closeTcp(): Promise<void> {
