@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
+import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect as connectTcp, createServer } from 'node:net';
@@ -70,32 +70,40 @@ function freePort(): Promise<number> {
   });
 }
 
+/** In CI a missing tool is a failure, not a skip. */
+const skip = spawnSync('nats-server', ['--version']).status !== 0 && process.env.CI !== 'true';
+const unless = skip ? ' (skipped: nats-server is not installed)' : '';
+
 let folder: string;
 let single: NatsServer;
 
 beforeAll(async () => {
-  execFileSync('nats-server', ['--version']);
+  if (skip) return;
   folder = await mkdtemp(join(tmpdir(), 'towpath-nats-'));
   single = new NatsServer(await freePort(), ['-sd', join(folder, 'single')]);
   await single.start();
 });
 
 afterAll(async () => {
+  if (skip) return;
   await single.kill();
   await rm(folder, { recursive: true, force: true });
 });
 
 let prefixes = 0;
 let prefix = '';
-storeSuite('NATS', {
-  open: (time) => {
-    prefix = `suite-${++prefixes}`;
-    return NatsStore.connect({ clock: wallClock(time), random }, { servers: [single.address], prefix });
-  },
-  openSecond: (_, time) => NatsStore.connect({ clock: wallClock(time), random }, { servers: [single.address], prefix }),
+describe.skipIf(skip)(`NATS${unless}`, () => {
+  storeSuite('NATS', {
+    open: (time) => {
+      prefix = `suite-${++prefixes}`;
+      return NatsStore.connect({ clock: wallClock(time), random }, { servers: [single.address], prefix });
+    },
+    openSecond: (_, time) =>
+      NatsStore.connect({ clock: wallClock(time), random }, { servers: [single.address], prefix }),
+  });
 });
 
-describe('NATS store', () => {
+describe.skipIf(skip)(`NATS store${unless}`, () => {
   test('says what to look at when no server answers', async () => {
     const port = await freePort();
     await expect(
@@ -146,7 +154,7 @@ async function until(check: () => boolean, limitMs: number, what: string): Promi
   return clock.now() - startedAt;
 }
 
-describe('three NATS servers and two control servers', () => {
+describe.skipIf(skip)(`three NATS servers and two control servers${unless}`, () => {
   test('lose any one of the five to kill -9 under load, and nothing that was acknowledged (C12)', async () => {
     const ports = await Promise.all(Array.from({ length: 8 }, freePort));
     const routes = ports.slice(3, 6).map((port) => `nats://127.0.0.1:${port}`);

@@ -41,6 +41,17 @@ describe('SQLite store on disk', () => {
       expect(await store.getRecord('relay', 'r')).toEqual(new Uint8Array([1]));
     }));
 
+  test('remembers used nonces over a restart, so that no request is replayed after one (C12)', () =>
+    inFolder(async (folder) => {
+      const path = join(folder, 'control.db');
+      const until = clock.wallTime() + 60_000;
+      for (const expected of [true, false, false]) {
+        await using store = new SqliteStore({ clock }, { path });
+        expect(await store.createRecord('nonce', 'once', new Uint8Array([1]), until)).toBe(expected);
+        expect(await store.createRecord('nonce', 'once', new Uint8Array([2]), until)).toBe(false);
+      }
+    }));
+
   test('backs itself up while in use; the copy opens as a store (C12)', () =>
     inFolder(async (folder) => {
       await using store = new SqliteStore({ clock }, { path: join(folder, 'control.db') });

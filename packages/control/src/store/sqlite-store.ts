@@ -1,6 +1,6 @@
 import { chmodSync } from 'node:fs';
 import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
-import { type Clock, errorMessage } from '@towpath/core';
+import { type Clock, errorMessage, type Timer } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import type { PartyId } from '../identity/keys.ts';
 import { LocalBus } from './local-bus.ts';
@@ -17,6 +17,9 @@ const MIGRATIONS: readonly string[] = [
    CREATE INDEX records_by_expiry ON records (expires_at);`,
 ];
 
+/** Nonces wait this long for a write that takes them along, ms. */
+const NONCES_WAIT_MS = 200;
+
 /** Expired records are deleted once in so many writes; until then they are only not seen. */
 const SWEEP_EVERY_WRITES = 1_000;
 
@@ -28,7 +31,8 @@ interface Job {
 
 /**
  * The embedded store: one SQLite file in WAL mode. Writes of one turn of the event loop share a transaction, so
- * that a hundred joins at once cost one flush to disk, and each is acknowledged only after that flush.
+ * that a hundred joins at once cost one flush to disk, and each is acknowledged only after that flush. Nonces are the
+ * exception: they count at once, because no other process uses the file, and go to disk with the next write.
  */
 export class SqliteStore implements ControlStore {
   readonly #clock: Clock;
@@ -37,6 +41,8 @@ export class SqliteStore implements ControlStore {
   readonly #bus = new LocalBus();
   readonly #sql: Readonly<Record<'length' | 'read' | 'append' | 'create' | 'put' | 'get' | 'list', StatementSync>>;
   #jobs: Job[] = [];
+  readonly #newNonces = new Map<string, { value: Uint8Array; until: number }>();
+  #nonceTimer: Timer | undefined;
   #writes = 0;
   #closed = false;
 
@@ -85,7 +91,8 @@ export class SqliteStore implements ControlStore {
     });
   }
 
-  createRecord(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): Promise<boolean> {
+  async createRecord(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): Promise<boolean> {
+    if (kind === 'nonce') return this.#takeNonce(key, value, this.#bounded(kind, expiresAtMs));
     return this.#write(() => {
       const until = this.#bounded(kind, expiresAtMs);
       return Number(this.#sql.create.run(kind, key, value, until, this.#now()).changes) > 0;
@@ -99,8 +106,7 @@ export class SqliteStore implements ControlStore {
   }
 
   async getRecord(kind: RecordKind, key: string): Promise<Uint8Array | undefined> {
-    const row = this.#read(() => this.#sql.get.get(kind, key, this.#now()));
-    return row?.value as Uint8Array | undefined;
+    return this.#live(kind, key);
   }
 
   async listRecords(kind: RecordKind): Promise<StoredRecord[]> {
@@ -139,6 +145,7 @@ export class SqliteStore implements ControlStore {
 
   async close(): Promise<void> {
     if (this.#closed) return;
+    this.#nonceTimer?.cancel();
     this.#flush();
     this.#closed = true;
     this.#database.close();
@@ -165,6 +172,21 @@ export class SqliteStore implements ControlStore {
     }
   }
 
+  #live(kind: RecordKind, key: string): Uint8Array | undefined {
+    const fresh = kind === 'nonce' ? this.#newNonces.get(key) : undefined;
+    if (fresh !== undefined && fresh.until > this.#now()) return fresh.value;
+    const row = this.#read(() => this.#sql.get.get(kind, key, this.#now()));
+    return row?.value as Uint8Array | undefined;
+  }
+
+  #takeNonce(key: string, value: Uint8Array, until: number): boolean {
+    if (this.#closed) throw new ControlError('closed', 'The store is closed.');
+    if (this.#live('nonce', key) !== undefined) return false;
+    this.#newNonces.set(key, { value, until });
+    this.#nonceTimer ??= this.#clock.timer(NONCES_WAIT_MS, () => this.#flush());
+    return true;
+  }
+
   #write<T>(run: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
@@ -178,16 +200,21 @@ export class SqliteStore implements ControlStore {
 
   #flush(): void {
     const jobs = this.#jobs;
-    if (jobs.length === 0) return;
+    if (jobs.length === 0 && this.#newNonces.size === 0) return;
     this.#jobs = [];
+    this.#nonceTimer?.cancel();
+    this.#nonceTimer = undefined;
     const results: unknown[] = [];
     try {
       this.#database.exec('BEGIN IMMEDIATE');
+      for (const [key, { value, until }] of this.#newNonces) this.#sql.put.run('nonce', key, value, until);
       for (const job of jobs) results.push(job.run());
-      this.#sweep(jobs.length);
+      this.#sweep(jobs.length + this.#newNonces.size);
       this.#database.exec('COMMIT');
+      this.#newNonces.clear();
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      // Nonces stay for the next flush; whoever waits for a write hears of it.
       for (const job of jobs) job.reject(failed(`write to the database ${this.#path}`, error));
       return;
     }
