@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { type DiscoverOptions, discoverNatBehaviour } from '../src/behaviour/discover.ts';
 import { measureMappingLifetime } from '../src/behaviour/mapping-lifetime.ts';
 import { classifyMapping, classifyPorts, type Dependence } from '../src/behaviour/nat-behaviour.ts';
+import { BindingResponder } from '../src/server/binding-responder.ts';
 import { StunServer } from '../src/server/stun-server.ts';
 import { type World, world } from './support/internet.ts';
 
@@ -177,6 +178,23 @@ describe('NAT behaviour with plain servers', () => {
     const found = await discover(at, at.internet.nat(natKinds.symmetricRandom).host(), { servers: [server.local] });
     expect(found.mapping).toBe('address-and-port-dependent');
     await server.close();
+  });
+
+  test('a second address that cannot be reached is not taken for a filter', async () => {
+    const at = world();
+    const host = at.internet.host();
+    const responder = new BindingResponder({ other: { address: '10.9.9.9', port: 3479 } });
+    const socket = await host.network.bindUdp({
+      address: host.address,
+      port: 3478,
+      onMessage(data, from) {
+        const answer = responder.plainAnswer(data, from);
+        if (answer !== undefined) socket.send(answer, from);
+      },
+    });
+    const found = await discover(at, at.internet.nat(natKinds.fullCone).host(), { servers: [socket.local] });
+    expect(found).toMatchObject({ udp: true, mapping: 'unknown', filtering: 'unknown' });
+    await socket.close();
   });
 
   test('a dead server among them costs no more than its time-out', async () => {

@@ -99,7 +99,7 @@ export async function discoverNatBehaviour(
   const sockets = [filterSocket, first, second].flatMap((socket, at) => sample(socket, sampled[at]));
   const burst = mapped.flatMap((response) => sample(mappingSocket, response));
   const mapping = translated ? classifyMapping(observations) : 'none';
-  const filtering = classifyFiltering(filteringProbes(server, other, changed));
+  const filtering = classifyFiltering(filteringProbes(server, heardFrom(mapped), changed));
   return summary(
     { udp: true, mapping, filtering, hairpin: translated ? hairpin : undefined, ...classifyPorts(sockets, burst) },
     mappingSocket.local,
@@ -199,19 +199,30 @@ function sample(socket: ProbeSocket, response: StunResponse | undefined): PortSa
   return [{ internal: socket.local.port, external: bindingResult(response).mapped.port }];
 }
 
-/** Servers that ignore CHANGE-REQUEST answer from where they were asked, which says nothing. */
+/** Where answers to plain requests came from. */
+function heardFrom(responses: readonly (StunResponse | undefined)[]): Endpoint[] {
+  return responses.flatMap((response) => (response === undefined ? [] : [response.from]));
+}
+
+/**
+ * What the change requests tell. Silence from another address means a filter only when that address does
+ * answer those who ask it: some servers announce one that cannot be reached. Those that ignore
+ * CHANGE-REQUEST answer from where they were asked, which says nothing.
+ */
 function filteringProbes(
   server: Endpoint,
-  other: Endpoint | undefined,
+  heard: readonly Endpoint[],
   [both, port]: readonly (StunResponse | undefined)[],
 ): FilteringProbes {
-  const refused = [both, port].some((response) => response?.message.class === MessageClass.Error);
-  const ignored = [both, port].some((response) => response !== undefined && sameEndpoint(response.from, server));
-  const success = (response: StunResponse | undefined) => response?.message.class === MessageClass.Success;
+  const answers = [both, port].filter((response) => response !== undefined);
+  const refused = answers.some(({ message }) => message.class === MessageClass.Error);
+  const ignored = answers.some(({ from }) => sameEndpoint(from, server));
+  const otherAddress = heard.some(({ address }) => address !== server.address);
+  const otherPort = heard.some((from) => from.address === server.address);
   return {
-    canChange: other !== undefined && other.address !== server.address && !refused && !ignored,
-    otherAddress: success(both) && both!.from.address !== server.address,
-    otherPort: success(port) && port!.from.port !== server.port,
+    canChange: otherAddress && otherPort && !refused && !ignored,
+    otherAddress: both?.message.class === MessageClass.Success && both.from.address !== server.address,
+    otherPort: port?.message.class === MessageClass.Success && port.from.port !== server.port,
   };
 }
 

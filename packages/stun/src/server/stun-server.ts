@@ -102,7 +102,6 @@ export class StunServer implements AsyncDisposable {
             family: address.includes(':') ? 6 : 4,
             signal,
             onMessage: (data, from) => this.#receive(addressIndex, portIndex, data, from),
-            onError: (error) => this.#log.debug('an answer could not be sent', { error }),
           }),
         );
       }

@@ -206,30 +206,24 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       this.#sendIndication(link, message);
   }
 
-  async #open({
-    transport = 'udp',
-    address,
-    port = DEFAULT_PORTS[transport],
-    tls,
-  }: TurnListenerOptions): Promise<void> {
+  async #open({ transport = 'udp', ...listen }: TurnListenerOptions): Promise<void> {
     const { network, clock } = this.#components;
-    const onError = (error: Error) => this.#log.debug('a listener reports', { error });
+    const { address, port = DEFAULT_PORTS[transport], tls } = listen;
     if (transport === 'udp') {
       const listener = new UdpListener(this);
-      await listener.bind(network, address, port, onError);
+      await listener.bind(network, { address, port });
       this.#udp.push(listener);
       this.#log.info('listens', { transport, at: formatEndpoint(listener.local) });
       return;
     }
     if (transport === 'tls' && tls === undefined) throw new TypeError('A TLS listener needs a certificate and a key.');
     const listener = new StreamListener(this, clock);
-    const maxConnections = this.#init.limits!.connections!;
     await listener.bind(network, {
       address,
       port,
       tls: transport === 'tls' ? tls : undefined,
-      maxConnections,
-      onError,
+      maxConnections: this.#init.limits!.connections!,
+      onError: (error) => this.#log.debug('a client could not connect', { error }),
     });
     this.#streams.push(listener);
     this.#log.info('listens', { transport, at: formatEndpoint(listener.local) });

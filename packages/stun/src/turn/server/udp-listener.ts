@@ -47,15 +47,14 @@ export class UdpListener {
     this.#receiver = receiver;
   }
 
-  async bind(network: Network, address: string, port: number, onError: (error: Error) => void): Promise<void> {
+  async bind(network: Network, where: { address: string; port: number }): Promise<void> {
+    // No `onError`: a datagram that could not be sent is a lost one, and the network is faster when nobody asks.
     this.#socket = await network.bindUdp({
-      address,
-      port,
-      family: address.includes(':') ? 6 : 4,
+      ...where,
+      family: where.address.includes(':') ? 6 : 4,
       receiveBufferBytes: SOCKET_BUFFER_BYTES,
       sendBufferBytes: SOCKET_BUFFER_BYTES,
       onMessage: (data, from) => this.#receive(data, from),
-      onError,
     });
   }
 
