@@ -2,18 +2,16 @@ import { type Clock, TowpathError } from '@towpath/core';
 
 /**
  * Runs `work` with a signal that aborts after `limitMs`, or when the caller's does.
- * @throws TowpathError `timed-out` that names `what`; whatever `work` throws; the caller's reason.
+ * @throws TowpathError `timed-out` that says `message`; whatever `work` throws; the caller's reason.
  */
 export async function withinLimit<T>(
   clock: Clock,
   limitMs: number,
-  what: string,
+  message: string,
   signal: AbortSignal,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const over = new AbortController();
-  using _timer = clock.timer(limitMs, () =>
-    over.abort(new TowpathError('timed-out', `${what} did not end within ${Math.round(limitMs)} ms.`)),
-  );
+  using _timer = clock.timer(limitMs, () => over.abort(new TowpathError('timed-out', message)));
   return await work(AbortSignal.any([signal, over.signal]));
 }

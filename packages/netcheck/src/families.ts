@@ -28,8 +28,12 @@ export async function discover(
   { timeoutMs, limitMs, signal }: { timeoutMs: number; limitMs: number; signal: AbortSignal },
 ): Promise<Discovery> {
   try {
-    const nat = await withinLimit(components.clock, limitMs, 'Measuring the NAT', signal, (limited) =>
-      discoverNatBehaviour(components, { servers, timeoutMs, signal: limited }),
+    const nat = await withinLimit(
+      components.clock,
+      limitMs,
+      `The NAT was not measured within ${Math.round(limitMs)} ms.`,
+      signal,
+      (limited) => discoverNatBehaviour(components, { servers, timeoutMs, signal: limited }),
     );
     return { nat };
   } catch (error) {

@@ -168,12 +168,18 @@ async function resolveServer(
   try {
     if (resolve === undefined)
       throw new TowpathError('name-unresolved', `${host} is a name, and names are not looked up.`);
-    const all = await withinLimit(clock, RESOLVE_SHARE * limitMs, `Looking up ${host}`, signal, async (limited) => {
-      const aborted = Promise.withResolvers<never>();
-      limited.addEventListener('abort', () => aborted.reject(limited.reason), { once: true });
-      // A resolver may not heed the signal.
-      return await Promise.race([resolve(host, limited), aborted.promise]);
-    });
+    const all = await withinLimit(
+      clock,
+      RESOLVE_SHARE * limitMs,
+      `No name server knew ${host} in time.`,
+      signal,
+      async (limited) => {
+        const aborted = Promise.withResolvers<never>();
+        limited.addEventListener('abort', () => aborted.reject(limited.reason), { once: true });
+        // A resolver may not heed the signal.
+        return await Promise.race([resolve(host, limited), aborted.promise]);
+      },
+    );
     const found = ([4, 6] as const).flatMap((family) => all.find((one) => addressFamily(one) === family) ?? []);
     if (found.length > 0) return { found };
     throw new TowpathError('name-unresolved', `${host} has no address.`);

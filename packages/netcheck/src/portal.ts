@@ -31,19 +31,25 @@ export async function checkPortal(
 ): Promise<PortalCheck> {
   const { host, path, address, port } = readPortalUrl(url);
   try {
-    return await withinLimit(clock, limitMs, `Asking ${host}`, signal, async (limited) => {
-      const request = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\nUser-Agent: towpath\r\n\r\n`;
-      const head = await exchange(network, { address, port }, request, limited);
-      const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1]);
-      if (Number.isNaN(status)) return { state: 'unknown', url, reason: `${host} did not answer with HTTP.` };
-      const location = /^location:\s*([!-~]{1,2000})\s*$/im.exec(head)?.[1];
-      return {
-        state: status === NO_CONTENT ? 'open' : 'portal',
-        url,
-        status,
-        ...(location === undefined ? {} : { location }),
-      };
-    });
+    return await withinLimit(
+      clock,
+      limitMs,
+      `${host} did not answer within ${Math.round(limitMs)} ms.`,
+      signal,
+      async (limited) => {
+        const request = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\nUser-Agent: towpath\r\n\r\n`;
+        const head = await exchange(network, { address, port }, request, limited);
+        const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1]);
+        if (Number.isNaN(status)) return { state: 'unknown', url, reason: `${host} did not answer with HTTP.` };
+        const location = /^location:\s*([!-~]{1,2000})\s*$/im.exec(head)?.[1];
+        return {
+          state: status === NO_CONTENT ? 'open' : 'portal',
+          url,
+          status,
+          ...(location === undefined ? {} : { location }),
+        };
+      },
+    );
   } catch (error) {
     signal.throwIfAborted();
     return { state: 'unknown', url, reason: errorMessage(error) };

@@ -76,7 +76,7 @@ export async function checkWay(
   const { clock } = components;
   const { transport, endpoint } = way;
   try {
-    const found = await withinLimit(clock, options.limitMs, 'The check', options.signal, (signal) =>
+    const found = await withinLimit(clock, options.limitMs, silence(options.limitMs), options.signal, (signal) =>
       transport === 'udp'
         ? overUdp(components, endpoint, signal)
         : overStream(components, endpoint, transport, options.tls, signal),
@@ -86,6 +86,10 @@ export async function checkWay(
     options.signal.throwIfAborted();
     return { ...way, error: { code: errorCode(error), message: errorMessage(error) } };
   }
+}
+
+function silence(limitMs: number): string {
+  return `No answer within ${Math.round(limitMs)} ms.`;
 }
 
 type Found = Pick<WayCheck, 'rttMs' | 'mapped'>;

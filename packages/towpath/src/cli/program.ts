@@ -1,7 +1,9 @@
 import { Command } from 'commander';
 import { registerCamera } from '../commands/camera/register.ts';
 import { registerDemo } from '../commands/demo/register.ts';
+import { registerNetcheck } from '../commands/netcheck/register.ts';
 import { registerPppp } from '../commands/pppp/register.ts';
+import { registerRelay } from '../commands/relay/register.ts';
 import type { Runtime } from './runtime.ts';
 
 const EXIT_CODES = `
@@ -23,11 +25,15 @@ Examples:
   towpath demo                              the whole thing with an emulated camera, nothing else needed
   towpath camera find                       cameras on this network
   towpath camera download 192.168.43.1      all pictures of a camera that are not here yet
+  towpath netcheck --server HOST            what this network lets through
+  towpath relay serve                       a STUN and TURN server of your own
 `,
     );
   configure(program, runtime);
   registerCamera(program, runtime);
   registerPppp(program, runtime);
+  registerNetcheck(program, runtime);
+  registerRelay(program, runtime);
   registerDemo(program, runtime);
   for (const command of descendants(program)) configure(command, runtime);
   return program;

@@ -40,6 +40,15 @@ export function endpointList(defaultPort: number): (text: string) => Endpoint[] 
     });
 }
 
+/** `relay.example.org`, `198.51.100.7:3478`, `[2001:db8::7]`, given several times. */
+export function hostAndPort(defaultPort: number): (text: string, before?: Endpoint[]) => Endpoint[] {
+  return (text, before = []) => {
+    const parsed = parseEndpoint(text, defaultPort);
+    if (!parsed.ok) throw new InvalidArgumentError('It takes HOST or HOST:PORT; IPv6 addresses in brackets.');
+    return [...before, parsed.endpoint];
+  };
+}
+
 /** A comma-separated choice out of `known`. */
 export function list(known: readonly string[]): (text: string) => string[] {
   return (text) =>

@@ -1,0 +1,64 @@
+import { readFile } from 'node:fs/promises';
+import { errorCode, TowpathError } from '@towpath/core';
+import { addressFamily, type Endpoint } from '@towpath/net';
+import { describeNetcheck, netcheck } from '@towpath/netcheck';
+import { UsageError } from '../../cli/failure.ts';
+import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { lookUp } from './look-up.ts';
+
+interface NetcheckCommandOptions extends CommonOptions {
+  server?: Endpoint[];
+  relay?: Endpoint[];
+  tlsPort: number;
+  ca?: string;
+  gateway?: string;
+  portMapping?: boolean;
+  portal?: string;
+}
+
+export async function runNetcheck(runtime: Runtime, options: NetcheckCommandOptions): Promise<void> {
+  const { io, network, clock, random, log, signal } = runtime;
+  const { server = [], relay = [], tlsPort, ca, gateway, portMapping, portal, json } = options;
+  if (gateway !== undefined && addressFamily(gateway) !== 4) {
+    throw new UsageError(`${gateway} is no IPv4 address of a router.`);
+  }
+  const authorities = ca === undefined ? undefined : await readPem(ca);
+  if (!json) io.err(io.style('dim', 'Checking, up to 3 s …'));
+  const report = await netcheck(
+    { network, clock, random, log, resolve: lookUp },
+    {
+      servers: server.map(named),
+      relays: relay.map((one) => ({ ...named(one), tlsPort })),
+      ...(authorities === undefined ? {} : { tls: { ca: authorities } }),
+      ...(gateway === undefined ? {} : { gateway }),
+      ...(portal === undefined ? {} : { portalUrl: portal }),
+      portMapping: portMapping ? 'map' : 'ask',
+      signal,
+    },
+  );
+  if (json) {
+    io.out(JSON.stringify(report, rounded));
+    return;
+  }
+  for (const { title, lines } of describeNetcheck(report)) {
+    io.out(io.style('bold', title));
+    for (const line of lines) io.out(`  ${line}`);
+  }
+}
+
+function named({ address, port }: Endpoint): { host: string; port: number } {
+  return { host: address, port };
+}
+
+/** Times are measured to more digits than anybody wants to read. */
+function rounded(key: string, value: unknown): unknown {
+  return typeof value === 'number' && key.endsWith('Ms') ? Math.round(value * 100) / 100 : value;
+}
+
+async function readPem(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
+  }
+}

@@ -1,0 +1,40 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { errorCode, type Random, TowpathError } from '@towpath/core';
+import { UsageError } from '../../cli/failure.ts';
+import { readSecret } from '../../config/secret-file.ts';
+
+/** What is made when a secret is asked for, in bytes: as strong as the keys that it stands for. */
+const SECRET_BYTES = 32;
+/** Shorter secrets can be guessed from one pair of user name and password. */
+const MIN_SECRET_LENGTH = 16;
+
+/**
+ * The secrets of time-limited credentials, one per line, the present one first.
+ * @throws UsageError when others can read the file, or for a secret that is too short; TowpathError `file-unreadable`.
+ */
+export function readSecrets(file: string): string[] {
+  const secrets = readSecret(file)
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  if (secrets.length === 0) throw new UsageError(`${file} is empty. Next: remove it, and add --create-secret.`);
+  if (secrets.some(({ length }) => length < MIN_SECRET_LENGTH)) {
+    throw new UsageError(`${file} holds a secret of less than ${MIN_SECRET_LENGTH} characters, which can be guessed.`);
+  }
+  return secrets;
+}
+
+/** Writes a fresh secret with mode 0600 unless there is a file already. @returns whether one was made */
+export function createSecret(file: string, random: Random): boolean {
+  const secret = Buffer.from(random.bytes(SECRET_BYTES)).toString('base64url');
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    writeFileSync(file, `${secret}\n`, { mode: 0o600, flag: 'wx' });
+    return true;
+  } catch (cause) {
+    const code = errorCode(cause);
+    if (code === 'EEXIST') return false;
+    throw new TowpathError('disk-failed', `${file} cannot be written (${code}).`, { target: file, cause });
+  }
+}

@@ -1,0 +1,146 @@
+import { readFileSync } from 'node:fs';
+import { errorCode, type Random, TowpathError } from '@towpath/core';
+import { type Endpoint, formatEndpoint } from '@towpath/net';
+import { UsageError } from '../../cli/failure.ts';
+import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { readSecret } from '../../config/secret-file.ts';
+import { MetricsServer } from '../../serve/metrics-server.ts';
+import { untilOver } from '../../serve/run-time.ts';
+import { listeningAddresses, portRange, type RelayPlan, relayAddresses, subnets } from './plan.ts';
+import { RelayNode } from './relay-node.ts';
+import { createSecret, readSecrets } from './secrets.ts';
+import { RelayWorkers } from './workers.ts';
+
+export interface RelayServeOptions extends CommonOptions {
+  address: string[];
+  port: number;
+  alternatePort?: number;
+  tcp: boolean;
+  tlsPort: number;
+  tlsCert?: string;
+  tlsKey?: string;
+  relay: boolean;
+  relayAddress?: string[];
+  publicAddress?: string[];
+  relayPorts: string;
+  realm: string;
+  secretFile?: string;
+  createSecret?: boolean;
+  user?: string;
+  passwordFile?: string;
+  allowPeer?: string[];
+  denyPeer?: string[];
+  maxAllocations?: number;
+  maxConnections?: number;
+  userAllocations?: number;
+  userRequests?: number;
+  userBandwidth?: number;
+  sourceRequests?: number;
+  workers: number;
+  metricsPort?: number;
+  /** Seconds. */
+  for?: number;
+}
+
+/** Environment variable with the password of `--user`. */
+const PASSWORD_VARIABLE = 'TOWPATH_RELAY_PASSWORD';
+
+const NONCE_SECRET_BYTES = 32;
+
+/** Runs a STUN and TURN server until Ctrl-C or until the time is up. */
+export async function serveRelay(runtime: Runtime, options: RelayServeOptions): Promise<void> {
+  const { io, clock, log } = runtime;
+  const plan = planOf(runtime, options);
+  await using stack = new AsyncDisposableStack();
+  const serving = stack.use(
+    plan.shared
+      ? await RelayWorkers.start({ clock, log, verbose: options.verbose ?? false }, plan, options.workers)
+      : await RelayNode.open(runtime, plan),
+  );
+  for (const { what, endpoints } of serving.listening) announce(runtime, options, what, endpoints);
+  if (options.metricsPort !== undefined) {
+    const metrics = stack.use(new MetricsServer());
+    metrics.add('towpath_turn', () => serving.metrics);
+    announce(runtime, options, 'metrics', [await metrics.listen({ address: '127.0.0.1', port: options.metricsPort })]);
+  }
+  await untilOver(runtime, options.for);
+  if (!options.json) io.err('Shutting down.');
+}
+
+/** @throws UsageError for options that contradict each other; TowpathError `file-unreadable`. */
+function planOf({ io, random }: Runtime, options: RelayServeOptions): RelayPlan {
+  const addresses = listeningAddresses(options.address);
+  return {
+    addresses,
+    port: options.port,
+    ...(options.alternatePort === undefined ? {} : { alternatePort: options.alternatePort }),
+    tcp: options.tcp,
+    ...tlsOf(options),
+    // Without relaying nobody can log in, and the address is never used.
+    relay: options.relay
+      ? relayAddresses(addresses, options.relayAddress ?? [], options.publicAddress ?? [])
+      : [{ address: addresses[0]! }],
+    relayPorts: portRange(options.relayPorts),
+    realm: options.realm,
+    ...(options.relay ? usersOf(options, io.env, random) : { secrets: [], users: {} }),
+    limits: limitsOf(options),
+    allow: subnets(options.allowPeer ?? []),
+    deny: subnets(options.denyPeer ?? []),
+    nonceSecret: Buffer.from(random.bytes(NONCE_SECRET_BYTES)).toString('hex'),
+    shared: options.workers > 1,
+  };
+}
+
+function tlsOf({ tlsPort, tlsCert, tlsKey }: RelayServeOptions): Pick<RelayPlan, 'tls'> {
+  if (tlsCert === undefined && tlsKey === undefined) return {};
+  if (tlsCert === undefined || tlsKey === undefined) throw new UsageError('TLS takes both --tls-cert and --tls-key.');
+  return { tls: { port: tlsPort, cert: readText(tlsCert), key: readSecret(tlsKey) } };
+}
+
+function usersOf(
+  { secretFile, createSecret: create, user, passwordFile }: RelayServeOptions,
+  env: Readonly<Record<string, string | undefined>>,
+  random: Random,
+): Pick<RelayPlan, 'secrets' | 'users'> {
+  if (secretFile === undefined && user === undefined) {
+    throw new UsageError(
+      'A relay must know who may use it: --secret-file FILE (with --create-secret the first time), or --user NAME; or --no-relay for STUN alone.',
+    );
+  }
+  if (create && secretFile === undefined) throw new UsageError('--create-secret needs --secret-file FILE.');
+  if (secretFile !== undefined && create) createSecret(secretFile, random);
+  const secrets = secretFile === undefined ? [] : readSecrets(secretFile);
+  if (user === undefined) return { secrets, users: {} };
+  const password = passwordFile === undefined ? env[PASSWORD_VARIABLE] : readSecret(passwordFile);
+  if (!password) {
+    throw new UsageError(`The password of ${user} comes from --password-file FILE or from ${PASSWORD_VARIABLE}.`);
+  }
+  return { secrets, users: { [user]: password } };
+}
+
+function limitsOf(options: RelayServeOptions): RelayPlan['limits'] {
+  const { maxAllocations, maxConnections, userAllocations, userRequests, userBandwidth, sourceRequests } = options;
+  const limits = {
+    allocations: maxAllocations,
+    connections: maxConnections,
+    allocationsPerUser: userAllocations,
+    requestsPerSecondPerUser: userRequests,
+    bytesPerSecondPerUser: userBandwidth === undefined ? undefined : userBandwidth * 1_000,
+    unauthenticatedPerSecond: sourceRequests,
+  };
+  // What was not said must be absent, so that it does not replace a default.
+  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
+  }
+}
+
+function announce({ io }: Runtime, { json }: CommonOptions, what: string, endpoints: readonly Endpoint[]): void {
+  if (json) io.out(JSON.stringify({ type: 'listening', what, endpoints }));
+  else io.out(`${what.padEnd(8)} listens on ${endpoints.map(formatEndpoint).join(', ')}`);
+}

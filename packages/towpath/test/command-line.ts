@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AbortedError, SystemClock, SystemRandom, silentLog } from '@towpath/core';
+import { type Endpoint, NodeNetwork } from '@towpath/net';
+import { expect } from 'vitest';
+import type { ExitCode } from '../src/cli/exit-code.ts';
+import { run } from '../src/main.ts';
+
+/** The real world, as commands get it. */
+export const components: { network: NodeNetwork; clock: SystemClock; random: SystemRandom } = {
+  network: new NodeNetwork(),
+  clock: new SystemClock(),
+  random: new SystemRandom(),
+};
+
+/** A command that runs. */
+export interface Running {
+  readonly out: string[];
+  readonly err: string[];
+  /** Where it said that it listens, once it has; needs `--json`. */
+  listening(what: string): Promise<Endpoint[]>;
+  /** Presses Ctrl-C and waits for the end. */
+  stop(): Promise<ExitCode>;
+  readonly code: Promise<ExitCode>;
+}
+
+/** A fresh folder and a command line in it, on the real network. */
+export class Desk implements Disposable {
+  readonly folder: string = mkdtempSync(join(tmpdir(), 'towpath-command-'));
+
+  file(name: string): string {
+    return join(this.folder, name);
+  }
+
+  start(args: readonly string[], env: Record<string, string> = {}): Running {
+    const out: string[] = [];
+    const err: string[] = [];
+    const interrupt = new AbortController();
+    const io = {
+      out: (line: string) => void out.push(line),
+      err: (line: string) => void err.push(line),
+      draw: () => {},
+      write: async () => {},
+      interactive: false,
+      columns: 200,
+      style: (_style: string, text: string) => text,
+      env,
+    };
+    const runtime = { ...components, io, log: silentLog, signal: interrupt.signal, configFolder: this.file('config') };
+    const code = run(args, runtime);
+    const said = (what: string) =>
+      out
+        .map((line) => JSON.parse(line) as { what?: string; endpoints: Endpoint[] })
+        .find((line) => line.what === what);
+    return {
+      out,
+      err,
+      code,
+      async listening(what) {
+        await expect.poll(() => [said(what), ...err].at(0), { interval: 10, timeout: 5_000 }).toBeDefined();
+        return said(what)!.endpoints;
+      },
+      stop: () => {
+        interrupt.abort(new AbortedError('Interrupted.'));
+        return code;
+      },
+    };
+  }
+
+  /** Runs a command to its end. */
+  async run(
+    args: readonly string[],
+    env: Record<string, string> = {},
+  ): Promise<{ code: ExitCode; out: string[]; err: string }> {
+    const running = this.start(args, env);
+    const code = await running.code;
+    return { code, out: running.out, err: running.err.join('\n') };
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,292 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { SeededRandom, silentLog } from '@towpath/core';
+import type { Endpoint } from '@towpath/net';
+import { allocate, discoverNatBehaviour, StunClient, type TurnAllocation } from '@towpath/stun';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { listeningAddresses, type RelayPlan, stunPlaces } from '../src/commands/relay/plan.ts';
+import { addMetrics } from '../src/commands/relay/relay-node.ts';
+import { RelayWorkers } from '../src/commands/relay/workers.ts';
+import { components, Desk } from './command-line.ts';
+
+const HERE = '127.0.0.1';
+const SERVE = ['relay', 'serve', '--port', '0', '--json', '--allow-peer', '127.0.0.0/8'];
+
+interface Credentials {
+  username: string;
+  password: string;
+}
+
+/** An allocation that collects what comes. */
+async function relayed(
+  server: Endpoint,
+  credentials: Credentials,
+  options: { transport?: 'udp' | 'tcp' | 'tls'; ca?: string } = {},
+): Promise<{ allocation: TurnAllocation; received: string[] }> {
+  const received: string[] = [];
+  const handlers = { onData: (data: Uint8Array) => void received.push(String(Buffer.from(data))), onLost: () => {} };
+  const { transport = 'udp', ca } = options;
+  const tls = ca === undefined ? undefined : { ca, serverName: 'relay.test' };
+  return { allocation: await allocate(components, { server, credentials, handlers, transport, tls }), received };
+}
+
+/** Both send to each other's relayed address until both have heard the other. */
+async function talk(a: Awaited<ReturnType<typeof relayed>>, b: Awaited<ReturnType<typeof relayed>>): Promise<void> {
+  await Promise.all([a.allocation.permit([HERE]), b.allocation.permit([HERE])]);
+  await expect
+    .poll(
+      () => {
+        a.allocation.send(Buffer.from('from a'), b.allocation.relayed[0]!);
+        b.allocation.send(Buffer.from('from b'), a.allocation.relayed[0]!);
+        return [a.received[0], b.received[0]];
+      },
+      { interval: 20 },
+    )
+    .toEqual(['from b', 'from a']);
+}
+
+describe('relay', () => {
+  let desk: Desk;
+  beforeEach(() => {
+    desk = new Desk();
+  });
+  afterEach(() => desk[Symbol.dispose]());
+
+  const withSecret = () => ['--secret-file', desk.file('secret'), '--create-secret'];
+  const credentials = async (user: string): Promise<Credentials> => {
+    const { out } = await desk.run(['relay', 'credentials', user, '--secret-file', desk.file('secret'), '--json']);
+    return JSON.parse(out[0]!);
+  };
+
+  test('serves STUN, behaviour tests and TURN on one port, by UDP and TCP (C3)', async () => {
+    const running = desk.start([...SERVE, ...withSecret(), '--address', HERE, '127.0.0.2']);
+    const [server, other] = await running.listening('udp');
+    expect([server?.address, other]).toEqual([HERE, { address: '127.0.0.2', port: server?.port }]);
+    expect(await running.listening('tcp')).toEqual([server, other]);
+
+    const nat = await discoverNatBehaviour(components, { servers: [server!], localAddress: HERE });
+    expect(nat).toMatchObject({ name: 'no NAT', servers: [{ canChange: true }] });
+
+    const alice = await relayed(server!, await credentials('alice'));
+    const bob = await relayed(server!, await credentials('bob'), { transport: 'tcp' });
+    await talk(alice, bob);
+    await alice.allocation.close();
+    expect(await running.stop()).toBe(130);
+    expect(running.err).toEqual([]);
+    await bob.allocation.close();
+  });
+
+  test.skipIf(spawnSync('openssl', ['version']).error !== undefined)('serves TLS (needs openssl)', async () => {
+    const [cert, key] = [desk.file('cert.pem'), desk.file('key.pem')];
+    execFileSync(
+      'openssl',
+      [
+        ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1'],
+        ...['-subj', '/CN=relay.test', '-addext', 'subjectAltName=DNS:relay.test', '-out', cert, '-keyout', key],
+      ],
+      { stdio: 'ignore' },
+    );
+    chmodSync(key, 0o600);
+    const tls = ['--tls-cert', cert, '--tls-key', key, '--tls-port', '0', '--no-tcp'];
+    const running = desk.start([...SERVE, ...withSecret(), ...tls]);
+    const [server] = await running.listening('tls');
+    const ca = readFileSync(cert, 'utf8');
+    const one = await relayed(server!, await credentials('alice'), { transport: 'tls', ca });
+    const two = await relayed(server!, await credentials('bob'), { transport: 'tls', ca });
+    await talk(one, two);
+    await Promise.all([one.allocation.close(), two.allocation.close()]);
+    expect(running.out.some((line) => line.includes('"tcp"'))).toBe(false);
+    await running.stop();
+  });
+
+  test('a user with a fixed password logs in; wrong ones and STUN alone are refused', async () => {
+    const args = [...SERVE, '--user', 'carol', '--user-allocations', '1'];
+    const running = desk.start(args, { TOWPATH_RELAY_PASSWORD: 'correct horse' });
+    const [server] = await running.listening('udp');
+    const carol = { username: 'carol', password: 'correct horse' };
+    const { allocation } = await relayed(server!, carol);
+    await expect(relayed(server!, carol)).rejects.toMatchObject({ response: { code: 486 } });
+    await expect(relayed(server!, { ...carol, password: 'guess' })).rejects.toMatchObject({
+      code: 'stun-unauthenticated',
+    });
+    await allocation.close();
+    await running.stop();
+
+    const plain = desk.start([...SERVE, '--no-relay']);
+    const [stun] = await plain.listening('udp');
+    await using client = await StunClient.open(components, stun!);
+    expect((await client.binding()).mapped.address).toBe(HERE);
+    await expect(relayed(stun!, carol)).rejects.toMatchObject({ code: 'stun-unauthenticated' });
+    await plain.stop();
+  });
+
+  test('relays nowhere private unless told to', async () => {
+    const running = desk.start([
+      'relay',
+      'serve',
+      '--port',
+      '0',
+      '--json',
+      ...withSecret(),
+      '--allow-peer',
+      '10.1.0.0/16',
+      '--deny-peer',
+      '10.1.2.3',
+    ]);
+    const [server] = await running.listening('udp');
+    const { allocation } = await relayed(server!, await credentials('alice'));
+    await allocation.permit(['10.1.0.1']);
+    for (const peer of ['10.2.0.1', '10.1.2.3', '127.0.0.9', '169.254.1.1']) {
+      await expect(allocation.permit([peer])).rejects.toMatchObject({ response: { code: 403 } });
+    }
+    await allocation.close();
+    await running.stop();
+  });
+
+  test('several processes share the port, and clients of different ones reach each other (C9)', async () => {
+    const running = desk.start([...SERVE, ...withSecret(), '--workers', '2', '--metrics-port', '0']);
+    const [server] = await running.listening('udp');
+    const [metrics] = await running.listening('metrics');
+    const login = await credentials('alice');
+    const clients = await Promise.all(Array.from({ length: 12 }, () => relayed(server!, login)));
+    // Ports are the kernel's choice, so of twelve clients some are at each process; every pair must talk.
+    for (const client of clients.slice(1)) await talk(clients[0]!, client).then(() => clients[0]!.received.splice(0));
+    const page = async () => (await fetch(`http://${HERE}:${metrics!.port}/metrics`)).text();
+    await expect.poll(page, { interval: 200, timeout: 3_000 }).toMatch(/^towpath_turn_allocations 12$/m);
+    expect(await page()).toMatch(/^towpath_turn_workers 2$/m);
+    await Promise.all(clients.map(({ allocation }) => allocation.close()));
+    expect(await running.stop()).toBe(130);
+  });
+
+  test('a process that dies is replaced, on the same port; the others go on', async () => {
+    const plan: RelayPlan = {
+      addresses: [HERE],
+      port: 0,
+      tcp: false,
+      relay: [{ address: HERE }],
+      relayPorts: [49_152, 65_535],
+      realm: 'test',
+      secrets: [],
+      users: { alice: 'wonderland' },
+      limits: {},
+      allow: [],
+      deny: [],
+      nonceSecret: '00'.repeat(32),
+      shared: true,
+    };
+    await using workers = await RelayWorkers.start({ ...components, log: silentLog, verbose: false }, plan, 2);
+    const [server] = workers.listening[0]!.endpoints;
+    const before = workers.pids;
+    process.kill(before[0]!, 'SIGKILL');
+    await expect.poll(() => workers.metrics.workerRestarts, { timeout: 5_000 }).toBe(1);
+    await expect.poll(() => workers.metrics.allocations, { timeout: 5_000 }).toBe(0);
+    expect(workers.pids[1]).toBe(before[1]);
+    expect(workers.pids[0]).not.toBe(before[0]);
+    for (let count = 0; count < 8; count++) {
+      await using client = await StunClient.open(components, server!);
+      expect((await client.binding()).mapped.address).toBe(HERE);
+    }
+  });
+
+  test('says in one line when the port is taken, in one process and in several', async () => {
+    await using socket = await components.network.bindUdp({ address: HERE, onMessage() {} });
+    for (const workers of ['1', '2']) {
+      const args = ['relay', 'serve', '--no-relay', '--port', String(socket.local.port), '--workers', workers];
+      const { code, err } = await desk.run(args);
+      expect([code, err]).toEqual([5, expect.stringContaining('Another socket holds that port')]);
+    }
+  });
+});
+
+describe('secrets of a relay', () => {
+  let desk: Desk;
+  beforeEach(() => {
+    desk = new Desk();
+  });
+  afterEach(() => desk[Symbol.dispose]());
+
+  test('are made on first use with mode 0600, and kept', async () => {
+    const file = desk.file('deep/secret');
+    const args = ['relay', 'serve', '--port', '0', '--secret-file', file, '--create-secret', '--for', '0.1'];
+    expect((await desk.run(args)).code).toBe(0);
+    const secret = readFileSync(file, 'utf8');
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(secret.trim().length).toBeGreaterThan(40);
+    await desk.run(args);
+    expect(readFileSync(file, 'utf8')).toBe(secret);
+  });
+
+  test('credentials name their end and are refused after it', async () => {
+    const file = desk.file('secret');
+    writeFileSync(file, 'a secret of the present\na secret of the past\n', { mode: 0o600 });
+    const args = ['relay', 'credentials', 'alice', '--secret-file', file];
+    const { out } = await desk.run([...args, '--lifetime', '60', '--json']);
+    const { username, expires } = JSON.parse(out[0]!);
+    const seconds = Number(/^(\d+):alice$/.exec(username)?.[1]);
+    expect(seconds - Date.now() / 1_000).toBeGreaterThan(55);
+    expect(seconds - Date.now() / 1_000).toBeLessThanOrEqual(60);
+    expect(Date.parse(expires)).toBe(seconds * 1_000);
+    expect((await desk.run(args)).out.map((line) => line.split(/\s{2,}/)[0])).toEqual([
+      'user name',
+      'password',
+      'expires',
+    ]);
+  });
+
+  test.each([
+    [['serve', '--port', '0'], 2, '--no-relay for STUN alone'],
+    [['serve', '--user', 'x'], 2, 'TOWPATH_RELAY_PASSWORD'],
+    [['serve', '--create-secret', '--user', 'x'], 2, '--create-secret needs'],
+    [['serve', '--secret-file', '/does/not/exist'], 5, 'cannot be read'],
+    [['serve', '--no-relay', '--tls-cert', 'x'], 2, 'both --tls-cert and --tls-key'],
+    [['serve', '--no-relay', '--address', 'localhost'], 2, 'no IP address'],
+    [['serve', '--no-relay', '--address', '127.0.0.1', '127.0.0.2', '127.0.0.3'], 2, 'At most two'],
+    [['serve', '--user', 'x', '--address', '0.0.0.0'], 2, '--relay-address'],
+    [['serve', '--no-relay', '--relay-ports', '9-8'], 2, 'no range of ports'],
+    [['serve', '--no-relay', '--allow-peer', 'all'], 2, 'no network'],
+    [['credentials', 'a:b', '--secret-file', 'x'], 2, 'no colon'],
+  ])('says what is wrong with %j', async (args, code, text) => {
+    const outcome = await desk.run(['relay', ...args]);
+    expect([outcome.code, outcome.err]).toEqual([code, expect.stringContaining(text)]);
+  });
+
+  test.each([
+    ['a secret of fine length', 0o644, 'chmod 600'],
+    ['short', 0o600, 'can be guessed'],
+    ['\n', 0o600, 'is empty'],
+  ])('a file with %j and mode %i is refused, without a word of it', async (text, mode, expected) => {
+    const file = desk.file('secret');
+    writeFileSync(file, text);
+    chmodSync(file, mode);
+    const { code, err } = await desk.run(['relay', 'serve', '--port', '0', '--secret-file', file]);
+    expect([code, err]).toEqual([2, expect.stringContaining(expected)]);
+    expect(err).not.toContain('short');
+  });
+});
+
+describe('the plan of a relay', () => {
+  const places = (addresses: string[], alternatePort?: number) =>
+    stunPlaces({ addresses: listeningAddresses(addresses), port: 3478, alternatePort });
+
+  test.each([
+    [['192.0.2.1'], undefined, [{ address: '192.0.2.1', port: 3478 }]],
+    [['192.0.2.1'], 9000, [{ address: '192.0.2.1', port: 3478, alternate: { port: 9000 } }]],
+    [
+      ['192.0.2.1', '192.0.2.2', '2001:DB8::1'],
+      undefined,
+      [
+        { address: '192.0.2.1', port: 3478, alternate: { address: '192.0.2.2', port: 3479 } },
+        { address: '2001:db8::1', port: 3478 },
+      ],
+    ],
+  ])('puts behaviour tests of %j, second port %s', (addresses, alternatePort, expected) => {
+    expect(places(addresses, alternatePort)).toEqual(expected);
+  });
+
+  test('counters of several processes add up', () => {
+    const random = new SeededRandom(1);
+    const tree = () => ({ a: random.integer(0, 9), deep: { b: random.integer(0, 9) } });
+    const [one, two] = [tree(), tree()];
+    expect(addMetrics([one, two, {}])).toEqual({ a: one.a + two.a, deep: { b: one.deep.b + two.deep.b } });
+  });
+});
