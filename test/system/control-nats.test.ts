@@ -168,6 +168,7 @@ describe.skipIf(skip)(`three NATS servers and two control servers${unless}`, () 
     const addresses = nats.map((server) => server.address).join(',');
     const control = [6, 7].map((at) => new ControlProcess(ports[at]!, addresses));
     const clients: ControlClient[] = [];
+    const connectedTo = new Map<ControlClient, string | undefined>();
     const newClient = async (first: number) => {
       const servers = [control[first]!.address, control[1 - first]!.address];
       const client = await ControlClient.open({
@@ -176,6 +177,7 @@ describe.skipIf(skip)(`three NATS servers and two control servers${unless}`, () 
         clock,
         random,
       });
+      client.events.on('server', ({ address }) => connectedTo.set(client, address));
       return client;
     };
     try {
