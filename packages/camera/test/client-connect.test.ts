@@ -58,6 +58,16 @@ describe('connectWithRetries', () => {
     expect(made.clock.pendingTimers).toBe(0);
   });
 
+  test('says what to do when there was no time for even one try (B7)', async () => {
+    const made = bench({ retry: { limitMs: 2000 } });
+    made.camera.reachable = false;
+    const error = await made.clock.runUntil(failure(made.client.connectWithRetries()));
+    expect(error).toMatchObject({ code: 'connect-failed' });
+    expect(error.message).toBe(
+      '192.0.2.1 was not reached in 2.0 s. Next: wake it, join its network, or allow more time.',
+    );
+  });
+
   test('varies the waits by up to a tenth (B7)', async () => {
     const made = bench();
     made.camera.reachable = false;

@@ -152,6 +152,15 @@ describe('parallel connection manager', () => {
     expect(result.threadsInfo.p2pConnectThread.error).toMatch(/refuse|nothing listens/i);
   });
 
+  test('says what the relay way lacks when it was to run without servers (A5, A7)', async () => {
+    const { clock, manager } = await world();
+    const result = await clock.runUntil(manager.connectParallel({ enableRelay: true }));
+    if (!result.success) throw new Error(result.error);
+    expect(result.threadsInfo.relayConnectThread).toMatchObject({ state: 'failed', port: null });
+    expect(result.threadsInfo.relayConnectThread.error).toContain('rendezvous servers');
+    await clock.runUntil(result.session.close());
+  });
+
   test('an abort closes every socket and timer before it is reported (A6)', async () => {
     const { clock, internet, manager, device } = await world();
     await clock.runUntil(device.close());

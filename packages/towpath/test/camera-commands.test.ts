@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { CAMERA, type Desk, desk, freePort } from './support.ts';
@@ -155,6 +155,30 @@ describe('camera commands', () => {
     expect(outcome.code).toBe(code);
     expect(outcome.err.join('\n')).toContain(text);
     expect(outcome.out).toEqual([]);
+  });
+
+  test('decode goes on with the next file when one holds nothing, and says so in the end (B12)', async () => {
+    const [empty, log] = [join(at.folder, 'empty.log'), join(at.folder, 'client.log')];
+    writeFileSync(empty, '');
+    writeFileSync(log, "📥 RUDP DATA from=('192.168.43.1', 40611) | hex=f1d00007d100000041434b\n");
+    const { code, out, err } = await at.towpath('camera', 'decode', empty, log, '--json');
+    expect(out.map((line) => JSON.parse(line))).toMatchObject([
+      { summary: {} },
+      { text: 'ACK' },
+      { summary: {} },
+      { error: { code: 'nothing-decoded' } },
+    ]);
+    expect(code).toBe(1);
+    expect(err.at(-1)).toContain('empty.log');
+  });
+
+  test('connect says of each attempt that nobody answered, when nobody did (A5)', async () => {
+    const port = String(await freePort());
+    const args = ['camera', 'connect', CAMERA, '--ports', port, '--only', 'p2p', '--timeout', '5.5'];
+    const { code, err } = await at.towpath(...args);
+    expect(code).toBe(3);
+    expect(err.filter((line) => line.includes('no answer in time'))).toHaveLength(1);
+    expect(err.join('\n')).not.toContain('won');
   });
 
   test('a camera that is not there ends with exit code 3, the reason, and with --json an object (B7)', async () => {

@@ -1,4 +1,14 @@
-import { type Clock, Events, type Log, type Random, silentLog, SystemClock, SystemRandom } from '@towpath/core';
+import {
+  type Clock,
+  Events,
+  errorMessage,
+  type Log,
+  type Random,
+  silentLog,
+  SystemClock,
+  SystemRandom,
+  TowpathError,
+} from '@towpath/core';
 import type { AvFrame } from '../artemis/av.ts';
 import { CameraError } from '../artemis/camera-error.ts';
 import * as commands from '../artemis/commands.ts';
@@ -258,8 +268,14 @@ export class CameraClient implements AsyncDisposable {
 
   #connectError(error: unknown, elapsedMs: number): CameraError {
     const target = this.#options.connector.target ?? 'The camera';
-    const last = error instanceof Error ? error.message : String(error);
-    const message = `${target} was not reached in ${(elapsedMs / 1000).toFixed(1)} s. The last try said: ${last}`;
+    // Out of time in the middle of a try, which has had no chance to say anything.
+    const overtime = error instanceof TowpathError && error.code === 'retries-timed-out';
+    const last = overtime ? error.cause : error;
+    const said =
+      last === undefined
+        ? 'Next: wake it, join its network, or allow more time.'
+        : `The last try said: ${errorMessage(last)}`;
+    const message = `${target} was not reached in ${(elapsedMs / 1000).toFixed(1)} s. ${said}`;
     return new CameraError('connect-failed', message, { target, cause: error });
   }
 

@@ -79,7 +79,7 @@ function wayInfo(mode: ConnectionMode, enabled: boolean, attempts: readonly Atte
     port: winner?.localPort ?? bound?.localPort ?? null,
     retries: started.length,
     elapsed: started.length === 0 ? null : (last - first) / 1_000,
-    error: state === 'failed' ? failureOf(attempts) : null,
+    error: state === 'failed' ? failureOf(mode, attempts) : null,
   };
 }
 
@@ -92,8 +92,11 @@ function wayState(attempts: readonly AttemptReport[], over: boolean): WayState {
   return states.has('cancelled') ? 'cancelled' : 'failed';
 }
 
-function failureOf(attempts: readonly AttemptReport[]): string {
-  if (attempts.length === 0) return 'There was nothing to try: give at least one port.';
+function failureOf(mode: ConnectionMode, attempts: readonly AttemptReport[]): string {
+  if (attempts.length === 0) {
+    const need = mode === 'relay' ? 'name the rendezvous servers that know the camera' : 'give at least one port';
+    return `There was nothing to try: ${need}.`;
+  }
   const reasons = new Map<string, string[]>();
   for (const { error, label, startedAtMs } of attempts) {
     const silence = startedAtMs === undefined ? 'not reached in time' : 'no answer in time';

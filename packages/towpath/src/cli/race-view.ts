@@ -48,7 +48,11 @@ export class RaceView {
   }
 
   #lines(attempts: readonly AttemptReport[]): string[] {
-    const rows = columns(attempts.map(cells), [3]);
+    const won = attempts.some(({ state }) => state === 'success');
+    const rows = columns(
+      attempts.map((attempt) => cells(attempt, won)),
+      [3],
+    );
     return rows.map((row, at) => {
       const state = attempts[at]?.state ?? 'pending';
       const [mark, style] = MARKS[state];
@@ -58,18 +62,19 @@ export class RaceView {
   }
 }
 
-function cells(attempt: AttemptReport): string[] {
+/** @param won somebody has, so that the others were called off */
+function cells(attempt: AttemptReport, won: boolean): string[] {
   const { lane, label, localPort, elapsedMs, state } = attempt;
   return [
     lane.toUpperCase(),
     label,
     localPort === undefined ? '' : `from port ${localPort}`,
     elapsedMs === undefined ? '' : formatMs(elapsedMs),
-    why(attempt, state),
+    why(attempt, state, won),
   ];
 }
 
-function why(attempt: AttemptReport, state: AttemptState): string {
+function why(attempt: AttemptReport, state: AttemptState, won: boolean): string {
   switch (state) {
     case 'success':
       return 'won: first to answer';
@@ -77,7 +82,8 @@ function why(attempt: AttemptReport, state: AttemptState): string {
       return attempt.error?.message ?? 'failed';
     case 'cancelled':
       if (attempt.continues) return 'looks for a better path';
-      return attempt.startedAtMs === undefined ? 'not needed' : 'silent until another won';
+      if (attempt.startedAtMs === undefined) return won ? 'not needed' : 'its turn never came';
+      return won ? 'silent until another won' : 'no answer in time';
     case 'running':
       return attempt.retries ? `trying, ${attempt.retries} repeats` : 'trying';
     case 'pending':
@@ -88,7 +94,7 @@ function why(attempt: AttemptReport, state: AttemptState): string {
 }
 
 function describe(attempt: AttemptReport): string {
-  return cells(attempt)
+  return cells(attempt, false)
     .filter((cell) => cell !== '')
     .join(' · ');
 }

@@ -20,6 +20,7 @@ export async function decode(
   { json = false, extract }: DecodeOptions,
 ): Promise<void> {
   const extractor = extract === undefined ? undefined : new MediaExtractor(folderTarget(extract));
+  let empty: TowpathError | undefined;
   for (const file of files) {
     const bytes = await readBytes(file);
     if (files.length > 1 && !json) io.out(io.style('bold', file));
@@ -31,12 +32,13 @@ export async function decode(
     if (json) io.out(JSON.stringify({ summary }));
     else for (const line of summaryLines(summary)) io.out(io.style('dim', line));
     showProblems(io, file, report);
-    if (report.packets === 0) throw nothingFound(file, report);
+    if (report.packets === 0) empty ??= nothingFound(file, report);
   }
   if (extractor && extract !== undefined) {
     const bytes = extractor.files.reduce((sum, { bytes }) => sum + bytes, 0);
     io.err(`${extractor.files.length} files, ${formatBytes(bytes)}, extracted to ${extract}`);
   }
+  if (empty !== undefined) throw empty;
 }
 
 function showProblems(io: Io, file: string, { problems, problemCount, foreign }: CaptureReport): void {

@@ -43,12 +43,11 @@ export async function demo(runtime: Runtime, options: DemoOptions): Promise<void
   await emulator.start();
   steps.say(
     'camera',
-    `An emulated camera listens on ${formatEndpoint(emulator.listen)}, behind a firewall that serves`,
+    `An emulated camera listens on ${formatEndpoint(emulator.listen)}, behind a firewall that serves\nonly the first (address, port) it hears; ${PORTS - 1} other ports are open and silent.`,
     {
       listen: emulator.listen,
     },
   );
-  steps.more(`only the first (address, port) it hears; ${PORTS - 1} other ports are open and silent.`);
 
   await find(runtime, steps, searchPort);
   const view = new RaceView(io);
@@ -172,7 +171,7 @@ async function fetchAll(runtime: Runtime, steps: Steps, plan: FetchPlan): Promis
       'back',
       `Reconnected ${formatMs(awayMs)} after the loss, from ${same ? 'the same' : 'a fresh'} local port`,
       {
-        awayMs,
+        awayMs: Math.round(awayMs),
         samePort: same ?? false,
       },
     );
@@ -193,7 +192,12 @@ async function fetchAll(runtime: Runtime, steps: Steps, plan: FetchPlan): Promis
     runtime.io.out(
       JSON.stringify({ step: 'download', saved: summary.saved, bytes: summary.bytes, failed: summary.failed.length }),
     );
-  else steps.say('download', `${summary.saved} pictures, ${formatBytes(summary.bytes)}, every one complete`, {});
+  else
+    steps.say(
+      'download',
+      `${summary.saved} pictures, ${formatBytes(summary.bytes)}, ${summary.failed.length === 0 ? 'every one complete' : `${summary.failed.length} of them could not be had`}`,
+      {},
+    );
 }
 
 /** Saved thumbnails are summed up instead of being listed one by one. */
@@ -223,17 +227,14 @@ class Steps {
     this.#startedAt = runtime.clock.now();
   }
 
+  /** @param text its lines stand below each other on a terminal */
   say(step: string, text: string, fields: object): void {
     const { io, clock } = this.#runtime;
     const atMs = Math.round(clock.now() - this.#startedAt);
-    if (this.#json) io.out(JSON.stringify({ step, atMs, text, ...fields }));
+    if (this.#json) io.out(JSON.stringify({ step, atMs, text: text.replaceAll('\n', ' '), ...fields }));
     else
       io.out(
-        `${io.style('dim', `${(atMs / 1_000).toFixed(2).padStart(6)} s`)}  ${io.style('bold', step.padEnd(10))} ${text}`,
+        `${io.style('dim', `${(atMs / 1_000).toFixed(2).padStart(6)} s`)}  ${io.style('bold', step.padEnd(10))} ${text.replaceAll('\n', `\n${' '.repeat(21)}`)}`,
       );
-  }
-
-  more(text: string): void {
-    if (!this.#json) this.#runtime.io.out(`${' '.repeat(21)}${text}`);
   }
 }
