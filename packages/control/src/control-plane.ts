@@ -1,7 +1,7 @@
 import type { Events } from '@towpath/core';
 import type { PartyId, PeerId } from './identity/keys.ts';
 import type { Invite } from './membership/invite.ts';
-import type { LogHead, Member } from './membership/party-state.ts';
+import type { InviteRecord, LogHead, Member } from './membership/party-state.ts';
 import type { InvitedRole } from './membership/statement.ts';
 
 /** Another member, and whether it can be signalled now. */
@@ -21,6 +21,8 @@ export interface PartyView {
   readonly head: LogHead;
   /** The other members. */
   readonly peers: readonly PeerView[];
+  /** Invites that were issued and not revoked, used up and expired ones included. */
+  readonly invites: readonly InviteRecord[];
 }
 
 /** A TURN server that relays for members. */

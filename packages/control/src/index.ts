@@ -25,7 +25,7 @@ export {
 } from './identity/node-identity.ts';
 export { VIRTUAL_NETWORK } from './membership/address.ts';
 export { formatInviteLink, type Invite, isInviteCode, parseInviteLink } from './membership/invite.ts';
-export type { LogHead, Member } from './membership/party-state.ts';
+export type { InviteRecord, LogHead, Member } from './membership/party-state.ts';
 export type { InvitedRole, Role } from './membership/statement.ts';
 export { verifyLog } from './membership/verify.ts';
 export { issueTurnCredentials } from './server/turn-credentials.ts';

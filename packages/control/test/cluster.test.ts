@@ -129,11 +129,19 @@ describe('relays', () => {
     await services[1]!.reportRelay(relay('ill', 0, false), reporter);
     await clock.advance(100);
     expect(ann.relays().map(({ id }) => id)).toEqual(['idle', 'fixed', 'busy', 'ill']);
+    await services[0]!.reportOwnRelay(relay('own', 0.2));
+    await clock.advance(100);
+    expect(ann.relays().map(({ id }) => id)).toEqual(['idle', 'own', 'fixed', 'busy', 'ill']);
     const stranger = generateNodeIdentity(new SeededRandom(78)).signing.publicKey;
     await expect(services[0]!.reportRelay(relay('evil', 0), stranger)).rejects.toMatchObject({ code: 'forbidden' });
     await clock.runUntil(ann.createParty({ name: 'camp', memberName: 'Ann' }));
     const { urls } = await clock.runUntil(ann.turnCredentials());
-    expect(urls).toEqual(['turn:idle.example:3478', 'turn:fixed.example:3478', 'turn:busy.example:3478']);
+    expect(urls).toEqual([
+      'turn:idle.example:3478',
+      'turn:own.example:3478',
+      'turn:fixed.example:3478',
+      'turn:busy.example:3478',
+    ]);
     // A relay that has not reported for half a minute is gone.
     await clock.advance(36_000);
     expect(ann.relays().map(({ id }) => id)).toEqual(['fixed']);

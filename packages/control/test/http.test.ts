@@ -6,6 +6,7 @@ import { FileStorage } from '../src/client/client-storage.ts';
 import { ControlClient } from '../src/client/control-client.ts';
 import { HttpTransport } from '../src/client/http-transport.ts';
 import type { Suspicion } from '../src/control-plane.ts';
+import { toBase64 } from '../src/encoding/bytes.ts';
 import { generateNodeIdentity } from '../src/identity/node-identity.ts';
 import { generateSigningKey } from '../src/identity/keys.ts';
 import { authorJoin } from '../src/membership/author.ts';
@@ -165,6 +166,21 @@ describe('control plane over HTTP and WebSocket', () => {
       expect(suspicions).toMatchObject([{ party: id, kind: 'forged', sequence: length }]);
       expect(ann.party(id)!.peers.map((peer) => peer.name)).toEqual(['Bob']);
     }));
+
+  test('takes reports of relays from those who may report, and pushes the list to nodes (A10)', async () => {
+    await using rig = new Rig();
+    const reporter = generateNodeIdentity(random).signing;
+    const server = await rig.server({ relayReporters: [toBase64(reporter.publicKey)] });
+    const ann = await rig.client([server.address]);
+    await ann.ready();
+    const transport = new HttpTransport({ clock, random }, { servers: [server.address] });
+    await transport.reportRelay(relay('fleet-1'), { key: reporter });
+    await until(() => ann.relays().length === 1, 'the list at Ann');
+    expect(ann.relays()).toEqual([relay('fleet-1')]);
+    const stranger = generateNodeIdentity(random).signing;
+    await expect(transport.reportRelay(relay('evil'), { key: stranger })).rejects.toMatchObject({ code: 'forbidden' });
+    await transport.close();
+  });
 
   test('speaks TLS with a certificate that the client is told to trust, and with no other (C12)', async () => {
     await using rig = new Rig();

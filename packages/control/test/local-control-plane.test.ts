@@ -191,6 +191,7 @@ describe('a control plane in one process', () => {
     const { clock, local, founder, party } = await peopled(0);
     const invite = await clock.runUntil(founder.invite(party, { maxUses: 5 }));
     const { publicKey } = signingKeyFromSeed(invite.secret);
+    expect(founder.party(party)!.invites.map(({ inviteKey }) => inviteKey)).toContainEqual(publicKey);
     const [one, two] = [await local.node(), await local.node()];
     const outcomes = await clock.runUntil(
       Promise.allSettled([

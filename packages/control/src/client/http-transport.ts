@@ -3,7 +3,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import { type Clock, type Log, type Random, race, silentLog } from '@towpath/core';
 import { z } from 'zod';
 import { ControlError, type ControlErrorCode } from '../control-error.ts';
-import type { TurnCredentials } from '../control-plane.ts';
+import type { Relay, TurnCredentials } from '../control-plane.ts';
 import { fromBase64, toBase64 } from '../encoding/bytes.ts';
 import type { PartyId } from '../identity/keys.ts';
 import { MAX_STATEMENT_BYTES } from '../membership/statement.ts';
@@ -138,6 +138,15 @@ export class HttpTransport implements ControlTransport {
   async turnCredentials(party: PartyId, options: RequestOptions): Promise<TurnCredentials> {
     const answer = await this.#request('POST', `/v1/parties/${party}/turn-credentials`, undefined, options);
     return expectAnswer(answer, credentialsSchema);
+  }
+
+  /**
+   * Reports a relay, good for 30 s. `options.key` is one of the servers' relay reporters.
+   * @throws ControlError `forbidden`.
+   */
+  async reportRelay(relay: Relay, options: RequestOptions): Promise<void> {
+    const answer = await this.#request('PUT', `/v1/relays/${relay.id}`, relay, options);
+    if (answer.status !== 200) throw errorOf(answer);
   }
 
   async close(): Promise<void> {

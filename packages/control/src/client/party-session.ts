@@ -108,7 +108,8 @@ export class PartySession {
     if (self === undefined || state.head === undefined) return undefined;
     const peers: PeerView[] = [];
     for (const member of state.members.values()) if (member !== self) peers.push(this.#peerView(member));
-    return { id: this.id, name: state.name, partyKey: state.partyKey, self, head: state.head, peers };
+    const { name, partyKey, head } = state;
+    return { id: this.id, name, partyKey, self, head, peers, invites: [...state.invites.values()] };
   }
 
   saved(): SavedParty {

@@ -207,6 +207,11 @@ export class ControlService implements AsyncDisposable {
     await this.#relays.report(relay);
   }
 
+  /** Takes the report of a relay in this process; good for 30 s, like any other. */
+  async reportOwnRelay(relay: Relay): Promise<void> {
+    await this.#relays.report(relay);
+  }
+
   /** A node has connected; an older connection of the same node is closed. */
   attach(key: Uint8Array, sink: SessionSink): Session {
     const session = this.#switchboard.attach(key, sink);
