@@ -338,6 +338,18 @@ describe('a TURN relay', () => {
     expect(at.internet.openSockets).toBe(0);
   });
 
+  test('a server closes when its signal aborts', async () => {
+    const at = world();
+    const stop = new AbortController();
+    const { server } = await turnServer(at, { signal: stop.signal });
+    await client(at, at.internet.host(), server.locals[0]!);
+    const before = at.internet.openSockets;
+    stop.abort();
+    await at.clock.advance(1_000);
+    expect([before, at.internet.openSockets]).toEqual([4, 1]);
+    expect(server.stats.allocations).toBe(0);
+  });
+
   test('an aborted allocate leaves nothing behind', async () => {
     const at = world();
     const { server } = await turnServer(at);

@@ -139,7 +139,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       await server.close();
       throw error;
     }
-    init.signal?.addEventListener('abort', () => void server.close(), { once: true });
+    init.signal?.addEventListener('abort', server.#abort, { once: true });
     return server;
   }
 
@@ -167,6 +167,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
 
   /** Ends every allocation and closes every socket. Idempotent. */
   close(): Promise<void> {
+    this.#init.signal?.removeEventListener('abort', this.#abort);
     this.#closing ??= this.#close();
     return this.#closing;
   }
@@ -228,6 +229,10 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
     this.#streams.push(listener);
     this.#log.info('listens', { transport, at: formatEndpoint(listener.local) });
   }
+
+  readonly #abort = (): void => {
+    void this.close();
+  };
 
   async #close(): Promise<void> {
     await Promise.all([...this.#udp, ...this.#streams].map((listener) => listener.close()));
