@@ -120,6 +120,7 @@ describe('a control plane in one process', () => {
     await clock.runUntil(ann.rotateKeys(generateNodeIdentity(random)));
     await clock.advance(2_000);
     expect(told.of('left')).toEqual([]);
+    expect(told.of('suspicion')).toEqual([]);
     expect(ann.party(party)!.self).toMatchObject({ id: annId, virtualAddress: address, role: 'admin' });
     const atBob = record(bob);
     await clock.runUntil(ann.signal(party, bob.party(party)!.self.id, bytes(4, 2)));

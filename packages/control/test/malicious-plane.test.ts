@@ -147,11 +147,21 @@ describe('a malicious control plane', () => {
   test('cannot take a member back to an older list: the member keeps what it verified, and says so (C12)', async () => {
     const { clock, plane, bob, party, names } = await scene();
     const length = bob.client.party(party)!.head.sequence + 1;
+    bob.lies.log = (from, statements) => statements.slice(0, Math.max(0, 2 - from));
     bob.inject({ type: 'statements', party, from: 2, length: 2, statements: [] });
     await clock.advance(100);
     expect(names(bob)).toEqual(['Ann', 'Cleo']);
     expect(bob.suspicions).toMatchObject([{ kind: 'rollback', sequence: 2 }]);
     expect(bob.client.party(party)!.head.sequence).toBe(length - 1);
+    await plane.close();
+  });
+
+  test('that is only slower than its own word is not suspected', async () => {
+    const { clock, plane, bob, party } = await scene();
+    // Said before the newest statement came in, heard after it.
+    bob.inject({ type: 'statements', party, from: 3, length: 3, statements: [] });
+    await clock.advance(100);
+    expect(bob.suspicions).toEqual([]);
     await plane.close();
   });
 
@@ -331,6 +341,7 @@ describe('a malicious control plane', () => {
       return message;
     };
     bob.lies.push = (message) => (message.type === 'statements' ? { ...message, length: 0, statements: [] } : message);
+    bob.lies.log = () => [];
     bob.inject({ type: 'refused', party, reason: 'not-found' });
     await clock.advance(30_000);
     expect(asked).toBe(1);

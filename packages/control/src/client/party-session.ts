@@ -251,8 +251,16 @@ export class PartySession {
     const decoded = statements.map((text) => fromBase64(text) ?? new Uint8Array(0));
     const { gap, doubt } = await this.offer(from, decoded);
     if (gap) this.follow();
-    else if (statements.length === 0 && length < this.replica.length && doubt === undefined)
-      await this.#restoreServer(length);
+    else if (length < this.replica.length && doubt === undefined) await this.#checkServer(length);
+  }
+
+  /** The server named fewer statements than are known here: before a statement of ours came in, or did it lose some? */
+  async #checkServer(length: number): Promise<void> {
+    const last = this.replica.length - 1;
+    const { signing: key } = this.#identity();
+    const { statements } = await this.#transport.readLog(this.id, last, { key, signal: this.#closing.signal });
+    if (statements.length === 0) await this.#restoreServer(length);
+    else await this.offer(last, statements);
   }
 
   /** The server has less than this node has verified: say so, and give the statements back. */
@@ -284,6 +292,8 @@ export class PartySession {
       });
       return;
     }
+    // Said to a connection under the keys before; the next one is on its way.
+    if (this.#link.connectedAs !== this.#identity().signing) return;
     await this.sync();
     if (this.#left) return;
     const message = 'The control server says that this node is no member any more, without proof of it.';

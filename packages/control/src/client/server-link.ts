@@ -23,6 +23,7 @@ export class ServerLink {
   readonly #random: Random;
   readonly #link: Link<LiveConnection>;
   readonly #waiting = new Map<number, Waiting>();
+  #connectedAs: SigningKey | undefined;
   #nextId = 1;
 
   constructor(
@@ -44,8 +45,11 @@ export class ServerLink {
       first: { delaysMs: () => backoff({ ...RETRY, random: this.#random }) },
       connect: async ({ signal, tries, reconnect }) => {
         if (reconnect && tries <= 1) await this.#clock.sleep(this.#random.next() * SPREAD_MS, signal);
+        const key = init.key();
         const onMessage = (message: ServerMessage) => this.#settle(message) || init.onMessage(message);
-        return this.#transport.connect({ key: init.key(), signal, onMessage });
+        const connection = await this.#transport.connect({ key, signal, onMessage });
+        this.#connectedAs = key;
+        return connection;
       },
       watch: (connection) => connection.closed,
       release: (connection) => connection.close(),
@@ -59,6 +63,11 @@ export class ServerLink {
 
   get connection(): LiveConnection | undefined {
     return this.#link.path;
+  }
+
+  /** The key that the connection was opened with. */
+  get connectedAs(): SigningKey | undefined {
+    return this.#connectedAs;
   }
 
   start(): void {
