@@ -7,6 +7,9 @@ import type { ResolvedSessionOptions } from './options.ts';
 /** How long acknowledgements wait while packets are missing: the sender repeats by them, and everything else waits for that. */
 const GAP_ACK_DELAY_MS = 2;
 
+/** A repeat after so long without any data comes from a sender that cannot go on: its window waits for this one packet. */
+const STALL_MS = 5;
+
 /** Above this share of packets that came before, acknowledgements are being lost: each is then sent twice, a batch apart. */
 const LOSSY_SHARE = 0.04;
 
@@ -29,6 +32,8 @@ export class Receiver {
   /** Nothing is delivered before the user has taken the session over. */
   #attached = false;
   #ackAt: number = Number.POSITIVE_INFINITY;
+  /** Clock time of the last data packet. */
+  #dataAt: number = Number.NEGATIVE_INFINITY;
   duplicates = 0;
   #duplicateShare = 0;
   /** The last acknowledgement, to be sent once more with the next. */
@@ -59,7 +64,8 @@ export class Receiver {
     if (arrival === 'refused') return true;
     this.#count(arrival === 'duplicate');
     this.#acknowledge(now, number, index, channel.waiting);
-    if (arrival === 'duplicate') this.#acknowledgeNeighbours(number, index, channel);
+    if (arrival === 'duplicate' && now - this.#dataAt >= STALL_MS) this.#acknowledgeNeighbours(number, index, channel);
+    this.#dataAt = now;
     if (arrival === 'in-order') {
       this.#host.deliver(number, data);
       this.#drain(number, channel);
