@@ -25,7 +25,7 @@ export const bench: Bench = {
   async run({ quick, say }) {
     const rounds = quick ? 3 : 11;
     const rows = [...(await inOneProcess(rounds)), ...(await inTwoProcesses(rounds))];
-    for (const sender of SENDERS) rows.push(...(await lossy(sender, quick ? 900 : 6_000)));
+    for (const sender of SENDERS) rows.push(...(await lossy(sender, quick ? 900 : 5_000)));
     for (const { case: name, metric, value, unit } of rows) say(`  ${name}: ${metric} ${value} ${unit}`);
     return rows;
   },
