@@ -172,11 +172,11 @@ describe('what a device is told by others', () => {
     const world = await World.make({ servers: 1 });
     await world.startDevice();
     const introductions = sentBy(world, 'RLY_PKT');
-    const { magic, relay } = { magic: 7, relay: { address: '198.51.101.1', port: 40_000 } };
+    const relay = { address: '198.51.101.1', port: 40_000 };
     const from = world.servers[0]!;
     for (let at = 0; at < 100; at++) {
       world.registration?.onMessage(
-        { type: 'RLY_TO', relay: { ...relay, port: relay.port + at }, magic },
+        { type: 'RLY_TO', relay: { ...relay, port: relay.port + at }, magic: 7 },
         from,
         undefined,
       );
@@ -206,6 +206,7 @@ describe('what a device is told by others', () => {
     const world = await World.make({ relays: 0, relay: { sessionPorts: 1 } });
     await world.startDevice();
     const old = await world.timed(world.byRelay());
+    await world.clock.advance(2_000);
     const { address, network } = world.relayHosts[0]!;
     const cut = world.internet.intercept((packet, next) => {
       if (packet.source !== address) next();

@@ -219,6 +219,35 @@ describe('a session over a relay', () => {
     expect(await world.end(session)).toEqual(EMPTY);
   });
 
+  test('a busy session port is exchanged for another: five clients at once', async () => {
+    for (const seed of [1, 2]) {
+      const world = await World.make({ seed, relay: { sessionPorts: 8 } });
+      await world.startDevice();
+      const made = await Promise.all(Array.from({ length: 5 }, () => world.timed(world.byRelay())));
+      expect(new Set(made.map(({ session }) => session.peer.port)).size).toBe(5);
+      for (const { session, ms } of made) {
+        expect(ms).toBeLessThan(3_500);
+        expect(await world.echo(session, new Uint8Array(3_000))).toHaveLength(3_000);
+      }
+      expect(await world.end(...made.map(({ session }) => session))).toEqual(EMPTY);
+    }
+  });
+
+  test('is not given up when its relay answers no questions', async () => {
+    const world = await World.make({ lossRatio: 0.2 });
+    await world.startDevice();
+    const { session } = await world.timed(world.byRelay());
+    const relay = world.relayHosts[0]!.address;
+    world.internet.intercept((packet, next) => {
+      const { type } = decodeMessage(packet.payload);
+      if (packet.source !== relay || packet.destination !== world.deviceNat.externalAddress || type !== 'RLY_RDY')
+        next();
+    });
+    await world.clock.advance(300_000);
+    expect([session.closed, world.sessions[0]?.closed]).toEqual([undefined, undefined]);
+    expect(await world.end(session)).toEqual(EMPTY);
+  });
+
   test('a second client of the device has a session of its own', async () => {
     const world = await World.make();
     await world.startDevice();
@@ -258,7 +287,8 @@ describe('aborting a relay attempt', () => {
       await world.clock.advance(300);
       expect([afterMs, world.internet.openSockets]).toEqual([afterMs, before]);
     }
-    await world.clock.advance(5_000);
+    // A device that joined after its client had gone notices by its keep-alives.
+    await world.clock.advance(10_000);
     expect(world.sessions.filter(({ closed }) => closed === undefined)).toEqual([]);
     expect(await world.end()).toEqual(EMPTY);
   });

@@ -16,6 +16,9 @@ const MAX_INVITATIONS = 32;
 /** RLY_PKT: four in quick succession, then one every 100 ms, for three seconds in all (spec §6.4). */
 const INTRODUCTIONS = { baseMs: 20, factor: 1.5, maxMs: 100, count: 33 } as const;
 
+/** By then every RLY_RDY that answers an introduction has come, in ms. */
+const ANSWERED_AFTER_MS = 1_000;
+
 export interface DeviceRelayOptions {
   device: PpppDevice;
   network: Network;
@@ -26,6 +29,9 @@ export interface DeviceRelayOptions {
 }
 
 interface Invitation {
+  readonly id: string;
+  /** The relay's session port. */
+  readonly key: string;
   readonly magic: number;
   readonly cipher: StreamCipher | undefined;
   readonly introduction: Uint8Array;
@@ -36,10 +42,10 @@ interface Invitation {
 /** A device's end of relays: it goes where it is invited to, and takes in the sessions that come of it. */
 export class DeviceRelay {
   readonly #options: DeviceRelayOptions;
-  /** By the relay's session port: several invitations to one session are one. */
+  /** By session port and magic: several invitations to one session are one. */
   readonly #invitations: Map<string, Invitation> = new Map();
-  /** Magics of the sessions over UDP, by session port. */
-  readonly #sessions: Map<string, { magic: number; session: Session }> = new Map();
+  /** Sessions over UDP, by session port. */
+  readonly #sessions: Map<string, { magics: readonly number[]; session: Session }> = new Map();
   /** Connections to relays, by magic. */
   readonly #visits: Map<number, TcpVisit> = new Map();
 
@@ -50,16 +56,15 @@ export class DeviceRelay {
   /** Follows an invitation by UDP, from the listen socket. */
   invite(relay: Endpoint, magic: number, cipher: StreamCipher | undefined): void {
     const key = formatEndpoint(relay);
-    const known = this.#invitations.get(key);
-    if (known?.magic === magic || this.#sessions.get(key)?.magic === magic) return;
-    if (known === undefined && this.#invitations.size >= MAX_INVITATIONS) return;
-    known?.abort.abort();
+    const id = `${key} ${magic}`;
+    if (this.#invitations.has(id) || this.#sessions.get(key)?.magics.includes(magic)) return;
+    if (this.#invitations.size >= MAX_INVITATIONS) return;
     const { uid } = this.#options.device;
     const clear = encodeMessage({ type: 'RLY_PKT', magic, uid, side: 'device' });
     const introduction = cipher === undefined ? clear : cipher.encipher(clear);
-    const invitation = { magic, cipher, introduction, abort: new AbortController() };
-    this.#invitations.set(key, invitation);
-    void this.#introduce(key, { ...relay }, invitation);
+    const invitation = { id, key, magic, cipher, introduction, abort: new AbortController() };
+    this.#invitations.set(id, invitation);
+    void this.#introduce({ ...relay }, invitation);
   }
 
   /** Follows an invitation by TCP, to a base port of the relay. */
@@ -73,13 +78,16 @@ export class DeviceRelay {
   /** The relay at `from` has joined us with a client. */
   onReady(from: Endpoint): void {
     const key = formatEndpoint(from);
-    const invitation = this.#invitations.get(key);
-    if (invitation === undefined) return;
-    invitation.abort.abort();
-    this.#invitations.delete(key);
+    // It does not say which: of several on one port, it serves one.
+    const invitations = [...this.#invitations.values()].filter((invitation) => invitation.key === key);
+    if (invitations.length === 0) return;
+    for (const { id, abort } of invitations) {
+      abort.abort();
+      this.#invitations.delete(id);
+    }
     // The relay has ended the session before on this port, or it would not have let us in again.
     this.#sessions.get(key)?.session.abandon('closed-by-peer', false);
-    this.#open(key, { ...from }, invitation);
+    this.#open(key, { ...from }, invitations);
   }
 
   /** Ends invitations and the connections that have no session. Sessions belong to the device. */
@@ -89,21 +97,28 @@ export class DeviceRelay {
     for (const visit of this.#visits.values()) visit.giveUp();
   }
 
-  async #introduce(key: string, relay: Endpoint, { introduction, abort }: Invitation): Promise<void> {
+  #isInvitedTo(key: string): boolean {
+    for (const invitation of this.#invitations.values()) if (invitation.key === key) return true;
+    return false;
+  }
+
+  async #introduce(relay: Endpoint, { id, key, introduction, abort }: Invitation): Promise<void> {
     const { device, clock, random, log } = this.#options;
     try {
       for (const pauseMs of backoff({ ...INTRODUCTIONS, random })) {
         device.sendDatagram(introduction, relay);
         await clock.sleep(pauseMs, abort.signal);
       }
-      this.#invitations.delete(key);
+      this.#invitations.delete(id);
       log.debug(`the relay ${key} has not let us in`);
     } catch (error) {
       if (!isAbort(error)) log.warn('an invitation to a relay failed', { error: errorMessage(error) });
     }
   }
 
-  #open(key: string, relay: Endpoint, { magic, cipher, introduction }: Invitation): void {
+  #open(key: string, relay: Endpoint, invitations: readonly Invitation[]): void {
+    const cipher = invitations.at(-1)?.cipher;
+    const magics = invitations.map(({ magic }) => magic);
     const { device, clock } = this.#options;
     const inner: SessionCarrier = {
       mode: 'relay',
@@ -112,14 +127,21 @@ export class DeviceRelay {
       send: (datagram) => device.sendDatagram(datagram, relay),
       close: () => Promise.resolve(),
     };
-    const probes = { introduce: () => device.sendDatagram(introduction, relay) };
+    const probes = {
+      introduce() {
+        for (const { introduction } of invitations) device.sendDatagram(introduction, relay);
+      },
+    };
     const done = () => {
-      if (this.#sessions.get(key)?.magic === magic) this.#sessions.delete(key);
+      if (this.#sessions.get(key)?.magics === magics) this.#sessions.delete(key);
     };
     const carrier = new RelayCarrier(new LetGoCarrier(inner, done), clock, probes, undefined);
+    const openedAt = clock.now();
     const session = device.adopt(carrier, cipher, (type) => {
       if (type !== MessageType.RLY_RDY) return false;
-      if (this.#invitations.has(key)) this.onReady(relay);
+      // Without a question, and when the answers to the introductions must have come, it is about another session.
+      const isOld = clock.now() - openedAt > ANSWERED_AFTER_MS;
+      if (isOld && !carrier.isAsking && this.#isInvitedTo(key)) this.onReady(relay);
       else carrier.onReady();
       return true;
     });
@@ -128,7 +150,7 @@ export class DeviceRelay {
       device.send({ type: 'CLOSE' }, relay, cipher);
       return;
     }
-    this.#sessions.set(key, { magic, session });
+    this.#sessions.set(key, { magics, session });
     carrier.watch(session);
   }
 }

@@ -44,6 +44,8 @@ export class RelayCarrier implements SessionCarrier {
   #probedAt = 0;
   #probesSent = 0;
   #silentProbes = 0;
+  /** It has answered a question before: only then its silence means anything. */
+  #answers: boolean;
   /** The first question was asked. */
   #measured = false;
   /** It says RLY_RDY again: then its silence means that it has lost the session, even when its base port answers. */
@@ -54,6 +56,7 @@ export class RelayCarrier implements SessionCarrier {
     this.#inner = inner;
     this.#clock = clock;
     this.#probes = probes;
+    this.#answers = rttMs !== undefined;
     if (rttMs !== undefined) this.#rtt.sample(rttMs);
   }
 
@@ -67,6 +70,11 @@ export class RelayCarrier implements SessionCarrier {
 
   get peer(): Endpoint {
     return this.#inner.peer;
+  }
+
+  /** A question is open: the next RLY_RDY is its answer. */
+  get isAsking(): boolean {
+    return this.#probesSent > 0;
   }
 
   /** The session that it carries; from now on the relay is watched. */
@@ -89,6 +97,7 @@ export class RelayCarrier implements SessionCarrier {
 
   /** The relay's base port said RLY_HELLO_ACK. */
   onHello(): void {
+    this.#answers = true;
     this.#silentProbes = 0;
     if (!this.#repeatsReady) this.#onAnswer();
   }
@@ -109,6 +118,7 @@ export class RelayCarrier implements SessionCarrier {
 
   #onAnswer(): void {
     const now = this.#clock.now();
+    this.#answers = true;
     this.#answeredAt = now;
     if (this.#probesSent === 1) this.#rtt.sample(now - this.#probedAt);
     this.#calm();
@@ -142,8 +152,11 @@ export class RelayCarrier implements SessionCarrier {
       this.#arm(waitMs);
     } else if (this.#probesSent < MAX_PROBES && this.#silentProbes < MAX_SILENT_PROBES) {
       this.#probe(now);
-    } else {
+    } else if (this.#answers) {
       session.abandon('carrier-failed', true);
+    } else {
+      // The session's keep-alives decide; the next thing sent has it asked again.
+      this.#calm();
     }
   }
 

@@ -19,7 +19,10 @@ const ASKED_AT_ONCE = 3;
 
 /** A relay over which the device has not come by then is joined by the next one, in ms: as many round trips, within bounds. */
 const NEXT_RELAY_ROUND_TRIPS = 6;
-const NEXT_RELAY_MS = { min: 500, max: 1500 } as const;
+const NEXT_RELAY_MS = { min: 200, max: 1500 } as const;
+
+/** Further session ports that are asked of relays over which the device has not come, when there is no other relay. */
+const MAX_RENEWALS = 3;
 
 /** How the talk reaches servers and relays. Datagrams are in the clear. */
 export interface RelayLine {
@@ -53,6 +56,7 @@ export class RelayTalk {
   readonly #line: RelayLine;
   readonly #relays: Relay[] = [];
   readonly #refusedBy: Map<Relay, Set<Server>> = new Map();
+  #renewals = 0;
   #over = false;
 
   constructor(options: RelayTalkOptions, line: RelayLine, now: number) {
@@ -97,7 +101,7 @@ export class RelayTalk {
     const { panel } = this.#options;
     const server = panel.find(from);
     const first = server?.answered(now) ?? false;
-    const relay = this.#relays.find(({ endpoint }) => sameEndpoint(endpoint, from));
+    const relay = this.#relays.findLast(({ endpoint }) => sameEndpoint(endpoint, from));
     switch (message.type) {
       case 'LIST_REQ_ACK':
         if (server === undefined) return false;
@@ -122,8 +126,7 @@ export class RelayTalk {
 
   /** The relay cannot be reached over this carrier. */
   relayFailed(base: Endpoint): void {
-    const relay = this.#relays.find(({ endpoint }) => sameEndpoint(endpoint, base));
-    relay?.drop('silent');
+    for (const relay of this.#relays) if (sameEndpoint(relay.endpoint, base)) relay.drop('silent');
   }
 
   /** The error when the time is over. */
@@ -163,6 +166,7 @@ export class RelayTalk {
       if (relay.isTired && relay.nextAt <= now) relay.drop('silent');
     }
     if (!this.#wantsAnother(now)) return;
+    this.#renew(now);
     let room = ASKED_AT_ONCE;
     for (const relay of this.#relays) {
       if (relay.state !== 'idle' && relay.state !== 'asked') continue;
@@ -172,6 +176,19 @@ export class RelayTalk {
       relay.state = 'asked';
       if (relay.nextAt <= now) this.#askRelay(relay, now);
     }
+  }
+
+  /**
+   * A device has but one session on a session port: it may not have come because it has one there. Over TCP the connection
+   * is the session, and there is nothing to renew.
+   */
+  #renew(now: number): void {
+    if (this.#options.readyFrom === 'base' || this.#renewals === MAX_RENEWALS) return;
+    if (this.#relays.some(({ isHopeful, activeSince }) => isHopeful && activeSince === undefined)) return;
+    const relay = this.#relays.find(({ activeSince }) => activeSince !== undefined);
+    if (relay === undefined) return;
+    this.#renewals++;
+    this.#relays.push(new Relay(relay.endpoint, this.#options.random, now, false));
   }
 
   #askRelay(relay: Relay, now: number): void {
