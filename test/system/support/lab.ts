@@ -110,7 +110,7 @@ export async function finished(
     out.stderr += chunk;
   });
   const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
-  const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
+  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
   clearTimeout(timer);
   if (signal === 'SIGKILL') throw new Error(`Took longer than ${timeoutMs} ms.\n${out.stdout}\n${out.stderr}`);
   return { code, ...out };
