@@ -21,7 +21,6 @@ import type { NodeIdentity } from '../identity/node-identity.ts';
 import {
   authorAppointment,
   authorByMember,
-  authorGenesis,
   authorJoin,
   authorRotation,
   type MemberContent,
@@ -40,6 +39,7 @@ import type { InvitedRole } from '../membership/statement.ts';
 import type { ServerMessage } from '../wire/messages.ts';
 import { type ClientStorage, MemoryStorage, type SavedParty } from './client-storage.ts';
 import { PartySaver } from './party-saver.ts';
+import { foundParty, readAsGuest } from './enter-party.ts';
 import { PartyReplica } from './party-replica.ts';
 import { PartySession } from './party-session.ts';
 import { ServerLink } from './server-link.ts';
@@ -85,6 +85,7 @@ export class ControlClient implements ControlPlane {
   #identity: NodeIdentity;
   /** While keys are being replaced: some parties know these already. */
   #nextIdentity: NodeIdentity | undefined;
+  #rotating: Promise<unknown> = Promise.resolve();
   readonly #saver: PartySaver;
   #inbox: Promise<void> = Promise.resolve();
   #relays: readonly Relay[] = [];
@@ -144,21 +145,11 @@ export class ControlClient implements ControlPlane {
   }
 
   async createParty(options: WithSignal & { name: string; memberName: string }): Promise<PartyView> {
-    const partyKey = generateSigningKey(this.#random);
-    const genesis = authorGenesis({
-      partyKey,
-      partyName: options.name,
-      founder: this.#keys(),
-      founderName: options.memberName,
-      timeMs: this.#transport.serverTime(),
-    });
-    const replica = new PartyReplica(partyKey.publicKey, this.#verify);
-    const { doubt } = await replica.offer(0, [genesis.bytes]);
-    if (doubt !== undefined) throw new ControlError('invalid-statement', doubt.message);
-    // Before anybody knows of the party: without this key it could never get another founder.
-    await this.#storage.savePartySecret(replica.id, partyKey.seed);
-    await this.#transport.append(replica.id, 0, genesis.bytes, this.#request(options.signal));
-    return this.#adopt(replica);
+    const founded = await foundParty(
+      { transport: this.#transport, random: this.#random, storage: this.#storage, verify: this.#verify },
+      { ...options, keys: this.#keys(), request: this.#request(options.signal) },
+    );
+    return this.#follow(this.#session(founded));
   }
 
   async join(invite: Invite, options: WithSignal & { memberName: string }): Promise<PartyView> {
@@ -167,7 +158,7 @@ export class ControlClient implements ControlPlane {
     const present = this.party(replica.id);
     if (present !== undefined) return present;
     const session = this.#session(replica);
-    await this.#readAsGuest(session, inviteKey, invite.head, options.signal);
+    await readAsGuest(this.#transport, replica, invite.head, { key: inviteKey, signal: options.signal });
     if (session.self === undefined) {
       await session.say(
         (state) =>
@@ -188,7 +179,12 @@ export class ControlClient implements ControlPlane {
     const session = this.#require(party);
     const self = session.self!.id;
     session.leaving = true;
-    await this.#say(party, () => ({ type: 'remove', member: self }), options.signal);
+    try {
+      await this.#say(party, () => ({ type: 'remove', member: self }), options.signal);
+    } catch (error) {
+      session.leaving = false;
+      throw error;
+    }
   }
 
   async invite(party: PartyId, options: InviteOptions = {}): Promise<Invite> {
@@ -251,30 +247,19 @@ export class ControlClient implements ControlPlane {
    * Replaces this node's keys in every party; its ids and addresses stay. Store `next` before, and call again with the
    * same keys when it fails half way.
    */
-  async rotateKeys(next: NodeIdentity, options: WithSignal = {}): Promise<void> {
-    this.#nextIdentity = next;
-    const from = this.#identity.signing;
-    const to = { signing: next.signing, wireGuardPublicKey: next.wireGuard.publicKey };
-    for (const session of this.#sessions.values()) {
-      await session.say(
-        (state) =>
-          state.memberByKey(next.signing.publicKey) === undefined
-            ? authorRotation(state, { from, to, timeMs: this.#transport.serverTime() })
-            : undefined,
-        options.signal,
-      );
-    }
-    this.#identity = next;
-    this.#nextIdentity = undefined;
-    this.#link.renew();
+  rotateKeys(next: NodeIdentity, options: WithSignal = {}): Promise<void> {
+    // One after the other: each rotation starts from the keys that the one before left.
+    const turn = this.#rotating.then(() => this.#rotate(next, options.signal));
+    this.#rotating = turn.catch(() => undefined);
+    return turn;
   }
 
   announce(party: PartyId, data: Uint8Array): void {
     this.#require(party).announce(data);
   }
 
-  signal(party: PartyId, peer: PeerId, data: Uint8Array, options: WithSignal = {}): Promise<void> {
-    return this.#require(party).signal(peer, data, options.signal);
+  async signal(party: PartyId, peer: PeerId, data: Uint8Array, options: WithSignal = {}): Promise<void> {
+    await this.#require(party).signal(peer, data, options.signal);
   }
 
   relays(): readonly Relay[] {
@@ -311,29 +296,28 @@ export class ControlClient implements ControlPlane {
     await this.close();
   }
 
+  async #rotate(next: NodeIdentity, signal: AbortSignal | undefined): Promise<void> {
+    this.#nextIdentity = next;
+    const from = this.#identity.signing;
+    const to = { signing: next.signing, wireGuardPublicKey: next.wireGuard.publicKey };
+    for (const session of this.#sessions.values()) {
+      await session.say(
+        (state) =>
+          state.memberByKey(next.signing.publicKey) === undefined
+            ? authorRotation(state, { from, to, timeMs: this.#transport.serverTime() })
+            : undefined,
+        signal,
+      );
+    }
+    this.#identity = next;
+    this.#nextIdentity = undefined;
+    this.#link.renew();
+  }
+
   #say(party: PartyId, content: () => MemberContent, signal: AbortSignal | undefined): Promise<void> {
     const session = this.#require(party);
     const { signing } = this.#identityIn(session.replica);
     return session.say((state) => authorByMember(state, signing, content(), this.#transport.serverTime()), signal);
-  }
-
-  /** Reads a party's log by an invite, and holds it against what the inviter saw. */
-  async #readAsGuest(session: PartySession, key: SigningKey, head: LogHead, signal?: AbortSignal): Promise<void> {
-    const { replica } = session;
-    for (;;) {
-      const { length, statements } = await this.#transport.readLog(replica.id, replica.length, { key, signal });
-      const { added, doubt } = await replica.offer(replica.length, statements);
-      if (doubt !== undefined) throw new ControlError('untrusted-log', doubt.message);
-      if (added === 0 || replica.length >= length) break;
-    }
-    if (replica.compare(head) === 'known') return;
-    const message =
-      'The control server does not show the party as the invite describes it: it hides or changes something. Ask for a new invite, over another way.';
-    throw new ControlError('untrusted-log', message);
-  }
-
-  #adopt(replica: PartyReplica): PartyView {
-    return this.#follow(this.#session(replica));
   }
 
   #follow(session: PartySession): PartyView {
