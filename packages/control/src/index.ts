@@ -15,7 +15,8 @@ export type {
   SuspicionKind,
   TurnCredentials,
 } from './control-plane.ts';
-export { ControlServer, type ControlServerInit } from './http/control-server.ts';
+export type { ControlServer, ControlServerInit } from './http/control-server.ts';
+export { startControlServer } from './http/start-control-server.ts';
 export type { PartyId, PeerId, SigningKey, WireGuardKey } from './identity/keys.ts';
 export {
   generateNodeIdentity,

@@ -1,10 +1,10 @@
 import { SystemClock, SystemRandom } from '@towpath/core';
-import { ControlClient, ControlServer, generateNodeIdentity, HttpTransport, SqliteStore } from '@towpath/control';
+import { ControlClient, generateNodeIdentity, HttpTransport, SqliteStore, startControlServer } from '@towpath/control';
 
 const clock = new SystemClock();
 const random = new SystemRandom();
 await using store = new SqliteStore({ clock }, { path: ':memory:' });
-await using server = await ControlServer.start({ store, clock, random });
+await using server = await startControlServer({ store, clock, random });
 
 const node = () =>
   ControlClient.open({

@@ -1,0 +1,16 @@
+import type { Clock, Log, Random } from '@towpath/core';
+import type { ControlStore } from '../store/store.ts';
+import type { ControlServer, ControlServerInit } from './control-server.ts';
+
+/**
+ * Starts a control server. The store stays the caller's to close. What a server needs is loaded here and not before,
+ * because most programs that use this package only connect to one.
+ * @throws ControlError `store-failed`; a system error (`EADDRINUSE`) when the address cannot be used.
+ */
+export async function startControlServer(
+  components: { store: ControlStore; clock: Clock; random: Random; log?: Log },
+  init: ControlServerInit = {},
+): Promise<ControlServer> {
+  const { ControlServer: Server } = await import('./control-server.ts');
+  return Server.start(components, init);
+}
