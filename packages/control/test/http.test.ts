@@ -182,6 +182,15 @@ describe('control plane over HTTP and WebSocket', () => {
     await transport.close();
   });
 
+  test('waits when the server says that there were too many requests, and gets through', async () => {
+    await using rig = new Rig();
+    const server = await rig.server({ limits: { perNode: { perSecond: 20, burst: 2 } } });
+    const ann = await rig.client([server.address]);
+    const { id } = await ann.createParty({ name: 'camp', memberName: 'Ann' });
+    for (let at = 0; at < 5; at++) await ann.invite(id);
+    expect(ann.party(id)!.invites).toHaveLength(5);
+  });
+
   test('speaks TLS with a certificate that the client is told to trust, and with no other (C12)', async () => {
     await using rig = new Rig();
     const pem = (name: string) => readFile(new URL(`fixtures/loopback-${name}.pem`, import.meta.url), 'utf8');

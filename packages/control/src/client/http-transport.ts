@@ -15,6 +15,9 @@ import type { ControlTransport, LiveConnection, RequestOptions } from './transpo
 
 /** One server may take this long to answer, ms. */
 const REQUEST_LIMIT_MS = 10_000;
+/** How often, and how long at a time, a request waits when the server says that there were too many. */
+const MAX_WAITS = 4;
+const MAX_WAIT_MS = 5_000;
 /** All servers together, to connect. */
 const CONNECT_LIMIT_MS = 15_000;
 /** How much sooner one server is tried than the next. */
@@ -185,8 +188,19 @@ export class HttpTransport implements ControlTransport {
     }
   }
 
-  /** Asks one server after the other until one answers. */
   async #request(method: string, path: string, body: unknown, options: RequestOptions): Promise<Answer> {
+    for (let waits = 0; ; waits++) {
+      const answer = await this.#askAny(method, path, body, options);
+      if (answer.status !== 429 || waits >= MAX_WAITS) return answer;
+      const { retryAfterMs } = errorOf(answer).details;
+      if (typeof retryAfterMs !== 'number' || !(retryAfterMs <= MAX_WAIT_MS)) return answer;
+      // Not all who were told to wait come back in the same instant.
+      await this.#clock.sleep(retryAfterMs * (1 + this.#random.next()), options.signal);
+    }
+  }
+
+  /** Asks one server after the other until one answers. */
+  async #askAny(method: string, path: string, body: unknown, options: RequestOptions): Promise<Answer> {
     let last: unknown;
     for (const at of this.#inOrder()) {
       try {

@@ -23,7 +23,7 @@ export interface ControlServerInit extends ControlServiceInit {
   port?: number;
   /** PEM of certificate and key: HTTPS and secure WebSockets. */
   tls?: { cert: string; key: string };
-  /** @default 50 per second, 500 at once, for an address; 20 and 200 for a node; a party every 2 s, 50 at once */
+  /** @default 200 per second, 2000 at once, for an address; 20 and 200 for a node; a party every 2 s, 50 at once */
   limits?: Partial<RequestLimits>;
   /** Open connections in all. @default 20000 */
   maxConnections?: number;
@@ -39,7 +39,7 @@ export interface ControlServerInit extends ControlServiceInit {
 const MAX_BODY_BYTES = 16_384;
 const MAX_HEADER_BYTES = 8_192;
 const DEFAULT_LIMITS: RequestLimits = {
-  perAddress: { perSecond: 50, burst: 500 },
+  perAddress: { perSecond: 200, burst: 2_000 },
   perNode: { perSecond: 20, burst: 200 },
   creations: { perSecond: 0.5, burst: 50 },
 };
