@@ -23,7 +23,7 @@ export class Rig implements AsyncDisposable {
 
   async client(
     servers: readonly string[],
-    init: { identity?: NodeIdentity; storage?: ClientStorage; ca?: string } = {},
+    init: { identity?: NodeIdentity; storage?: ClientStorage; ca?: string; live?: boolean } = {},
   ): Promise<ControlClient> {
     const client = await ControlClient.open({
       transport: new HttpTransport({ clock, random }, { servers, ...(init.ca === undefined ? {} : { ca: init.ca }) }),
@@ -31,6 +31,7 @@ export class Rig implements AsyncDisposable {
       clock,
       random,
       ...(init.storage === undefined ? {} : { storage: init.storage }),
+      live: init.live ?? true,
     });
     this.#open.push(client);
     return client;

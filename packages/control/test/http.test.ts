@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { FileStorage } from '../src/client/client-storage.ts';
+import { FileStorage, MemoryStorage } from '../src/client/client-storage.ts';
 import { ControlClient } from '../src/client/control-client.ts';
 import { HttpTransport } from '../src/client/http-transport.ts';
 import type { Suspicion } from '../src/control-plane.ts';
@@ -84,6 +84,66 @@ describe('control plane over HTTP and WebSocket', () => {
       await until(() => ann.party(id)!.peers[0]?.online === true, 'both back');
       await ann.invite(id);
       await until(() => bob.party(id)!.head.sequence === ann.party(id)!.head.sequence, 'the news at Bob');
+    }));
+
+  test('asks once without a connection, and leaves the place of the node to whoever is connected as it (C12)', async () => {
+    await using rig = new Rig();
+    const server = await rig.server();
+    const [ann, bob] = await Promise.all([rig.client([server.address]), rig.client([server.address])]);
+    const { id } = await ann.createParty({ name: 'camp', memberName: 'Ann' });
+    const invite = await ann.invite(id, { maxUses: 3 });
+    const identity = generateNodeIdentity(random);
+    const init = { identity, storage: new MemoryStorage() };
+    const cleo = await rig.client([server.address], init);
+    await cleo.join(invite, { memberName: 'Cleo' });
+    await until(() => cleo.party(id)!.peers[0]?.online === true, 'Ann online');
+    let losses = 0;
+    cleo.events.on('server', ({ connected }) => (losses += connected ? 0 : 1));
+
+    await expect.poll(() => init.storage.loadAll()).toHaveLength(1);
+    const asking = await rig.client([server.address], { ...init, live: false });
+    await bob.join(invite, { memberName: 'Bob' });
+    const online = async () => (await asking.refresh(id)).peers.map(({ name, online }) => [name, online]);
+    expect(await online()).toEqual([
+      ['Ann', true],
+      ['Bob', true],
+    ]);
+    await bob.close();
+    await expect.poll(online, { timeout: 2_000 }).toContainEqual(['Bob', false]);
+    expect([asking.connected, losses, server.service.counts.sessions]).toEqual([false, 0, 2]);
+
+    await ann.remove(id, cleo.party(id)!.self.id);
+    const left: string[] = [];
+    asking.events.on('left', ({ reason }) => left.push(reason));
+    await expect(asking.refresh(id)).rejects.toMatchObject({ code: 'not-a-member' });
+    expect([left, asking.parties()]).toEqual([['removed'], []]);
+  });
+
+  test('a server with an old copy of its data is told what it lost, by whoever it still knows (C12)', () =>
+    inFolder(async (folder) => {
+      await using rig = new Rig();
+      const [path, copy] = [join(folder, 'control.db'), join(folder, 'copy.db')];
+      await using store = new SqliteStore({ clock }, { path });
+      const server = await rig.server({}, store);
+      const port = Number(new URL(server.address).port);
+      const [ann, bob] = await Promise.all([rig.client([server.address]), rig.client([server.address])]);
+      const { id } = await ann.createParty({ name: 'camp', memberName: 'Ann' });
+      const invite = await ann.invite(id);
+      await store.backup(copy);
+      await bob.join(invite, { memberName: 'Bob' });
+      await until(() => ann.party(id)!.peers[0]?.online === true, 'Bob online');
+      const kinds = { ann: new Set<string>(), bob: new Set<string>() };
+      ann.events.on('suspicion', ({ kind }) => kinds.ann.add(kind));
+      bob.events.on('suspicion', ({ kind }) => kinds.bob.add(kind));
+      await server.close();
+
+      await using old = new SqliteStore({ clock }, { path: copy });
+      await rig.server({ port }, old);
+      await expect.poll(() => old.readLog(id, 0, 10), { timeout: 5_000 }).toHaveLength(3);
+      await bob.refresh(id);
+      expect(ann.party(id)!.peers.map(({ name }) => name)).toEqual(['Bob']);
+      expect([...kinds.ann]).toEqual(['rollback']);
+      expect([...kinds.bob].filter((kind) => kind !== 'withheld')).toEqual([]);
     }));
 
   test('goes to another server when one is gone, and two servers on a store act as one (C12)', async () => {

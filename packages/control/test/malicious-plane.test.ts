@@ -1,6 +1,7 @@
 import { SeededRandom, VirtualClock } from '@towpath/core';
 import { describe, expect, test } from 'vitest';
 import { MemoryStorage } from '../src/client/client-storage.ts';
+import { ControlError } from '../src/control-error.ts';
 import { LocalControlPlane } from '../src/client/local-control-plane.ts';
 import { fromBase64, toBase64 } from '../src/encoding/bytes.ts';
 import { generateSigningKey, signingKeyFromSeed } from '../src/identity/keys.ts';
@@ -349,6 +350,28 @@ describe('a malicious control plane', () => {
     await clock.advance(6_000);
     expect(asked).toBe(2);
     expect(bob.suspicions.map(({ kind }) => kind)).toEqual(['rollback']);
+    await plane.close();
+  });
+
+  test('is found out by a question as well as by what it pushes: old, forged, exchanged, refused (C12)', async () => {
+    const { clock, plane, bob, party, log, names } = await scene();
+    const length = (await log()).length;
+    bob.lies.log = (from, statements) =>
+      statements.map((each, at) => (from + at === length - 1 ? new Uint8Array(each.length) : each));
+    await clock.runUntil(bob.client.refresh(party));
+    expect(bob.suspicions).toMatchObject([{ kind: 'fork', sequence: length - 1 }]);
+    bob.lies.log = (_, statements) => [...statements, new Uint8Array(100)];
+    await clock.runUntil(bob.client.refresh(party));
+    expect(bob.suspicions.at(-1)).toMatchObject({ kind: 'forged', sequence: length });
+    bob.lies.log = () => {
+      throw new ControlError('forbidden', 'Only members and invited nodes read the log of a party.');
+    };
+    await clock.runUntil(bob.client.refresh(party));
+    expect(bob.suspicions.at(-1)).toMatchObject({ kind: 'withheld' });
+    bob.lies.log = (from, statements) => statements.slice(0, Math.max(0, 2 - from));
+    bob.inject({ type: 'refused', party, reason: 'not-found' });
+    await clock.advance(100);
+    expect(names(bob)).toEqual(['Ann', 'Cleo']);
     await plane.close();
   });
 

@@ -7,7 +7,7 @@ import { verifySignature } from '../src/identity/keys.ts';
 import { generateNodeIdentity, type NodeIdentity } from '../src/identity/node-identity.ts';
 import { ControlService } from '../src/server/service.ts';
 import { MemoryStore } from '../src/store/memory-store.ts';
-import type { ClientMessage, ServerMessage } from '../src/wire/messages.ts';
+import type { ClientMessage, PresenceEntry, ServerMessage } from '../src/wire/messages.ts';
 
 /** What the plane does to one victim. Each hook may lie as it likes; without hooks it is honest. */
 export interface Lies {
@@ -129,6 +129,10 @@ class LyingTransport implements ControlTransport {
     const page = await this.#honest.readLog(party, from, options);
     const statements = this.lies.log?.(from, page.statements) ?? page.statements;
     return { length: from + statements.length, statements };
+  }
+
+  readPresence(party: string, options: RequestOptions): Promise<readonly PresenceEntry[]> {
+    return this.#honest.readPresence(party, options);
   }
 
   append(

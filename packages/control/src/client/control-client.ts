@@ -66,6 +66,11 @@ export interface ControlClientComponents {
   readonly storage?: ClientStorage;
   /** How signatures are checked. @default on the threads of Node's pool */
   readonly verify?: SignatureVerifier;
+  /**
+   * Keep a connection, over which servers push and which makes this node present. A program that does one thing and
+   * ends says false and asks by `refresh`: it does not take the place of one that stays. @default true
+   */
+  readonly live?: boolean;
 }
 
 /**
@@ -123,7 +128,7 @@ export class ControlClient implements ControlPlane {
   static async open(components: ControlClientComponents): Promise<ControlClient> {
     const client = new ControlClient(components);
     for (const saved of await client.#storage.loadAll()) await client.#restore(saved);
-    client.#link.start();
+    if (components.live ?? true) client.#link.start();
     return client;
   }
 
@@ -142,6 +147,20 @@ export class ControlClient implements ControlPlane {
 
   party(id: PartyId): PartyView | undefined {
     return this.#sessions.get(id)?.view();
+  }
+
+  /**
+   * Asks the servers once for what is new in a party and who is online; needs no connection. What does not add up is
+   * told by `suspicion` before this resolves.
+   * @throws ControlError `server-unavailable`; `not-a-member` when this node was removed.
+   */
+  async refresh(party: PartyId, options: WithSignal = {}): Promise<PartyView> {
+    const session = this.#require(party);
+    await session.refresh(options.signal);
+    const view = session.view();
+    if (view !== undefined) return view;
+    const message = `This node was removed from ${session.replica.state.name}: ask for a new invite.`;
+    throw new ControlError('not-a-member', message, { target: party });
   }
 
   async createParty(options: WithSignal & { name: string; memberName: string }): Promise<PartyView> {

@@ -7,7 +7,7 @@ import type { Relay, TurnCredentials } from '../control-plane.ts';
 import { fromBase64, toBase64 } from '../encoding/bytes.ts';
 import type { PartyId } from '../identity/keys.ts';
 import { MAX_STATEMENT_BYTES } from '../membership/statement.ts';
-import { base64Text, type ServerMessage } from '../wire/messages.ts';
+import { base64Text, type PresenceEntry, presenceSchema, type ServerMessage } from '../wire/messages.ts';
 import { NONCE_BYTES, signRequest } from '../wire/request-signing.ts';
 import { sendRequest } from './http-request.ts';
 import { openLiveSocket } from './live-socket.ts';
@@ -31,6 +31,7 @@ const errorSchema = z.object({
   statements: statements.optional(),
 });
 const pageSchema = z.object({ length: z.number().int().min(0), statements });
+const membersSchema = z.object({ members: z.array(z.looseObject({ id: z.string() })) });
 const inviteSchema = z.object({ sealed: z.string() });
 const credentialsSchema = z.object({
   username: z.string(),
@@ -109,6 +110,15 @@ export class HttpTransport implements ControlTransport {
     const answer = await this.#request('GET', `/v1/parties/${party}/statements?from=${from}`, undefined, options);
     const page = expectAnswer(answer, pageSchema);
     return { length: page.length, statements: decodeAll(page.statements) };
+  }
+
+  async readPresence(party: PartyId, options: RequestOptions): Promise<readonly PresenceEntry[]> {
+    const answer = await this.#request('GET', `/v1/parties/${party}`, undefined, options);
+    const { members } = expectAnswer(answer, membersSchema);
+    return expectAnswer(
+      { ...answer, body: members.map((member) => ({ ...member, peer: member.id })) },
+      z.array(presenceSchema),
+    );
   }
 
   async append(

@@ -3,7 +3,7 @@ import { ControlError } from '../control-error.ts';
 import type { TurnCredentials } from '../control-plane.ts';
 import type { PartyId } from '../identity/keys.ts';
 import type { ControlService } from '../server/service.ts';
-import { parseServerMessage } from '../wire/messages.ts';
+import { parseServerMessage, type PresenceEntry } from '../wire/messages.ts';
 import type { ControlTransport, LiveConnection, RequestOptions } from './transport.ts';
 
 /** Straight into a service in the same process. */
@@ -56,6 +56,10 @@ export class LocalTransport implements ControlTransport {
     { key }: RequestOptions,
   ): Promise<{ length: number; statements: readonly Uint8Array[] }> {
     return this.#service.read(party, from, key.publicKey);
+  }
+
+  async readPresence(party: PartyId, { key }: RequestOptions): Promise<readonly PresenceEntry[]> {
+    return (await this.#service.describe(party, key.publicKey)).presence;
   }
 
   async append(

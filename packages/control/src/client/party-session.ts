@@ -12,8 +12,10 @@ import { MAX_SIGNAL_DATA_BYTES, SignalChannel } from '../membership/signal-seal.
 import type { SignedStatement } from '../membership/statement.ts';
 import type { PresenceEntry, ServerMessage } from '../wire/messages.ts';
 import type { SavedParty } from './client-storage.ts';
+import { checkSize } from './check-size.ts';
 import type { Doubt, Offer, PartyReplica } from './party-replica.ts';
 import { PeerBook } from './peer-book.ts';
+import { lengthAtServer } from './readable-length.ts';
 import type { ServerLink } from './server-link.ts';
 import type { ControlTransport } from './transport.ts';
 
@@ -38,7 +40,7 @@ const CHECKPOINT_AFTER = 64;
 const CHECKPOINT_SPREAD_MS = 3_000;
 /** How often statements are given back to a server that has lost them. */
 const RESTORE_EVERY_MS = 60_000;
-/** After a server said that this node asks too much. */
+/** After a refusal: it was too much, or others may have given back what the server had lost. */
 const FOLLOW_AGAIN_MS = 5_000;
 /**
  * After the log has grown every member announces its head again, once, within this time per member of the party: about
@@ -201,17 +203,28 @@ export class PartySession {
     throw new ControlError('conflict', 'Others changed the party at every try. Try again in a moment.');
   }
 
-  /** Reads what the servers have and this node has not. */
-  async sync(signal?: AbortSignal, key: SigningKey = this.#identity().signing): Promise<void> {
+  /** Reads what the servers have and this node has not. @returns how many statements they say there are. */
+  async sync(signal?: AbortSignal, key: SigningKey = this.#identity().signing, overlap: 0 | 1 = 0): Promise<number> {
     for (;;) {
-      const from = this.replica.length;
+      const from = Math.max(0, this.replica.length - overlap);
       const { length, statements } = await this.#transport.readLog(this.id, from, {
         key,
         signal: signal ?? this.#closing.signal,
       });
       const { added, doubt } = await this.offer(from, statements);
-      if (added === 0 || doubt !== undefined || this.replica.length >= length) return;
+      if (added === 0 || doubt !== undefined || this.replica.length >= length) return length;
     }
+  }
+
+  /** Asks once, without a connection: what is new in the log, and who is online. */
+  async refresh(signal?: AbortSignal): Promise<void> {
+    // The newest statement is read again, so that another one in its place is noticed.
+    const length = await lengthAtServer(this.sync(signal, this.#identity().signing, 1));
+    if (this.#left) return;
+    if (length === undefined) return this.#disowned();
+    if (length < this.replica.length) await this.#checkServer(length);
+    const entries = await this.#transport.readPresence(this.id, { key: this.#identity().signing, signal });
+    await this.#presenceChanged(entries, true);
   }
 
   /** Verifies statements, takes over the good ones and says what that changes. */
@@ -286,18 +299,28 @@ export class PartySession {
       return;
     }
     if (reason === 'limit-exceeded') {
-      this.#followAgain ??= this.#clock.timer(FOLLOW_AGAIN_MS, () => {
-        this.#followAgain = undefined;
-        this.follow();
-      });
+      this.#followLater();
       return;
     }
     // Said to a connection under the keys before; the next one is on its way.
     if (this.#link.connectedAs !== this.#identity().signing) return;
-    await this.sync();
+    await lengthAtServer(this.sync());
     if (this.#left) return;
-    const message = 'The control server says that this node is no member any more, without proof of it.';
+    this.#disowned();
+    this.#followLater();
+  }
+
+  #disowned(): void {
+    const message =
+      'The control server says that this node is no member any more, without proof of it: it hides something, or its data is old.';
     this.#suspect({ kind: 'withheld', sequence: this.replica.length, message });
+  }
+
+  #followLater(): void {
+    this.#followAgain ??= this.#clock.timer(FOLLOW_AGAIN_MS, () => {
+      this.#followAgain = undefined;
+      this.follow();
+    });
   }
 
   async #presenceChanged(entries: readonly PresenceEntry[], whole: boolean): Promise<void> {
@@ -411,7 +434,8 @@ export class PartySession {
   }
 
   #peerView(member: Member): PeerView {
-    return this.#peers.view(member, this.#link.connection !== undefined);
+    // Without a connection it is as `refresh` found it.
+    return this.#peers.view(member, !this.#link.started || this.#link.connection !== undefined);
   }
 
   #suspect({ kind, sequence, message }: Doubt): void {
@@ -422,9 +446,4 @@ export class PartySession {
     this.#log.error(message, { party: this.id, kind, sequence });
     this.#handlers.onSuspicion({ party: this.id, kind, sequence, message });
   }
-}
-
-function checkSize(data: Uint8Array, maxBytes: number): void {
-  if (data.length <= maxBytes) return;
-  throw new ControlError('limit-exceeded', `This carries ${maxBytes} bytes, not ${data.length}: send less at once.`);
 }

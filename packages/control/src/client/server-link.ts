@@ -25,6 +25,7 @@ export class ServerLink {
   readonly #waiting = new Map<number, Waiting>();
   #connectedAs: SigningKey | undefined;
   #nextId = 1;
+  #started = false;
 
   constructor(
     components: { transport: ControlTransport; clock: Clock; random: Random; log: Log },
@@ -70,7 +71,13 @@ export class ServerLink {
     return this.#connectedAs;
   }
 
+  /** Whether there is to be a connection at all. */
+  get started(): boolean {
+    return this.#started;
+  }
+
   start(): void {
+    this.#started = true;
     this.#link.start();
   }
 

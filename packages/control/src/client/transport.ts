@@ -1,7 +1,7 @@
 import type { TurnCredentials } from '../control-plane.ts';
 import type { ControlError } from '../control-error.ts';
 import type { PartyId, SigningKey } from '../identity/keys.ts';
-import type { ClientMessage, ServerMessage } from '../wire/messages.ts';
+import type { ClientMessage, PresenceEntry, ServerMessage } from '../wire/messages.ts';
 
 /** Who signs a request, and when it is given up. */
 export interface RequestOptions {
@@ -31,6 +31,8 @@ export interface ControlTransport {
     from: number,
     options: RequestOptions,
   ): Promise<{ length: number; statements: readonly Uint8Array[] }>;
+  /** Who of a party is connected to any server now; for its members. */
+  readPresence(party: PartyId, options: RequestOptions): Promise<readonly PresenceEntry[]>;
   /** @returns what came before it instead, when somebody was faster. */
   append(
     party: PartyId,
