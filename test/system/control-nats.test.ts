@@ -35,6 +35,7 @@ class NatsServer {
     this.#process = spawn('nats-server', ['-js', '-a', '127.0.0.1', '-p', `${this.port}`, ...this.#args], {
       stdio: 'ignore',
     });
+    track(this.#process);
     for (let tries = 0; !(await answers(this.port)); tries++) {
       if (tries > 100) throw new Error(`nats-server does not listen on ${this.address}`);
       await clock.sleep(50);
@@ -49,6 +50,11 @@ class NatsServer {
     running.kill('SIGKILL');
     await gone;
   }
+}
+
+function track(running: ChildProcess): void {
+  processes.add(running);
+  running.once('exit', () => processes.delete(running));
 }
 
 function answers(port: number): Promise<boolean> {
@@ -74,6 +80,9 @@ function freePort(): Promise<number> {
 const skip = spawnSync('nats-server', ['--version']).status !== 0 && process.env.CI !== 'true';
 const unless = skip ? ' (skipped: nats-server is not installed)' : '';
 
+/** Ended after the tests whatever happens to them, a time limit included. */
+const processes = new Set<ChildProcess>();
+
 let folder: string;
 let single: NatsServer;
 
@@ -86,7 +95,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   if (skip) return;
-  await single.kill();
+  for (const running of processes) running.kill('SIGKILL');
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -130,6 +139,7 @@ class ControlProcess {
   async start(): Promise<void> {
     const script = new URL('../../packages/control/test/load/server-process.ts', import.meta.url);
     this.#process = fork(script, [`nats:${this.#nats}`, '3', `${this.port}`]);
+    track(this.#process);
     const ended = new AbortController();
     this.#process.once('exit', () => ended.abort(new Error('the control server ended')));
     await once(this.#process, 'message', { signal: ended.signal });
