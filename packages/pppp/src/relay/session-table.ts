@@ -25,6 +25,7 @@ export class SessionTable {
   readonly #counters: RelayCounters;
   readonly #reservations: RecentMap<number, Reservation>;
   readonly #sessions = new Map<number, RelaySession>();
+  #agedMs = 0;
 
   constructor(random: Random, limits: RelayLimits, meter: RelayMeter, counters: RelayCounters) {
     this.#random = random;
@@ -74,7 +75,11 @@ export class SessionTable {
     const session = this.#sessions.get(magic);
     if (session !== undefined) return session;
     const reservation = this.#reservations.get(magic);
-    if (reservation === undefined || reservation.expiresMs < nowMs || this.full) return undefined;
+    if (reservation === undefined || this.full) return undefined;
+    if (reservation.expiresMs < nowMs) {
+      this.#reservations.delete(magic);
+      return undefined;
+    }
     if (!this.#meter.mayOpen(reservation.ip)) return undefined;
     this.#reservations.delete(magic);
     const account = this.#meter.open(reservation.ip, nowMs);
@@ -108,6 +113,11 @@ export class SessionTable {
   }
 
   sweep(nowMs: number): void {
+    // Two generations of the age that a reservation may reach: an expired one is gone after twice that.
+    if (nowMs - this.#agedMs >= this.#limits.reservationMs) {
+      this.#agedMs = nowMs;
+      this.#reservations.age();
+    }
     for (const session of this.#sessions.values()) {
       const silentMs = nowMs - session.lastActiveMs;
       if (!session.ready) {

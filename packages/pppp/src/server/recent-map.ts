@@ -29,12 +29,15 @@ export class RecentMap<K, V> {
   }
 
   set(key: K, value: V): void {
-    if (this.#young.size >= this.#limit && !this.#young.has(key)) {
-      this.#old = this.#young;
-      this.#young = new Map();
-    }
+    if (this.#young.size >= this.#limit && !this.#young.has(key)) this.age();
     this.#old.delete(key);
     this.#young.set(key, value);
+  }
+
+  /** Drops the older generation: what was not used since the last but one call is forgotten. */
+  age(): void {
+    this.#old = this.#young;
+    this.#young = new Map();
   }
 
   delete(key: K): void {
