@@ -346,3 +346,24 @@ describe('connection by LAN search', () => {
     expect(device.sessions).toEqual([]);
   });
 });
+
+describe('private networks that look alike', () => {
+  test('a client whose own socket is where the device should be does not answer itself for ever (B1)', async () => {
+    const { clock, internet, phone } = hotspot();
+    const signal = AbortSignal.any([]);
+    const to = { address: '192.168.43.20', port: 41_000 };
+    const { network } = phone;
+    const attempt = connectDirect({
+      network,
+      clock,
+      uid: UID,
+      to,
+      localPort: 41_000,
+      timeoutMs: 1_000,
+      failEarly: false,
+      signal,
+    });
+    await expect(clock.runUntil(attempt)).rejects.toMatchObject({ code: 'no-answer' });
+    expect(internet.counters.sent).toBeLessThan(50);
+  });
+});

@@ -7,6 +7,7 @@ import type { SessionCarrier } from '../session/carrier.ts';
 import { Session } from '../session/session.ts';
 import type { PpppSession } from '../session-types.ts';
 import { bindPreferred } from './bind.ts';
+import { isOwnSocket } from './own-address.ts';
 import type { ConnectOptions } from './options.ts';
 import { UdpCarrier } from './udp-carrier.ts';
 
@@ -171,7 +172,7 @@ export class UdpAttempt {
   }
 
   #onMessage(data: Uint8Array, from: Endpoint): void {
-    if (this.#over || !this.#plan.trusts(from)) return;
+    if (this.#over || !this.#plan.trusts(from) || isOwnSocket(this.#options.network, this.local, from)) return;
     for (const cipher of this.#plan.ciphers) {
       const message = decodeMessage(cipher === undefined ? data : cipher.decipher(data));
       if (message.type === 'malformed' || message.type === 'unknown') continue;

@@ -2,6 +2,7 @@ import { errorMessage, type Log, silentLog } from '@towpath/core';
 import { type Endpoint, formatEndpoint, type UdpSocket } from '@towpath/net';
 import { CipherSet } from '../cipher/cipher-set.ts';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
+import { isOwnSocket } from '../client/own-address.ts';
 import { decodeMessage, encodeMessage, type Message } from '../codec/message.ts';
 import { MessageType } from '../codec/message-type.ts';
 import { parseUid } from '../codec/uid.ts';
@@ -216,6 +217,7 @@ export class PpppDevice implements AsyncDisposable {
   #onKnock(data: Uint8Array, from: Endpoint): void {
     const opened = this.#open(data);
     if (opened === undefined || this.#closing !== undefined) return;
+    if (isOwnSocket(this.#options.network, this.listen, from)) return;
     const message = decodeMessage(opened.clear);
     if (message.type === 'unknown' || message.type === 'malformed') return;
     if (message.type === 'PUNCH_PKT' || message.type === 'P2P_RDY') {

@@ -1,0 +1,216 @@
+import { SeededRandom, VirtualClock } from '@towpath/core';
+import { type NatKind, natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net';
+import { RelayServer, RendezvousServer } from '@towpath/pppp';
+import { describe, expect, test } from 'vitest';
+import {
+  CameraClient,
+  CameraEmulator,
+  type CameraEmulatorInit,
+  type ConnectParallelOptions,
+  ParallelConnectionManager,
+  paddedPictures,
+  RaceConnector,
+} from '../src/index.ts';
+
+const UID = 'TEST-000001-BCDEF';
+const KINDS: readonly NatKind[] = [
+  'open',
+  'fullCone',
+  'portRestricted',
+  'symmetricSequential',
+  'symmetricRandom',
+  'udpBlocked',
+];
+
+/** How many simulated races: 10,000 where it must hold, fewer where somebody waits. */
+const RACES = Number(process.env.TOWPATH_RACES ?? (process.env.CI === 'true' ? 10_000 : 1_000));
+
+interface WorldOptions {
+  seed?: number;
+  client?: NatKind;
+  camera?: NatKind;
+  servers?: number;
+  lossRatio?: number;
+  jitterMs?: number;
+  emulator?: CameraEmulatorInit;
+}
+
+/** A camera behind one NAT, a client behind another, and servers, each a rendezvous with a relay, between them. */
+async function world(options: WorldOptions = {}) {
+  const { seed = 1, client = 'portRestricted', camera = 'portRestricted', servers = 1 } = options;
+  const clock = new VirtualClock();
+  const random = new SeededRandom(seed);
+  const link = { delayMs: 5, jitterMs: options.jitterMs ?? 0, lossRatio: options.lossRatio ?? 0 };
+  const internet = new SimulatedInternet({ clock, random }, { link });
+  const running: { host: SimulatedHost; relay: RelayServer; rendezvous: RendezvousServer }[] = [];
+  for (let n = 1; n <= servers; n++) {
+    const address = `198.51.100.${n}`;
+    const host = internet.host({ address });
+    const components = { network: host.network, clock, random };
+    const relay = await RelayServer.listen(components, { sessionPorts: 2 });
+    const rendezvous = await RendezvousServer.listen(components, { relays: [{ address, port: 32_110 }] });
+    running.push({ host, relay, rendezvous });
+  }
+  const endpoints = running.map(({ host }) => ({ address: host.address, port: 32_100 }));
+  const emulator = new CameraEmulator(
+    { network: internet.nat({ ...natKinds[camera], link }).host().network, clock, random },
+    { uid: UID, searchPort: false, servers: endpoints, pictures: paddedPictures(), ...options.emulator },
+  );
+  await clock.runUntil(emulator.start());
+  await clock.advance(4_000);
+  const phone = internet.nat({ ...natKinds[client], link }).host();
+  const components = { network: phone.network, clock, random };
+  const close = async () => {
+    await clock.runUntil(emulator.close());
+    for (const { relay, rendezvous } of running) {
+      await clock.runUntil(relay.close());
+      await clock.runUntil(rendezvous.close());
+    }
+    await clock.advance(1_000);
+  };
+  return { clock, random, internet, emulator, running, endpoints, components, close };
+}
+
+describe('three ways to a camera', () => {
+  test('a camera that only servers can find is reached by its UID, directly when the NATs let it (A2, A7)', async () => {
+    const { clock, components, endpoints, close } = await world();
+    const manager = new ParallelConnectionManager(UID, { ...components, servers: endpoints });
+    const result = await clock.runUntil(manager.connectParallel({ enableRelay: true }));
+    expect(result).toMatchObject({ success: true });
+    expect(result.report.attempts.map(({ id }) => id).sort()).toEqual([
+      'lan:search',
+      'p2p:rendezvous',
+      'relay:servers',
+    ]);
+    if (result.success) await clock.runUntil(result.session.close());
+    await close();
+  });
+
+  test('all ways start together (A2)', async () => {
+    const { clock, components, endpoints, close } = await world();
+    const manager = new ParallelConnectionManager(UID, { ...components, servers: endpoints });
+    const result = await clock.runUntil(manager.connectParallel({ enableRelay: true }));
+    expect(result.report.attempts.map(({ startedAtMs }) => startedAtMs)).toEqual([0, 0, 0]);
+    if (result.success) await clock.runUntil(result.session.close());
+    await close();
+  });
+
+  test('a relay is used the moment it answers, and left for the direct path without losing a byte (A7)', async () => {
+    const { clock, random, components, endpoints, emulator, close } = await world({ emulator: { itemCount: 12 } });
+    const ways: string[] = [];
+    const connector = new RaceConnector(UID, {
+      ...components,
+      servers: endpoints,
+      enableRelay: true,
+      modeWeights: { relay: 1, p2p: 0.1, lan: 0.1 },
+    });
+    const client = new CameraClient({ clock, random, connector });
+    client.events.on('connected', ({ path }) => ways.push(path.mode));
+    await clock.runUntil(client.connectWithRetries());
+    const received: number[] = [];
+    const download = (async () => {
+      for await (const { item, data } of client.download(emulator.items)) {
+        expect(data?.length).toBeGreaterThan(100_000);
+        received.push(item.mediaNum);
+      }
+    })();
+    await clock.runUntil(download);
+    expect(ways).toEqual(['relay', 'p2p']);
+    expect(client.path?.mode).toBe('p2p');
+    expect(received.toSorted((a, b) => b - a)).toEqual(emulator.items.map(({ mediaNum }) => mediaNum));
+    await clock.runUntil(client.close());
+    await close();
+  });
+
+  test('the death of the relay in mid-download moves the session to the next server within 2 s, byte-exact (A7)', async () => {
+    const made = await world({
+      client: 'symmetricRandom',
+      camera: 'symmetricRandom',
+      servers: 2,
+      emulator: { itemCount: 12 },
+    });
+    const { clock, random, components, endpoints, emulator, running, close } = made;
+    const connector = new RaceConnector(UID, { ...components, servers: endpoints, enableRelay: true });
+    const client = new CameraClient({ clock, random, connector });
+    await clock.runUntil(client.connectWithRetries());
+    expect(client.path?.mode).toBe('relay');
+    let lostAt = 0;
+    let backAt = 0;
+    client.events.on('connected', () => {
+      backAt = clock.now();
+    });
+    const sizes: (number | undefined)[] = [];
+    const download = (async () => {
+      for await (const { data } of client.download(emulator.items)) {
+        sizes.push(data?.length);
+        if (sizes.length !== 3) continue;
+        const used = running.find(({ relay }) => relay.metrics.sessions > 0);
+        used?.host.unplug();
+        lostAt = clock.now();
+      }
+    })();
+    await clock.runUntil(download);
+    expect(lostAt).toBeGreaterThan(0);
+    expect(backAt - lostAt).toBeLessThan(2_000);
+    expect(sizes.length).toBe(12);
+    expect(sizes.every((size) => size !== undefined && size > 100_000)).toBe(true);
+    await clock.runUntil(client.close());
+    await close();
+  });
+
+  test('a wrong secret, a camera that is offline, and servers that are away are told apart (A5)', async () => {
+    const { clock, components, endpoints, close } = await world();
+    const say = async (uid: string, servers: typeof endpoints) => {
+      const manager = new ParallelConnectionManager(uid, { ...components, servers, maxConnectionTime: 8 });
+      const result = await clock.runUntil(manager.connectParallel({ enableRelay: true, enableLan: false }));
+      expect(result.success).toBe(false);
+      return result.report.attempts.map(({ error }) => error?.code);
+    };
+    expect(await say('TEST-000002-BCDEF', endpoints)).toEqual(['device-offline', 'device-offline']);
+    const away = [{ address: '198.51.100.99', port: 32_100 }];
+    expect(await say(UID, away)).toEqual(['server-unreachable', 'server-unreachable']);
+    await close();
+  });
+
+  test('in any race with random NATs, delays and losses exactly one way ends in success, and nothing remains (A3)', async () => {
+    for (let seed = 1; seed <= RACES; seed++) {
+      const random = new SeededRandom(seed * 7_919);
+      const pick = () => KINDS[random.integer(0, KINDS.length - 1)] ?? 'open';
+      const made = await world({
+        seed,
+        client: pick(),
+        camera: pick(),
+        lossRatio: random.next() < 0.5 ? random.next() * 0.2 : 0,
+        jitterMs: random.integer(0, 30),
+      });
+      const { clock, internet, components, endpoints, running, emulator, close } = made;
+      const options: ConnectParallelOptions = { enableRelay: true };
+      const abort = new AbortController();
+      if (random.next() < 0.2) clock.timer(random.integer(0, 400), () => abort.abort(new Error('changed my mind')));
+      const limit = random.next() < 0.2 ? random.integer(1, 600) / 1_000 : 10;
+      const better: { session: { close(): Promise<void> } }[] = [];
+      const improve = random.next() < 0.5 ? { onBetter: (other: (typeof better)[number]) => better.push(other) } : {};
+      const manager = new ParallelConnectionManager(UID, {
+        ...components,
+        servers: endpoints,
+        maxConnectionTime: limit,
+      });
+      const racing = manager.connectParallel({ ...options, ...improve, signal: abort.signal }).catch(() => undefined);
+      const result = await clock.runUntil(racing);
+      const states = Object.values(result?.threadsInfo ?? {}).map(({ state }) => state);
+      const won = states.filter((state) => state === 'success').length;
+      expect([seed, won]).toEqual([seed, result?.success ? 1 : 0]);
+      expect([seed, states.filter((state) => state === 'running' || state === 'pending')]).toEqual([seed, []]);
+      // Answers that come after the end must find nobody.
+      await clock.advance(12_000);
+      if (result?.success) await clock.runUntil(result.session.close());
+      for (const { session } of better) await clock.runUntil(session.close());
+      // Reservations die after 30 s and are swept away in the 30 s after that.
+      await clock.advance(70_000);
+      const held = running.map(({ relay }) => relay.metrics.sessions + relay.metrics.pendingReservations);
+      expect([seed, held, emulator.sessions.length]).toEqual([seed, running.map(() => 0), 0]);
+      await close();
+      expect([seed, internet.openSockets, clock.pendingTimers]).toEqual([seed, 0, 0]);
+    }
+  }, 600_000);
+});
