@@ -108,7 +108,7 @@ export class PortMapper {
     const gateway = this.#init.gateway ?? (await defaultGateway());
     const { gatewayPort = GATEWAY_PORT, upnp = true } = this.#init;
     if (gateway) protocols.push(new GatewayProtocol(this.#components, { address: gateway, port: gatewayPort }));
-    if (upnp) protocols.push(new UpnpProtocol(this.#components));
+    if (upnp) protocols.push(new UpnpProtocol(this.#components, gateway));
     if (protocols.length > 0) return protocols;
     throw new PortmapError('no-gateway', 'No default gateway is known. Next: name one.');
   }

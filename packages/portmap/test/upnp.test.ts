@@ -1,0 +1,150 @@
+import { errorCode, SeededRandom, VirtualClock } from '@towpath/core';
+import { natKinds, SimulatedInternet } from '@towpath/net';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { readHttp } from '../src/http-exchange.ts';
+import { PortMapper } from '../src/index.ts';
+import { element, encodeAction, readDescription, readFault } from '../src/upnp.ts';
+import { type UpnpHabits, UpnpResponder } from './upnp-responder.ts';
+
+const PORT = 41_000;
+
+async function home(habits: Partial<UpnpHabits> = {}) {
+  const clock = new VirtualClock();
+  const random = new SeededRandom(1);
+  const internet = new SimulatedInternet({ clock, random });
+  const nat = internet.nat(natKinds.portRestricted);
+  const laptop = nat.host();
+  const stranger = internet.host();
+  const responder = new UpnpResponder(nat);
+  Object.assign(responder.habits, habits);
+  await responder.start();
+  // Nothing listens for PCP there, so that UPnP is what is left.
+  const mapper = new PortMapper({ network: laptop.network, clock, random }, { gateway: nat.gateway.address });
+  const map = (lifetimeMs?: number) =>
+    clock.runUntil(mapper.map({ protocol: 'udp', internalPort: PORT, ...(lifetimeMs && { lifetimeMs }) }));
+  const reach = async (external: { address: string; port: number }) => {
+    const heard: string[] = [];
+    const onMessage = (data: Uint8Array) => void heard.push(String(Buffer.from(data)));
+    const inside = await laptop.network.bindUdp({ port: PORT, onMessage });
+    const outside = await stranger.network.bindUdp({ onMessage: () => {} });
+    outside.send(Buffer.from('hello'), external);
+    await clock.advance(500);
+    await inside.close();
+    await outside.close();
+    return heard;
+  };
+  return { clock, internet, nat, responder, map, reach };
+}
+
+describe('UPnP', () => {
+  test.each<[string, Partial<UpnpHabits>]>([
+    ['version 1', {}],
+    ['version 2', { service: 'urn:schemas-upnp-org:service:WANIPConnection:2' }],
+    ['over PPP', { service: 'urn:schemas-upnp-org:service:WANPPPConnection:1' }],
+    ['that answers in chunks', { chunked: true }],
+  ])('maps a port at a gateway %s, so that a stranger gets in, and removes it on close (C3)', async (_what, habits) => {
+    const { clock, internet, nat, responder, map, reach } = await home(habits);
+    const mapping = await map();
+    expect(mapping.current).toEqual({
+      via: 'upnp',
+      external: { address: nat.externalAddress, port: PORT },
+      lifetimeMs: 7_200_000,
+    });
+    expect(responder.leases.get(PORT)?.leaseS).toBe(7_200);
+    expect(await reach(mapping.current.external)).toEqual(['hello']);
+    await clock.runUntil(mapping.close());
+    expect(responder.leases.size).toBe(0);
+    expect(await reach(mapping.current.external)).toEqual([]);
+    await responder.close();
+    await clock.advance(60_000);
+    expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
+  });
+
+  test('renews at half the time, without looking for the gateway again', async () => {
+    const { clock, responder, map } = await home();
+    const mapping = await map(600_000);
+    await clock.advance(3_000_100);
+    expect(responder.actions.filter((action) => action === 'AddPortMapping')).toHaveLength(1 + 10);
+    expect(mapping.current.external.port).toBe(PORT);
+    await clock.runUntil(mapping.close());
+  });
+
+  test('takes another port when somebody has the wanted one', async () => {
+    const { clock, responder, map, reach } = await home({ taken: new Set([PORT]) });
+    const mapping = await map();
+    expect(mapping.current.external.port).not.toBe(PORT);
+    expect(await reach(mapping.current.external)).toEqual(['hello']);
+    await clock.runUntil(mapping.close());
+    expect(responder.leases.size).toBe(0);
+  });
+
+  test('takes a lease without end where there is no other, and ends it itself', async () => {
+    const { clock, responder, map } = await home({ permanentOnly: true });
+    const mapping = await map();
+    expect(responder.leases.get(PORT)?.leaseS).toBe(0);
+    await clock.runUntil(mapping.close());
+    expect(responder.leases.size).toBe(0);
+  });
+
+  test.each<[string, Partial<UpnpHabits>, RegExp]>([
+    ['a description elsewhere', { location: 'http://11.0.0.99:80/rootDesc.xml' }, /upnp: No UPnP gateway|silence/],
+    ['a control URL elsewhere', { controlUrl: 'http://11.0.0.99/ctl' }, /describes nothing that maps ports/],
+    ['another service', { service: 'urn:schemas-upnp-org:service:Printing:1' }, /describes nothing/],
+    ['no address outside', { externalAddress: '0.0.0.0' }, /no address outside/],
+    ['something that is no HTTP', { garbage: 'SSH-2.0\r\n\r\n' }, /did not answer with HTTP/],
+    ['half an answer', { garbage: 'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf' }, /did not answer with HTTP/],
+  ])('says so when the gateway has %s', async (_what, habits, message) => {
+    const { clock, internet, responder, map } = await home(habits);
+    const failed = await map().catch((error: unknown) => error);
+    expect(errorCode(failed)).toBe('no-mapping');
+    expect(String(failed)).toMatch(message);
+    await responder.close();
+    await clock.advance(10_000);
+    expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
+  });
+});
+
+describe('the formats of UPnP', () => {
+  test('an action is SOAP 1.1 with its arguments in order', () => {
+    const { headers, body } = encodeAction('urn:x:1', 'Do', { A: '<&>', B: 7 });
+    expect(headers.SOAPAction).toBe('"urn:x:1#Do"');
+    expect(body).toContain('<u:Do xmlns:u="urn:x:1"><A>&lt;&amp;&gt;</A><B>7</B></u:Do>');
+  });
+
+  test('elements are read whatever their prefix and attributes', () => {
+    expect(element('<a:Name x="1"> b &amp; c </a:Name>', 'Name')).toBe('b & c');
+    expect(element('<NameX>1</NameX>', 'Name')).toBeUndefined();
+    expect(readFault('<errorCode>718</errorCode>')).toEqual({ code: 718, description: 'no description' });
+    expect(readFault('<errorCode>x</errorCode>')).toBeUndefined();
+  });
+
+  test('hostile bytes end as "more" or "bad" or an answer, and throw nothing', () => {
+    const head = fc.constantFrom(
+      '',
+      'HTTP/1.1 200 OK\r\n\r\n',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n',
+    );
+    fc.assert(
+      fc.property(head, fc.uint8Array({ maxLength: 60 }), fc.boolean(), (start, bytes, ended) => {
+        const result = readHttp(Buffer.concat([Buffer.from(start), bytes]), ended);
+        if (ended) expect(result).not.toBe('more');
+      }),
+    );
+    fc.assert(
+      fc.property(fc.string(), fc.string(), (xml, location) => {
+        expect(readDescription(`<service>${xml}</service>`, location)).toBeUndefined();
+      }),
+    );
+  });
+
+  test('an answer is read alike from one piece and byte by byte', () => {
+    const whole = Buffer.from(
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3;x=y\r\n ok\r\n0\r\n\r\n',
+    );
+    const results = Array.from(whole, (_byte, at) => readHttp(whole.subarray(0, at + 1), false));
+    const complete = results.findIndex((result) => result !== 'more');
+    expect(results[complete]).toEqual({ status: 200, body: 'hello ok' });
+    expect(complete).toBeGreaterThan(whole.length - 8);
+  });
+});
