@@ -87,6 +87,7 @@ export interface RelayCounters {
   /** No message for a relay. */
   ignored: number;
   malformed: number;
+  /** Of the base port; session ports do not ask. */
   socketErrors: number;
 }
 

