@@ -223,7 +223,8 @@ export class ParallelConnectionManager {
       const byServers = id === RENDEZVOUS_ID || id === RELAY_ID;
       return byServers && error ? [`${lane.toUpperCase()}: ${error.message}`] : [];
     });
-    const where = cameraIp === undefined ? '' : ` on ports ${destinationPorts.join(', ')}`;
+    const where =
+      cameraIp === undefined || destinationPorts.length === 0 ? '' : ` on ports ${destinationPorts.join(', ')}`;
     const next = said.length > 0 ? said.join(' ') : 'Next: check that the camera is awake and on this network.';
     return `No answer from ${this.#target}${where}. ${next}`;
   }

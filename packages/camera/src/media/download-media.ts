@@ -95,7 +95,7 @@ export async function downloadMedia(options: DownloadMediaOptions): Promise<Down
     await library.flush();
   }
   const { saved, failed, bytes } = job;
-  return { listed, present, saved, failed, bytes, elapsedMs: clock.now() - startedAt };
+  return { listed, present, saved, failed, bytes, elapsedMs: Math.round(clock.now() - startedAt) };
 }
 
 /** One run of {@link downloadMedia}: what it has saved, and what it could not have. */

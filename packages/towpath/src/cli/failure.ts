@@ -37,6 +37,9 @@ const EXIT_CODES: Readonly<Record<string, ExitCode>> = {
   'link-closed': ExitCode.Unreachable,
 };
 
+/** A failure whose details are on standard output already: with --json no object is added to them. */
+export class ReportedError extends TowpathError<'nothing-decoded'> {}
+
 /** The exit code that fits an error. */
 export function exitCodeOf(error: unknown): ExitCode {
   const code = errorCode(error);
@@ -48,5 +51,5 @@ export function exitCodeOf(error: unknown): ExitCode {
 export function showFailure(io: Io, error: unknown, json: boolean): void {
   const message = errorMessage(error);
   io.err(`${io.style('red', 'towpath:')} ${message}`);
-  if (json) io.out(JSON.stringify({ error: { code: errorCode(error), message } }));
+  if (json && !(error instanceof ReportedError)) io.out(JSON.stringify({ error: { code: errorCode(error), message } }));
 }

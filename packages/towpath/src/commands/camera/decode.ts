@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type DecodedMessage, decodeCapture, MediaExtractor, summaryLines, transcriptLine } from '@towpath/camera';
 import { errorCode, TowpathError } from '@towpath/core';
 import type { CaptureReport } from '@towpath/net';
+import { ReportedError } from '../../cli/failure.ts';
 import type { Io } from '../../cli/io.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { formatBytes } from '../../cli/table.ts';
@@ -50,7 +51,7 @@ function showProblems(io: Io, file: string, { problems, problemCount, foreign }:
 
 function nothingFound(file: string, { format, foreign }: CaptureReport): TowpathError {
   const why = foreign > 0 ? `${foreign} packets, none of them of a camera` : 'no packet could be read';
-  return new TowpathError(
+  return new ReportedError(
     'nothing-decoded',
     `${file} (${format}): ${why}. Next: check that it is a recording of UDP traffic.`,
     {

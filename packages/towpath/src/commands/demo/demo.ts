@@ -83,8 +83,11 @@ export async function demo(runtime: Runtime, options: DemoOptions): Promise<void
   });
   steps.say('done', `Pictures of ${items.length} items are in ${folder}`, { folder });
   if (options.json || options.once || !io.interactive) return;
-  io.err(`The camera stays on. In another terminal: npx towpath camera connect ${HERE} --ports ${listenPort}`);
-  io.err('(with its firewall on it serves only this client). Ctrl-C ends.');
+  emulator.setFirewall(false);
+  io.err(
+    `The camera stays on, its firewall off. In another terminal: npx towpath camera connect ${HERE} --ports ${listenPort}`,
+  );
+  io.err('Ctrl-C ends.');
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
