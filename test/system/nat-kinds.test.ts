@@ -10,6 +10,8 @@ const CI = process.env.CI === 'true';
 const noLab = !labAvailable();
 const noCoturn = ['turnserver', 'turnutils_natdiscovery'].some((tool) => spawnSync(tool, ['-h']).error !== undefined);
 
+const DISCOVER = new URL('./support/discover-nat.ts', import.meta.url).pathname;
+
 /** What the kernel and the simulation must have in common. */
 type Answer = Pick<NatBehaviour, 'udp' | 'name' | 'mapping' | 'filtering' | 'ports' | 'portStep' | 'hairpin'>;
 
@@ -19,10 +21,7 @@ function answerOf({ udp, name, mapping, filtering, ports, portStep, hairpin }: N
 
 /** The test of RFC 5780 from inside a namespace, against a server of two addresses. */
 async function discoverFrom(host: LabHost, server: string): Promise<Answer> {
-  const { stdout, stderr } = await host.run(process.execPath, [
-    'test/system/support/discover-nat.ts',
-    `${server}:3478`,
-  ]);
+  const { stdout, stderr } = await host.run(process.execPath, [DISCOVER, `${server}:3478`]);
   if (stdout === '') throw new Error(stderr);
   return answerOf(JSON.parse(stdout));
 }

@@ -12,6 +12,8 @@ const DAEMON = 'miniupnpd';
 const missing = !labAvailable() || spawnSync(DAEMON, ['-h']).error !== undefined;
 const clock = new SystemClock();
 
+const MAP_PORT = new URL('./support/map-port.ts', import.meta.url).pathname;
+
 /** Outside addresses must look public: the daemon refuses to serve with any other. */
 const outside = (host: number) => `11.0.0.${host}`;
 const PORT = 41_000;
@@ -126,7 +128,7 @@ describe.skipIf(missing && !CI)(
       ['upnp of version 1', 'upnp', 'upnp'],
     ])('%s: a stranger gets in, the lease is renewed, and removed at the end (C3)', async (kind, via, upnp) => {
       const at = await home(kind);
-      const args = ['test/system/support/map-port.ts', String(PORT), String(LIFETIME_S), upnp];
+      const args = [MAP_PORT, String(PORT), String(LIFETIME_S), upnp];
       const mapper = at.laptop.spawn(process.execPath, args);
       let story = '';
       mapper.stdout?.on('data', (chunk) => {
@@ -156,7 +158,7 @@ describe.skipIf(missing && !CI)(
 
     test.concurrent('a lease that nobody renews is forgotten by the gateway, so the renewal above is what kept it', async () => {
       const at = await home('pcp');
-      const args = ['test/system/support/map-port.ts', String(PORT), String(LIFETIME_S), 'no-upnp'];
+      const args = [MAP_PORT, String(PORT), String(LIFETIME_S), 'no-upnp'];
       const mapper = at.laptop.spawn(process.execPath, args);
       await says(mapper, 'mapped');
       mapper.kill('SIGKILL');
