@@ -60,7 +60,7 @@ describe.skipIf(!labAvailable() && process.env.CI !== 'true')(
       const download = client.towpath(args, { TOWPATH_HOME: join(folder, 'home') });
       const done = finished(download, 60_000);
       const session = await says(camera, /"type":"session"[^\n]*\n/, 20_000);
-      await says(download, /("type":"saved"[^]*){2}/, 20_000);
+      await says(download, /("type":"saved"[\s\S]*){2}/, 20_000);
       const relay = /"session"[^\n]*"address":"([\d.]+)"/.exec(session)?.[1] ?? '';
       const moved = says(camera, /"type":"session"[^\n]*\n/, 10_000);
       const killedAt = performance.now();

@@ -61,7 +61,7 @@ export async function startCamera(
 ): Promise<ChildProcess> {
   const args = ['camera', 'emulate', '--address', '0.0.0.0', '--search-port', '0', '--uid', UID];
   const camera = host.towpath([...args, '--servers', servers.join(','), ...more, '--json']);
-  await says(camera, new RegExp(Array(servers.length).fill('"online"').join('[^]*')), 15_000);
+  await says(camera, new RegExp(Array(servers.length).fill('"online"').join('[\\s\\S]*')), 15_000);
   return camera;
 }
 
