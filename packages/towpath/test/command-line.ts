@@ -58,7 +58,7 @@ export class Desk implements Disposable {
       err,
       code,
       async listening(what) {
-        await expect.poll(() => [said(what), ...err].at(0), { interval: 10, timeout: 5_000 }).toBeDefined();
+        await expect.poll(() => [said(what), ...err].at(0), { interval: 10, timeout: 10_000 }).toBeDefined();
         return said(what)!.endpoints;
       },
       stop: () => {

@@ -8,7 +8,7 @@ import { components, Desk } from './command-line.ts';
 
 const HERE = '127.0.0.1';
 
-describe('netcheck', () => {
+describe('netcheck', { timeout: 15_000 }, () => {
   let desk: Desk;
   beforeEach(() => {
     desk = new Desk();

@@ -1,5 +1,6 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { SeededRandom, silentLog } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import { allocate, discoverNatBehaviour, StunClient, type TurnAllocation } from '@towpath/stun';
@@ -30,6 +31,11 @@ async function relayed(
   return { allocation: await allocate(components, { server, credentials, handlers, transport, tls }), received };
 }
 
+/** False too for a process that has ended and that nobody has asked about yet. */
+function isRunning(pid: string): boolean {
+  return existsSync(`/proc/${pid}`) && readFileSync(`/proc/${pid}/cmdline`, 'utf8') !== '';
+}
+
 /** Both send to each other's relayed address until both have heard the other. */
 async function talk(a: Awaited<ReturnType<typeof relayed>>, b: Awaited<ReturnType<typeof relayed>>): Promise<void> {
   await Promise.all([a.allocation.permit([HERE]), b.allocation.permit([HERE])]);
@@ -45,7 +51,10 @@ async function talk(a: Awaited<ReturnType<typeof relayed>>, b: Awaited<ReturnTyp
     .toEqual(['from b', 'from a']);
 }
 
-describe('relay', () => {
+/** Real processes start here, which takes its time on a busy machine. */
+const TIMEOUT_MS = 20_000;
+
+describe('relay', { timeout: TIMEOUT_MS }, () => {
   let desk: Desk;
   beforeEach(() => {
     desk = new Desk();
@@ -152,7 +161,7 @@ describe('relay', () => {
     // Ports are the kernel's choice, so of twelve clients some are at each process; every pair must talk.
     for (const client of clients.slice(1)) await talk(clients[0]!, client).then(() => clients[0]!.received.splice(0));
     const page = async () => (await fetch(`http://${HERE}:${metrics!.port}/metrics`)).text();
-    await expect.poll(page, { interval: 200, timeout: 3_000 }).toMatch(/^towpath_turn_allocations 12$/m);
+    await expect.poll(page, { interval: 200, timeout: 10_000 }).toMatch(/^towpath_turn_allocations 12$/m);
     expect(await page()).toMatch(/^towpath_turn_workers 2$/m);
     await Promise.all(clients.map(({ allocation }) => allocation.close()));
     expect(await running.stop()).toBe(130);
@@ -178,14 +187,32 @@ describe('relay', () => {
     const [server] = workers.listening[0]!.endpoints;
     const before = workers.pids;
     process.kill(before[0]!, 'SIGKILL');
-    await expect.poll(() => workers.metrics.workerRestarts, { timeout: 5_000 }).toBe(1);
-    await expect.poll(() => workers.metrics.allocations, { timeout: 5_000 }).toBe(0);
+    await expect.poll(() => workers.metrics.workerRestarts, { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => workers.metrics.allocations, { timeout: 10_000 }).toBe(0);
     expect(workers.pids[1]).toBe(before[1]);
     expect(workers.pids[0]).not.toBe(before[0]);
     for (let count = 0; count < 8; count++) {
       await using client = await StunClient.open(components, server!);
       expect((await client.binding()).mapped.address).toBe(HERE);
     }
+  });
+
+  test.runIf(process.platform === 'linux')('no process stays behind when the first one is killed', async () => {
+    const bin = new URL('../bin/towpath.js', import.meta.url).pathname;
+    const args = ['relay', 'serve', '--no-relay', '--port', '0', '--workers', '2', '--json'];
+    const first = spawn(process.execPath, [bin, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let err = '';
+    first.stderr.on('data', (chunk) => {
+      err += chunk;
+    });
+    await once(first.stdout, 'data');
+    const workers = readFileSync(`/proc/${first.pid}/task/${first.pid}/children`, 'utf8').trim().split(' ');
+    expect(workers).toHaveLength(2);
+    first.kill('SIGKILL');
+    await expect
+      .poll(() => workers.filter((pid) => existsSync(`/proc/${pid}/cmdline`)), { timeout: 10_000 })
+      .toEqual([]);
+    expect(err).toBe('');
   });
 
   test('says in one line when the port is taken, in one process and in several', async () => {

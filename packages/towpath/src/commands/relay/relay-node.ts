@@ -1,5 +1,5 @@
 import { type Clock, errorCode, type Log, type Random, TowpathError } from '@towpath/core';
-import { addressFamily, type Endpoint, type Network } from '@towpath/net';
+import type { Endpoint, Network } from '@towpath/net';
 import { StunErrorCode, StunServer, type StunServerStats, TurnServer, type TurnServerStats } from '@towpath/stun';
 import type { MetricTree } from '../../serve/metrics-server.ts';
 import { type RelayPlan, stunPlaces } from './plan.ts';
@@ -53,14 +53,14 @@ export class RelayNode implements AsyncDisposable {
     try {
       const stun: StunServer[] = [];
       for (const place of stunPlaces(plan)) {
-        stun.push(stack.use(await StunServer.listen({ network: ports.stun, log }, place)));
+        // Where the system chooses the port, it chooses for the first address, and all others have the same.
+        const init = { ...place, port: stun[0]?.local.port ?? place.port };
+        stun.push(stack.use(await StunServer.listen({ network: ports.stun, log }, init)));
       }
-      // Where the system chose the port, all addresses of a family have the same.
-      const portOf = (address: string) =>
-        stun.find(({ local }) => addressFamily(local.address) === addressFamily(address))?.local.port ?? plan.port;
-      const udp = plan.addresses.map((address) => ({ transport: 'udp' as const, address, port: portOf(address) }));
+      const port = stun[0]?.local.port ?? plan.port;
+      const udp = plan.addresses.map((address) => ({ transport: 'udp' as const, address, port }));
       const streams = plan.addresses.flatMap((address) => [
-        ...(plan.tcp ? [{ transport: 'tcp' as const, address, port: portOf(address) }] : []),
+        ...(plan.tcp ? [{ transport: 'tcp' as const, address, port }] : []),
         ...(plan.tls ? [{ transport: 'tls' as const, address, port: plan.tls.port, tls: plan.tls }] : []),
       ]);
       const { realm, secrets, users, limits, relay, relayPorts, allow, deny, shared } = plan;

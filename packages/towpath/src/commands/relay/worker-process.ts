@@ -14,11 +14,12 @@ const over = new AbortController();
 const end = () => over.abort();
 
 const tell = (message: FromWorker) => {
-  if (process.connected) process.send?.(message);
+  // That nobody is there any more is also said by `disconnect`, which ends this process.
+  if (process.connected) process.send?.(message, undefined, undefined, () => {});
 };
 
 async function serve(plan: RelayPlan, verbose: boolean): Promise<void> {
-  const log = verbose ? terminalLog(processIo(), clock).child(`WORKER ${process.pid}`) : silentLog;
+  const log = verbose ? terminalLog(processIo(), clock).child('WORKER', { pid: process.pid }) : silentLog;
   await using node = await RelayNode.open({ network: new NodeNetwork(), clock, random: new SystemRandom(), log }, plan);
   tell({ type: 'metrics', metrics: node.metrics });
   tell({ type: 'listening', listening: node.listening });
