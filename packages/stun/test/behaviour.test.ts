@@ -143,6 +143,21 @@ describe('NAT behaviour with a server of two addresses', () => {
   });
 });
 
+test("a server's second address among the servers does not make counted ports look random", async () => {
+  const at = world();
+  const host = at.internet.host();
+  const second = host.join(at.internet.network).addresses[0]!;
+  const server = await StunServer.listen(
+    { network: host.network },
+    { address: host.address, port: 3478, alternate: { address: second, port: 3479 } },
+  );
+  const found = await discover(at, at.internet.nat(natKinds.symmetricSequential).host(), {
+    servers: [server.local, { address: second, port: 3478 }],
+  });
+  expect(found).toMatchObject({ name: 'symmetric', ports: 'sequential', portStep: 1 });
+  await server.close();
+});
+
 describe('NAT behaviour with plain servers', () => {
   test('two of them tell a cone from a symmetric NAT', async () => {
     for (const [kind, mapping] of [

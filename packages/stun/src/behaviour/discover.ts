@@ -97,7 +97,11 @@ export async function discoverNatBehaviour(
   const isOurs = network.interfaces().some(({ address }) => address === primary.mapped.address);
   const translated = !isOurs || primary.mapped.port !== mappingSocket.local.port;
   const sockets = [filterSocket, first, second].flatMap((socket, at) => sample(socket, sampled[at]));
-  const burst = mapped.flatMap((response) => sample(mappingSocket, response));
+  // A server that was asked before has its mapping already, out of turn.
+  const burst = mapped.flatMap((response, at) => {
+    const known = servers.some((asked) => sameEndpoint(asked, destinations[at]!));
+    return known ? [] : sample(mappingSocket, response);
+  });
   const mapping = translated ? classifyMapping(observations) : 'none';
   const filtering = classifyFiltering(filteringProbes(server, heardFrom(mapped), changed));
   return summary(
