@@ -234,7 +234,7 @@ describe('what servers refuse', () => {
       await expect(world.clock.runUntil(world.byRendezvous(options))).rejects.toMatchObject({ code: 'wrong-secret' });
     }
     await expect(world.clock.runUntil(world.byRelay({ secret: 'guess' }))).rejects.toMatchObject({
-      code: 'no-relay',
+      code: 'wrong-secret',
       message: expect.stringContaining('secret'),
     });
     const { session } = await world.timed(world.byRendezvous({ secret }));

@@ -6,6 +6,7 @@ import { decodeMessage, encodeMessage, type Message } from '../codec/message.ts'
 import { ipv4ToNumber } from '../codec/socket-address.ts';
 import type { ServerComponents } from '../rendezvous/options.ts';
 import { Admission, DEFAULT_ADMISSION_LIMITS, type Source, verifiedSource } from '../server/admission.ts';
+import { listenOnPair } from '../server/port-pair.ts';
 import { DEFAULT_TCP_LIMITS, type TcpClient, TcpFront } from '../server/tcp-front.ts';
 import { RelayMeter } from './meter.ts';
 import {
@@ -129,15 +130,23 @@ export class RelayServer implements AsyncDisposable {
 
   async #open({ address, port = DEFAULT_PORT, tcpPort, ...options }: RelayOptions): Promise<void> {
     const { network, clock } = this.#components;
-    this.#base = await network.bindUdp({
-      address,
-      port,
-      receiveBufferBytes: RECEIVE_BUFFER_BYTES,
-      onMessage: (data, from) => this.#onRequest(data, from),
-      onError: (error) => {
-        this.#counters.socketErrors++;
-        this.#log.debug('socket error', { error: errorMessage(error) });
+    await listenOnPair({
+      udpPort: port,
+      tcpPort,
+      bindUdp: async () => {
+        this.#base = await network.bindUdp({
+          address,
+          port,
+          receiveBufferBytes: RECEIVE_BUFFER_BYTES,
+          onMessage: (data, from) => this.#onRequest(data, from),
+          onError: (error) => {
+            this.#counters.socketErrors++;
+            this.#log.debug('socket error', { error: errorMessage(error) });
+          },
+        });
+        return this.#base;
       },
+      listenTcp: (at) => this.#tcp.listen(network, address, at),
     });
     const first = options.firstSessionPort ?? 0;
     for (let i = 0; i < (options.sessionPorts ?? DEFAULT_SESSION_PORTS); i++) {
@@ -149,7 +158,6 @@ export class RelayServer implements AsyncDisposable {
         }),
       );
     }
-    if (tcpPort !== false) await this.#tcp.listen(network, address, tcpPort ?? this.endpoint.port);
     this.#log.info('listening', { udp: formatEndpoint(this.endpoint), tcp: this.#tcp.local?.port });
   }
 
@@ -175,12 +183,21 @@ export class RelayServer implements AsyncDisposable {
     const source = this.#admission.admit(ip, from.port, data.length, now);
     if (source === undefined) return;
     const { cipher } = opened;
-    const answer = this.#answer(decodeMessage(opened.clear), source, ip, now);
+    const answer = this.#answer(decodeMessage(opened.clear), source, ip, from, now);
     if (answer !== undefined) this.#base?.send(cipher === undefined ? answer : cipher.encipher(answer, answer), from);
   }
 
-  /** Answers RLY_HELLO and RLY_PORT. A relay that is full is silent, so that clients choose another. */
-  #answer(message: ReturnType<typeof decodeMessage>, source: Source, ip: number, now: number): Uint8Array | undefined {
+  /**
+   * Answers RLY_HELLO and RLY_PORT. A relay that is full is silent, so that clients choose another.
+   * @param from where a client stands that comes over UDP
+   */
+  #answer(
+    message: ReturnType<typeof decodeMessage>,
+    source: Source,
+    ip: number,
+    from: Endpoint | undefined,
+    now: number,
+  ): Uint8Array | undefined {
     if (message.type === 'RLY_HELLO') {
       this.#counters.hellos++;
       const answer = encodeMessage({ type: 'RLY_HELLO_ACK' });
@@ -191,7 +208,7 @@ export class RelayServer implements AsyncDisposable {
       return undefined;
     }
     if (!this.#admission.chargeOrGrant(source, ip, RLY_PORT_ACK_BYTES, now)) return undefined;
-    const reserved = this.#sessions.reserve(this.#ports, ip, message.uid, now);
+    const reserved = this.#sessions.reserve(this.#ports, ip, { uid: message.uid, client: from }, now);
     if (reserved === undefined) return undefined;
     const { magic, port } = reserved;
     return encodeMessage({ type: 'RLY_PORT_ACK', magic, port: port.socket.local.port });
@@ -245,6 +262,11 @@ export class RelayServer implements AsyncDisposable {
       return there;
     }
     const side = new RelaySide(session, carrier, cipher, proven);
+    if (session.closing) {
+      // The other side is gone already; no session is begun that would have to time out.
+      side.tell({ type: 'CLOSE' });
+      return undefined;
+    }
     session[message.side] = side;
     session.lastActiveMs = now;
     if (carrier.endpoint !== undefined) session.port.attach(carrier.endpoint, side);
@@ -259,7 +281,8 @@ export class RelayServer implements AsyncDisposable {
     const now = this.#components.clock.now();
     client.state ??= { source: verifiedSource(now), side: undefined };
     const { source, side } = client.state;
-    if (side !== undefined && !side.isIntroduction(data)) {
+    // One that still waits may ask for another port.
+    if (side !== undefined && (side.session.ready ? !side.isIntroduction(data) : side.isClose(data))) {
       side.session.forward(side, data, now);
       return;
     }
@@ -273,15 +296,19 @@ export class RelayServer implements AsyncDisposable {
     const message = decodeMessage(clear);
     if (message.type === 'RLY_PKT') {
       const session = this.#sessions.claim(message.magic, message.uid, now);
-      if (side !== undefined && side.session !== session) {
-        this.#counters.portConflicts++;
-        return;
+      if (side !== undefined && session !== undefined && side.session !== session) {
+        if (side.session.ready) {
+          this.#counters.portConflicts++;
+          return;
+        }
+        // It has waited there in vain, for a device to which that port was busy.
+        this.#sessions.end(side.session, false);
       }
       const introduced = this.#introduce(session, message, { tcp: client }, cipher, true, now);
       if (introduced?.carrier.tcp === client) client.state.side = introduced;
       return;
     }
-    const answer = this.#answer(message, source, client.ip, now);
+    const answer = this.#answer(message, source, client.ip, undefined, now);
     if (answer !== undefined) client.send(cipher === undefined ? answer : cipher.encipher(answer, answer));
   }
 

@@ -90,7 +90,7 @@ export class RelaySession {
   client: RelaySide | undefined;
   device: RelaySide | undefined;
   lastActiveMs: number;
-  /** The last packet was a CLOSE. */
+  /** The last packet was a CLOSE. Who comes after it is told so. */
   closing = false;
 
   constructor(
@@ -118,7 +118,10 @@ export class RelaySession {
     const to = from === this.client ? this.device : this.client;
     const size = data.length;
     if (to === undefined) {
-      counters.droppedNotReady++;
+      if (this.closing) return;
+      this.closing = from.isClose(data);
+      if (this.closing) this.lastActiveMs = nowMs;
+      else counters.droppedNotReady++;
       return;
     }
     if (size > MAX_RELAYED_BYTES) {

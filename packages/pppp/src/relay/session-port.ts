@@ -1,13 +1,25 @@
-import type { Endpoint, Network, UdpSocket } from '@towpath/net';
+import { type Endpoint, formatEndpoint, type Network, type UdpSocket } from '@towpath/net';
+import { RecentMap } from '../server/recent-map.ts';
 import type { RelaySession, RelaySide } from './relay-session.ts';
 
 /** Room for a burst of every session of the port. The system may give less. */
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 
+/** Reservations of a port that are remembered, twice over; a flood of them costs nobody more than a second try. */
+const MAX_EXPECTED = 1024;
+
 export interface SessionPortHandlers {
   now(): number;
   /** A datagram from an address without a session here, or a RLY_PKT. `side`: who has that address so far. */
   onIntroduction(port: SessionPort, data: Uint8Array, from: Endpoint, side: RelaySide | undefined): void;
+}
+
+/** Who will use a port, as far as the reservation tells. */
+export interface PortUser {
+  /** The device, when the client names it. */
+  readonly uid: string | undefined;
+  /** The client's address; undefined for one that comes over TCP. */
+  readonly client: Endpoint | undefined;
 }
 
 /**
@@ -20,6 +32,8 @@ export class SessionPort {
   readonly #sides = new Map<string, Map<number, RelaySide>>();
   /** How many sessions each device has here. */
   readonly #uids = new Map<string, number>();
+  /** Devices and clients with a reservation here, by what {@link PortUser} knows of them, and when it expires. */
+  readonly #expected = new RecentMap<string, number>(MAX_EXPECTED);
   #socket: UdpSocket | undefined;
 
   /** @throws NetError when the port cannot be had. */
@@ -47,8 +61,24 @@ export class SessionPort {
     return this.#socket!;
   }
 
-  hasDevice(uid: string): boolean {
-    return this.#uids.has(uid);
+  /** Whether one of these has a session here, so that another's packets could not be told apart from its. */
+  serves({ uid, client }: PortUser): boolean {
+    if (uid !== undefined && this.#uids.has(uid)) return true;
+    return client !== undefined && this.#sides.get(client.address)?.has(client.port) === true;
+  }
+
+  /** Whether one of these has a reservation here that nobody has used yet. */
+  expects(user: PortUser, nowMs: number): boolean {
+    return names(user).some((name) => (this.#expected.get(name) ?? 0) > nowMs);
+  }
+
+  expect(user: PortUser, untilMs: number): void {
+    for (const name of names(user)) this.#expected.set(name, untilMs);
+  }
+
+  /** The reservation is used, or has expired. */
+  unexpect(user: PortUser): void {
+    for (const name of names(user)) this.#expected.delete(name);
   }
 
   open(session: RelaySession): void {
@@ -80,4 +110,11 @@ export class SessionPort {
     if (side === undefined || side.isIntroduction(data)) this.#handlers.onIntroduction(this, data, from, side);
     else side.session.forward(side, data, this.#handlers.now());
   }
+}
+
+/** No UID looks like an endpoint. */
+function names({ uid, client }: PortUser): string[] {
+  const known = uid === undefined ? [] : [uid];
+  if (client !== undefined) known.push(formatEndpoint(client));
+  return known;
 }

@@ -3,16 +3,17 @@ import { RecentMap } from '../server/recent-map.ts';
 import type { RelayMeter } from './meter.ts';
 import type { RelayCounters, RelayLimits } from './options.ts';
 import { RelaySession, type SideCarrier } from './relay-session.ts';
-import type { SessionPort } from './session-port.ts';
+import type { PortUser, SessionPort } from './session-port.ts';
 
 /** After a CLOSE a session lingers this long for the CLOSE of the other side and late copies. */
 const CLOSING_MS = 3_000;
 
-/** Tries to find a port on which a device has no session yet. */
-const PORT_TRIES = 8;
+/** Ports that are looked at to find one on which neither device nor client has a session yet. */
+const MAX_PORTS_LOOKED_AT = 64;
 
 interface Reservation {
   readonly port: SessionPort;
+  readonly user: PortUser;
   readonly ip: number;
   readonly expiresMs: number;
 }
@@ -55,17 +56,19 @@ export class SessionTable {
   reserve(
     ports: readonly SessionPort[],
     ip: number,
-    uid: string | undefined,
+    user: PortUser,
     nowMs: number,
   ): { magic: number; port: SessionPort } | undefined {
-    if (this.full || !this.#meter.mayOpen(ip)) {
+    // Without ports: the relay is still opening them.
+    if (ports.length === 0 || this.full || !this.#meter.mayOpen(ip)) {
       this.#counters.reservationsRefused++;
       return undefined;
     }
-    let port = this.#somePort(ports);
-    for (let i = 1; i < PORT_TRIES && uid !== undefined && port.hasDevice(uid); i++) port = this.#somePort(ports);
+    const port = this.#somePort(ports, user, nowMs);
     const magic = this.#newMagic();
-    this.#reservations.set(magic, { port, ip, expiresMs: nowMs + this.#limits.reservationMs });
+    const expiresMs = nowMs + this.#limits.reservationMs;
+    this.#reservations.set(magic, { port, user, ip, expiresMs });
+    port.expect(user, expiresMs);
     this.#counters.reservations++;
     return { magic, port };
   }
@@ -82,6 +85,7 @@ export class SessionTable {
     }
     if (!this.#meter.mayOpen(reservation.ip)) return undefined;
     this.#reservations.delete(magic);
+    reservation.port.unexpect(reservation.user);
     const account = this.#meter.open(reservation.ip, nowMs);
     const opened = new RelaySession(
       { magic, uid, port: reservation.port, account },
@@ -120,13 +124,13 @@ export class SessionTable {
     }
     for (const session of this.#sessions.values()) {
       const silentMs = nowMs - session.lastActiveMs;
-      if (!session.ready) {
+      if (session.closing && silentMs > CLOSING_MS) {
+        this.#counters.endedByClose++;
+      } else if (!session.ready) {
         if (silentMs <= this.#limits.reservationMs) continue;
         this.#counters.endedNeverReady++;
       } else if (this.#meter.isSpent(session.account)) {
         this.#counters.endedOverQuota++;
-      } else if (session.closing && silentMs > CLOSING_MS) {
-        this.#counters.endedByClose++;
       } else if (silentMs > this.#limits.idleMs) {
         this.#counters.endedIdle++;
       } else {
@@ -141,8 +145,20 @@ export class SessionTable {
     this.#reservations.clear();
   }
 
-  #somePort(ports: readonly SessionPort[]): SessionPort {
-    return ports[this.#random.integer(0, ports.length - 1)]!;
+  /**
+   * A port where this device and this client have neither a session nor a reservation; else one where they have no session;
+   * else any. No port is refused: somebody else may have named the device to keep it out.
+   */
+  #somePort(ports: readonly SessionPort[], user: PortUser, nowMs: number): SessionPort {
+    const start = this.#random.integer(0, ports.length - 1);
+    let unserved: SessionPort | undefined;
+    for (let i = 0; i < Math.min(ports.length, MAX_PORTS_LOOKED_AT); i++) {
+      const port = ports[(start + i) % ports.length]!;
+      if (port.serves(user)) continue;
+      if (!port.expects(user, nowMs)) return port;
+      unserved ??= port;
+    }
+    return unserved ?? ports[start]!;
   }
 
   #newMagic(): number {

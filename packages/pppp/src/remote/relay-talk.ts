@@ -179,11 +179,11 @@ export class RelayTalk {
   }
 
   /**
-   * A device has but one session on a session port: it may not have come because it has one there. Over TCP the connection
-   * is the session, and there is nothing to renew.
+   * A device has but one session on a session port: it may not have come because it has one there. That holds for one that
+   * comes over UDP to a client on TCP as well.
    */
   #renew(now: number): void {
-    if (this.#options.readyFrom === 'base' || this.#renewals === MAX_RENEWALS) return;
+    if (this.#renewals === MAX_RENEWALS) return;
     if (this.#relays.some(({ isHopeful, activeSince }) => isHopeful && activeSince === undefined)) return;
     const relay = this.#relays.find(({ activeSince }) => activeSince !== undefined);
     if (relay === undefined) return;
@@ -212,10 +212,18 @@ export class RelayTalk {
     if (!this.#wantsAnother(now)) return;
     const relay = this.#relays.find(({ state, activeSince }) => state === 'reserved' && activeSince === undefined);
     if (relay === undefined) return;
+    if (this.#options.readyFrom === 'base') this.#leave(relay.endpoint);
     relay.activate(now);
     for (const server of this.#options.panel.servers) {
       server.result = undefined;
       server.restart(now);
+    }
+  }
+
+  /** Over TCP the connection is the session: a relay is not waited at for two of them. */
+  #leave(base: Endpoint): void {
+    for (const relay of this.#relays) {
+      if (relay.activeSince !== undefined && sameEndpoint(relay.endpoint, base)) relay.drop('refused');
     }
   }
 

@@ -164,10 +164,9 @@ export class RendezvousDesk {
   ): Device | undefined {
     const device = this.#devices.find(uid, now);
     let failure = this.#failure(uid, device);
-    // RLY_REQ has no room for a secret: its magic shows that the relay took the client.
-    if (failure === undefined && type === 'P2P_REQ_ACK' && !this.#clientSecretFits(uid, dsk)) {
-      failure = ResultCode.WRONG_KEY;
-    }
+    // RLY_REQ has no room for a secret: what the client gave with LIST_REQ_DSK counts.
+    const fits = type === 'P2P_REQ_ACK' ? this.#clientSecretFits(uid, dsk) : client.source.refusedUid !== uid;
+    if (failure === undefined && !fits) failure = ResultCode.WRONG_KEY;
     if (failure === ResultCode.DEVICE_OFFLINE) this.#counters.connectsOffline++;
     else if (failure !== undefined) this.#counters.connectsRefused++;
     this.#answer(client, { type, result: failure ?? ResultCode.OK }, RESULT_ANSWER_BYTES);
@@ -176,8 +175,11 @@ export class RendezvousDesk {
 
   #list(message: Request<'LIST_REQ' | 'LIST_REQ1' | 'LIST_REQ_DSK'>, peer: Peer, now: number): void {
     this.#counters.listRequests++;
-    const refused = message.type === 'LIST_REQ_DSK' && !this.#clientSecretFits(message.uid, message.dsk);
-    const relays = refused ? [] : this.#someRelays();
+    // The list has no room for a result, and is no secret: RLY_REQ gets the refusal.
+    if (message.type === 'LIST_REQ_DSK') {
+      peer.source.refusedUid = this.#clientSecretFits(message.uid, message.dsk) ? undefined : message.uid;
+    }
+    const relays = this.#someRelays();
     const { verified, creditBytes } = peer.source;
     const affordable = Math.floor((creditBytes - LIST_ANSWER_BYTES) / SOCKET_ADDRESS_BYTES);
     const count = verified ? relays.length : Math.max(1, Math.min(relays.length, affordable));

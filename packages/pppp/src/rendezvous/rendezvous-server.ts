@@ -5,6 +5,7 @@ import { ipv4ToNumber } from '../codec/socket-address.ts';
 import { decodeMessage } from '../codec/message.ts';
 import { MessageType } from '../codec/message-type.ts';
 import { Admission, DEFAULT_ADMISSION_LIMITS, type Source, verifiedSource } from '../server/admission.ts';
+import { listenOnPair } from '../server/port-pair.ts';
 import { DEFAULT_TCP_LIMITS, type TcpClient, TcpFront } from '../server/tcp-front.ts';
 import { DEFAULT_DEVICE_LIMITS, DeviceRegistry } from './device-registry.ts';
 import { newCounters, RendezvousDesk } from './desk.ts';
@@ -107,21 +108,35 @@ export class RendezvousServer implements AsyncDisposable {
 
   async #open({ address, ports = [DEFAULT_PORT], tcpPort }: RendezvousOptions): Promise<void> {
     const { network } = this.#components;
-    for (const port of ports) {
-      const socket: UdpSocket = await network.bindUdp({
-        address,
-        port,
-        receiveBufferBytes: RECEIVE_BUFFER_BYTES,
-        onMessage: (data, from) => this.#onDatagram(socket, data, from),
-        onError: (error) => {
-          this.#counters.socketErrors++;
-          this.#log.debug('socket error', { error: errorMessage(error) });
+    for (const [at, port] of ports.entries()) {
+      await listenOnPair({
+        udpPort: port,
+        tcpPort: at === 0 ? tcpPort : false,
+        bindUdp: async () => {
+          const socket = await this.#bind(address, port);
+          this.#sockets[at] = socket;
+          return socket;
         },
+        listenTcp: (tcp) => this.#tcp.listen(network, address, tcp),
       });
-      this.#sockets.push(socket);
     }
-    if (tcpPort !== false) await this.#tcp.listen(network, address, tcpPort ?? this.#sockets[0]?.local.port ?? 0);
+    // Without UDP there may still be TCP.
+    if (ports.length === 0 && tcpPort !== false) await this.#tcp.listen(network, address, tcpPort ?? 0);
     this.#log.info('listening', { udp: this.endpoints.map(formatEndpoint), tcp: this.#tcp.local?.port });
+  }
+
+  async #bind(address: string | undefined, port: number): Promise<UdpSocket> {
+    const socket: UdpSocket = await this.#components.network.bindUdp({
+      address,
+      port,
+      receiveBufferBytes: RECEIVE_BUFFER_BYTES,
+      onMessage: (data, from) => this.#onDatagram(socket, data, from),
+      onError: (error) => {
+        this.#counters.socketErrors++;
+        this.#log.debug('socket error', { error: errorMessage(error) });
+      },
+    });
+    return socket;
   }
 
   async #close(): Promise<void> {

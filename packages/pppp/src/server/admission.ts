@@ -71,6 +71,8 @@ export interface Source {
   unpaidIdleAtMs: number;
   /** The device that logged in from there, at a rendezvous. */
   uid: string | undefined;
+  /** The device for which a wrong secret came last from there, at a rendezvous. */
+  refusedUid: string | undefined;
 }
 
 /** Counters; a snapshot. */
@@ -89,7 +91,15 @@ export function verifiedSource(nowMs: number): Source {
 }
 
 function newSource(nowMs: number, creditBytes: number): Source {
-  return { firstSeenMs: nowMs, creditBytes, verified: false, idleAtMs: nowMs, unpaidIdleAtMs: 0, uid: undefined };
+  return {
+    firstSeenMs: nowMs,
+    creditBytes,
+    verified: false,
+    idleAtMs: nowMs,
+    unpaidIdleAtMs: 0,
+    uid: undefined,
+    refusedUid: undefined,
+  };
 }
 
 /** True when the source has been there long enough to be more than one packet of a flood. */
