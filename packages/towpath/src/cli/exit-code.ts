@@ -11,6 +11,8 @@ export const ExitCode = {
   Refused: 4,
   /** This machine said no: a port, a file, a permission. */
   Local: 5,
+  /** What a control server says of a party does not hold: forged, old, or another history. None of it was applied. */
+  Untrusted: 6,
   /** Ended by Ctrl-C or a termination signal. */
   Interrupted: 130,
 } as const;

@@ -4,12 +4,13 @@ import { registerDemo } from '../commands/demo/register.ts';
 import { registerNetcheck } from '../commands/netcheck/register.ts';
 import { registerPppp } from '../commands/pppp/register.ts';
 import { registerRelay } from '../commands/relay/register.ts';
+import { registerServe } from '../commands/serve/register.ts';
 import type { Runtime } from './runtime.ts';
 
 const EXIT_CODES = `
 Exit codes:
   0 done   1 failed   2 wrong command line   3 not reached or lost   4 refused by the other side
-  5 this machine said no (port, file, permission)   130 interrupted
+  5 this machine said no (port, file, permission)   6 a control server is not to be believed   130 interrupted
 `;
 
 /** The whole command line. Commands load their code when they run, so that --help is quick. */
@@ -27,6 +28,7 @@ Examples:
   towpath camera download 192.168.43.1      all pictures of a camera that are not here yet
   towpath netcheck --server HOST            what this network lets through
   towpath relay serve                       a STUN and TURN server of your own
+  towpath serve                             a control plane of your own, with STUN and TURN
 `,
     );
   configure(program, runtime);
@@ -34,6 +36,7 @@ Examples:
   registerPppp(program, runtime);
   registerNetcheck(program, runtime);
   registerRelay(program, runtime);
+  registerServe(program, runtime);
   registerDemo(program, runtime);
   for (const command of descendants(program)) configure(command, runtime);
   return program;

@@ -12,6 +12,12 @@ export interface MetricTree {
 export class MetricsServer implements AsyncDisposable {
   readonly #registry = new Registry();
   readonly #server = createServer();
+  readonly #appended: (() => Promise<string>)[] = [];
+
+  /** Adds the page of somebody who counts for itself, in Prometheus' text format and under other names. */
+  append(page: () => Promise<string>): void {
+    this.#appended.push(page);
+  }
 
   /**
    * @param snapshot called for every reading of the page
@@ -37,8 +43,8 @@ export class MetricsServer implements AsyncDisposable {
         response.writeHead(404).end();
         return;
       }
-      this.#registry.metrics().then(
-        (page) => response.writeHead(200, { 'content-type': this.#registry.contentType }).end(page),
+      Promise.all([this.#registry.metrics(), ...this.#appended.map((page) => page())]).then(
+        (pages) => response.writeHead(200, { 'content-type': this.#registry.contentType }).end(pages.join('\n')),
         () => response.writeHead(500).end(),
       );
     });

@@ -1,0 +1,24 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { TowpathError } from '@towpath/core';
+import { SqliteStore } from '@towpath/control';
+import { UsageError } from '../../cli/failure.ts';
+import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { DATABASE, dataFolder } from './data-folder.ts';
+
+/** Writes a consistent copy of a server's database, with mode 0600. */
+export async function backup(
+  runtime: Runtime,
+  file: string,
+  options: CommonOptions & { data?: string },
+): Promise<void> {
+  const { io, clock } = runtime;
+  const path = join(dataFolder(runtime, options.data), DATABASE);
+  if (!existsSync(path)) {
+    throw new TowpathError('file-unreadable', `There is no database ${path}. Next: say --data, as for serve.`);
+  }
+  if (existsSync(file)) throw new UsageError(`${file} is there already, and a backup does not replace anything.`);
+  await using store = new SqliteStore({ clock }, { path });
+  await store.backup(file);
+  io.out(options.json ? JSON.stringify({ type: 'backup', from: path, file }) : `${path} was copied to ${file}`);
+}
