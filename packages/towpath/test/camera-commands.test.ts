@@ -166,7 +166,6 @@ describe('camera commands', () => {
       { summary: {} },
       { text: 'ACK' },
       { summary: {} },
-      { error: { code: 'nothing-decoded' } },
     ]);
     expect(code).toBe(1);
     expect(err.at(-1)).toContain('empty.log');

@@ -331,10 +331,8 @@ export class Race<Path> {
     const { path } = this.#attempt(id);
     const elapsed = winner.elapsedMs ?? 0;
     this.#log.info(`${winner.lane} won to ${winner.label} in ${Math.round(elapsed)} ms`, { attempt: id });
-    // The report is taken after the losers were cancelled, which the effects behind this one do.
-    queueMicrotask(() =>
-      this.#result.resolve({ ok: true, path: path as Path, winner, report: { ...this.report(), winner: id } }),
-    );
+    // Taken now: a better path may succeed before anybody reads the result, and this race has one winner.
+    this.#result.resolve({ ok: true, path: path as Path, winner, report: this.report() });
     this.#progress('won', id);
   }
 
