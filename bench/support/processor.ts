@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs';
+
+/** What the kernel counts processor time in: this is a constant of its interface to programs (proc(5)). */
+const TICKS_PER_SECOND = 100;
+
+/** Processor time that a process and its children have used so far, s. */
+export function processorSeconds(pid: number): number {
+  return familyOf(pid).reduce((sum, each) => sum + ownSeconds(each), 0);
+}
+
+/** Memory of a process and its children that is in RAM. */
+export function residentBytes(pid: number): number {
+  return familyOf(pid).reduce((sum, each) => {
+    const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${each}/status`, 'utf8'))?.[1];
+    return sum + 1_024 * Number(kilobytes);
+  }, 0);
+}
+
+/** How long all cores together have had nothing to do since the start, s. */
+export function idleSeconds(): number {
+  const [, , , , idle, waiting] = readFileSync('/proc/stat', 'utf8').split(/\s+/, 6);
+  return (Number(idle) + Number(waiting)) / TICKS_PER_SECOND;
+}
+
+function ownSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The name in parentheses may itself have spaces and parentheses.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+function familyOf(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return [
+    pid,
+    ...children
+      .split(' ')
+      .filter(Boolean)
+      .flatMap((child) => familyOf(Number(child))),
+  ];
+}

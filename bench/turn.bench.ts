@@ -1,0 +1,195 @@
+import { cpus } from 'node:os';
+import { allocate, type TurnAllocation } from '@towpath/stun';
+import { type Bench, type BenchRow, percentile, row } from './support/bench.ts';
+import { HERE, realComponents } from './support/loopback.ts';
+import { residentBytes } from './support/processor.ts';
+import { isInstalled } from './support/program.ts';
+import { sleep } from './support/relay-load.ts';
+import { TurnRelay, USER } from './support/turn-relays.ts';
+import { runUclient, type UclientRun } from './support/uclient.ts';
+
+const RATIO_GOAL = 0.9;
+const SCALING_GOAL = 1.7;
+const MEMORY_GOAL_BYTES: number = 15 * 1024;
+
+const WORKERS = 2;
+/** A load is carried without loss when no more than this is missing: the tool's last messages may be. */
+const LOSS_FREE = 0.005;
+/** On a machine that has much other work no round is repeated after this. */
+const REPEAT_UNTIL_MS = 70_000;
+/** Every message passes the relay on its way in and on its way out. */
+const PASSES = 2;
+
+/** Memory is counted from here on: by then the code is compiled and what the process needs once is there. */
+const FIRST_ALLOCATIONS = 300;
+const SETTLE_MS = 1_000;
+/** Asked for at once. */
+const AT_ONCE = 50;
+
+interface Plan {
+  clients: readonly number[];
+  overload: number;
+  rounds: number;
+  messages: number;
+  allocations: number;
+}
+
+const FULL: Plan = { clients: [10, 20], overload: 40, rounds: 2, messages: 2_000, allocations: 2_000 };
+const QUICK: Plan = { clients: [], overload: 10, rounds: 1, messages: 1_500, allocations: 500 };
+
+/** What our TURN server relays and keeps, beside coturn. */
+export const bench: Bench = {
+  about:
+    'channel data of 1,000 bytes from client to client by coturn’s turnutils_uclient, our TURN server beside coturn in alternating runs, one worker each; the same with two workers; memory per allocation',
+  async run({ quick, say }) {
+    const plan = quick ? QUICK : FULL;
+    const rows: BenchRow[] = [];
+    const coturn = ['turnserver', 'turnutils_uclient'].every(isInstalled);
+    if (coturn) rows.push(...(await relaying(plan, say)));
+    else rows.push(unmeasured('relayed packets', `≥ ${RATIO_GOAL} × coturn`, '/s'));
+    rows.push(...(await memory(plan.allocations, coturn)));
+    for (const { case: name, metric, value, unit } of rows) say(`  ${name}: ${metric} ${value} ${unit}`);
+    return rows;
+  },
+};
+
+function unmeasured(metric: string, goal: string, unit: string): BenchRow {
+  const name = 'not measured: coturn’s turnserver and turnutils_uclient are not installed';
+  return row({ case: name, metric, value: 0, unit, goal });
+}
+
+/** Medians of several runs. */
+interface Load {
+  clients: number;
+  /** Relayed packets. */
+  perSecond: number;
+  loss: number;
+  cpuPerMillion: number;
+  cores: UclientRun['cores'];
+}
+
+async function relaying(plan: Plan, say: (line: string) => void): Promise<BenchRow[]> {
+  await using ours = await TurnRelay.towpath(1);
+  await using theirs = await TurnRelay.coturn();
+  await using workers = await TurnRelay.towpath(WORKERS);
+  const loads: { one: Load; coturn: Load }[] = [];
+  const repeatUntil = performance.now() + REPEAT_UNTIL_MS;
+  let two: Load | undefined;
+  for (const clients of [...plan.clients, plan.overload]) {
+    const relays = clients === plan.overload ? [ours, theirs, workers] : [ours, theirs];
+    const runs = await takeTurns(relays, clients, { ...plan, repeatUntil }, say);
+    const [one, coturn] = [medians(runs.get(ours), clients), medians(runs.get(theirs), clients)];
+    loads.push({ one, coturn });
+    if (relays.includes(workers)) two = medians(runs.get(workers), clients);
+  }
+  const last = loads.at(-1);
+  const carried = loads.findLast(({ one, coturn }) => one.loss <= LOSS_FREE && coturn.loss <= LOSS_FREE);
+  return [
+    ...loads.flatMap(({ one, coturn }) => besideRows(one, coturn)),
+    ratioRow(carried),
+    ...(two === undefined || last === undefined ? [] : scalingRows(last.one, two)),
+  ];
+}
+
+/** Alternating, so that all see the same neighbours on the machine. */
+async function takeTurns(
+  relays: readonly TurnRelay[],
+  clients: number,
+  { rounds, messages, repeatUntil }: Plan & { repeatUntil: number },
+  say: (line: string) => void,
+): Promise<Map<TurnRelay, UclientRun[]>> {
+  const runs = new Map<TurnRelay, UclientRun[]>(relays.map((relay) => [relay, []]));
+  for (let round = 0; round < rounds && (round === 0 || performance.now() < repeatUntil); round++) {
+    for (const relay of relays) {
+      const run = await runUclient(relay, clients, messages);
+      runs.get(relay)?.push(run);
+      say(
+        `  ${relay.name}, ${clients} clients: ${run.received} of ${run.sent} arrived, ${Math.round(run.perSecond)}/s`,
+      );
+    }
+  }
+  return runs;
+}
+
+function medians(runs: readonly UclientRun[] = [], clients: number): Load {
+  const of = (pick: (run: UclientRun) => number) => percentile(runs.map(pick), 0.5);
+  return {
+    clients,
+    perSecond: of((run) => PASSES * run.perSecond),
+    loss: of((run) => 1 - run.received / run.sent),
+    cpuPerMillion: of((run) => (1e6 * run.serverSeconds) / (PASSES * run.received)),
+    cores: {
+      server: of((run) => run.cores.server),
+      clients: of((run) => run.cores.clients),
+      idle: of((run) => run.cores.idle),
+    },
+  };
+}
+
+function besideRows(one: Load, coturn: Load): BenchRow[] {
+  const name = `${one.clients} clients, ${one.clients},000 messages/s offered`;
+  const beside = (metric: string, pick: (load: Load) => number, unit: string) =>
+    row({ case: name, metric, value: pick(one), baseline: pick(coturn), unit });
+  return [
+    beside('relayed packets', (load) => load.perSecond, '/s'),
+    beside('loss', (load) => 100 * load.loss, '%'),
+    beside('server’s processor time per million relayed packets', (load) => load.cpuPerMillion, 's'),
+  ];
+}
+
+function ratioRow(carried: { one: Load; coturn: Load } | undefined): BenchRow {
+  const goal = `≥ ${RATIO_GOAL} × coturn`;
+  const fields = { metric: 'relayed packets', unit: '/s', goal };
+  if (carried === undefined) return row({ ...fields, case: 'no load was carried without loss by both', value: 0 });
+  const { one, coturn } = carried;
+  const name = `${one.clients} clients, the highest load that both carried without loss`;
+  const [value, baseline] = [one.perSecond, coturn.perSecond];
+  return row({ ...fields, case: name, value, baseline, met: value >= RATIO_GOAL * baseline });
+}
+
+/** Two workers beside one. Where there is no third core for the client tool, the rows say who has had the two. */
+function scalingRows(one: Load, two: Load): BenchRow[] {
+  const name = `${WORKERS} workers beside one, ${two.clients} clients, ${cpus().length} cores`;
+  const [value, baseline] = [two.perSecond, one.perSecond];
+  const scaled = { value, baseline, goal: `≥ ${SCALING_GOAL} × one worker`, met: value >= SCALING_GOAL * baseline };
+  const beside = (metric: string, pick: (load: Load) => number, unit: string) =>
+    row({ case: name, metric, value: pick(two), baseline: pick(one), unit });
+  return [
+    row({ case: name, metric: 'relayed packets', unit: '/s', ...scaled }),
+    beside('relayed packets per second of the servers’ processor time', (load) => 1e6 / load.cpuPerMillion, '/s'),
+    beside('loss', (load) => 100 * load.loss, '%'),
+    beside('kept busy by the server', ({ cores }) => cores.server, 'cores'),
+    beside('kept busy by the client tool', ({ cores }) => cores.clients, 'cores'),
+    beside('idle', ({ cores }) => cores.idle, 'cores'),
+  ];
+}
+
+async function memory(count: number, coturn: boolean): Promise<BenchRow[]> {
+  const value = await memoryEach(await TurnRelay.towpath(1), count);
+  const baseline = coturn ? await memoryEach(await TurnRelay.coturn(), count) : undefined;
+  const fields = { metric: 'resident memory per allocation', unit: 'KB', value: value / 1_024 };
+  const goal = { goal: `≤ ${MEMORY_GOAL_BYTES / 1_024} KB`, met: value <= MEMORY_GOAL_BYTES };
+  const compared = baseline === undefined ? {} : { baseline: baseline / 1_024 };
+  const beside = coturn ? '' : '; coturn is not installed';
+  return [row({ case: `${count} allocations${beside}`, ...fields, ...compared, ...goal })];
+}
+
+async function memoryEach(started: TurnRelay, count: number): Promise<number> {
+  await using relay = started;
+  const components = realComponents(relay.port);
+  const held: TurnAllocation[] = [];
+  const grow = async (to: number) => {
+    const server = { address: HERE, port: relay.port };
+    const init = { server, credentials: USER, handlers: { onData() {} } };
+    while (held.length < to) {
+      const asked = Array.from({ length: Math.min(AT_ONCE, to - held.length) }, () => allocate(components, init));
+      held.push(...(await Promise.all(asked)));
+    }
+    await sleep(SETTLE_MS);
+    return residentBytes(relay.pid);
+  };
+  const before = await grow(FIRST_ALLOCATIONS);
+  const after = await grow(FIRST_ALLOCATIONS + count);
+  await Promise.all(held.map((allocation) => allocation.close()));
+  return (after - before) / count;
+}
