@@ -5,7 +5,6 @@ import {
   measurePair,
   type PairResult,
   type Place,
-  PLACES,
   startCamera,
   startServer,
 } from '../../test/system/support/three-way.ts';
@@ -13,6 +12,8 @@ import {
 export interface Pair {
   client: Place;
   camera: Place;
+  /** Clients that the camera has served before. @default none */
+  after?: readonly Place[];
 }
 
 export type PairOutcome = Pair & {
@@ -29,42 +30,38 @@ const CAMERA_ADDRESS = '203.0.113.20';
 /** How long a direct path may take to replace a relay, s. */
 const SETTLE_S = 6;
 
-/** Measures pairs through the kernel's NATs, those with the same camera in the same lab, until the time is over. */
+/** Measures pairs through the kernel's NATs, each in a lab of its own, until the time is over. */
 export async function measurePairs(
   pairs: readonly Pair[],
   forMs: number,
   onOutcome: (outcome: PairOutcome) => void,
 ): Promise<void> {
   const endsAt = performance.now() + forMs;
-  for (const camera of PLACES) {
-    const clients = pairs.filter((pair) => pair.camera === camera).map(({ client }) => client);
-    if (clients.length > 0) await measureCamera(camera, clients, endsAt, onOutcome);
+  for (const pair of pairs) {
+    const known = { ...pair, direct: directExpected(pair.client, pair.camera) };
+    if (performance.now() > endsAt) {
+      onOutcome({ ...known, leftOut: true });
+      continue;
+    }
+    try {
+      onOutcome({ ...known, result: await measure(pair) });
+    } catch (error) {
+      onOutcome({ ...known, reason: String(error).split('\n', 1)[0] ?? '' });
+    }
   }
 }
 
-async function measureCamera(
-  camera: Place,
-  clients: readonly Place[],
-  endsAt: number,
-  onOutcome: (outcome: PairOutcome) => void,
-): Promise<void> {
+async function measure({ client, camera, after = [] }: Pair): Promise<PairResult> {
   const lab = new Lab();
   try {
     await startServer(lab);
     await startCamera(hostAt(lab, camera, 'camera', CAMERA_ADDRESS));
-    for (const [at, client] of clients.entries()) {
-      const pair = { client, camera, direct: directExpected(client, camera) };
-      if (performance.now() > endsAt) {
-        onOutcome({ ...pair, leftOut: true });
-        continue;
-      }
-      try {
-        const host = hostAt(lab, client, `client${at}`, `203.0.113.${30 + at}`);
-        onOutcome({ ...pair, result: await measurePair(host, pair, pair.direct ? SETTLE_S : 0) });
-      } catch (error) {
-        onOutcome({ ...pair, reason: String(error).split('\n', 1)[0] ?? '' });
-      }
-    }
+    const reach = (place: Place, at: number) => {
+      const host = hostAt(lab, place, `client${at}`, `203.0.113.${30 + at}`);
+      return measurePair(host, { client: place, camera }, directExpected(place, camera) ? SETTLE_S : 0);
+    };
+    for (const [at, place] of after.entries()) await reach(place, at);
+    return await reach(client, after.length);
   } finally {
     await lab.close();
   }
