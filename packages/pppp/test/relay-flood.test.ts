@@ -82,7 +82,7 @@ describe('ten thousand sessions', () => {
     const clock = new VirtualClock();
     const relay = await RelayServer.listen(
       { network, clock, random: new SeededRandom(3) },
-      { tcpPort: false, port: PORT, limits: { newTotal: { perSecond: 1e6, burst: 1e6 } } },
+      { tcpPort: false, port: PORT, limits: { crowd: { perSecond: 1e6, burst: 1e6 } } },
     );
     const sessions: { at: number; client: string; device: string }[] = [];
     for (let i = 0; i < 10_000; i++) {

@@ -226,4 +226,64 @@ describe('a flood of forged packets', () => {
     await clock.advance(1);
     await server.close();
   });
+
+  test('hears those who came with a crowd only when they repeat themselves soon, and all others when it is over', async () => {
+    const { network, clock, server, types } = await stub();
+    const crowd = async (ms: number) => {
+      for (let at = 0; at < ms; at += 10) {
+        for (let i = 0; i < 100; i++) {
+          // Each comes again after 1,500 ms.
+          const [address, port] = [`20.${i}.${(at / 10) % 150}.1`, 9];
+          network.deliver(PORT, { address, port }, HELLO);
+        }
+        await clock.advance(10);
+      }
+    };
+    await crowd(1_500);
+    network.sent.length = 0;
+    const before = server.metrics.crowdedOut;
+    await crowd(1_500);
+    expect(network.sent).toEqual([]);
+    expect(server.metrics.crowdedOut - before).toBe(15_000);
+
+    const slow = { address: '192.0.2.1', port: 9 };
+    const newcomer = { address: '192.0.2.2', port: 9 };
+    network.deliver(PORT, slow, login(UID));
+    network.deliver(PORT, newcomer, login('TEST-000002-BCDEF'));
+    await crowd(1_000);
+    network.deliver(PORT, newcomer, login('TEST-000002-BCDEF'));
+    await crowd(500);
+    network.deliver(PORT, slow, login(UID));
+    expect([types(slow.address), types(newcomer.address)]).toEqual([[], ['DEV_LGN_ACK']]);
+
+    await clock.advance(2_500);
+    network.deliver(PORT, { address: '192.0.2.3', port: 9 }, HELLO);
+    expect(types('192.0.2.3')).toEqual(['HELLO_ACK']);
+    await server.close();
+  });
+
+  test('of sources that repeat themselves as well is answered only in part, and costs those who are there nothing', async () => {
+    const { network, clock, server, types } = await stub();
+    const client = { address: '192.0.2.77', port: 7 };
+    network.deliver(PORT, client, HELLO);
+    await clock.advance(1_000);
+    types(client.address);
+    let answered = 0;
+    for (let ms = 0; ms < 2_000; ms += 5) {
+      for (let i = 0; i < 250; i++) {
+        network.deliver(
+          PORT,
+          { address: `20.0.${(ms / 5) % 20}.${i}`, port: 9 },
+          encodeMessage({ type: 'LIST_REQ1', uid: UID }),
+        );
+      }
+      if (ms % 100 === 0) network.deliver(PORT, client, encodeMessage({ type: 'DEV_ONLINE_REQ', uid: UID }));
+      answered += types(client.address).length;
+      await clock.advance(5);
+    }
+    expect(answered).toBe(20);
+    // Two seconds' worth of repetitions, and what came before it was a crowd.
+    expect(network.sent.length).toBeLessThan(2 * 5_000 + 2 * 2_000 + 2_000);
+    await server.close();
+  });
 });

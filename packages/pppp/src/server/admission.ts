@@ -14,8 +14,10 @@ import { RecentMap } from './recent-map.ts';
  * budget per source, address, /24 and in all, unless credit pays for them. And who has shown that it receives what we
  * send (a TCP connection, a device with the right secret) pays nothing.
  *
- * Against floods: a source that was seen before has a rate of its own. First packets of new sources are limited per
- * address, per /24 and in all; one over the limit is dropped, but remembered, so that its repetition passes.
+ * Against floods: every source has a rate of its own, and first packets of new sources are limited per address and per
+ * /24; one over the limit is dropped, but remembered, so that its repetition passes. More than `crowd` datagrams a second
+ * in all are a crowd. Then those who were there before it go on unhindered; of all others only those are heard who repeat
+ * themselves soon, as clients do, and up to that rate: to drop a datagram costs a small part of what its answer does.
  */
 export interface AdmissionLimits {
   /** Datagrams of one address and port. @default 50/s, 100 at once */
@@ -24,8 +26,8 @@ export interface AdmissionLimits {
   newPerAddress: Rate;
   /** First datagrams of new sources of one /24. @default 2000/s, 4000 at once */
   newPerSubnet: Rate;
-  /** First datagrams of all new sources. @default 20000/s, 20000 at once */
-  newTotal: Rate;
+  /** Datagrams of all together; in a crowd, repetitions of those who came with it. @default 5000/s, 2000 at once */
+  crowd: Rate;
   /** Unpaid answers to one address and port. @default 2/s, 6 at once */
   unpaidPerSource: Rate;
   /** Unpaid answers to one address. @default 20/s, 60 at once */
@@ -42,8 +44,8 @@ export const DEFAULT_ADMISSION_LIMITS: AdmissionLimits = {
   source: { perSecond: 50, burst: 100 },
   newPerAddress: { perSecond: 200, burst: 400 },
   newPerSubnet: { perSecond: 2000, burst: 4000 },
-  // A Node process answers about twice as many; the rest is for those who are known.
-  newTotal: { perSecond: 20_000, burst: 20_000 },
+  // A tenth of what a Node process answers, because it may have to share its processor with what sends the crowd's datagrams.
+  crowd: { perSecond: 5_000, burst: 2_000 },
   // A device says HELLO three times when it starts.
   unpaidPerSource: { perSecond: 2, burst: 6 },
   unpaidPerAddress: { perSecond: 20, burst: 60 },
@@ -58,9 +60,16 @@ const MAX_CREDIT_BYTES = 4096;
 /** A source that is remembered this long has repeated itself at leisure, as a client does and a flood does not. */
 const KNOWN_AFTER_MS = 500;
 
+/** A datagram that follows the last one of its source so soon is a repetition: clients repeat at least every second. */
+const REPETITION_MS = 1_200;
+
+/** A crowd is over when its rate was not reached for so long. */
+const CROWD_OVER_MS = 2_000;
+
 /** What is remembered of one address and port. */
 export interface Source {
   readonly firstSeenMs: number;
+  lastSeenMs: number;
   /** Bytes that may still be sent there. */
   creditBytes: number;
   /** It has proved that it receives: credit does not matter. */
@@ -79,6 +88,8 @@ export interface Source {
 export interface AdmissionCounters {
   /** Datagrams over a rate limit. */
   limited: number;
+  /** Datagrams of those who came with a crowd, over its rate. */
+  crowdedOut: number;
   /** Answers sent on the small budget. */
   unpaidAnswers: number;
   /** Datagrams not sent because nothing paid for them. */
@@ -93,6 +104,7 @@ export function verifiedSource(nowMs: number): Source {
 function newSource(nowMs: number, creditBytes: number): Source {
   return {
     firstSeenMs: nowMs,
+    lastSeenMs: nowMs,
     creditBytes,
     verified: false,
     idleAtMs: nowMs,
@@ -108,12 +120,17 @@ export function isKnown(source: Source, nowMs: number): boolean {
 }
 
 export class Admission {
-  readonly counters: AdmissionCounters = { limited: 0, unpaidAnswers: 0, unaffordable: 0 };
+  readonly counters: AdmissionCounters = { limited: 0, crowdedOut: 0, unpaidAnswers: 0, unaffordable: 0 };
   readonly #limits: AdmissionLimits;
   readonly #sources: RecentMap<number, Source>;
   readonly #newPerAddress: KeyedRateLimit;
   readonly #newPerSubnet: KeyedRateLimit;
-  readonly #newTotal: RateLimit;
+  readonly #all: RateLimit;
+  readonly #repetitions: RateLimit;
+  /** Since when there is a crowd. */
+  #crowdedSinceMs: number | undefined;
+  /** When there was last more than its rate. */
+  #crowdedAtMs = 0;
   readonly #unpaidPerAddress: KeyedRateLimit;
   readonly #unpaidPerSubnet: KeyedRateLimit;
   readonly #unpaidTotal: RateLimit;
@@ -123,7 +140,8 @@ export class Admission {
     this.#sources = new RecentMap(limits.sources);
     this.#newPerAddress = new KeyedRateLimit(limits.newPerAddress, limits.sources);
     this.#newPerSubnet = new KeyedRateLimit(limits.newPerSubnet, limits.sources);
-    this.#newTotal = new RateLimit(limits.newTotal);
+    this.#all = new RateLimit(limits.crowd);
+    this.#repetitions = new RateLimit(limits.crowd);
     this.#unpaidPerAddress = new KeyedRateLimit(limits.unpaidPerAddress, limits.sources);
     this.#unpaidPerSubnet = new KeyedRateLimit(limits.unpaidPerSubnet, limits.sources);
     this.#unpaidTotal = new RateLimit(limits.unpaidTotal);
@@ -139,7 +157,9 @@ export class Admission {
     const key = ip * 0x10000 + port;
     const known = this.#sources.get(key);
     if (known === undefined) return this.#admitNew(key, ip, bytes, nowMs);
-    if (!this.admitFrom(known, nowMs)) return undefined;
+    const silentMs = nowMs - known.lastSeenMs;
+    known.lastSeenMs = nowMs;
+    if (!this.admitFrom(known, nowMs) || !this.#hasRoom(known, silentMs <= REPETITION_MS, nowMs)) return undefined;
     known.creditBytes = Math.min(MAX_CREDIT_BYTES, known.creditBytes + bytes);
     return known;
   }
@@ -199,11 +219,27 @@ export class Admission {
   #admitNew(key: number, ip: number, bytes: number, nowMs: number): Source | undefined {
     const source = newSource(nowMs, bytes);
     this.#sources.set(key, source);
-    const admitted =
-      this.#newPerAddress.take(ip, nowMs) && this.#newPerSubnet.take(subnet(ip), nowMs) && this.#newTotal.take(nowMs);
-    if (admitted) return source;
+    if (this.#newPerAddress.take(ip, nowMs) && this.#newPerSubnet.take(subnet(ip), nowMs)) {
+      return this.#hasRoom(source, false, nowMs) ? source : undefined;
+    }
     this.counters.limited++;
     return undefined;
+  }
+
+  /** Whether there is room for one more datagram of a source. */
+  #hasRoom(source: Source, isRepetition: boolean, nowMs: number): boolean {
+    const sinceMs = this.#crowdedSinceMs;
+    if (sinceMs !== undefined && (source.verified || source.firstSeenMs < sinceMs - KNOWN_AFTER_MS)) return true;
+    if (!this.#all.take(nowMs)) {
+      this.#crowdedSinceMs ??= nowMs;
+      this.#crowdedAtMs = nowMs;
+    } else if (sinceMs === undefined || nowMs - this.#crowdedAtMs > CROWD_OVER_MS) {
+      this.#crowdedSinceMs = undefined;
+      return true;
+    }
+    if (isRepetition && this.#repetitions.take(nowMs)) return true;
+    this.counters.crowdedOut++;
+    return false;
   }
 }
 
