@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SeededRandom, VirtualClock } from '@towpath/core';
@@ -52,7 +52,7 @@ describe('keys', () => {
     expect(agree(bob, new Uint8Array(32))).toBeUndefined();
   });
 
-  test('of a node are kept in a file for its owner only, and come back from it (C12)', () =>
+  test('of a node are kept in a file for its owner only, and come back from it, whoever else writes it (C12)', () =>
     inFolder(async (folder) => {
       const path = join(folder, 'deep', 'node.json');
       const identity = await loadNodeIdentity(path, random);
@@ -70,6 +70,11 @@ describe('keys', () => {
       const other = generateNodeIdentity(random);
       await saveNodeIdentity(path, other);
       expect((await loadNodeIdentity(path, random)).id).toBe(other.id);
+      const many = Array.from({ length: 20 }, () => generateNodeIdentity(random));
+      await Promise.all(many.map((each) => saveNodeIdentity(path, each)));
+      const last = await loadNodeIdentity(path, random);
+      expect(many.map(({ id }) => id)).toContain(last.id);
+      expect(await readdir(join(folder, 'deep'))).toEqual(['node.json']);
       for (const damaged of ['', '{}', '{"version":1,"signingSeed":"AA","wireGuardPrivateKey":"AA"}']) {
         await writeFile(path, damaged);
         await expect(loadNodeIdentity(path, random)).rejects.toMatchObject({ code: 'invalid-identity' });

@@ -1,4 +1,5 @@
-import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errorCode } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
@@ -9,12 +10,17 @@ import { ControlError } from '../control-error.ts';
  */
 export async function writeSecretFile(path: string, content: Uint8Array | string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const next = `${path}.new`;
-  await using file = await open(next, 'w', 0o600);
-  await file.chmod(0o600);
-  await file.writeFile(content);
-  await file.sync();
-  await rename(next, path);
+  // A name of its own: another process of the same node may be writing the same file.
+  const next = `${path}.${randomUUID()}.new`;
+  try {
+    await using file = await open(next, 'wx', 0o600);
+    await file.writeFile(content);
+    await file.sync();
+    await rename(next, path);
+  } catch (error) {
+    await rm(next, { force: true });
+    throw error;
+  }
 }
 
 /**
