@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { registerCamera } from '../commands/camera/register.ts';
 import { registerDemo } from '../commands/demo/register.ts';
 import { registerNetcheck } from '../commands/netcheck/register.ts';
+import { registerParty } from '../commands/party/register.ts';
 import { registerPppp } from '../commands/pppp/register.ts';
 import { registerRelay } from '../commands/relay/register.ts';
 import { registerServe } from '../commands/serve/register.ts';
@@ -29,6 +30,7 @@ Examples:
   towpath netcheck --server HOST            what this network lets through
   towpath relay serve                       a STUN and TURN server of your own
   towpath serve                             a control plane of your own, with STUN and TURN
+  towpath party create NAME --server HOST   a private network; towpath party invite lets others in
 `,
     );
   configure(program, runtime);
@@ -37,6 +39,7 @@ Examples:
   registerNetcheck(program, runtime);
   registerRelay(program, runtime);
   registerServe(program, runtime);
+  registerParty(program, runtime);
   registerDemo(program, runtime);
   for (const command of descendants(program)) configure(command, runtime);
   return program;

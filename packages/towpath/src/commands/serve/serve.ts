@@ -9,7 +9,7 @@ import { MetricsServer } from '../../serve/metrics-server.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { serverLog } from '../../serve/server-log.ts';
 import type { RelayPlan } from '../relay/plan.ts';
-import { RelayNode } from '../relay/relay-node.ts';
+import { type RelayComponents, RelayNode } from '../relay/relay-node.ts';
 import { createSecret, readSecrets } from '../relay/secrets.ts';
 import { dataFolder } from './data-folder.ts';
 import { openStore, readText, type StoreOptions } from './open-store.ts';
@@ -44,7 +44,7 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
   const store = await openStore({ clock, random, log, io }, folder, options, stack);
   const secrets = turnSecrets(runtime, options, folder);
   const plan = options.builtinRelay ? builtinRelayPlan(runtime, options, secrets, tls) : undefined;
-  const relay = plan && stack.use(await RelayNode.open({ network, clock, random, log }, plan));
+  const relay = plan && stack.use(await openRelay({ network, clock, random, log }, plan));
   const control = stack.use(
     await startControl(
       { store, clock, random, log },
@@ -106,6 +106,18 @@ function turnSecrets({ random }: Runtime, options: ServeOptions, folder: string)
   const file = join(folder, 'turn.secret');
   createSecret(file, random);
   return readSecrets(file);
+}
+
+/** Where the system chooses the port for UDP, the same one may be taken for TCP: then it chooses again. */
+async function openRelay(components: RelayComponents, plan: RelayPlan, tries = 5): Promise<RelayNode> {
+  try {
+    return await RelayNode.open(components, plan);
+  } catch (error) {
+    if (plan.port === 0 && tries > 1 && errorCode(error) === 'address-in-use') {
+      return openRelay(components, plan, tries - 1);
+    }
+    throw error;
+  }
 }
 
 async function startControl(...[components, init]: Parameters<typeof startControlServer>): Promise<ControlServer> {

@@ -1,0 +1,66 @@
+import { UsageError } from '../../cli/failure.ts';
+import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import type { KnownParty } from '../../config/party-home.ts';
+import { findMember } from './member-view.ts';
+import { findParty, homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
+
+interface MemberOptions extends CommonOptions {
+  party?: string;
+}
+
+/** Removes a member. */
+export async function remove(runtime: Runtime, wanted: string, options: MemberOptions): Promise<void> {
+  const party = findParty(runtime, options.party);
+  await using node = await PartyNode.open(runtime, party.servers, { party: party.id });
+  const { id, name } = findMember(await node.current(party), wanted);
+  await node.client.remove(party.id, id, { signal: runtime.signal });
+  tell(runtime, options, party, { type: 'removed', member: { id, name } }, `${name} was removed from ${party.name}.`);
+}
+
+/** Gives a member another role; `founder` needs the party's key. */
+export async function role(runtime: Runtime, wanted: string, next: string, options: MemberOptions): Promise<void> {
+  if (next !== 'member' && next !== 'admin' && next !== 'founder') {
+    throw new UsageError('A role is member, admin or founder.');
+  }
+  const party = findParty(runtime, options.party);
+  const { signal } = runtime;
+  await using node = await PartyNode.open(runtime, party.servers, { party: party.id });
+  const { id, name } = findMember(await node.current(party), wanted);
+  if (next === 'founder') await node.client.appoint(party.id, id, { signal });
+  else await node.client.setRole(party.id, id, next, { signal });
+  const text = `${name} is ${next === 'founder' ? 'the founder' : next} of ${party.name} now.`;
+  tell(runtime, options, party, { type: 'role', member: { id, name, role: next } }, text);
+}
+
+/** Takes this node out of a party. */
+export async function leave(runtime: Runtime, name: string | undefined, options: CommonOptions): Promise<void> {
+  const party = findParty(runtime, name);
+  await using node = await PartyNode.open(runtime, party.servers, { party: party.id });
+  await node.current(party);
+  await node.client.leave(party.id, { signal: runtime.signal });
+  tell(runtime, options, party, { type: 'left' }, `This node has left ${party.name}.`);
+}
+
+/** Shows or changes where a party's servers are; new ones are asked before they are remembered. */
+export async function servers(runtime: Runtime, name: string | undefined, options: ServerOptions): Promise<void> {
+  const known = findParty(runtime, name);
+  const changed = options.server !== undefined || options.ca !== undefined;
+  const party = changed ? { ...known, servers: serversFor(runtime, options, known.servers.addresses) } : known;
+  if (changed) {
+    await using node = await PartyNode.open(runtime, party.servers, { party: party.id });
+    await node.current(party);
+    homeOf(runtime).rememberParty(party);
+  }
+  const { addresses } = party.servers;
+  tell(runtime, options, party, { type: 'servers', servers: addresses }, `${party.name}: ${addresses.join(', ')}`);
+}
+
+function tell(
+  { io }: Runtime,
+  { json }: CommonOptions,
+  { id, name }: KnownParty,
+  told: Readonly<Record<string, unknown>>,
+  text: string,
+): void {
+  io.out(json ? JSON.stringify({ ...told, party: { id, name } }) : text);
+}

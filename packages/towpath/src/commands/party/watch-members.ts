@@ -1,0 +1,97 @@
+import { ControlError } from '@towpath/control';
+import { errorCode } from '@towpath/core';
+import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import type { KnownParty } from '../../config/party-home.ts';
+import { takeProcessLock } from '../../config/process-lock.ts';
+import { untilOver } from '../../serve/run-time.ts';
+import { describeChange, memberChanges } from './member-changes.ts';
+import { type MemberRecord, memberRecords, memberTable } from './member-view.ts';
+import { homeOf, PartyNode } from './party-node.ts';
+
+interface WatchOptions extends CommonOptions {
+  /** Seconds. */
+  for?: number;
+}
+
+/** How long the first list waits for a server. */
+const FIRST_ANSWER_MS = 2_000;
+
+/**
+ * Keeps this node connected, and prints what changes in a party until the time is up or this node is out of it.
+ * @throws ControlError `not-a-member` when this node was removed; MembershipError, at the end, when something that the
+ *   servers said did not hold; TowpathError `already-running`.
+ */
+export async function watchMembers(runtime: Runtime, party: KnownParty, options: WatchOptions): Promise<void> {
+  const { io, clock, signal } = runtime;
+  const { id, name } = party;
+  using _lock = takeProcessLock(homeOf(runtime).lockPath, 'keeps this node connected');
+  await using node = await PartyNode.open(runtime, party.servers, { party: id, live: true });
+  const { client } = node;
+  // What is heard while the first list is asked for comes after it.
+  let waiting: (() => void)[] | undefined = [];
+  const tell = (type: string, told: Readonly<Record<string, unknown>>, text: string) => {
+    if (waiting === undefined) print(type, told, text);
+    else waiting.push(() => print(type, told, text));
+  };
+  const print = (type: string, told: Readonly<Record<string, unknown>>, text: string) => {
+    const at = new Date(clock.wallTime()).toISOString();
+    io.out(options.json ? JSON.stringify({ type, at, ...told }) : `${at}  ${text}`);
+  };
+  const current = () => {
+    const view = client.party(id);
+    return view === undefined ? [] : memberRecords(view, client.connected);
+  };
+  const ended = new AbortController();
+  let shown: MemberRecord[] = [];
+  let reason: 'removed' | 'left' | undefined;
+  const update = () => {
+    if (waiting !== undefined) return;
+    const now = current();
+    for (const change of memberChanges(shown, now)) {
+      const { type, member } = change;
+      tell(type, { member }, describeChange(change));
+    }
+    shown = now;
+  };
+  client.events.on('party', update);
+  client.events.on('presence', update);
+  client.events.on('server', ({ connected, address }) => {
+    tell('server', { connected, address }, connected ? `connected to ${address}` : 'no server is connected');
+    update();
+  });
+  client.events.on('suspicion', ({ kind, sequence, message }) =>
+    tell('suspicion', { kind, statement: sequence, message }, `${kind.toUpperCase()}: ${message}`),
+  );
+  client.events.on('left', (left) => {
+    reason = left.reason;
+    const text = reason === 'left' ? `This node has left ${name}` : `This node was removed from ${name}`;
+    tell('left', { reason }, text);
+    ended.abort();
+  });
+  await askFirst(runtime, node, id);
+  shown = current();
+  print('members', { party: { id, name }, members: shown }, `${name}: ${shown.length} members`);
+  if (!options.json) for (const line of memberTable(shown)) io.out(line);
+  for (const say of waiting) say();
+  waiting = undefined;
+  await untilOver({ ...runtime, signal: AbortSignal.any([signal, ended.signal]) }, options.for);
+  if (signal.aborted) return;
+  if (reason === 'removed') {
+    throw new ControlError('not-a-member', `This node was removed from ${name}: ask for a new invite.`, {
+      target: name,
+    });
+  }
+  node.throwIfSuspicious(name);
+}
+
+/** What has changed since the last command belongs to the list that a watcher begins with, if a server is quick enough. */
+async function askFirst({ clock, signal }: Runtime, { client }: PartyNode, party: string): Promise<void> {
+  const late = new AbortController();
+  using _limit = clock.timer(FIRST_ANSWER_MS, () => late.abort());
+  try {
+    await client.refresh(party, { signal: AbortSignal.any([signal, late.signal]) });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!late.signal.aborted && errorCode(error) !== 'server-unavailable') throw error;
+  }
+}

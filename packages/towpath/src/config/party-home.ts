@@ -1,0 +1,156 @@
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type ClientStorage,
+  FileStorage,
+  loadNodeIdentity,
+  type NodeIdentity,
+  type PartyId,
+  type SavedParty,
+  saveNodeIdentity,
+  verifyLog,
+} from '@towpath/control';
+import { type Random, TowpathError } from '@towpath/core';
+import { z } from 'zod';
+import { readPrivateFile, writePrivateFile } from './private-file.ts';
+
+/** Where control servers are, and whom their certificates are from if not from the system's authorities. */
+export interface Servers {
+  readonly addresses: readonly string[];
+  /** PEM. */
+  readonly ca?: string | undefined;
+}
+
+/** A party that this node is in, and what is needed to ask for it. */
+export interface KnownParty {
+  readonly id: PartyId;
+  readonly name: string;
+  readonly servers: Servers;
+}
+
+const serversSchema = z.object({ addresses: z.array(z.string()).min(1), ca: z.string().optional() });
+const rememberedSchema = z.object({ version: z.literal(1), servers: serversSchema });
+const partySchema = rememberedSchema.extend({ name: z.string() });
+
+/**
+ * What a node keeps about parties: its keys in `node.json`, the servers that were named last in `servers.json`, and a
+ * folder for each party with its log, its servers, and its key if it was founded here. Nobody else can read any of it.
+ */
+export class PartyHome {
+  readonly #folder: string;
+  readonly #random: Random;
+
+  constructor(folder: string, random: Random) {
+    this.#folder = folder;
+    this.#random = random;
+  }
+
+  /** Held by the process that keeps this node connected. */
+  get lockPath(): string {
+    return join(this.#folder, 'connected.lock');
+  }
+
+  /** The file with the key of a party that was founded here. */
+  keyPath(id: PartyId): string {
+    return join(this.#partyFolder(id), `${id}.key`);
+  }
+
+  get servers(): Servers | undefined {
+    return read(join(this.#folder, 'servers.json'), rememberedSchema)?.servers;
+  }
+
+  rememberServers(servers: Servers): void {
+    writePrivateFile(join(this.#folder, 'servers.json'), json({ version: 1, servers }));
+  }
+
+  /** The parties that this node is in, by name. */
+  parties(): KnownParty[] {
+    const root = join(this.#folder, 'parties');
+    const known = (existsSync(root) ? readdirSync(root) : []).flatMap((id) => {
+      // Without its log it is a party that this node is out of.
+      if (!existsSync(join(root, id, `${id}.party`))) return [];
+      const party = read(join(root, id, 'party.json'), partySchema);
+      return party === undefined ? [] : [{ id, name: party.name, servers: party.servers }];
+    });
+    return known.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : 1));
+  }
+
+  rememberParty({ id, name, servers }: KnownParty): void {
+    writePrivateFile(join(this.#partyFolder(id), 'party.json'), json({ version: 1, name, servers }));
+  }
+
+  /** This node's keys; made at the first call. @throws ControlError `invalid-identity`. */
+  identity(): Promise<NodeIdentity> {
+    return loadNodeIdentity(this.#identityPath, this.#random);
+  }
+
+  /** The keys that a party knows this node by: while keys are being replaced, some know the next ones already. */
+  async identityIn(id: PartyId): Promise<NodeIdentity> {
+    const [next, [saved]] = [await this.#nextIdentity(), await this.storage([id]).loadAll()];
+    if (next === undefined || saved === undefined) return this.identity();
+    const { state } = verifyLog(saved.partyKey, saved.statements);
+    return state.memberByKey(next.signing.publicKey) === undefined ? this.identity() : next;
+  }
+
+  /** The keys to change to: the same again after an attempt that did not come to its end. */
+  beginRotation(): Promise<NodeIdentity> {
+    return loadNodeIdentity(this.#nextIdentityPath, this.#random);
+  }
+
+  /** All parties know the next keys. */
+  async endRotation(next: NodeIdentity): Promise<void> {
+    await saveNodeIdentity(this.#identityPath, next);
+    rmSync(this.#nextIdentityPath, { force: true });
+  }
+
+  /** Where a client keeps the parties; it takes up those of `ids`. */
+  storage(ids: readonly PartyId[]): ClientStorage {
+    const at = (id: PartyId) => new FileStorage(this.#partyFolder(id));
+    return {
+      loadAll: async (): Promise<SavedParty[]> => (await Promise.all(ids.map((id) => at(id).loadAll()))).flat(),
+      save: (id, party) => at(id).save(id, party),
+      remove: (id) => at(id).remove(id),
+      savePartySecret: (id, seed) => at(id).savePartySecret(id, seed),
+      loadPartySecret: (id) => at(id).loadPartySecret(id),
+    };
+  }
+
+  get #identityPath(): string {
+    return join(this.#folder, 'node.json');
+  }
+
+  get #nextIdentityPath(): string {
+    return join(this.#folder, 'node-next.json');
+  }
+
+  async #nextIdentity(): Promise<NodeIdentity | undefined> {
+    return existsSync(this.#nextIdentityPath) ? loadNodeIdentity(this.#nextIdentityPath, this.#random) : undefined;
+  }
+
+  #partyFolder(id: PartyId): string {
+    return join(this.#folder, 'parties', id);
+  }
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+function read<T>(path: string, schema: z.ZodType<T>): T | undefined {
+  const text = readPrivateFile(path);
+  if (text === undefined) return undefined;
+  const parsed = schema.safeParse(parse(text));
+  if (parsed.success) return parsed.data;
+  throw new TowpathError('damaged-file', `${path} is damaged. Next: move it away, and name the servers again.`, {
+    target: path,
+  });
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Reported by the caller, as any other content that does not fit.
+    return undefined;
+  }
+}

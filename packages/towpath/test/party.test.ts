@@ -1,0 +1,336 @@
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { formatEndpoint } from '@towpath/net';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Desk, type Running } from './command-line.ts';
+
+/** A control plane and three people, each with a configuration folder of their own. */
+class Scene {
+  readonly server = new Desk();
+  readonly ann = new Desk();
+  readonly ben = new Desk();
+  readonly cleo = new Desk();
+  #running: Running | undefined;
+  url = '';
+
+  async serve(...more: string[]): Promise<void> {
+    const port = this.url === '' ? '0' : new URL(this.url).port;
+    this.#running = this.server.start(['serve', '--port', port, '--no-builtin-relay', '--json', ...more]);
+    const [control] = await this.#running.listening('control');
+    this.url = `http://${formatEndpoint(control!)}`;
+  }
+
+  async stopServing(): Promise<void> {
+    await this.#running?.stop();
+  }
+
+  /** Ann founds a party, and everybody named joins it by one code. */
+  async party(...joiners: [Desk, string][]): Promise<void> {
+    await ok(this.ann, 'party', 'create', 'camp', '--server', this.url, '--as', 'Ann');
+    const { code } = await told<{ code: string }>(this.ann, 'party', 'invite', '--uses', '9', '--json');
+    for (const [desk, name] of joiners) {
+      await ok(desk, 'party', 'join', code, '--server', this.url, '--as', name);
+    }
+  }
+
+  get database(): string {
+    return this.server.file('config/serve/control.db');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stopServing();
+    for (const desk of [this.server, this.ann, this.ben, this.cleo]) desk[Symbol.dispose]();
+  }
+}
+
+async function ok(desk: Desk, ...args: string[]): Promise<string[]> {
+  const { code, out, err } = await desk.run(args);
+  expect([args, code, err]).toEqual([args, 0, expect.any(String)]);
+  return out;
+}
+
+async function told<T>(desk: Desk, ...args: string[]): Promise<T> {
+  return JSON.parse((await ok(desk, ...args)).at(-1)!) as T;
+}
+
+interface Members {
+  fresh: boolean;
+  members: { name: string; role: string; virtualAddress: string; online: boolean; self: boolean }[];
+}
+
+const namesOf = async (desk: Desk) =>
+  (await told<Members>(desk, 'party', 'members', '--json')).members.map(({ name }) => name);
+
+interface Line {
+  type: string;
+  at: string;
+  kind?: string;
+  message?: string;
+  connected?: boolean;
+  member?: { name: string; role: string };
+  members?: { name: string; online: boolean }[];
+}
+
+const linesOf = (running: Running) => running.out.map((line) => JSON.parse(line) as Line);
+const seen = (running: Running, type: string, name?: string) =>
+  linesOf(running).find((line) => line.type === type && (name === undefined || line.member?.name === name));
+
+async function sees(running: Running, type: string, name?: string): Promise<Line> {
+  await expect.poll(() => seen(running, type, name), { interval: 5, timeout: 4_000 }).toBeDefined();
+  return seen(running, type, name)!;
+}
+
+describe('party', () => {
+  let scene: Scene;
+  beforeEach(async () => {
+    scene = new Scene();
+    await scene.serve();
+  });
+  afterEach(() => scene[Symbol.asyncDispose]());
+
+  test('is founded here, joined by a code there and by a link elsewhere; all list the same members (C12)', async () => {
+    const { ann, ben, cleo, url } = scene;
+    const created = await told<{ party: { id: string }; keyFile: string }>(
+      ...([ann, 'party', 'create', 'camp', '--server', url.slice(7), '--as', 'Ann', '--json'] as const),
+    );
+    expect(statSync(created.keyFile).mode & 0o777).toBe(0o600);
+    const invite = await told<{ code: string; link: string; servers: string[]; maxUses: number }>(
+      ...([ann, 'party', 'invite', '--uses', '2', '--hours', '1', '--json'] as const),
+    );
+    expect(invite.code).toMatch(/^([0-9A-Z]{4}-){3}[0-9A-Z]{4}$/);
+    expect(invite).toMatchObject({ maxUses: 2, servers: [url] });
+    const byCode = await told<{ member: { name: string } }>(
+      ...([ben, 'party', 'join', invite.code.toLowerCase(), '--server', url, '--as', 'Ben', '--json'] as const),
+    );
+    expect(byCode.member.name).toBe('Ben');
+    // A link says where the servers are.
+    expect((await ok(cleo, 'party', 'join', invite.link, '--as', 'Cleo'))[0]).toMatch(
+      /^Joined camp as Cleo \(member\), 10\.66\.\d+\.\d+\.$/,
+    );
+    const lists = await Promise.all([ann, ben, cleo].map((desk) => told<Members>(desk, 'party', 'members', '--json')));
+    for (const { fresh, members } of lists) {
+      expect(fresh).toBe(true);
+      expect(members.map(({ name }) => name).sort()).toEqual(['Ann', 'Ben', 'Cleo']);
+      expect(new Set(members.map(({ virtualAddress }) => virtualAddress)).size).toBe(3);
+    }
+    expect((await ann.run(['party', 'join', invite.link])).code).toBe(0);
+    const used = await scene.server.run(['party', 'join', invite.code, '--server', url]);
+    expect([used.code, used.err]).toEqual([4, expect.stringContaining('good for 2 only')]);
+  });
+
+  test('keeps keys for their owner alone: files 0600, folders 0700 (C12)', async () => {
+    const { ann } = scene;
+    await scene.party();
+    const modes = (folder: string): string[] =>
+      readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+        const path = join(folder, entry.name);
+        const mode = (statSync(path).mode & 0o777).toString(8);
+        return entry.isDirectory() ? [`folder ${mode}`, ...modes(path)] : [`file ${mode}`];
+      });
+    expect([...new Set(modes(ann.file('config')))].sort()).toEqual(['file 600', 'folder 700']);
+    const out = await ok(ann, 'party', 'list', '--json');
+    const secrets = ['signingSeed', JSON.parse(readFileSync(ann.file('config/node.json'), 'utf8')).signingSeed];
+    for (const secret of secrets) expect(out.join()).not.toContain(secret);
+  });
+
+  test('shows an invite as a code, a link and a QR code whose lines are of one width (C12)', async () => {
+    const { ann } = scene;
+    await scene.party();
+    for (const [terminal, corner] of [
+      ['dark', '█'],
+      ['light', ' '],
+    ] as const) {
+      const out = await ok(ann, 'party', 'invite', '--qr', terminal, '--server', 'https://towpath.example.org');
+      const code = out.filter((line) => /^[█▀▄ ]{40,}$/.test(line));
+      expect(code.length).toBeGreaterThan(20);
+      expect(new Set(code.map((line) => line.length)).size).toBe(1);
+      expect(code[0]).toBe(corner.repeat(code[0]!.length));
+      expect(out.at(-1)).toContain('--server https://towpath.example.org');
+    }
+    const onlyLink = await ok(ann, 'party', 'invite', '--no-code');
+    expect(onlyLink.map((line) => line.trim().split(/ +/)[0])).toEqual(['Invite', 'link']);
+    expect((await ann.run(['party', 'invite'])).err).toContain('leads nowhere from other machines');
+  });
+
+  test('a watcher is present, and prints who joins, comes, changes and goes, as it happens (C12)', async () => {
+    const { ann, ben, cleo } = scene;
+    await scene.party([ben, 'Ben']);
+    const watch = ann.start(['party', 'members', '--watch', '--json']);
+    await sees(watch, 'server');
+    const benWatches = ben.start(['party', 'members', 'camp', '--watch', '--json']);
+    await sees(watch, 'online', 'Ben');
+    // In the first list, or as news soon after it.
+    const shown = () => [
+      ...linesOf(benWatches).flatMap(({ members = [] }) => members),
+      seen(benWatches, 'online', 'Ann')?.member,
+    ];
+    await expect.poll(shown, { interval: 5 }).toContainEqual(expect.objectContaining({ name: 'Ann', online: true }));
+    const { code } = await told<{ code: string }>(ann, 'party', 'invite', '--json');
+    await ok(cleo, 'party', 'join', code, '--server', scene.url, '--as', 'Cleo');
+    await Promise.all([sees(watch, 'joined', 'Cleo'), sees(benWatches, 'joined', 'Cleo')]);
+    await ok(ann, 'party', 'role', 'cleo', 'admin');
+    expect((await sees(benWatches, 'role', 'Cleo')).member!.role).toBe('admin');
+    await ok(cleo, 'party', 'rotate');
+    await sees(watch, 'keys', 'Cleo');
+
+    const removedAt = Date.now();
+    await ok(ann, 'party', 'remove', 'Ben');
+    const [gone, left] = await Promise.all([sees(watch, 'gone', 'Ben'), sees(benWatches, 'left')]);
+    for (const { at } of [gone, left]) expect(Date.parse(at) - removedAt).toBeLessThan(1_000);
+    expect([await benWatches.code, benWatches.err.at(-1)]).toEqual([4, expect.stringContaining('removed from camp')]);
+    expect((await ben.run(['party', 'members'])).err).toContain('in no party');
+    // Commands that only ask took nobody's place.
+    expect(linesOf(watch).filter(({ type }) => type === 'server')).toHaveLength(1);
+    expect(await watch.stop()).toBe(130);
+    expect(existsSync(ann.file('config/connected.lock'))).toBe(false);
+  });
+
+  test('a watcher that is told a time ends by itself, in words for people (C12)', async () => {
+    await scene.party([scene.ben, 'Ben']);
+    const out = await ok(scene.ann, 'party', 'members', '--watch', '--for', '0.4');
+    expect(out[0]).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z {2}camp: 2 members$/);
+    expect(out.join('\n')).toMatch(/connected to 127\.0\.0\.1:\d+/);
+  });
+
+  test('members are meant by name, address or id; who may not do it is refused with the reason (C12)', async () => {
+    const { ann, ben, cleo } = scene;
+    await scene.party([ben, 'Ben'], [cleo, 'ben']);
+    const twice = await ann.run(['party', 'remove', 'BEN']);
+    expect([twice.code, twice.err]).toEqual([2, expect.stringContaining('2 members are called BEN')]);
+    const { members } = await told<Members>(ann, 'party', 'members', '--json');
+    const address = members.find(({ name }) => name === 'ben')!.virtualAddress;
+    const denied = await ben.run(['party', 'remove', address]);
+    expect([denied.code, denied.err]).toEqual([4, expect.stringContaining('may not remove')]);
+    await ok(ann, 'party', 'remove', address);
+    expect(await namesOf(ann)).toEqual(['Ann', 'Ben']);
+    expect((await ann.run(['party', 'remove', 'Ann'])).err).toContain('towpath party leave');
+    expect((await ann.run(['party', 'leave'])).err).toContain('appoint another one first');
+    await ok(ann, 'party', 'role', 'Ben', 'founder');
+    expect((await ok(ann, 'party', 'leave', 'camp'))[0]).toBe('This node has left camp.');
+    expect(await namesOf(ben)).toEqual(['Ben']);
+    expect((await ann.run(['party', 'list'])).err).toContain('in no party');
+  });
+
+  test('several parties are told apart by name, and listed with what is known of each (C12)', async () => {
+    const { ann } = scene;
+    await scene.party();
+    await ok(ann, 'party', 'create', 'boat');
+    const which = await ann.run(['party', 'members']);
+    expect([which.code, which.err]).toEqual([2, expect.stringContaining('Which party: boat (')]);
+    expect((await ok(ann, 'party', 'members', 'BOAT'))[0]).toBe('boat: 1 member');
+    const out = await ok(ann, 'party', 'list');
+    expect(out.map((line) => line.split(/ +/).slice(0, 2))).toEqual([
+      ['NAME', 'ROLE'],
+      ['boat', 'founder'],
+      ['camp', 'founder'],
+    ]);
+    await ok(ann, 'party', 'rotate');
+    const rotated = await Promise.all(
+      ['boat', 'camp'].map((name) =>
+        told<Members & { members: { rotations: number }[] }>(ann, 'party', 'members', name, '--json'),
+      ),
+    );
+    expect(rotated.map(({ members }) => members[0]!.rotations)).toEqual([1, 1]);
+  });
+
+  test('without a server, what was verified is shown and said to be old; keys begun to be replaced stay usable (C12)', async () => {
+    const { ann, ben } = scene;
+    await scene.party([ben, 'Ben']);
+    await namesOf(ann);
+    await scene.stopServing();
+    const { out, err, code } = await ann.run(['party', 'members', '--json']);
+    expect([code, JSON.parse(out[0]!)]).toMatchObject([
+      0,
+      { fresh: false, members: [{ name: 'Ann' }, { name: 'Ben' }] },
+    ]);
+    expect(err).toContain('As it was when a server was last reached');
+    expect((await ann.run(['party', 'remove', 'Ben'])).code).toBe(3);
+    expect((await ann.run(['party', 'rotate'])).code).toBe(3);
+    expect((await ann.run(['party', 'list'])).err).toContain('cannot be reached');
+    await scene.serve();
+    expect(await namesOf(ann)).toEqual(['Ann', 'Ben']);
+    const next = readFileSync(ann.file('config/node-next.json'), 'utf8');
+    await ok(ann, 'party', 'rotate');
+    expect(readFileSync(ann.file('config/node.json'), 'utf8')).toBe(next);
+    expect(existsSync(ann.file('config/node-next.json'))).toBe(false);
+    expect(await namesOf(ann)).toEqual(['Ann', 'Ben']);
+  });
+
+  test('a member that somebody wrote into the server’s store is refused by every command, with exit code 6 (C12)', async () => {
+    const { ann, ben, cleo } = scene;
+    await scene.party([ben, 'Ben']);
+    const { code: invite } = await told<{ code: string }>(ann, 'party', 'invite', '--json');
+    await namesOf(ben);
+    await scene.stopServing();
+    // A join that is Ben's but for its keys and name, with the signatures of his.
+    using database = new DatabaseSync(scene.database);
+    const rows = database.prepare('SELECT party, sequence, statement FROM statements ORDER BY sequence').all();
+    const last = rows.at(-1)!;
+    const forged = new Uint8Array(last.statement as Uint8Array);
+    forged[forged.length - 1]! ^= 1;
+    database
+      .prepare('INSERT INTO statements (party, sequence, statement) VALUES (?, ?, ?)')
+      .run(last.party!, Number(last.sequence) + 1, forged);
+    await scene.serve();
+    for (const desk of [ann, ben]) {
+      const { code, out, err } = await desk.run(['party', 'members', '--json']);
+      expect([code, JSON.parse(out.at(-1)!)]).toMatchObject([6, { error: { code: 'membership-forged' } }]);
+      expect(err).toMatch(/camp: .*not to be trusted; nothing of it was applied/);
+      expect(JSON.parse(out[0]!)).toMatchObject({ fresh: false, members: [{ self: true }, { self: false }] });
+    }
+    for (const args of [['invite'], ['remove', 'Ben'], ['leave'], ['rotate'], ['list']]) {
+      expect([args, (await ann.run(['party', ...args])).code]).toEqual([args, 6]);
+    }
+    const joining = await cleo.run(['party', 'join', invite, '--server', scene.url, '--json']);
+    expect([joining.code, JSON.parse(joining.out[0]!)]).toMatchObject([6, { error: { code: 'untrusted-log' } }]);
+    const watch = ben.start(['party', 'members', '--watch', '--json', '--for', '0.5']);
+    expect(await sees(watch, 'suspicion')).toMatchObject({ kind: 'forged' });
+    expect(await watch.code).toBe(6);
+  });
+
+  test('a server that is taken back in time is told so, with exit code 6, and given what it lost (C12)', async () => {
+    const { ann, ben } = scene;
+    await scene.party();
+    await ok(scene.server, 'serve', 'backup', scene.server.file('old.db'));
+    const { code } = await told<{ code: string }>(ann, 'party', 'invite', '--json');
+    await ok(ben, 'party', 'join', code, '--server', scene.url, '--as', 'Ben');
+    await namesOf(ann);
+    await scene.stopServing();
+    writeFileSync(scene.database, readFileSync(scene.server.file('old.db')));
+    await scene.serve();
+    const back = await ann.run(['party', 'members', '--json']);
+    expect([back.code, JSON.parse(back.out.at(-1)!).error.code]).toEqual([6, 'membership-rollback']);
+    expect(back.err).toContain('its data is old, or it hides something');
+    expect(await namesOf(ann)).toEqual(['Ann', 'Ben']);
+    expect((await namesOf(ben)).sort()).toEqual(['Ann', 'Ben']);
+  });
+
+  test.each([
+    [['create', 'camp'], 2, '--server'],
+    [['create', 'camp', '--server', 'ftp://x'], 2, 'no control server such as'],
+    [['create', 'camp', '--server', '127.0.0.1:1'], 3, 'cannot be reached'],
+    [['join', 'K7QP'], 4, 'Copy all of it'],
+    [['join', 'K7QP-2MXA-9RTC-W3HE'], 2, '--server'],
+    [['join', 'towpath://join/AAAA'], 4, 'a part of it is missing'],
+    [['members'], 2, 'towpath party create'],
+    [['role', 'Ben', 'king'], 2, 'member, admin or founder'],
+    [['invite', '--role', 'king'], 2, 'member or admin'],
+    [['invite', '--qr', 'loud'], 2, 'dark, light or none'],
+    [['invite', '--uses', '0'], 2, 'whole number'],
+  ])('says what is wrong with %j', async (args, code, text) => {
+    const outcome = await scene.ann.run(['party', ...args]);
+    expect([outcome.code, outcome.err]).toEqual([code, expect.stringContaining(text)]);
+  });
+
+  test('servers that moved are named once more, and asked before they are remembered (C12)', async () => {
+    const { ann } = scene;
+    await scene.party();
+    const moved = scene.url.replace('127.0.0.1', 'localhost');
+    expect((await ann.run(['party', 'servers', '--server', '127.0.0.1:1'])).code).toBe(3);
+    expect(await ok(ann, 'party', 'servers', '--server', moved)).toEqual([`camp: ${moved}`]);
+    expect(await told(ann, 'party', 'servers', '--json')).toMatchObject({ servers: [moved] });
+    writeFileSync(join(ann.file('config'), 'servers.json'), '{"version":1', { mode: 0o600 });
+    expect((await ann.run(['party', 'create', 'boat'])).code).toBe(5);
+  });
+});
