@@ -27,7 +27,7 @@ const FULL: Plan = {
   forSeconds: 5,
   joins: 2_000,
   members: 1_000,
-  settleMs: 1_000,
+  settleMs: 2_000,
 };
 const QUICK: Plan = { connected: 500, signalling: 200, forSeconds: 1, joins: 200, members: 200, settleMs: 200 };
 

@@ -4,12 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { WebSocket } from 'ws';
+import type { WebSocket as Socket } from 'ws';
 import type { BareWebSocketsReady, BareWebSocketsUsage } from '../workers/bare-web-sockets.ts';
 import { percentile } from './bench.ts';
 import { HERE } from './loopback.ts';
 import { sleep } from './relay-load.ts';
 import { Worker } from './worker.ts';
+import { WebSocket } from './ws.ts';
 
 /** Opened at the same time, as the nodes that are measured do. */
 const AT_ONCE = 64;
@@ -109,8 +110,8 @@ function startServer(): Promise<{ worker: Worker; first: BareWebSocketsReady }> 
   return Worker.start<BareWebSocketsReady>('bare-web-sockets', {}, ['--expose-gc']);
 }
 
-async function connectAll(port: number, count: number): Promise<WebSocket[]> {
-  const sockets: WebSocket[] = [];
+async function connectAll(port: number, count: number): Promise<Socket[]> {
+  const sockets: Socket[] = [];
   const lane = async () => {
     while (sockets.length < count) {
       const socket = new WebSocket(`ws://${HERE}:${port}`, { perMessageDeflate: false });

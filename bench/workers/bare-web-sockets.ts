@@ -1,9 +1,9 @@
 /** A bare WebSocket server in a process of its own: it holds its connections and sends back what comes. Needs --expose-gc. */
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { WebSocketServer } from 'ws';
 import { HERE } from '../support/loopback.ts';
 import { letGo, tell } from '../support/worker.ts';
+import { WebSocketServer } from '../support/ws.ts';
 
 /** What it says when it listens. */
 export interface BareWebSocketsReady {
