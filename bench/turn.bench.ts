@@ -1,6 +1,6 @@
 import { cpus } from 'node:os';
 import { allocate, type TurnAllocation } from '@towpath/stun';
-import { type Bench, type BenchRow, percentile, row } from './support/bench.ts';
+import { type Bench, type BenchRow, row } from './support/bench.ts';
 import { HERE, realComponents } from './support/loopback.ts';
 import { residentBytes } from './support/processor.ts';
 import { isInstalled } from './support/program.ts';
@@ -15,8 +15,6 @@ const MEMORY_GOAL_BYTES: number = 15 * 1024;
 const WORKERS = 2;
 /** A load is carried without loss when no more than this is missing: the tool's last messages may be. */
 const LOSS_FREE = 0.005;
-/** On a machine that has much other work no round is repeated after this. */
-const REPEAT_UNTIL_MS = 70_000;
 /** Every message passes the relay on its way in and on its way out. */
 const PASSES = 2;
 
@@ -26,16 +24,31 @@ const SETTLE_MS = 1_000;
 /** Asked for at once. */
 const AT_ONCE = 50;
 
-interface Plan {
-  clients: readonly number[];
-  overload: number;
+interface Step {
+  clients: number;
   rounds: number;
-  messages: number;
-  allocations: number;
 }
 
-const FULL: Plan = { clients: [10, 20], overload: 40, rounds: 2, messages: 2_000, allocations: 2_000 };
-const QUICK: Plan = { clients: [], overload: 10, rounds: 1, messages: 1_500, allocations: 500 };
+interface Plan {
+  /** From few clients to many; the last one is meant to be more than one worker carries, and also for two of them. */
+  steps: readonly Step[];
+  messages: number;
+  allocations: number;
+  /** All relays at once instead of taking turns. */
+  together: boolean;
+}
+
+const FULL: Plan = {
+  steps: [
+    { clients: 20, rounds: 1 },
+    { clients: 60, rounds: 2 },
+    { clients: 120, rounds: 1 },
+  ],
+  messages: 3_000,
+  allocations: 2_000,
+  together: false,
+};
+const QUICK: Plan = { steps: [{ clients: 10, rounds: 1 }], messages: 1_000, allocations: 2_000, together: true };
 
 /** What our TURN server relays and keeps, beside coturn. */
 export const bench: Bench = {
@@ -58,7 +71,7 @@ function unmeasured(metric: string, goal: string, unit: string): BenchRow {
   return row({ case: name, metric, value: 0, unit, goal });
 }
 
-/** Medians of several runs. */
+/** Means of several runs. */
 interface Load {
   clients: number;
   /** Relayed packets. */
@@ -73,14 +86,12 @@ async function relaying(plan: Plan, say: (line: string) => void): Promise<BenchR
   await using theirs = await TurnRelay.coturn();
   await using workers = await TurnRelay.towpath(WORKERS);
   const loads: { one: Load; coturn: Load }[] = [];
-  const repeatUntil = performance.now() + REPEAT_UNTIL_MS;
   let two: Load | undefined;
-  for (const clients of [...plan.clients, plan.overload]) {
-    const relays = clients === plan.overload ? [ours, theirs, workers] : [ours, theirs];
-    const runs = await takeTurns(relays, clients, { ...plan, repeatUntil }, say);
-    const [one, coturn] = [medians(runs.get(ours), clients), medians(runs.get(theirs), clients)];
-    loads.push({ one, coturn });
-    if (relays.includes(workers)) two = medians(runs.get(workers), clients);
+  for (const step of plan.steps) {
+    const relays = step === plan.steps.at(-1) ? [ours, theirs, workers] : [ours, theirs];
+    const runs = await takeTurns(relays, step, plan, say);
+    loads.push({ one: means(runs.get(ours), step.clients), coturn: means(runs.get(theirs), step.clients) });
+    if (relays.includes(workers)) two = means(runs.get(workers), step.clients);
   }
   const last = loads.at(-1);
   const carried = loads.findLast(({ one, coturn }) => one.loss <= LOSS_FREE && coturn.loss <= LOSS_FREE);
@@ -94,25 +105,25 @@ async function relaying(plan: Plan, say: (line: string) => void): Promise<BenchR
 /** Alternating, so that all see the same neighbours on the machine. */
 async function takeTurns(
   relays: readonly TurnRelay[],
-  clients: number,
-  { rounds, messages, repeatUntil }: Plan & { repeatUntil: number },
+  { clients, rounds }: Step,
+  { messages, together }: Plan,
   say: (line: string) => void,
 ): Promise<Map<TurnRelay, UclientRun[]>> {
   const runs = new Map<TurnRelay, UclientRun[]>(relays.map((relay) => [relay, []]));
-  for (let round = 0; round < rounds && (round === 0 || performance.now() < repeatUntil); round++) {
-    for (const relay of relays) {
-      const run = await runUclient(relay, clients, messages);
-      runs.get(relay)?.push(run);
-      say(
-        `  ${relay.name}, ${clients} clients: ${run.received} of ${run.sent} arrived, ${Math.round(run.perSecond)}/s`,
-      );
-    }
+  const once = async (relay: TurnRelay) => {
+    const run = await runUclient(relay, clients, messages);
+    runs.get(relay)?.push(run);
+    say(`  ${relay.name}, ${clients} clients: ${run.received} of ${run.sent} arrived, ${Math.round(run.perSecond)}/s`);
+  };
+  for (let round = 0; round < rounds; round++) {
+    if (together) await Promise.all(relays.map(once));
+    else for (const relay of relays) await once(relay);
   }
   return runs;
 }
 
-function medians(runs: readonly UclientRun[] = [], clients: number): Load {
-  const of = (pick: (run: UclientRun) => number) => percentile(runs.map(pick), 0.5);
+function means(runs: readonly UclientRun[] = [], clients: number): Load {
+  const of = (pick: (run: UclientRun) => number) => runs.reduce((sum, run) => sum + pick(run), 0) / runs.length;
   return {
     clients,
     perSecond: of((run) => PASSES * run.perSecond),
@@ -127,7 +138,7 @@ function medians(runs: readonly UclientRun[] = [], clients: number): Load {
 }
 
 function besideRows(one: Load, coturn: Load): BenchRow[] {
-  const name = `${one.clients} clients, ${one.clients},000 messages/s offered`;
+  const name = `${one.clients} clients`;
   const beside = (metric: string, pick: (load: Load) => number, unit: string) =>
     row({ case: name, metric, value: pick(one), baseline: pick(coturn), unit });
   return [

@@ -1,37 +1,45 @@
 import { HERE } from './loopback.ts';
 import { idleSeconds, processorSeconds } from './processor.ts';
 import { Program } from './program.ts';
+import { Series } from './series.ts';
 import { type TurnRelay, USER } from './turn-relays.ts';
 
 const PAYLOAD_BYTES = 1_000;
-/** Each client sends one message per millisecond: the most that the tool does. */
+/** A client sends one message per millisecond: the most that the tool does. */
 const INTERVAL_MS = 1;
+/** Clients of one process of the tool, which opens them one after the other. */
+const CLIENTS_EACH = 20;
 /** Reports, one per second, without news after which what has not come is lost. */
 const QUIET_REPORTS = 2;
 /** Sending ends after this, whatever is left: a machine that has other work would take its time. */
-const LONGEST_MS = 6_000;
-/** The rate is taken between these parts of all messages, because clients begin and end one after the other. */
-const FROM_SHARE = 0.2;
-const TO_SHARE = 0.8;
+const LONGEST_MS = 11_000;
+/** The rate is taken between these parts of all messages: the tool lets its clients begin within five seconds. */
+const FROM_SHARE = 0.1;
+const TO_SHARE = 0.9;
+/** How exactly the two moments are looked for. */
+const STEP_MS = 20;
 
 export interface UclientRun {
   sent: number;
   received: number;
-  /** Messages that arrived per second while all clients sent. */
+  /** Messages that arrived per second while most clients sent. */
   perSecond: number;
   /** Processor time of the server for the whole run, s. */
   serverSeconds: number;
-  /** Cores that the server, the clients and nobody kept busy while messages were under way. */
+  /** Cores that the server, the clients and nobody kept busy in that time. */
   cores: { server: number; clients: number; idle: number };
 }
 
-interface Report {
-  atMs: number;
+interface Usage {
+  server: Series;
+  idle: Series;
+}
+
+/** What one process of the tool said. */
+interface Client {
   sent: number;
-  received: number;
-  server: number;
-  clients: number;
-  idle: number;
+  received: Series;
+  processor: Series;
 }
 
 /**
@@ -40,72 +48,65 @@ interface Report {
  */
 export async function runUclient(relay: TurnRelay, clients: number, messagesEach: number): Promise<UclientRun> {
   const before = processorSeconds(relay.pid);
+  const usage: Usage = { server: new Series(), idle: new Series() };
+  const processes: Promise<Client>[] = [];
+  for (let left = clients; left > 0; left -= CLIENTS_EACH) {
+    processes.push(runProcess(relay, Math.min(left, CLIENTS_EACH), messagesEach, usage));
+  }
+  // All have ended before one that failed is heard of.
+  await Promise.allSettled(processes);
+  return summary(await Promise.all(processes), usage, before);
+}
+
+async function runProcess(relay: TurnRelay, clients: number, messagesEach: number, usage: Usage): Promise<Client> {
   await using program = await Program.start('turnutils_uclient', [
     ...['-y', '-c', '-u', USER.username, '-w', USER.password, '-p', String(relay.port), '-m', String(clients)],
     ...['-n', String(messagesEach), '-z', String(INTERVAL_MS), '-l', String(PAYLOAD_BYTES), HERE],
   ]);
-  const total = clients * messagesEach;
-  const reports: Report[] = [];
+  const client: Client = { sent: 0, received: new Series(), processor: new Series() };
+  let begunMs: number | undefined;
+  let quiet = 0;
   for await (const line of program.lines()) {
     const [, sent, received] = /tot_send_msgs=(\d+), tot_recv_msgs=(\d+)/.exec(line) ?? [];
     if (received === undefined) continue;
-    const mine = program.running ? processorSeconds(program.pid) : (reports.at(-1)?.clients ?? 0);
-    reports.push({
-      atMs: performance.now(),
-      sent: Number(sent),
-      received: Number(received),
-      server: processorSeconds(relay.pid),
-      clients: mine,
-      idle: idleSeconds(),
-    });
-    if (isOver(reports, total)) break;
+    const nowMs = performance.now();
+    client.sent = Number(sent);
+    quiet = Number(received) > client.received.last ? 0 : quiet + 1;
+    client.received.push(nowMs, Number(received));
+    if (program.running) client.processor.push(nowMs, processorSeconds(program.pid));
+    usage.server.push(nowMs, processorSeconds(relay.pid));
+    usage.idle.push(nowMs, idleSeconds());
+    if (client.sent > 0) begunMs ??= nowMs;
+    const all = client.sent === clients * messagesEach && (client.sent === Number(received) || quiet >= QUIET_REPORTS);
+    if (all || (begunMs !== undefined && nowMs - begunMs > LONGEST_MS)) break;
   }
-  const last = reports.at(-1);
-  if (last === undefined || last.received === 0) throw await ended(program, relay);
-  return summary(reports, last, before);
+  if (client.received.last > 0) return client;
+  await program[Symbol.asyncDispose]();
+  throw new Error(`Nothing came through ${relay.name}.`, { cause: await program.failure() });
 }
 
-function isOver(reports: readonly Report[], total: number): boolean {
-  const last = reports.at(-1);
-  const quiet = reports.at(-1 - QUIET_REPORTS);
-  const begun = reports.find((report) => report.sent > 0);
-  if (last === undefined || begun === undefined) return false;
-  if (last.atMs - begun.atMs > LONGEST_MS) return true;
-  if (last.sent < total) return false;
-  return last.received === last.sent || last.received === quiet?.received;
-}
-
-function summary(reports: readonly Report[], last: Report, serverBefore: number): UclientRun {
-  const { sent, received } = last;
-  const fromMs = timeOf(reports, FROM_SHARE * received);
-  const toMs = timeOf(reports, TO_SHARE * received);
-  const busy = reports.filter((report, at) => report.received > (reports[at - 1]?.received ?? 0));
-  const first = reports[reports.indexOf(busy[0] ?? last) - 1] ?? last;
-  const end = busy.at(-1) ?? last;
-  const seconds = (end.atMs - first.atMs) / 1_000;
+function summary(clients: readonly Client[], { server, idle }: Usage, serverBefore: number): UclientRun {
+  const receivedAt = (ms: number) => clients.reduce((sum, { received }) => sum + received.at(ms), 0);
+  const processorAt = (ms: number) => clients.reduce((sum, { processor }) => sum + processor.at(ms), 0);
+  const received = clients.reduce((sum, client) => sum + client.received.last, 0);
+  const times = server.times;
+  const first = times[0] ?? 0;
+  const reached = (share: number) => {
+    let atMs = first;
+    while (receivedAt(atMs) < share * received) atMs += STEP_MS;
+    return atMs;
+  };
+  const [fromMs, toMs] = [reached(FROM_SHARE), reached(TO_SHARE)];
+  const seconds = (toMs - fromMs) / 1_000;
   return {
-    sent,
+    sent: clients.reduce((sum, { sent }) => sum + sent, 0),
     received,
-    perSecond: (1_000 * (TO_SHARE - FROM_SHARE) * received) / (toMs - fromMs),
-    serverSeconds: last.server - serverBefore,
+    perSecond: (receivedAt(toMs) - receivedAt(fromMs)) / seconds,
+    serverSeconds: server.last - serverBefore,
     cores: {
-      server: (end.server - first.server) / seconds,
-      clients: (end.clients - first.clients) / seconds,
-      idle: (end.idle - first.idle) / seconds,
+      server: (server.at(toMs) - server.at(fromMs)) / seconds,
+      clients: (processorAt(toMs) - processorAt(fromMs)) / seconds,
+      idle: (idle.at(toMs) - idle.at(fromMs)) / seconds,
     },
   };
-}
-
-/** When so many messages had arrived, read off between two reports. */
-function timeOf(reports: readonly Report[], received: number): number {
-  const at = reports.findIndex((report) => report.received >= received);
-  const [before, after] = [reports[at - 1], reports[at]];
-  if (before === undefined || after === undefined) throw new Error('The client tool reported too seldom to be timed.');
-  const share = (received - before.received) / (after.received - before.received);
-  return before.atMs + share * (after.atMs - before.atMs);
-}
-
-async function ended(program: Program, relay: TurnRelay): Promise<Error> {
-  await program[Symbol.asyncDispose]();
-  return new Error(`Nothing came through ${relay.name}.`, { cause: await program.failure() });
 }
