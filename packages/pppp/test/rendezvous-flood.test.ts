@@ -262,11 +262,36 @@ describe('a flood of forged packets', () => {
     await server.close();
   });
 
+  test('does not take a device over, however often its packets are repeated', async () => {
+    const { network, clock, server, types } = await stub();
+    const device = { address: '192.0.2.9', port: 9 };
+    const client = { address: '192.0.2.77', port: 7 };
+    for (let i = 0; i < 4; i++) {
+      network.deliver(PORT, device, login(UID));
+      network.deliver(PORT, client, HELLO);
+      await clock.advance(1_000);
+    }
+    for (let ms = 0; ms < 3_000; ms += 5) {
+      for (let i = 0; i < 100; i++) {
+        network.deliver(PORT, { address: `20.0.${(ms / 5) % 20}.${i}`, port: 9 }, i % 2 ? login(UID) : connect(UID));
+      }
+      await clock.advance(5);
+    }
+    network.sent.length = 0;
+    // Padded to pay for everything: the flood has used up what the device's logins had paid for.
+    network.deliver(PORT, client, Uint8Array.of(...connect(UID), ...new Uint8Array(100)));
+    const answers = network.take(client.address).map((data) => decodeMessage(data));
+    expect(answers[0]).toMatchObject({ type: 'P2P_REQ_ACK', result: 0 });
+    expect(answers[1]).toEqual({ type: 'PUNCH_TO', address: device });
+    expect(types(device.address)).toContain('PUNCH_TO');
+    await server.close();
+  });
+
   test('of sources that repeat themselves as well is answered only in part, and costs those who are there nothing', async () => {
     const { network, clock, server, types } = await stub();
     const client = { address: '192.0.2.77', port: 7 };
     network.deliver(PORT, client, HELLO);
-    await clock.advance(1_000);
+    await clock.advance(4_000);
     types(client.address);
     let answered = 0;
     for (let ms = 0; ms < 2_000; ms += 5) {

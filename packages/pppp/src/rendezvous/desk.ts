@@ -99,7 +99,8 @@ export class RendezvousDesk {
       if (secret !== undefined) peer.source.verified = true;
       const before = this.#devices.find(uid, now);
       if (before?.peer.isAt(peer)) this.#keepCredit(before.peer, peer);
-      if (this.#devices.login(uid, peer, local, now) === undefined) {
+      const mayTakeOver = this.#admission.isRegular(peer.source, now);
+      if (this.#devices.login(uid, peer, { local, mayTakeOver }, now) === undefined) {
         this.#counters.loginsContested++;
         return;
       }
@@ -214,7 +215,7 @@ export class RendezvousDesk {
   }
 
   #mayInvite(device: Device, client: Peer, now: number): boolean {
-    if (this.#devices.mayInvite(device, client, now)) {
+    if (this.#devices.mayInvite(device, this.#admission.isRegular(client.source, now), now)) {
       this.#counters.invitations++;
       return true;
     }

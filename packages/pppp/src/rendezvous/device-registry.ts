@@ -38,7 +38,8 @@ export interface Device {
 /**
  * The table of devices. A login by one packet goes to a part of the table that a flood may flush; a source that is
  * known by then, or has proved itself, gets a lasting place, and least recently logged in goes first when that is full.
- * Only such a source may take a UID over from another address, so that one forged packet cannot.
+ * Only such a source may take a UID over from another address, and not while it is one of a crowd, so that a forged packet
+ * cannot.
  */
 export class DeviceRegistry {
   readonly #limits: DeviceLimits;
@@ -56,11 +57,16 @@ export class DeviceRegistry {
   }
 
   /** Records a login. Undefined: the UID is in use at another address; a repetition will be accepted. */
-  login(uid: string, peer: Peer, local: Endpoint | undefined, nowMs: number): Device | undefined {
+  login(
+    uid: string,
+    peer: Peer,
+    { local, mayTakeOver }: { local: Endpoint | undefined; mayTakeOver: boolean },
+    nowMs: number,
+  ): Device | undefined {
     const { source } = peer;
     const known = isKnown(source, nowMs);
     let device = this.find(uid, nowMs);
-    if (device !== undefined && !known && !device.peer.isAt(peer)) return undefined;
+    if (device !== undefined && !mayTakeOver && !device.peer.isAt(peer)) return undefined;
     if (device === undefined) {
       device = { uid, peer, local, lastLoginMs: nowMs, knownIdleAtMs: 0, newIdleAtMs: 0 };
     }
@@ -88,8 +94,7 @@ export class DeviceRegistry {
   }
 
   /** Whether this client may have the device invited now; clients that are known have a share of their own. */
-  mayInvite(device: Device, client: Peer, nowMs: number): boolean {
-    const known = isKnown(client.source, nowMs);
+  mayInvite(device: Device, known: boolean, nowMs: number): boolean {
     const rate = this.#limits.invitations;
     const idleAt = nextIdleAt(rate, known ? device.knownIdleAtMs : device.newIdleAtMs, nowMs, 1);
     if (idleAt < 0) return false;

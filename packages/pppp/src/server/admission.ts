@@ -63,6 +63,9 @@ const KNOWN_AFTER_MS = 500;
 /** A datagram that follows the last one of its source so soon is a repetition: clients repeat at least every second. */
 const REPETITION_MS = 1_200;
 
+/** Who came so soon before a crowd was noticed came with it. */
+const GATHERING_MS = 3_000;
+
 /** A crowd is over when its rate was not reached for so long. */
 const CROWD_OVER_MS = 2_000;
 
@@ -175,6 +178,13 @@ export class Admission {
     return true;
   }
 
+  /** True for those who are known, and did not come with a crowd that is there still. */
+  isRegular(source: Source, nowMs: number): boolean {
+    const sinceMs = this.#crowdedSinceMs;
+    if (source.verified || sinceMs === undefined) return isKnown(source, nowMs);
+    return source.firstSeenMs < sinceMs - GATHERING_MS;
+  }
+
   /** Whether {@link charge} would succeed. */
   canPay(source: Source, bytes: number): boolean {
     return source.verified || source.creditBytes >= bytes;
@@ -229,7 +239,7 @@ export class Admission {
   /** Whether there is room for one more datagram of a source. */
   #hasRoom(source: Source, isRepetition: boolean, nowMs: number): boolean {
     const sinceMs = this.#crowdedSinceMs;
-    if (sinceMs !== undefined && (source.verified || source.firstSeenMs < sinceMs - KNOWN_AFTER_MS)) return true;
+    if (sinceMs !== undefined && this.isRegular(source, nowMs)) return true;
     if (!this.#all.take(nowMs)) {
       this.#crowdedSinceMs ??= nowMs;
       this.#crowdedAtMs = nowMs;
