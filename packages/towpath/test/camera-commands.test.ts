@@ -162,11 +162,7 @@ describe('camera commands', () => {
     writeFileSync(empty, '');
     writeFileSync(log, "📥 RUDP DATA from=('192.168.43.1', 40611) | hex=f1d00007d100000041434b\n");
     const { code, out, err } = await at.towpath('camera', 'decode', empty, log, '--json');
-    expect(out.map((line) => JSON.parse(line))).toMatchObject([
-      { summary: {} },
-      { text: 'ACK' },
-      { summary: {} },
-    ]);
+    expect(out.map((line) => JSON.parse(line))).toMatchObject([{ summary: {} }, { text: 'ACK' }, { summary: {} }]);
     expect(code).toBe(1);
     expect(err.at(-1)).toContain('empty.log');
   });

@@ -28,14 +28,12 @@ export async function watchMembers(runtime: Runtime, party: KnownParty, options:
   await using node = await PartyNode.open(runtime, party.servers, { party: id, live: true });
   const { client } = node;
   // What is heard while the first list is asked for comes after it.
-  let waiting: (() => void)[] | undefined = [];
+  let waiting: string[] | undefined = [];
   const tell = (type: string, told: Readonly<Record<string, unknown>>, text: string) => {
-    if (waiting === undefined) print(type, told, text);
-    else waiting.push(() => print(type, told, text));
-  };
-  const print = (type: string, told: Readonly<Record<string, unknown>>, text: string) => {
     const at = new Date(clock.wallTime()).toISOString();
-    io.out(options.json ? JSON.stringify({ type, at, ...told }) : `${at}  ${text}`);
+    const line = options.json ? JSON.stringify({ type, at, ...told }) : `${at}  ${text}`;
+    if (waiting === undefined) io.out(line);
+    else waiting.push(line);
   };
   const current = () => {
     const view = client.party(id);
@@ -70,10 +68,11 @@ export async function watchMembers(runtime: Runtime, party: KnownParty, options:
   });
   await askFirst(runtime, node, id);
   shown = current();
-  print('members', { party: { id, name }, members: shown }, `${name}: ${shown.length} members`);
-  if (!options.json) for (const line of memberTable(shown)) io.out(line);
-  for (const say of waiting) say();
+  const heard = waiting;
   waiting = undefined;
+  tell('members', { party: { id, name }, members: shown }, `${name}: ${shown.length} members`);
+  if (!options.json) for (const line of memberTable(shown)) io.out(line);
+  for (const line of heard) io.out(line);
   await untilOver({ ...runtime, signal: AbortSignal.any([signal, ended.signal]) }, options.for);
   if (signal.aborted) return;
   if (reason === 'removed') {
