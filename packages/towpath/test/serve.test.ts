@@ -2,12 +2,66 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'no
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { ControlClient, generateNodeIdentity, HttpTransport, MemoryStorage } from '@towpath/control';
-import { formatEndpoint } from '@towpath/net';
+import { formatEndpoint, type Network } from '@towpath/net';
 import { allocate, StunClient } from '@towpath/stun';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { builtinRelay, builtinRelayPlan } from '../src/commands/serve/relays.ts';
 import { components, Desk, type Running } from './command-line.ts';
 
 const SERVE = ['serve', '--port', '0', '--stun-port', '0', '--json'];
+
+describe('the built-in relay', () => {
+  const at = (...addresses: string[]) => ({
+    random: components.random,
+    network: {
+      ...components.network,
+      interfaces: () =>
+        addresses.map((address) => ({
+          name: 'eth0',
+          address,
+          family: address.includes(':') ? (6 as const) : (4 as const),
+          prefixLength: 24,
+          internal: address.startsWith('127.'),
+        })),
+    } as unknown as Network,
+  });
+  const options = { stunPort: 3478, stunTlsPort: 5349, relayPorts: '50000-50100' };
+  const listening = [
+    { what: 'udp' as const, endpoints: [{ address: '0.0.0.0', port: 3478 }] },
+    { what: 'tls' as const, endpoints: [{ address: '0.0.0.0', port: 5349 }] },
+  ];
+
+  test.each([
+    [{ address: '0.0.0.0' }, [{ address: '10.0.0.5' }], 'turn:10.0.0.5:3478?transport=udp'],
+    [
+      { address: '0.0.0.0', publicAddress: '198.51.100.7' },
+      [{ address: '10.0.0.5', announce: '198.51.100.7' }],
+      'turn:198.51.100.7:3478?transport=udp',
+    ],
+    [
+      { address: '10.0.0.5', publicName: 'relay.example.org' },
+      [{ address: '10.0.0.5' }],
+      'turn:relay.example.org:3478?transport=udp',
+    ],
+    [{ address: '::' }, [{ address: '2001:db8::5' }], 'turn:[2001:db8::5]:3478?transport=udp'],
+  ])('with %j relays on an address of the machine and is named as the world reaches it', (more, relay, url) => {
+    const machine = at('127.0.0.1', '169.254.1.1', 'fe80::1', '10.0.0.5', '2001:db8::5');
+    const plan = builtinRelayPlan(machine, { ...options, ...more }, ['secret'], undefined);
+    expect(plan).toMatchObject({ relay, relayPorts: [50_000, 50_100], alternatePort: 3479 });
+    const told = builtinRelay(plan, { ...options, ...more }, listening, 1.5);
+    expect(told.urls).toEqual([
+      url,
+      url.replace('turn:', 'turns:').replace(':3478?transport=udp', ':5349?transport=tcp'),
+    ]);
+    expect([told.load, /^[A-Za-z0-9_-]{1,64}$/.test(told.id)]).toEqual([1, true]);
+  });
+
+  test('is refused, with the way out, on a machine that has only loopback', () => {
+    expect(() => builtinRelayPlan(at('127.0.0.1'), { ...options, address: '0.0.0.0' }, [], undefined)).toThrow(
+      /no IPv4 address to relay on: name one by --address/,
+    );
+  });
+});
 
 describe('serve', () => {
   let desk: Desk;

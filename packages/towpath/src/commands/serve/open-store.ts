@@ -30,14 +30,15 @@ export async function openStore(
   const replicas = options.natsReplicas ?? (options.nats.length >= 3 ? 3 : 1);
   if (replicas !== 1 && replicas !== 3 && replicas !== 5) throw new UsageError('--nats-replicas takes 1, 3 or 5.');
   const { TOWPATH_NATS_USER: user, TOWPATH_NATS_PASSWORD: password, TOWPATH_NATS_TOKEN: token } = io.env;
+  // Empty is how compose files say "not set".
   return stack.use(
     await NatsStore.connect(
       { clock, random, log },
       {
         servers: options.nats,
         replicas,
-        ...(user === undefined ? {} : { user, password: password ?? '' }),
-        ...(token === undefined ? {} : { token }),
+        ...(!user ? {} : { user, password: password ?? '' }),
+        ...(!token ? {} : { token }),
         ...(options.natsCa === undefined ? {} : { tls: { ca: readText(options.natsCa) } }),
       },
     ),

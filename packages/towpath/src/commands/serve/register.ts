@@ -4,6 +4,9 @@ import { integer, number } from '../../cli/values.ts';
 
 const port = integer(0, 65_535);
 
+/** `a b`, `a,b` and `--nats a --nats b` mean the same. */
+const several = (text: string, before: string[] = []): string[] => [...before, ...text.split(',')];
+
 /** `towpath serve`, `towpath serve backup` */
 export function registerServe(program: Command, runtime: Runtime): void {
   const serve = program
@@ -16,6 +19,7 @@ export function registerServe(program: Command, runtime: Runtime): void {
     .option('--stun-port <port>', 'UDP and TCP port of STUN and TURN', port, 3478)
     .option('--stun-tls-port <port>', 'TCP port of TURN over TLS', port, 5349)
     .option('--relay-ports <range>', 'UDP ports that relayed traffic comes from', '49152-65535')
+    .option('--region <name>', 'where this machine is, as nodes are told of its relay')
     .option('--allow-peer <network...>', 'networks that may be relayed to besides the public Internet, as 10.0.0.0/8')
     .option('--tls-cert <file>', 'PEM of the certificate chain: HTTPS, and TURN over TLS')
     .option('--tls-key <file>', 'PEM of its key, mode 0600')
@@ -23,7 +27,7 @@ export function registerServe(program: Command, runtime: Runtime): void {
     .option('--turn-secret-file <file>', 'secret shared with further TURN servers, mode 0600')
     .option('--relay <url...>', 'further TURN servers with that secret, as [REGION=]turn:relay.example.org:3478')
     .option('--no-builtin-relay', 'no STUN and TURN here')
-    .option('--nats <url...>', 'keep everything in a NATS JetStream cluster, shared with other servers')
+    .option('--nats <url...>', 'keep everything in a NATS JetStream cluster, shared with other servers', several)
     .option(
       '--nats-replicas <count>',
       'copies in the cluster: 1, 3 or 5; 3 when three servers are named',

@@ -12,6 +12,7 @@ export interface BuiltinRelayOptions {
   stunPort: number;
   stunTlsPort: number;
   relayPorts: string;
+  region?: string;
   allowPeer?: string[];
 }
 
@@ -52,7 +53,7 @@ export function builtinRelayPlan(
 /** How nodes are told of the built-in relay. */
 export function builtinRelay(
   plan: RelayPlan,
-  { publicName, publicAddress, region = '' }: { publicName?: string; publicAddress?: string; region?: string },
+  { publicName, publicAddress, region = '' }: BuiltinRelayOptions,
   listening: readonly { what: 'udp' | 'tcp' | 'tls'; endpoints: readonly Endpoint[] }[],
   load: number,
 ): Relay {
