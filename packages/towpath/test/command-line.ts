@@ -58,8 +58,10 @@ export class Desk implements Disposable {
       err,
       code,
       async listening(what) {
-        await expect.poll(() => [said(what), ...err].at(0), { interval: 10, timeout: 10_000 }).toBeDefined();
-        return said(what)!.endpoints;
+        await expect.poll(() => said(what) ?? err[0], { interval: 10, timeout: 10_000 }).toBeDefined();
+        const found = said(what);
+        if (found === undefined) throw new Error(err.join('\n'));
+        return found.endpoints;
       },
       stop: () => {
         interrupt.abort(new AbortedError('Interrupted.'));

@@ -49,6 +49,11 @@ export function hostAndPort(defaultPort: number): (text: string, before?: Endpoi
   };
 }
 
+/** `32100,32101` → [32100, 32101]; 0 lets the system choose. */
+export function listenPortList(text: string): number[] {
+  return text.split(',').map((part) => integer(0, 65_535)(part.trim()));
+}
+
 /** A comma-separated choice out of `known`. */
 export function list(known: readonly string[]): (text: string) => string[] {
   return (text) =>

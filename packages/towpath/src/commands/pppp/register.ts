@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Runtime } from '../../cli/runtime.ts';
-import { integer, number, portList } from '../../cli/values.ts';
+import { integer, number, listenPortList } from '../../cli/values.ts';
 
 /** `towpath pppp …` */
 export function registerPppp(program: Command, runtime: Runtime): void {
@@ -14,8 +14,8 @@ export function registerPppp(program: Command, runtime: Runtime): void {
     .option('--public-address <address>', 'address under which the world reaches this machine, if it is another')
     .option(
       '--ports <list>',
-      'UDP ports of the rendezvous; further ones measure the port step of NATs',
-      portList,
+      'UDP ports of the rendezvous, the first one TCP too; further ones measure the port step of NATs; 0 for a free port',
+      listenPortList,
       [32_100],
     )
     .option('--relay-port <port>', 'UDP and TCP base port of the relay', integer(0, 65_535), 32_110)

@@ -29,6 +29,9 @@ const COUNTED_REFUSALS: readonly number[] = [
   StunErrorCode.InsufficientCapacity,
 ];
 
+/** Ports that the system may choose before one must have been free with those that go with it. */
+const PORT_TRIES = 16;
+
 /** One process's STUN and TURN servers on the ports of a plan. */
 export class RelayNode implements AsyncDisposable {
   readonly listening: readonly Listening[];
@@ -47,6 +50,17 @@ export class RelayNode implements AsyncDisposable {
    *   one here. Then nothing stays open.
    */
   static async open(components: RelayComponents, plan: RelayPlan): Promise<RelayNode> {
+    // The system chooses a free UDP port and does not look whether the others that go with it are free too.
+    for (let left = plan.port === 0 ? PORT_TRIES : 1; ; left--) {
+      try {
+        return await RelayNode.#openOnce(components, plan);
+      } catch (error) {
+        if (left <= 1 || errorCode(error) !== 'address-in-use') throw error;
+      }
+    }
+  }
+
+  static async #openOnce(components: RelayComponents, plan: RelayPlan): Promise<RelayNode> {
     const { network, clock, random, log } = components;
     await using stack = new AsyncDisposableStack();
     const ports = new SharedPorts(network, { reusePort: plan.shared });
