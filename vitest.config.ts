@@ -5,6 +5,10 @@ const config: ViteUserConfig = defineConfig({
     // Node loads the sources itself, so an enum or a missing extension fails here as it would in use.
     experimental: { viteModuleRunner: false },
     pool: 'forks',
+    // Limits only end what hangs: on a loaded machine everything takes longer, and that is no failure.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    expect: { poll: { timeout: 30_000 } },
     projects: [
       {
         extends: true,

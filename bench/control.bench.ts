@@ -31,7 +31,7 @@ const FULL: Plan = {
 };
 const QUICK: Plan = { connected: 500, signalling: 200, forSeconds: 1, joins: 200, members: 200, settleMs: 200 };
 
-/** What the control plane holds and how fast it is, nodes and servers in processes of their own. */
+/** Capacity and speed of the control plane; nodes and servers run in separate processes. */
 export const bench: Bench = {
   about:
     'a control server with its nodes in another process; beside bare WebSockets (memory, latency of an echo), bare SQLite inserts (joins) and bare Ed25519 verification (first sync)',
@@ -65,7 +65,7 @@ async function connected(plan: Plan): Promise<BenchRow[]> {
   const ours = await measure('connections', count, plan);
   const bare = await measure('bareConnections', count, plan);
   const fields = { case: `${count} WebSockets`, unit: 'KB' };
-  // A server that has just taken many statements has pages to give to connections, so that it hardly grows by them.
+  // A server that has just stored many statements has free pages, which connections then reuse: memory hardly grows.
   const larger = (each: { residentKb: number; heapKb: number }) => Math.max(each.residentKb, each.heapKb);
   const [value, baseline] = [larger(ours), larger(bare)];
   const met = ours.nodes === count && value <= MEMORY_GOAL_KB;

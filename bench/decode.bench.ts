@@ -1,18 +1,18 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConversationDecoder } from '@towpath/camera';
-import { type CapturedPacket, readCapture } from '@towpath/net';
-import { encodeMessage } from '@towpath/pppp';
+import { ConversationDecoder } from '@towpath/camera/decode';
+import { type CapturedPacket, readCapture } from '@towpath/net/capture';
+import { encodeMessage } from '@towpath/pppp/codec';
 import { type Bench, type BenchRow, percentile, row } from './support/bench.ts';
 
 const CAPTURES = join(import.meta.dirname, '..', '..', 'shared', 'captures');
 const GOAL = 300_000;
-/** Recordings shorter than this say more about setting up a decoder than about decoding. */
+/** In shorter recordings the set-up of the decoder dominates. */
 const MIN_PACKETS = 50;
-/** Decoding and reading take turns in short stretches, so that both see the same neighbours on the machine. */
+/** Decoding and reading alternate in short intervals, so that other load affects both equally. */
 const STRETCHES = 7;
 
-/** Packets per second through the decoder, over recordings where they lie beside the repository, else over a made-up one. */
+/** Packets per second through the decoder, over the recordings beside the repository, or over a generated one. */
 export const bench: Bench = {
   about: 'decoding recorded traffic, packets per second, beside reading the same recordings from their text',
   async run({ quick, say }) {
@@ -40,7 +40,7 @@ interface Recording {
   packets: CapturedPacket[];
 }
 
-/** Packets per second of decoding and of reading: medians over the stretches, the first of which only warms up. */
+/** Packets per second of decoding and of reading: medians over the intervals; the first is a warm-up. */
 function measure(all: readonly Recording[], stretchMs: number): { value: number; baseline: number } {
   const decoded: number[] = [];
   const reading: number[] = [];
@@ -51,7 +51,7 @@ function measure(all: readonly Recording[], stretchMs: number): { value: number;
   return { value: percentile(decoded.slice(1), 0.5), baseline: percentile(reading.slice(1), 0.5) };
 }
 
-/** A decoder per recording, as a user has it. Returns the packets that it counted. */
+/** One decoder per recording, as in use. Returns its count of packets. */
 function decode({ packets }: Recording): number {
   const decoder = new ConversationDecoder({ onMessage: () => {} });
   for (const packet of packets) decoder.push(packet);
@@ -70,7 +70,7 @@ function sum(all: readonly Recording[], work: (recording: Recording) => number):
   return packets;
 }
 
-/** `work` again and again for about `forMs`; returns what it counted, per second. */
+/** Repeats `work` for about `forMs`; returns its count per second. */
 function rate(forMs: number, work: () => number): number {
   const startedAt = performance.now();
   let packets = 0;

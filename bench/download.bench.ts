@@ -1,4 +1,5 @@
-import { type CameraClient, CameraEmulator, type MediaItem, type PictureSource, paddedPictures } from '@towpath/camera';
+import type { CameraClient, MediaItem } from '@towpath/camera';
+import { CameraEmulator, type ImmediatePictureSource, paddedPictures } from '@towpath/camera/emulator';
 import { bareFetch, openBareSender } from './support/bare-loop.ts';
 import { type Bench, type BenchRow, percentile, row } from './support/bench.ts';
 import { clientAt, HERE, realComponents } from './support/loopback.ts';
@@ -10,15 +11,15 @@ const GOAL_MBIT = 200;
 const ITEMS = 60;
 const PHOTO_BYTES: number = 256 * 1024;
 
-/** The lossy path: half the round trip in each direction, and losses in both. */
+/** The lossy path: half of the round-trip time and the loss apply in each direction. */
 const RTT_MS = 20;
 const LOSS_RATIOS = [0.01, 0.05, 0.2];
 const LOSSY_PHOTO_BYTES: number = 64 * 1024;
 
-/** How an emulated camera sends: with the habits of the recorded ones, or with our own sender. */
+/** Sender of the emulated camera: as the recorded cameras send, or our own. */
 const SENDERS = ['as-device', 'adaptive'] as const;
 
-/** Payload of ARTEMIS downloads per second, every file compared with what the camera had. */
+/** Payload of ARTEMIS downloads per second; every file is compared with the camera's. */
 export const bench: Bench = {
   about:
     'ARTEMIS download from an emulated camera on loopback, beside a bare UDP loop with the same packets and one ack per 17; on lossy paths beside the same path without loss',
@@ -58,7 +59,7 @@ async function inTwoProcesses(rounds: number): Promise<BenchRow[]> {
   return speedRows('camera in another process', ours, theirs);
 }
 
-/** Both take turns, so that they see the same neighbours on the machine; medians. The first round warms up. */
+/** Both alternate, so that other load affects them equally; medians. The first round is a warm-up. */
 async function compare(client: CameraClient, barePort: number, rounds: number, deviceId?: string) {
   const ours: Speed[] = [];
   const theirs: Speed[] = [];
@@ -122,7 +123,7 @@ async function lossy(sending: (typeof SENDERS)[number], forMs: number): Promise<
   ];
 }
 
-/** Mbit/s that arrive in order during `forMs`, after as long a start, through a client of its own. */
+/** Mbit/s that arrive in order during `forMs`, after a warm-up of the same length, through a separate client. */
 async function rateFor(camera: CameraEmulator, forMs: number): Promise<number> {
   await using client = clientAt(camera.listen.port, realComponents());
   await client.connectWithRetries();
@@ -158,16 +159,16 @@ function emulator(sending: (typeof SENDERS)[number], photoBytes: number): Camera
   });
 }
 
-function source(photoBytes: number): PictureSource {
+function source(photoBytes: number): ImmediatePictureSource {
   return paddedPictures({ photoBytes, cacheBytes: 2 * ITEMS * photoBytes });
 }
 
-/** Downloads everything and compares it byte for byte. Returns how many bytes of pictures came. */
+/** Downloads everything and compares it byte for byte. Returns the received bytes of pictures. */
 async function fetchAll(
   client: CameraClient,
   items: readonly MediaItem[],
   expected: ReadonlyMap<number, Uint8Array>,
-  options: { signal?: AbortSignal; onBytes?(count: number): void } = {},
+  options: { signal?: AbortSignal | undefined; onBytes?(count: number): void } = {},
 ): Promise<number> {
   let bytes = 0;
   for await (const { item, data, error } of client.download(items, options)) {
@@ -181,7 +182,7 @@ async function fetchAll(
   return bytes;
 }
 
-/** The same pictures, made here once more. The record's header comes before each. */
+/** The same pictures, generated again. Each follows its record header. */
 function picturesOf(items: readonly MediaItem[], deviceId: string, photoBytes: number): Map<number, Uint8Array> {
   const pictures = source(photoBytes);
   const camera = { seed: 1, cameraName: 'TOWPATH 01', deviceId, isVideo: false };

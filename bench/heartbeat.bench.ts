@@ -1,26 +1,28 @@
-import { CameraClient, CameraEmulator, paddedPictures, RaceConnector } from '@towpath/camera';
-import { type Clock, SeededRandom, sleepOn, type Timer, VirtualClock } from '@towpath/core';
-import { SimulatedInternet } from '@towpath/net';
+import { CameraClient, RaceConnector } from '@towpath/camera';
+import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
+import { type Clock, SeededRandom, sleepOn, type Timer } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { SimulatedInternet } from '@towpath/net/simulated';
 import { type Bench, type BenchRow, percentile, row } from './support/bench.ts';
 import { clientAt, realComponents } from './support/loopback.ts';
 import { Worker } from './support/worker.ts';
 import type { EmulatorsReady, EmulatorsTask } from './workers/emulators.ts';
 
 const INTERVAL_MS = 3_000;
-/** One camera has only twenty heartbeats a minute; the first of these also downloads all the time. */
+/** One camera sends only twenty heartbeats a minute; the first of these cameras also downloads all the time. */
 const CAMERAS = 20;
 const GOAL_JITTER_MS = 10;
 
-/** Work that holds the process up: so long without a break, and so long until the next time. */
+/** Blocking work: its duration, and the time until the next one. */
 const BUSY_MS = 5;
 const BREAK_MS = 5;
 
 const VIRTUAL_HOURS = 10;
-/** Timers of the virtual run come late by up to this, as on a busy machine. */
+/** Timers of the virtual run are late by up to this, as on a busy machine. */
 const LATE_TIMER_MS = 5;
 const GOAL_DRIFT_MS = 10;
 
-/** When heartbeats leave, and whether lateness adds up. */
+/** Times of heartbeats, and whether delays accumulate. */
 export const bench: Bench = {
   about:
     'lateness and drift of heartbeats while the process computes and downloads, beside loops that sleep 3 s after each send',
@@ -38,7 +40,7 @@ interface RealRun {
   /** How late each heartbeat left, ms. */
   beats: number[];
   loops: number[];
-  /** Later at the end than at the beginning, ms, median. */
+  /** Drift: delay at the end minus delay at the beginning, ms, median. */
   driftMs: number;
   loopDriftMs: number;
   downloadedBytes: number;
@@ -97,7 +99,7 @@ async function busyProcess(forMs: number): Promise<RealRun> {
     downloading ??= downloadFor(client, over.signal, (count) => (downloadedBytes += count));
     client.events.on('heartbeat', () => beats[n]?.push(performance.now()));
     sleepingLoop(loops[n] ?? [], over.signal);
-    // Spread over the interval, so that not all are late for the same reason.
+    // Spread over the interval, so that not all are delayed by the same work.
     await pause(INTERVAL_MS / CAMERAS);
   }
   downloadedBytes = 0;
@@ -118,7 +120,7 @@ async function busyProcess(forMs: number): Promise<RealRun> {
   };
 }
 
-/** How far each time lies behind a grid that is laid through the earliest of them. */
+/** Delay of each time behind a regular grid through the earliest of them. */
 function lateness(times: readonly number[]): number[] {
   const offsets = times.map((time, n) => time - n * INTERVAL_MS);
   const start = Math.min(...offsets);
@@ -140,7 +142,7 @@ async function downloadFor(client: CameraClient, signal: AbortSignal, onBytes: (
   }
 }
 
-/** Work in pieces that let nothing else run. */
+/** Work in pieces that block the event loop. */
 async function compute(signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const until = performance.now() + BUSY_MS;
@@ -149,7 +151,7 @@ async function compute(signal: AbortSignal): Promise<void> {
   }
 }
 
-/** What is usually written: send, sleep, send. */
+/** The usual implementation: send, sleep, send. */
 function sleepingLoop(times: number[], signal: AbortSignal): void {
   const beat = () => {
     if (signal.aborted) return;
@@ -210,8 +212,8 @@ async function manyHours(): Promise<VirtualRun> {
     network,
     clock,
     random,
-    enableLan: false,
-    destinationPorts: [40_611],
+    kinds: ['p2p'],
+    ports: [40_611],
   });
   const client = new CameraClient({ connector, clock, random });
   const beats: number[] = [];
@@ -244,7 +246,7 @@ async function sleepingOn(clock: Clock, times: number[], signal: AbortSignal): P
   }
 }
 
-/** A clock whose timers come late, each by its own little. */
+/** A clock whose timers are late, each by a different amount. */
 class LateClock implements Clock {
   readonly #clock: VirtualClock;
   readonly #random: SeededRandom;

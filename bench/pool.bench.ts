@@ -7,15 +7,15 @@ const CAMERAS = 1_000;
 const GOAL_CPU_PERCENT = 25;
 const GOAL_KB_EACH = 40;
 const NAME = `${CAMERAS} cameras`;
-/** Left to itself V8 lets its young generation grow while so many connect, and gives little of it back. */
+/** By default V8 grows its young generation while many connect, and returns little of it. */
 const SMALL_YOUNG_GENERATION = '--max-semi-space-size=4';
 
-/** What it costs one process to hold a thousand cameras, logged in, with their heartbeats. */
+/** Cost of one process that holds a thousand logged-in cameras with their heartbeats. */
 export const bench: Bench = {
   about: '1,000 cameras held by one process, heartbeats on, beside 1,000 bare UDP sockets that only answer keep-alives',
   async run({ quick, say }) {
     const times = quick ? { settleMs: 700, holdMs: 2_500 } : { settleMs: 3_000, holdMs: 24_000 };
-    // At the same time: each counts its own processor time and memory.
+    // Both run at the same time: each counts its own processor time and memory.
     const [baseline, ours, small] = await Promise.all([
       hold('device', 'sockets', times),
       hold('camera', 'cameras', times),

@@ -15,12 +15,12 @@ const TURN_MS = 100;
 const WARM_UP_TURNS = 10;
 
 const HELD = 10_000;
-/** Memory is counted from here on: by then the code is compiled and what the process needs once is there. */
+/** Memory is counted from here on: the code is compiled, and what is allocated once exists. */
 const FIRST = 1_000;
 const HELD_GOAL_BYTES: number = 8 * 1024;
 const SETTLE_MS = 2_000;
 
-/** What the relay does per packet, adds to its way, and keeps per session. */
+/** Cost of the relay per packet, its added latency, and its memory per session. */
 export const bench: Bench = {
   about:
     'the relay in a process of its own, 1,200-byte session packets, beside a bare dgram forwarder that takes turns with it',
@@ -34,7 +34,7 @@ export const bench: Bench = {
   },
 };
 
-/** A forwarder in its process. */
+/** A forwarder in a process of its own. */
 class Forwarder implements AsyncDisposable {
   readonly port: number;
   readonly #worker: Worker;
@@ -58,7 +58,7 @@ class Forwarder implements AsyncDisposable {
   }
 }
 
-/** A session of its own for each flow, set up over the wire. The device is the source, as in a download. */
+/** One session per flow, set up over the wire. The device is the source, as in a download. */
 function relayFlows(relay: Forwarder, count: number): Promise<Flow[]> {
   return series(count, (n) =>
     openFlow(async ({ source, sink }) => {
@@ -89,7 +89,7 @@ async function throughput(count: number, rounds: number, forMs: number): Promise
   const beside = await bareFlows(bare, count);
   const ours: Throughput[] = [];
   const theirs: Throughput[] = [];
-  // Both take turns, so that they see the same neighbours on the machine. The first round warms up.
+  // Both alternate, so that other load affects them equally. The first round is a warm-up.
   for (let round = 0; round <= rounds; round++) {
     ours.push(await forwardingOf(relay, through, forMs));
     theirs.push(await forwardingOf(bare, beside, forMs));
@@ -121,7 +121,7 @@ async function forwardingOf(forwarder: Forwarder, flows: readonly Flow[], forMs:
   return { perSecond, perCpuSecond, lostRatio: lost / (packets + lost) };
 }
 
-/** Turns are short, so that some of them are not disturbed by whatever else the machine does. */
+/** Intervals are short, so that some of them are free of other load. */
 async function latency(turns: number): Promise<BenchRow[]> {
   await using relay = await Forwarder.start('relay');
   await using bare = await Forwarder.start('bare');

@@ -1,23 +1,21 @@
-import {
-  CameraClient,
-  CameraEmulator,
-  DEFAULT_UID,
-  ParallelConnectionManager,
-  paddedPictures,
-  RaceConnector,
-} from '@towpath/camera';
-import { type Clock, SeededRandom, SystemClock, VirtualClock } from '@towpath/core';
-import { type Network, NodeNetwork, SimulatedInternet } from '@towpath/net';
-import { connectDirect, PpppDevice } from '@towpath/pppp';
+import { CameraClient, DEFAULT_UID, RaceConnector } from '@towpath/camera';
+import { ParallelConnectionManager } from '@towpath/camera/compat';
+import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
+import { type Clock, SeededRandom, SystemClock } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { type Network, NodeNetwork } from '@towpath/net';
+import { SimulatedInternet } from '@towpath/net/simulated';
+import { connectDirect } from '@towpath/pppp';
+import { PpppDevice } from '@towpath/pppp/device';
 import { type Bench, type BenchRow, percentile, row } from './support/bench.ts';
 
 const HERE = '127.0.0.1';
 const PORTS = 6;
 const ROUND_TRIPS_MS = [0, 20, 100];
-/** What the old way waits at each port before it tries the next, ms. */
+/** Time that the sequential client waits at each port, ms. */
 const OLD_TIMEOUT_MS = 5_000;
 
-/** How long it takes to reach a camera on one of six ports when the other five are open and silent. */
+/** Time to reach a camera on one of six ports when the other five are open and silent. */
 export const bench: Bench = {
   about:
     'time to connected with a camera on port 1…6 of six, the others silent; beside one port after the other, 5 s each',
@@ -66,35 +64,38 @@ async function measure(rttMs: number, position: number, rounds: number): Promise
     faults: { toCamera: line, fromCamera: line },
   });
   await camera.start();
-  const options = { ...components, destinationPorts: ports, searchPort };
+  const options = { ...components, searchPort };
   const samples: Samples = { path: [], login: [] };
   for (let round = 0; round < rounds; round++) {
-    const result = await new ParallelConnectionManager(HERE, options).connectParallel({ enableLan: round % 2 === 0 });
+    const result = await new ParallelConnectionManager(HERE, { ...options, destinationPorts: ports }).connectParallel({
+      enableLan: round % 2 === 0,
+    });
     if (!result.success) throw new Error(result.error);
     samples.path.push(result.elapsedTime * 1_000);
     await result.session.close();
     const startedAt = components.clock.now();
-    await using client = new CameraClient({ ...components, connector: new RaceConnector(HERE, options) });
+    await using client = new CameraClient({ ...components, connector: new RaceConnector(HERE, { ...options, ports }) });
     await client.connectWithRetries();
     samples.login.push(components.clock.now() - startedAt);
   }
   return samples;
 }
 
-/** The old way, really run, on a simulated network so that its seconds cost nothing. */
+/** The sequential client, run on a simulated network, where waiting costs no time. */
 async function oneAfterTheOther(rttMs: number, position: number): Promise<number> {
   const clock = new VirtualClock();
   const internet = new SimulatedInternet({ clock, random: new SeededRandom(1) });
   const lan = internet.lan({ link: { delayMs: rttMs / 4 } });
   const camera = lan.host({ address: '192.168.1.1' });
-  const device = await PpppDevice.open({
-    network: camera.network,
-    clock,
-    uid: DEFAULT_UID,
-    listenPort: position,
-    searchPort: false,
-    onSession: (session) => session.attach({ onData: () => {} }),
-  });
+  const device = await PpppDevice.open(
+    { network: camera.network, clock },
+    {
+      uid: DEFAULT_UID,
+      listenPort: position,
+      searchPort: false,
+      onSession: (session) => session.attach({ onData: () => {} }),
+    },
+  );
   const { network } = lan.host();
   await clock.runUntil(sequence(clock, network));
   const elapsedMs = clock.now();
@@ -109,7 +110,7 @@ async function sequence(clock: Clock, network: Network): Promise<void> {
       await connectDirect({ network, clock, uid: DEFAULT_UID, to, timeoutMs: OLD_TIMEOUT_MS });
       return;
     } catch {
-      // Silence at this port: that is what is being measured.
+      // A silent port: this case is measured.
     }
   }
 }

@@ -2,7 +2,7 @@
  * `npm run bench` lists the benches; `npm run bench -- NAME [--quick] [--json]` runs one; `-- all --write` runs every
  * one and writes bench/RESULTS.md.
  */
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Bench, type BenchResult, machine, table } from './support/bench.ts';
@@ -46,6 +46,8 @@ function results(all: BenchResult[]): string {
     `Machine: ${cpu}, ${cores} cores, ${memoryGiB} GiB, Node ${node}, ${platform}.`,
   ];
   for (const result of all) parts.push('', `## ${result.bench}`, '', abouts.get(result.bench) ?? '', '', table(result));
+  // What system tests have measured, which takes long and needs root.
+  parts.push('', readFileSync(join(folder, 'MESH.md'), 'utf8').trim());
   return `${parts.join('\n')}\n`;
 }
 

@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey } from 'node:crypto';
-import { decodeStun, integrityKey, MessageClass, Method, StunWriter, stunAttributes } from '@towpath/stun';
+import { decodeStun, integrityKey, MessageClass, Method, StunWriter, stunAttributes } from '@towpath/stun/message';
 import { type Bench, type BenchRow, percentile, row } from './support/bench.ts';
 import { BindingLoad } from './support/binding-load.ts';
 import { Worker } from './support/worker.ts';
@@ -8,7 +8,7 @@ import type { ResponderReady, ResponderTask, ResponderUsage } from './workers/re
 const ANSWERS_GOAL = 60_000;
 const CHECK_GOAL_US = 6;
 
-/** Messages between two looks at the time. */
+/** Messages between two readings of the clock. */
 const BATCH = 500;
 const CHECK_ROUNDS = 9;
 const KEY_BYTES = 16;
@@ -33,7 +33,7 @@ interface Rate {
   perCpuSecond: number;
 }
 
-/** Both take turns, so that they see the same neighbours on the machine; medians. The first round warms up. */
+/** Both alternate, so that other load affects them equally; medians. The first round is a warm-up. */
 async function answers(rounds: number, forMs: number): Promise<BenchRow[]> {
   const ours: Rate[] = [];
   const theirs: Rate[] = [];
@@ -72,7 +72,7 @@ function median(rates: readonly Rate[]): Rate {
   return { perSecond: of((rate) => rate.perSecond), perCpuSecond: of((rate) => rate.perCpuSecond) };
 }
 
-/** A responder in its process, and its clients here. */
+/** A responder in a process of its own, and its clients in this one. */
 class Responder implements AsyncDisposable {
   readonly #worker: Worker;
   readonly #load: BindingLoad;
@@ -105,7 +105,7 @@ interface Checked {
   name: string;
   algorithm: 'sha1' | 'sha256';
   message: Uint8Array;
-  /** What the HMAC is over. */
+  /** Input of the HMAC. */
   covered: Uint8Array;
 }
 
@@ -136,7 +136,7 @@ function checks(stretchMs: number): BenchRow[] {
   });
 }
 
-/** A connectivity check between peers, and what a relay's client sends to keep its allocation. */
+/** A connectivity check between peers, and the request by which a TURN client keeps its allocation. */
 function messages(key: ReturnType<typeof integrityKey>): Checked[] {
   const id = new Uint8Array(12).fill(7);
   const request = (method: number) => new StunWriter(MessageClass.Request, method, id);

@@ -8,16 +8,16 @@ const DIRECT_GOAL_MS: number = 4 * SERVER_RTT_MS + 50;
 const RELAY_GOAL_MS: number = 3 * SERVER_RTT_MS + 50;
 const LOSS_RATIOS = [0, 0.02];
 
-/** All pairs of real NATs may take so long. */
+/** Time limit of all pairs of real NATs. */
 const PAIRS_MS = 300_000;
 const ALL_PAIRS: readonly Pair[] = PLACES.flatMap((camera) => PLACES.map((client) => ({ client, camera })));
-/** A sequential NAT moves on with every client, away from the port that the server knows and the next client guesses from. */
+/** A sequential NAT uses a new port for every client, so the port that the server knows, from which the next client predicts, becomes outdated. */
 const LATER_PAIR: Pair = {
   client: 'port-restricted',
   camera: 'symmetric-sequential',
   after: ['open', 'port-restricted'],
 };
-/** Direct by punching, direct by guessing ports, and three reasons for a relay. */
+/** Direct by hole punching, direct by port prediction, and three reasons for a relay. */
 const TELLING_PAIRS: readonly Pair[] = [
   { client: 'port-restricted', camera: 'port-restricted' },
   { client: 'symmetric-sequential', camera: 'port-restricted' },
@@ -27,7 +27,7 @@ const TELLING_PAIRS: readonly Pair[] = [
   { client: 'symmetric-random', camera: 'symmetric-random' },
 ];
 
-/** How long it takes to reach a camera that only servers know. */
+/** Time to reach a camera that is known only to servers. */
 export const bench: Bench = {
   about:
     'LAN, P2P and relay at once, client and camera behind port-restricted NATs, simulated; beside the same ways one after the other with the limits of the vendor’s library (LAN 1.45 s, P2P 4.5 s, relay); then every pair of the kernel’s NATs',
@@ -75,7 +75,7 @@ async function simulated(options: Omit<PairOptions, 'seed'>, seeds: number): Pro
   );
   return [
     row({ ...median, metric: `${way}, median`, ...goal(median.value) }),
-    // What is lost is repeated after a round trip: with loss the goal is one for the many, not for the unlucky.
+    // Lost packets are retransmitted after a round trip: with loss the goal applies to the median, not to the slowest.
     row({ ...p99, metric: `${way}, p99`, ...(lossRatio === 0 ? goal(p99.value) : {}) }),
     row({
       case: name,
@@ -120,8 +120,8 @@ function pairRow({ client, camera, after, direct, result, reason, leftOut }: Pai
   if (leftOut) return row({ ...expected, case: name, metric: 'left out: no time left', value: 0 });
   if (result === undefined)
     return row({ ...expected, case: name, metric: `not reached: ${reason}`, value: 0, met: false });
-  const { firstWay, way, connectedMs } = result;
-  const ways = firstWay === way ? way : `${firstWay}, then ${way}`;
-  const met = !direct || way !== 'relay';
-  return row({ ...expected, case: name, metric: `logged in by ${ways}`, value: connectedMs, met });
+  const { firstKind, kind, connectedMs } = result;
+  const kinds = firstKind === kind ? kind : `${firstKind}, then ${kind}`;
+  const met = !direct || kind !== 'relay';
+  return row({ ...expected, case: name, metric: `logged in by ${kinds}`, value: connectedMs, met });
 }

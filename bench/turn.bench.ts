@@ -13,17 +13,17 @@ const SCALING_GOAL = 1.7;
 const MEMORY_GOAL_BYTES: number = 15 * 1024;
 
 const WORKERS = 2;
-/** A load is carried without loss when no more than this is missing: the tool's last messages may be. */
+/** A load counts as carried without loss when at most this share is missing: the tool may not wait for its last messages. */
 const LOSS_FREE = 0.005;
-/** Fewer cores without work than this are none. */
+/** Fewer idle cores than this count as none. */
 const IDLE_CORES = 0.1;
-/** Every message passes the relay on its way in and on its way out. */
+/** Every message passes the relay twice: in and out. */
 const PASSES = 2;
 
-/** Memory is counted from here on: by then the code is compiled and what the process needs once is there. */
+/** Memory is counted from here on: the code is compiled, and what is allocated once exists. */
 const FIRST_ALLOCATIONS = 300;
 const SETTLE_MS = 1_000;
-/** Asked for at once. */
+/** Requests in flight at a time. */
 const AT_ONCE = 50;
 
 interface Step {
@@ -32,11 +32,11 @@ interface Step {
 }
 
 interface Plan {
-  /** From few clients to many; the last one is meant to be more than one worker carries, and also for two of them. */
+  /** From few clients to many; the last step is more than one worker, or two, can carry. */
   steps: readonly Step[];
   messages: number;
   allocations: number;
-  /** All relays at once instead of taking turns. */
+  /** All relays at the same time instead of alternating. */
   together: boolean;
 }
 
@@ -52,7 +52,7 @@ const FULL: Plan = {
 };
 const QUICK: Plan = { steps: [{ clients: 10, rounds: 1 }], messages: 1_000, allocations: 2_000, together: true };
 
-/** What our TURN server relays and keeps, beside coturn. */
+/** Rate and memory of our TURN server, beside coturn. */
 export const bench: Bench = {
   about:
     'channel data of 1,000 bytes from client to client by coturn’s turnutils_uclient, our TURN server beside coturn in alternating runs, one worker each; the same with two workers; memory per allocation',
@@ -76,7 +76,7 @@ function unmeasured(metric: string, goal: string, unit: string): BenchRow {
 /** Means of several runs. */
 interface Load {
   clients: number;
-  /** Relayed packets. */
+  /** Number of relayed packets. */
   perSecond: number;
   /** The same over the whole run. */
   overall: number;
@@ -106,7 +106,7 @@ async function relaying(plan: Plan, say: (line: string) => void): Promise<BenchR
   ];
 }
 
-/** Alternating, so that all see the same neighbours on the machine. */
+/** Alternating, so that other load on the machine affects all of them equally. */
 async function takeTurns(
   relays: readonly TurnRelay[],
   { clients, rounds }: Step,
@@ -163,7 +163,7 @@ function ratioRow(carried: { one: Load; coturn: Load } | undefined): BenchRow {
   return row({ ...fields, case: name, value, baseline, met: value >= RATIO_GOAL * baseline });
 }
 
-/** Two workers beside one. Where there is no third core for the client tool, the rows say who has had the two. */
+/** Two workers beside one. Without a third core for the client tool, the rows say which programs shared the two. */
 function scalingRows(one: Load, two: Load): BenchRow[] {
   const name = `${WORKERS} workers beside one, ${two.clients} clients, ${cpus().length} cores`;
   const [value, baseline] = [two.perSecond, one.perSecond];

@@ -16,12 +16,12 @@ import { WebSocket } from './ws.ts';
 const AT_ONCE = 64;
 /** About the length of a signal with its envelope. */
 const MESSAGE_BYTES = 700;
-/** About the length of a statement by which somebody joins. */
+/** About the length of a join statement. */
 const STATEMENT_BYTES = 300;
-/** Statements that share a flush to disk: so many joins are under way at a time. */
+/** Statements that share a flush to disk: the number of joins in flight. */
 const SHARED_FLUSH = 16;
 
-/** What a connection costs a server that has no other code than `ws`. */
+/** Cost of a connection at a server that consists of `ws` alone. */
 export async function bareConnections(
   count: number,
   settleMs: number,
@@ -39,7 +39,7 @@ export async function bareConnections(
   return { perSecond: count / seconds, residentKb: each('rss'), heapKb: each('heap') };
 }
 
-/** How long messages take to such a server and back, with `count` connections of which every one says something. */
+/** Round-trip time of messages at such a server, with `count` connections that all send. */
 export async function bareEcho(
   count: number,
   perSecond: number,
@@ -69,7 +69,7 @@ export async function bareEcho(
   return { p50Ms: percentile(took, 0.5), p99Ms: percentile(took, 0.99) };
 }
 
-/** Inserts per second into a table with the same key, with the same care for the disk and as many to a flush. */
+/** Inserts per second into a table with the same key, the same durability and as many per flush. */
 export function bareInserts(count: number): number {
   const folder = mkdtempSync(join(tmpdir(), 'towpath-inserts-'));
   try {
@@ -112,13 +112,13 @@ function startServer(): Promise<{ worker: Worker; first: BareWebSocketsReady }> 
 
 async function connectAll(port: number, count: number): Promise<Socket[]> {
   const sockets: Socket[] = [];
-  const lane = async () => {
+  const kind = async () => {
     while (sockets.length < count) {
       const socket = new WebSocket(`ws://${HERE}:${port}`, { perMessageDeflate: false });
       sockets.push(socket);
       await once(socket, 'open');
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, lane));
+  await Promise.all(Array.from({ length: AT_ONCE }, kind));
   return sockets;
 }

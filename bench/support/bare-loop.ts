@@ -7,13 +7,13 @@ const HEADER_BYTES = 8;
 const BATCH = 17;
 /** As many packets as the emulated camera has under way: they fit into a default socket buffer. */
 const WINDOW = 102;
-/** A loss is a rarity here: after so much silence the sender begins anew behind the last acknowledgement. */
+/** Loss is rare here: after this silence the sender restarts behind the last acknowledgement. */
 const STALL_MS = 50;
 const BUFFER_BYTES: number = 2 * 1024 * 1024;
 
 const GO = 0xffff_ffff;
 
-/** The least that must be done to send so many packets: no copies, no channels, no repeats worth the name. */
+/** The least work that sends this many packets: no copies, no channels, hardly any retransmission. */
 export async function openBareSender(): Promise<{ port: number; close(): void }> {
   const socket = await openSocket();
   const datagram = Buffer.alloc(DATAGRAM_BYTES, 0x55);
@@ -25,7 +25,7 @@ export async function openBareSender(): Promise<{ port: number; close(): void }>
   const sent = () => {};
   const pump = () => {
     while (next < total && next - acknowledged < WINDOW) {
-      // A copy per packet, as the bytes of each differ: only so does the receiver see the right numbers.
+      // One copy per packet: a buffer that is reused would change before it is sent.
       const packet = Buffer.allocUnsafe(DATAGRAM_BYTES);
       datagram.copy(packet);
       packet.writeUInt32BE(next++, 0);
@@ -59,7 +59,7 @@ export async function openBareSender(): Promise<{ port: number; close(): void }>
   return { port: socket.address().port, close };
 }
 
-/** Fetches at least so many bytes from a bare sender; returns the bytes that came. */
+/** Fetches at least this many bytes from a bare sender; returns the received bytes. */
 export async function bareFetch(port: number, bytes: number): Promise<number> {
   const payloadBytes = DATAGRAM_BYTES - HEADER_BYTES;
   const total = BATCH * Math.ceil(bytes / payloadBytes / BATCH);

@@ -1,24 +1,24 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:dgram';
-import { MessageClass, Method, StunWriter } from '@towpath/stun';
+import { MessageClass, Method, StunWriter } from '@towpath/stun/message';
 import { HERE } from './loopback.ts';
 import { openEnd } from './relay-ends.ts';
 import { sleep } from './relay-load.ts';
 
-/** Header and XOR-MAPPED-ADDRESS of IPv4: what a server without more to say answers. */
+/** Header and XOR-MAPPED-ADDRESS of IPv4: the smallest answer of a server. */
 export const BINDING_ANSWER_BYTES = 32;
 
-/** Clients, so that the server cannot live on having just seen the same one. */
+/** Number of clients, so that the server does not profit from a cache of the last one. */
 const CLIENTS = 16;
 /** Requests under way, all clients together: less than a default socket buffer holds. */
 const WINDOW = 128;
-/** After so much silence what is under way counts as lost. */
+/** After this silence, packets in flight count as lost. */
 const STALL_MS = 20;
-/** Different requests; bytes may still be on their way into the kernel when the next one leaves. */
+/** Number of different request buffers: one may still be in use by the kernel when the next is sent. */
 const RING = 1_024;
 const TRANSACTION_ID_BYTES = 12;
 
-/** Clients of a responder that ask for their address as often as it answers. */
+/** Clients of a responder; each sends a new Binding request for each answer. */
 export class BindingLoad implements AsyncDisposable {
   readonly #clients: readonly Socket[];
   readonly #requests: readonly Uint8Array[] = Array.from({ length: RING }, () =>
@@ -66,7 +66,7 @@ export class BindingLoad implements AsyncDisposable {
     const result = { answers, elapsedMs: performance.now() - startedAt };
     clearInterval(watch);
     for (const client of this.#clients) client.off('message', onMessage);
-    // What is still under way belongs to no run.
+    // Answers still in flight belong to no run.
     await sleep(2 * STALL_MS);
     return result;
   }

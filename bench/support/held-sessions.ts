@@ -1,13 +1,13 @@
 import type { Socket } from 'node:dgram';
-import { encodeMessage } from '@towpath/pppp';
+import { encodeMessage } from '@towpath/pppp/codec';
 import { HERE } from './loopback.ts';
 import { joinSession, openEnd, reserve, uidOf } from './relay-ends.ts';
 
-/** Opened at the same time; more would only measure the machine's own queue. */
+/** Opened at the same time; more would measure the queue of the machine. */
 const AT_ONCE = 50;
-/** Device sockets: each may be in one session on every session port, and a relay has 64 of these. */
+/** Device sockets: each may be in one session per session port, and a relay has 64 session ports. */
 const DEVICES = 300;
-/** Every session carries something so often, so that none is given up for idle. */
+/** Interval at which every session carries a packet, so that none times out. */
 const ALIVE_MS = 8_000;
 const TICK_MS = 100;
 
@@ -18,7 +18,7 @@ export class HeldSessions implements AsyncDisposable {
   readonly #relayPort: number;
   readonly #devices: readonly Socket[];
   readonly #clients: Socket[] = [];
-  /** Sessions on each session port so far: that many devices are taken there. */
+  /** Sessions on each session port so far, which is the number of devices used there. */
   readonly #onPort = new Map<number, number>();
   readonly #aliveTimer: NodeJS.Timeout;
   #nextAlive = 0;
@@ -31,7 +31,7 @@ export class HeldSessions implements AsyncDisposable {
 
   static async open(relayPort: number): Promise<HeldSessions> {
     const devices = await Promise.all(Array.from({ length: DEVICES }, (_, n) => openEnd(addressOf(2, n))));
-    // Each session that is being opened listens to its device.
+    // Each session that is being opened has a listener on its device.
     for (const device of devices) device.setMaxListeners(AT_ONCE);
     return new HeldSessions(relayPort, devices);
   }

@@ -12,17 +12,17 @@ import {
 export interface Pair {
   client: Place;
   camera: Place;
-  /** Clients that the camera has served before. @default none */
+  /** Number of clients that the camera has served before. @default none */
   after?: readonly Place[];
 }
 
 export type PairOutcome = Pair & {
-  /** A direct path must be found; else a relay will do. */
+  /** Whether a direct path is required; otherwise a relay suffices. */
   direct: boolean;
   result?: PairResult;
   /** Why there is no result. */
   reason?: string;
-  /** Nobody tried: there was no time left. */
+  /** Not tried: no time was left. */
   leftOut?: boolean;
 };
 
@@ -30,7 +30,7 @@ const CAMERA_ADDRESS = '203.0.113.20';
 /** How long a direct path may take to replace a relay, s. */
 const SETTLE_S = 6;
 
-/** Measures pairs through the kernel's NATs, each in a lab of its own, until the time is over. */
+/** Measures pairs through the kernel's NATs, each in a separate lab, until the time is over. */
 export async function measurePairs(
   pairs: readonly Pair[],
   forMs: number,

@@ -1,4 +1,4 @@
-import { CameraClient, type CameraClientOptions, RaceConnector } from '@towpath/camera';
+import { CameraClient, RaceConnector } from '@towpath/camera';
 import { type Clock, type Random, SeededRandom, SystemClock } from '@towpath/core';
 import { type Network, NodeNetwork } from '@towpath/net';
 
@@ -10,18 +10,14 @@ export interface Components {
   random: Random;
 }
 
-/** Real sockets and real time, made-up randomness. */
+/** Real sockets, real time, seeded randomness. */
 export function realComponents(seed = 1): Components {
   return { network: new NodeNetwork(), clock: new SystemClock(), random: new SeededRandom(seed) };
 }
 
 /** The client of an emulated camera that listens on this port, not yet connected. */
-export function clientAt(
-  port: number,
-  components: Components,
-  tuning: Omit<CameraClientOptions, 'connector'> = {},
-): CameraClient {
+export function clientAt(port: number, components: Components): CameraClient {
   const { network, clock, random } = components;
-  const connector = new RaceConnector(HERE, { network, clock, random, destinationPorts: [port], enableLan: false });
-  return new CameraClient({ clock, random, ...tuning, connector });
+  const connector = new RaceConnector(HERE, { network, clock, random, ports: [port], kinds: ['p2p'] });
+  return new CameraClient({ connector, clock, random });
 }

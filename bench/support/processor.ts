@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** What the kernel counts processor time in: this is a constant of its interface to programs (proc(5)). */
+/** Unit in which the kernel counts processor time, a constant of its user interface (proc(5)). */
 const TICKS_PER_SECOND = 100;
 
 /** Processor time that a process and its children have used so far, s. */
@@ -16,13 +16,14 @@ export function residentBytes(pid: number): number {
   }, 0);
 }
 
-/** How long all cores together have had nothing to do since the start, s. */
+/** Idle time of all cores together since the start, s. */
 export function idleSeconds(): number {
   const [, , , , idle, waiting] = readFileSync('/proc/stat', 'utf8').split(/\s+/, 6);
   return (Number(idle) + Number(waiting)) / TICKS_PER_SECOND;
 }
 
-function ownSeconds(pid: number): number {
+/** Processor time that a process has used so far without its children, s. */
+export function ownSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   // The name in parentheses may itself have spaces and parentheses.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

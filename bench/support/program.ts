@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 
-/** A program that is asked to end and does not is killed after this. */
-const PATIENCE_MS = 5_000;
+/** A program that does not end when asked is killed after this time. */
+const LIMIT_MS = 5_000;
 
 export function isInstalled(tool: string): boolean {
   try {
@@ -15,7 +15,7 @@ export function isInstalled(tool: string): boolean {
   }
 }
 
-/** Another program while it runs; it ends with whoever started it. */
+/** A running external program; it ends with its parent. */
 export class Program implements AsyncDisposable {
   readonly pid: number;
   readonly #name: string;
@@ -45,7 +45,7 @@ export class Program implements AsyncDisposable {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** What it prints, until it ends or nobody listens any more. Everything after that is thrown away. */
+  /** Its output, until it ends or the reader stops. Later output is discarded. */
   async *lines(): AsyncGenerator<string> {
     const { stdout } = this.#child;
     if (stdout === null) return;
@@ -56,12 +56,12 @@ export class Program implements AsyncDisposable {
     }
   }
 
-  /** Nothing that it prints is wanted; unread it would stand still when the pipe is full. */
+  /** Its output is not needed; unread, it would block when the pipe is full. */
   ignoreOutput(): void {
     this.#child.stdout?.resume();
   }
 
-  /** Why it is not running, in its own words. */
+  /** Its own error message. */
   async failure(): Promise<Error> {
     if (this.running) await once(this.#child, 'exit');
     const { exitCode, signalCode } = this.#child;
@@ -72,8 +72,8 @@ export class Program implements AsyncDisposable {
     if (!this.running) return;
     const ended = once(this.#child, 'exit');
     this.#child.kill();
-    const patience = setTimeout(() => this.#child.kill('SIGKILL'), PATIENCE_MS);
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), LIMIT_MS);
     await ended;
-    clearTimeout(patience);
+    clearTimeout(timer);
   }
 }

@@ -1,10 +1,10 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { decodeMessage, encodeMessage, type Message } from '@towpath/pppp';
+import { decodeMessage, encodeMessage, type Message } from '@towpath/pppp/codec';
 import { HERE } from './loopback.ts';
 
-/** Both ends of what a forwarder carries: what goes in at `source` must come out at `sink`. */
+/** Both ends of a forwarder: what is sent at `source` must arrive at `sink`. */
 export interface Flow {
-  /** Connected to the forwarder, so that sending costs little. */
+  /** Connected to the forwarder, which makes sending cheaper. */
   source: Socket;
   sink: Socket;
 }
@@ -15,7 +15,7 @@ const TRIES = 50;
 
 type Wanted<T> = (message: ReturnType<typeof decodeMessage>, from: RemoteInfo) => T | undefined;
 
-/** A socket with room for bursts. */
+/** A socket with large buffers. */
 export async function openEnd(address: string = HERE): Promise<Socket> {
   const socket = createSocket({ type: 'udp4', lookup: (name, _options, done) => done(null, name, 4) });
   await new Promise<void>((resolve, reject) => {
@@ -30,7 +30,7 @@ export async function openEnd(address: string = HERE): Promise<Socket> {
   return socket;
 }
 
-/** The two ends of a flow through whatever listens on this port. */
+/** The two ends of a flow through the program that listens on this port. */
 export async function openFlow(port: (flow: Flow) => number | Promise<number>): Promise<Flow> {
   const flow = { source: await openEnd(), sink: await openEnd() };
   const to = await port(flow);
@@ -45,7 +45,7 @@ export function closeFlows(flows: readonly Flow[]): void {
   }
 }
 
-/** A device of its own for each session. */
+/** A separate device for each session. */
 export function uidOf(n: number): string {
   return `TEST-${String(n).padStart(6, '0')}-BENCH`;
 }
@@ -57,7 +57,7 @@ export function reserve(client: Socket, basePort: number, uid: string): Promise<
   );
 }
 
-/** Brings both ends into a reserved session; done when both were told so, and each has heard an ALIVE of the other. */
+/** Brings both ends into a reserved session; done when both were told and each has received an ALIVE of the other. */
 export async function joinSession(
   { client, device }: { client: Socket; device: Socket },
   uid: string,
@@ -73,7 +73,7 @@ export async function joinSession(
   await Promise.all([ask(client, { type: 'ALIVE' }, port, alive), ask(device, { type: 'ALIVE' }, port, alive)]);
 }
 
-/** Says something until somebody says what is wanted. */
+/** Repeats a message until the wanted answer arrives. */
 function ask<T>(socket: Socket, message: Message, port: number, wanted: Wanted<T>): Promise<T> {
   const datagram = encodeMessage(message);
   return new Promise((resolve, reject) => {

@@ -1,27 +1,27 @@
-import { DRW_HEADER_BYTES, writeDrwHeader } from '@towpath/pppp';
+import { DRW_HEADER_BYTES, writeDrwHeader } from '@towpath/pppp/codec';
 import type { Flow } from './relay-ends.ts';
 
 /** A session packet as large as the goal says; PPPP's own are a little smaller. */
 const PACKET_BYTES = 1_200;
 
-/** Under way at a time: twice four turns of a Node socket, and less than a default socket buffer holds. */
+/** In flight at a time: twice what a Node socket reads in four loop turns, and less than a default socket buffer holds. */
 const WINDOW = 128;
-/** After so much silence what is under way counts as lost. */
+/** After this silence, packets in flight count as lost. */
 const STALL_MS = 20;
 
-/** Packets whose bytes may still be on their way into the kernel when the next is written. */
+/** Number of packet buffers: one may still be in use by the kernel when the next is written. */
 const RING = 1_024;
-/** Where the time of sending stands. */
+/** Offset of the sending time in the packet. */
 const STAMP_AT = 16;
 
 export interface Forwarded {
-  /** All that came, also after the time was over. */
+  /** All received packets, also after the end of the interval. */
   packets: number;
   perSecond: number;
   lost: number;
 }
 
-/** Sends as much as comes through: each packet that arrives lets the next one leave. Resolves when all is quiet. */
+/** Sends one packet for each that arrives. Resolves when none is in flight. */
 export async function saturate(flows: readonly Flow[], forMs: number): Promise<Forwarded> {
   const packet = sessionPacket();
   let packets = 0;
@@ -54,7 +54,7 @@ export async function saturate(flows: readonly Flow[], forMs: number): Promise<F
   return { packets, perSecond, lost: sent - packets };
 }
 
-/** Sends at a steady rate, every millisecond what is due, and returns how long each packet was under way, ms. */
+/** Sends at a steady rate, every millisecond what is due, and returns the latency of each packet, ms. */
 export async function pace({ source, sink }: Flow, perSecond: number, forMs: number): Promise<Float64Array> {
   const total = Math.round((perSecond * forMs) / 1_000);
   const ring = Array.from({ length: RING }, sessionPacket);
@@ -67,7 +67,7 @@ export async function pace({ source, sink }: Flow, perSecond: number, forMs: num
   const startedAt = performance.now();
   let sent = 0;
   while (sent < total) {
-    // No busy waiting: whoever burns the processor waits for it longest on a machine that has other work too.
+    // No busy waiting: the scheduler would delay this process most on a loaded machine.
     await sleep(1);
     const due = Math.min(total, Math.ceil(((performance.now() - startedAt) * perSecond) / 1_000));
     for (; sent < due; sent++) {
@@ -81,7 +81,7 @@ export async function pace({ source, sink }: Flow, perSecond: number, forMs: num
   return delays.subarray(0, received);
 }
 
-/** Waits until a count grows no more. */
+/** Waits until a count stops growing. */
 async function quiet(count: () => number): Promise<void> {
   for (let before = -1; before !== count(); await sleep(STALL_MS)) before = count();
 }

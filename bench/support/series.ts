@@ -1,4 +1,4 @@
-/** A figure that grows, seen now and then; between two sights it counts as growing evenly. */
+/** A growing figure that is sampled; between two samples it is interpolated. */
 export class Series {
   readonly #points: { atMs: number; value: number }[] = [];
 
@@ -14,7 +14,7 @@ export class Series {
     return this.#points.map(({ atMs }) => atMs);
   }
 
-  /** The figure at a moment; before the first sight the first one's, after the last the last one's. */
+  /** The figure at a time; before the first sample the first one's, after the last the last one's. */
   at(atMs: number): number {
     const next = this.#points.findIndex((point) => point.atMs >= atMs);
     if (next < 0) return this.last;

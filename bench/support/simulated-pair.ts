@@ -1,17 +1,14 @@
-import { CameraClient, CameraEmulator, ParallelConnectionManager, paddedPictures } from '@towpath/camera';
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { type Endpoint, natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net';
-import {
-  connectByLanSearch,
-  connectByRelay,
-  connectByRendezvous,
-  type PpppSession,
-  RelayServer,
-  RendezvousServer,
-} from '@towpath/pppp';
+import { CameraClient, ParallelConnectionManager } from '@towpath/camera';
+import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import type { Endpoint } from '@towpath/net';
+import { natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net/simulated';
+import { connectByLanSearch, connectByRelay, connectByRendezvous, type PpppSession } from '@towpath/pppp';
+import { RelayServer, RendezvousServer } from '@towpath/pppp/server';
 
 export const SERVER_RTT_MS = 40;
-/** A LAN wire and two to the internet lead from each end to the server. */
+/** Links of the simulation: the LAN, and from each end to the server. */
 const LAN_WIRE_MS = 0.25;
 const WIRE_MS: number = (SERVER_RTT_MS / 2 - LAN_WIRE_MS) / 2;
 
@@ -23,8 +20,8 @@ const RELAY_PORT = 32_110;
 /** Time for the camera to log in at the server; then races start at any moment. */
 const LOGIN_MS = 3_000;
 const ANY_MOMENT_MS = 10_000;
-/** A direct path that has not come by then is not awaited any longer. */
-const PATIENCE_MS = 20_000;
+/** Time limit for a direct path. */
+const LIMIT_MS = 20_000;
 
 /** The limits of the vendor's library, as recorded: its LAN search, then its P2P phase, then the relay. */
 const VENDOR_LAN_MS = 1_450;
@@ -34,23 +31,23 @@ export interface PairOptions {
   seed: number;
   /** Share of packets lost on each way. */
   lossRatio: number;
-  /** False: nothing passes from one end to the other but by the server. */
+  /** False: packets pass between the ends only through the server. */
   direct: boolean;
-  /** The relay is not where the rendezvous is. */
+  /** The relay has another address than the rendezvous. */
   relayElsewhere?: boolean;
 }
 
 /** Since the start of the race, ms. */
 export interface RaceTimes {
   first: number;
-  /** When the first path was a relay, it came later. */
+  /** Time of the direct path when the first path was a relay. */
   direct: number | undefined;
   relay: number | undefined;
-  /** Over the first path: it does carry. */
+  /** Whether the first path carried data. */
   loggedIn: number;
 }
 
-/** A camera behind a port-restricted NAT, a client behind another, and a server, in a time that stands still. */
+/** A camera behind a port-restricted NAT, a client behind another, and a server, on a virtual clock. */
 export class SimulatedPair {
   readonly #clock: VirtualClock = new VirtualClock();
   readonly #random: SeededRandom;
@@ -66,7 +63,7 @@ export class SimulatedPair {
     const random = new SeededRandom(seed);
     const wire = { delayMs: WIRE_MS };
     const internet = new SimulatedInternet({ clock, random }, { link: wire });
-    // One lossy wire for each end: what is stated is what a datagram meets between it and the server.
+    // One lossy link for each end: the stated values apply between the end and the server.
     const nat = () => internet.nat({ ...natKinds.portRestricted, link: { ...wire, lossRatio } });
     const [here, there] = [nat(), nat()];
     const lan = { link: { delayMs: LAN_WIRE_MS } };
@@ -90,7 +87,7 @@ export class SimulatedPair {
     return pair;
   }
 
-  /** The three ways at once. */
+  /** The three path kinds at once. */
   async race(): Promise<RaceTimes> {
     const clock = this.#clock;
     const startedAt = clock.now();
@@ -98,24 +95,24 @@ export class SimulatedPair {
     const better = Promise.withResolvers<PpppSession>();
     let direct: number | undefined;
     const manager = new ParallelConnectionManager(UID, { ...this.#components, servers: this.#servers });
-    const onBetter = ({ session }: { session: PpppSession }) => {
+    const offer = ({ session }: { session: PpppSession }) => {
       direct = elapsed();
       better.resolve(session);
     };
-    const result = await clock.runUntil(manager.connectParallel({ enableRelay: true, onBetter }));
+    const result = await clock.runUntil(manager.connectParallel({ enableRelay: true, offer }));
     if (!result.success) throw new Error(result.error);
     const first = elapsed();
     const relay = result.mode === 'relay' ? first : undefined;
     if (relay === undefined) direct = first;
     const loggedIn = await this.#logIn(result.session, startedAt);
     if (relay !== undefined) {
-      const late = await clock.runUntil(Promise.race([better.promise, clock.sleep(PATIENCE_MS)]));
+      const late = await clock.runUntil(Promise.race([better.promise, clock.sleep(LIMIT_MS)]));
       if (late) this.#open.push(late);
     }
     return { first, direct, relay, loggedIn };
   }
 
-  /** The same ways one after the other; returns the time to the first path, ms. */
+  /** The same path kinds one after the other; returns the time to the first path, ms. */
   async oneAfterTheOther(): Promise<number> {
     const clock = this.#clock;
     const startedAt = clock.now();

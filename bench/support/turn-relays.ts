@@ -7,7 +7,7 @@ import { Program } from './program.ts';
 
 export const USER = { username: 'alice', password: 'secret' };
 
-/** A bench never runs longer; a relay that was left alone ends by itself. */
+/** The longest run of a bench; a relay whose parent is gone ends after it. */
 const LIFE_SECONDS = 600;
 const REALM = 'example.org';
 const PLENTY = '1000000';
@@ -28,7 +28,7 @@ export class TurnRelay implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  /** Ours, as it is run by whoever has one. */
+  /** Ours, as an operator runs it. */
   static async towpath(workers: number): Promise<TurnRelay> {
     const place = ['--address', HERE, '--port', '0', '--no-tcp', '--allow-peer', '127.0.0.0/8'];
     const limits = ['allocations', 'requests'].flatMap((what) => [`--user-${what}`, PLENTY]);
@@ -52,7 +52,7 @@ export class TurnRelay implements AsyncDisposable {
     throw await program.failure();
   }
 
-  /** coturn with one relay thread, which is what one worker of ours is. */
+  /** coturn with one relay thread, which corresponds to one worker of ours. */
   static async coturn(): Promise<TurnRelay> {
     const folder = await mkdtemp(join(tmpdir(), 'towpath-turn-bench-'));
     const port = await freePort();

@@ -9,16 +9,16 @@ const PAYLOAD_BYTES = 1_000;
 const INTERVAL_MS = 1;
 /** Clients of one process of the tool, which opens them one after the other. */
 const CLIENTS_EACH = 20;
-/** Reports, one per second, without news after which what has not come is lost. */
+/** Number of unchanged reports, one per second, after which missing messages count as lost. */
 const QUIET_REPORTS = 2;
-/** Sending ends after this, whatever is left: a machine that has other work would take its time. */
+/** Sending ends after this time, also on a loaded machine. */
 const LONGEST_MS = 11_000;
 /** The rate is taken between these parts of all messages: the tool lets its clients begin within five seconds. */
 const FROM_SHARE = 0.1;
 const TO_SHARE = 0.9;
-/** The rate of the whole run leaves out only the few that are a matter of when somebody looks. */
+/** The rate of the whole run leaves out only the share that depends on the moment of sampling. */
 const EDGE_SHARE = 0.02;
-/** How exactly the two moments are looked for. */
+/** Precision of the two moments. */
 const STEP_MS = 20;
 
 export interface UclientRun {
@@ -26,11 +26,11 @@ export interface UclientRun {
   received: number;
   /** Messages that arrived per second while most clients sent. */
   perSecond: number;
-  /** The same from the first to the last: hardly depends on when the tool let each client begin. */
+  /** The same from the first to the last message: hardly depends on when each client started. */
   overallPerSecond: number;
   /** Processor time of the server for the whole run, s. */
   serverSeconds: number;
-  /** Cores that the server, the clients and nobody kept busy in that time. */
+  /** Cores used by the server and by the clients, and idle cores, in that time. */
   cores: { server: number; clients: number; idle: number };
 }
 
@@ -39,7 +39,7 @@ interface Usage {
   idle: Series;
 }
 
-/** What one process of the tool said. */
+/** Output of one process of the tool. */
 interface Client {
   sent: number;
   received: Series;
@@ -57,7 +57,7 @@ export async function runUclient(relay: TurnRelay, clients: number, messagesEach
   for (let left = clients; left > 0; left -= CLIENTS_EACH) {
     processes.push(runProcess(relay, Math.min(left, CLIENTS_EACH), messagesEach, usage));
   }
-  // All have ended before one that failed is heard of.
+  // Waits for all of them before a failure is reported.
   await Promise.allSettled(processes);
   return summary(await Promise.all(processes), usage, before);
 }

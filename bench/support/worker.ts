@@ -1,10 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 
 const FOLDER = join(import.meta.dirname, '..', 'workers');
 
-/** A process under `bench/workers/`: it answers each message with one, and ends when it is let go. */
+/** A process under `bench/workers/`: it answers each message with one message, and ends when told to. */
 export class Worker implements AsyncDisposable {
   readonly #child: ChildProcess;
 
@@ -12,13 +12,14 @@ export class Worker implements AsyncDisposable {
     this.#child = child;
   }
 
-  /** Starts `NAME.ts` with `task` as its argument and waits for its first message. */
+  /** Starts `NAME.ts`, or a built file, with `task` as its argument and waits for its first message. */
   static async start<First>(
     name: string,
     task: object,
     execArgv: readonly string[] = [],
   ): Promise<{ worker: Worker; first: First }> {
-    const child = fork(join(FOLDER, `${name}.ts`), [JSON.stringify(task)], { execArgv: [...execArgv] });
+    const file = isAbsolute(name) ? name : join(FOLDER, `${name}.ts`);
+    const child = fork(file, [JSON.stringify(task)], { execArgv: [...execArgv] });
     const worker = new Worker(child);
     try {
       return { worker, first: await worker.#next<First>() };
@@ -34,15 +35,15 @@ export class Worker implements AsyncDisposable {
     return answer;
   }
 
-  /** Lets the process go; one that does not end by itself is ended. */
+  /** Tells the process to end; kills it when it does not. */
   async [Symbol.asyncDispose](): Promise<void> {
     const child = this.#child;
     if (child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, 'exit');
     if (child.connected) child.disconnect();
-    const patience = setTimeout(() => child.kill('SIGKILL'), 5_000);
+    const timer = setTimeout(() => child.kill('SIGKILL'), 5_000);
     await ended;
-    clearTimeout(patience);
+    clearTimeout(timer);
   }
 
   async #next<Answer>(): Promise<Answer> {
@@ -61,17 +62,17 @@ export class Worker implements AsyncDisposable {
   }
 }
 
-/** For workers: what they were started with. */
+/** For workers: the task they were started with. */
 export function workerTask<Task>(): Task {
   return JSON.parse(process.argv[2] ?? '{}') as Task;
 }
 
-/** For workers: says something to the process that started this one. */
+/** For workers: sends a message to the parent process. */
 export function tell(message: object): void {
   process.send?.(message);
 }
 
-/** For workers: resolves when the process that started this one lets it go. */
+/** For workers: resolves when the parent process tells this one to end. */
 export function letGo(): Promise<void> {
   return new Promise((resolve) => process.once('disconnect', resolve));
 }

@@ -2,7 +2,7 @@
 import { openBareSender } from '../support/bare-loop.ts';
 import { letGo, tell } from '../support/worker.ts';
 
-/** What it says when it listens. */
+/** Its message when it listens. */
 export interface BareSenderReady {
   port: number;
 }

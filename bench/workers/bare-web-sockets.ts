@@ -1,16 +1,16 @@
-/** A bare WebSocket server in a process of its own: it holds its connections and sends back what comes. Needs --expose-gc. */
+/** A bare WebSocket server in a process of its own: it holds its connections and echoes messages. Needs --expose-gc. */
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { HERE } from '../support/loopback.ts';
 import { letGo, tell } from '../support/worker.ts';
 import { WebSocketServer } from '../support/ws.ts';
 
-/** What it says when it listens. */
+/** Its message when it listens. */
 export interface BareWebSocketsReady {
   port: number;
 }
 
-/** What it says whenever it is asked. */
+/** Its answer to each message. */
 export interface BareWebSocketsUsage {
   connections: number;
   rss: number;

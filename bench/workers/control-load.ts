@@ -1,4 +1,4 @@
-/** One measurement of the control plane, or of what it stands beside, in a process of its own that begins empty. */
+/** One measurement of the control plane or of its baseline, in a fresh process. */
 import { connections, joins, signalling, sync } from '../../packages/control/test/load/measure.ts';
 import { makeParty } from '../../packages/control/test/load/swarm.ts';
 import { bareConnections, bareEcho, bareInserts, bareVerification } from '../support/bare-control.ts';
@@ -12,10 +12,10 @@ export interface ControlLoadTask {
   perSecond: number;
   forSeconds: number;
   /** Two servers that share this NATS server, instead of one. */
-  nats?: string;
+  nats?: string | undefined;
 }
 
-/** What it says at its end. */
+/** Its message at the end. */
 export interface ControlLoadResults {
   connections: { nodes: number; seconds: number; residentKb: number; heapKb: number };
   bareConnections: { perSecond: number; residentKb: number; heapKb: number };

@@ -1,6 +1,7 @@
 /** Emulated cameras in a process of their own, or bare PPPP devices that only hold sessions. */
-import { CameraEmulator, DEFAULT_UID, paddedPictures } from '@towpath/camera';
-import { PpppDevice } from '@towpath/pppp';
+import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
+import { DEFAULT_UID } from '@towpath/camera';
+import { PpppDevice } from '@towpath/pppp/device';
 import { HERE, realComponents } from '../support/loopback.ts';
 import { letGo, tell, workerTask } from '../support/worker.ts';
 
@@ -11,7 +12,7 @@ export interface EmulatorsTask {
   photoBytes: number;
 }
 
-/** What it says when all of them listen. */
+/** Its message when all of them listen. */
 export interface EmulatorsReady {
   ports: number[];
 }
@@ -36,5 +37,5 @@ async function camera(n: number): Promise<CameraEmulator> {
 function device(): Promise<PpppDevice> {
   const { network, clock } = components;
   const onSession = (session: { attach(handlers: { onData(): void }): void }) => session.attach({ onData() {} });
-  return PpppDevice.open({ network, clock, uid: DEFAULT_UID, address: HERE, searchPort: false, onSession });
+  return PpppDevice.open({ network, clock }, { uid: DEFAULT_UID, address: HERE, searchPort: false, onSession });
 }

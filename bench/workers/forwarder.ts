@@ -1,15 +1,15 @@
-/** A relay in a process of its own, or the least that forwards datagrams, or the least that a relay must remember. */
-import { RelayServer } from '@towpath/pppp';
+/** A relay in a process of its own, or the smallest forwarder of datagrams, or the smallest state of a relay. */
+import { RelayServer } from '@towpath/pppp/server';
 import { HERE, realComponents } from '../support/loopback.ts';
 import { openEnd } from '../support/relay-ends.ts';
 import { letGo, tell, workerTask } from '../support/worker.ts';
 
 export interface ForwarderTask {
-  /** `records` forwards nothing: it holds so many bare records when it is asked to. */
+  /** `records` forwards nothing: it holds the requested number of bare records. */
   kind: 'relay' | 'bare' | 'records';
 }
 
-/** What it says when it listens: the relay's base port, or the only one. */
+/** Its message when it listens: the relay's base port, or the only one. */
 export interface ForwarderReady {
   port: number;
 }
@@ -25,7 +25,7 @@ export interface ForwarderQuestion {
 
 export interface ForwarderUsage {
   cpuUs: number;
-  /** Datagrams passed on; 0 of a bare forwarder, which counts nothing. */
+  /** Forwarded datagrams; 0 for a bare forwarder, which does not count. */
   forwarded: number;
   sessions: number;
   rss: number;

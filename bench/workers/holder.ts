@@ -1,14 +1,14 @@
-/** Holds many cameras, or as many bare sockets that answer keep-alives, and tells what that costs. Needs --expose-gc. */
+/** Holds many cameras, or as many bare sockets that answer keep-alives, and reports the cost. Needs --expose-gc. */
 import { createSocket, type Socket } from 'node:dgram';
 import { CameraPool, DEFAULT_UID } from '@towpath/camera';
-import { encodeMessage, MessageType } from '@towpath/pppp';
+import { encodeMessage, MessageType } from '@towpath/pppp/codec';
 import { clientAt, HERE, realComponents } from '../support/loopback.ts';
 import { letGo, tell, workerTask } from '../support/worker.ts';
 
 export interface HolderTask {
   kind: 'cameras' | 'sockets';
   ports: number[];
-  /** Time to settle before memory or processor time is taken: sessions that have just begun are busier. */
+  /** Time to settle before memory or processor time is measured: new sessions are busier. */
   settleMs: number;
   holdMs: number;
 }
@@ -31,9 +31,9 @@ interface Holding {
   close(): Promise<void>;
 }
 
-/** Opened at once; a machine that opened a thousand at once would only measure its own queue. */
+/** Opened at a time; a thousand at a time would measure the queue of the machine. */
 const AT_ONCE = 50;
-/** Memory is counted from here on: by then the code is compiled and what the process needs once is there. */
+/** Memory is counted from here on: the code is compiled, and what is allocated once exists. */
 const FIRST = 300;
 
 const { kind, ports, settleMs, holdMs } = workerTask<HolderTask>();
@@ -89,7 +89,7 @@ function holdCameras(): Holding {
   };
 }
 
-/** The least that keeps a session alive: one socket each, and ALIVE is answered. */
+/** The least work that keeps a session alive: one socket each, and an answer to ALIVE. */
 function holdSockets(): Holding {
   const punch = encodeMessage({ type: 'PUNCH_PKT', uid: DEFAULT_UID });
   const alive = encodeMessage({ type: 'ALIVE' });

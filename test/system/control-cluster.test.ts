@@ -28,7 +28,7 @@ class Serving {
     this.url = `http://127.0.0.1:${port}`;
     this.turnPort = turnPort;
     const turn = ['--stun-port', String(turnPort), '--turn-secret-file', secret, '--allow-peer', '127.0.0.0/8'];
-    this.#args = ['serve', '--port', String(port), ...turn, '--nats', ...nats, '--log', 'json'];
+    this.#args = ['serve', '--open', '--port', String(port), ...turn, '--nats', ...nats, '--log', 'json'];
     this.#env = { TOWPATH_HOME: home };
   }
 
@@ -150,7 +150,7 @@ describe.skipIf(skip)(`towpath serve on a cluster${skip ? ' (skipped: nats-serve
       for (const watch of watches) expect(watch.find('suspicion')).toBeUndefined();
       console.log(`${joined.length} joined, ${refused} commands refused meanwhile; ${back.join('; ')}`);
 
-      // What one server issues, the relay of the other takes.
+      // Credentials of one server are accepted by the relay of the other.
       const issued = await run('node-0', 'relay', 'credentials', 'n0', '--secret-file', secret);
       for (const { turnPort } of control) {
         const allocation = await allocate(

@@ -1,7 +1,6 @@
-import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect as connectTcp, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SystemClock, SystemRandom } from '@towpath/core';
@@ -9,92 +8,41 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ControlClient } from '../../packages/control/src/client/control-client.ts';
 import { HttpTransport } from '../../packages/control/src/client/http-transport.ts';
 import { generateNodeIdentity } from '../../packages/control/src/identity/node-identity.ts';
-import { verifyLog } from '../../packages/control/src/membership/verify.ts';
+import { verifyLog } from '@towpath/membership';
+import { LocalTransport } from '../../packages/control/src/client/local-transport.ts';
+import { ControlService } from '../../packages/control/src/server/service.ts';
 import { NatsStore } from '../../packages/control/src/store/nats-store.ts';
+import { freePorts, NatsNode, natsAvailable } from './support/nats.ts';
 import { storeSuite, wallClock } from '../../packages/control/test/store-suite.ts';
 
 const clock = new SystemClock();
 const random = new SystemRandom();
-
-/** A NATS server with JetStream on loopback, in a temporary folder. */
-class NatsServer {
-  readonly port: number;
-  readonly #args: readonly string[];
-  #process: ChildProcess | undefined;
-
-  constructor(port: number, args: readonly string[]) {
-    this.port = port;
-    this.#args = args;
-  }
-
-  get address(): string {
-    return `127.0.0.1:${this.port}`;
-  }
-
-  async start(): Promise<void> {
-    this.#process = spawn('nats-server', ['-js', '-a', '127.0.0.1', '-p', `${this.port}`, ...this.#args], {
-      stdio: 'ignore',
-    });
-    track(this.#process);
-    for (let tries = 0; !(await answers(this.port)); tries++) {
-      if (tries > 100) throw new Error(`nats-server does not listen on ${this.address}`);
-      await clock.sleep(50);
-    }
-  }
-
-  async kill(): Promise<void> {
-    const running = this.#process;
-    this.#process = undefined;
-    if (running === undefined || running.exitCode !== null) return;
-    const gone = new Promise((resolve) => running.once('exit', resolve));
-    running.kill('SIGKILL');
-    await gone;
-  }
-}
 
 function track(running: ChildProcess): void {
   processes.add(running);
   running.once('exit', () => processes.delete(running));
 }
 
-function answers(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connectTcp(port, '127.0.0.1', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
-}
-
 /** In CI a missing tool is a failure, not a skip. */
-const skip = spawnSync('nats-server', ['--version']).status !== 0 && process.env.CI !== 'true';
+const skip = !natsAvailable() && process.env.CI !== 'true';
 const unless = skip ? ' (skipped: nats-server is not installed)' : '';
 
 /** Ended after the tests whatever happens to them, a time limit included. */
 const processes = new Set<ChildProcess>();
 
 let folder: string;
-let single: NatsServer;
+let single: NatsNode;
 
 beforeAll(async () => {
   if (skip) return;
   folder = await mkdtemp(join(tmpdir(), 'towpath-nats-'));
-  single = new NatsServer(await freePort(), ['-sd', join(folder, 'single')]);
+  single = await NatsNode.single(join(folder, 'single'));
   await single.start();
 });
 
 afterAll(async () => {
   if (skip) return;
+  await single.kill();
   for (const running of processes) running.kill('SIGKILL');
   await rm(folder, { recursive: true, force: true });
 });
@@ -114,10 +62,54 @@ describe.skipIf(skip)(`NATS${unless}`, () => {
 
 describe.skipIf(skip)(`NATS store${unless}`, () => {
   test('says what to look at when no server answers', async () => {
-    const port = await freePort();
+    const [port] = await freePorts(1);
     await expect(
       NatsStore.connect({ clock, random }, { servers: [`127.0.0.1:${port}`], timeoutMs: 500 }),
     ).rejects.toMatchObject({ code: 'store-failed', message: expect.stringContaining('is JetStream on') });
+  });
+});
+
+describe.skipIf(skip)(`two control services on one NATS server${unless}`, () => {
+  test('a member that is removed while it connects never stays inside (B5)', async () => {
+    const rounds = Number(process.env.TOWPATH_ROUNDS ?? 40);
+    await using stack = new AsyncDisposableStack();
+    const services: ControlService[] = [];
+    for (let at = 0; at < 2; at++) {
+      const store = await NatsStore.connect({ clock, random }, { servers: [single.address], prefix: 'removal' });
+      stack.use(store);
+      services.push(stack.use(await ControlService.start({ store, clock, random }, { founding: 'open' })));
+    }
+    const [here, there] = services as [ControlService, ControlService];
+    const open = async (live: boolean) => {
+      const identity = generateNodeIdentity(random);
+      const transport = new LocalTransport({ clock, service: here });
+      return { identity, client: stack.use(await ControlClient.open({ transport, identity, clock, random, live })) };
+    };
+    const founder = (await open(false)).client;
+    const { id } = await founder.createParty({ name: 'camp', memberName: 'Ann' });
+    const inside: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      const { identity, client } = await open(false);
+      // An invite ends with the removal of whoever used it.
+      const { self } = await client.join(await founder.invite(id), { memberName: 'Ben' });
+      await founder.refresh(id);
+      const told: string[] = [];
+      const session = there.attach(identity.signing.publicKey, 'test', {
+        send: (text) => told.push(text) > 0,
+        drained: async () => {},
+        close: () => {},
+      });
+      // The removal meets the connection at another moment in each round.
+      const following = there.receive(session, { type: 'follow', party: id, next: 0 });
+      await clock.sleep((round % 10) / 2);
+      await founder.remove(id, self.id);
+      await following;
+      const out = () => told.some((text) => text.includes('"reason":"not-a-member"'));
+      await until(out, 5_000, `being refused in round ${round}`).catch(() => inside.push(round));
+      if (session.parties.size > 0) inside.push(round);
+      there.detach(session);
+    }
+    expect(inside).toEqual([]);
   });
 });
 
@@ -166,17 +158,10 @@ async function until(check: () => boolean, limitMs: number, what: string): Promi
 
 describe.skipIf(skip)(`three NATS servers and two control servers${unless}`, () => {
   test('lose any one of the five to kill -9 under load, and nothing that was acknowledged (C12)', async () => {
-    const ports = await Promise.all(Array.from({ length: 8 }, freePort));
-    const routes = ports.slice(3, 6).map((port) => `nats://127.0.0.1:${port}`);
-    const nats = [0, 1, 2].map(
-      (at) =>
-        new NatsServer(ports[at]!, [
-          ...['-sd', join(folder, `cluster-${at}`), '-n', `n${at}`, '--cluster_name', 'towpath'],
-          ...['--cluster', routes[at]!, '--routes', routes.join(',')],
-        ]),
-    );
+    const nats = await NatsNode.cluster(3, folder);
+    const ports = await freePorts(2);
     const addresses = nats.map((server) => server.address).join(',');
-    const control = [6, 7].map((at) => new ControlProcess(ports[at]!, addresses));
+    const control = ports.map((port) => new ControlProcess(port, addresses));
     const clients: ControlClient[] = [];
     const connectedTo = new Map<ControlClient, string | undefined>();
     const newClient = async (first: number) => {
@@ -202,15 +187,15 @@ describe.skipIf(skip)(`three NATS servers and two control servers${unless}`, () 
 
       const acknowledged = new Set(clients.map((each) => each.party(id)!.self.id));
       let [running, joins, refusals, signals] = [true, 0, 0, 0];
-      const joining = async (lane: number) => {
+      const joining = async (kind: number) => {
         while (running) {
-          const client = await newClient(lane % 2);
+          const client = await newClient(kind % 2);
           try {
             await client.join(invite, { memberName: `load ${joins}` });
             acknowledged.add(client.party(id)!.self.id);
             joins++;
           } catch {
-            // What was not acknowledged may fail; the next one is tried.
+            // A join that was not acknowledged may fail; the next one is tried.
             refusals++;
           } finally {
             await client.close();

@@ -2,7 +2,8 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CameraClient, CameraEmulator, RaceConnector } from '@towpath/camera';
+import { CameraClient, RaceConnector } from '@towpath/camera';
+import { CameraEmulator } from '@towpath/camera/emulator';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -19,7 +20,7 @@ function probe(file: string): Record<string, unknown> {
   return JSON.parse(execFileSync('ffprobe', args, { encoding: 'utf8' })).streams[0];
 }
 
-/** Decodes a whole file; what ffmpeg has to complain about. */
+/** Decodes a whole file; returns ffmpeg's complaints. */
 function complaints(file: string, level: 'warning' | 'error'): string {
   const args = ['-v', level, '-err_detect', 'explode', '-xerror', '-i', file, '-f', 'null', '-'];
   const { stderr, status } = spawnSync('ffmpeg', args, { encoding: 'utf8' });
@@ -41,7 +42,7 @@ describe.skipIf(missing && !process.env.CI)(
       const destinationPorts = [camera.listen.port];
       await using client = new CameraClient({
         ...components,
-        connector: new RaceConnector(ADDRESS, { ...components, destinationPorts, localAddress: ADDRESS }),
+        connector: new RaceConnector(ADDRESS, { ...components, ports: destinationPorts, localAddress: ADDRESS }),
       });
       await client.connectWithRetries();
       const until = components.clock.now() + SECONDS * 1000;

@@ -1,10 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { type NatOptions, SimulatedInternet } from '@towpath/net';
-import { discoverNatBehaviour, type NatBehaviour, StunServer } from '@towpath/stun';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { type NatOptions, SimulatedInternet } from '@towpath/net/simulated';
+import { discoverNatBehaviour, type NatReport } from '@towpath/stun';
+import { StunServer } from '@towpath/stun/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type LabHost, labAvailable, NAT_KINDS, type NatKind, says } from './support/lab.ts';
-import { NatLab, NINE_KINDS, OURS, THEIRS } from './support/nat-lab.ts';
+import { nineNats } from '@towpath/net/simulated';
+import { NatLab, OURS, THEIRS } from './support/nat-lab.ts';
 
 const CI = process.env.CI === 'true';
 const noLab = !labAvailable();
@@ -13,9 +16,9 @@ const noCoturn = ['turnserver', 'turnutils_natdiscovery'].some((tool) => spawnSy
 const DISCOVER = new URL('./support/discover-nat.ts', import.meta.url).pathname;
 
 /** What the kernel and the simulation must have in common. */
-type Answer = Pick<NatBehaviour, 'udp' | 'name' | 'mapping' | 'filtering' | 'ports' | 'portStep' | 'hairpin'>;
+type Answer = Pick<NatReport, 'udp' | 'name' | 'mapping' | 'filtering' | 'ports' | 'portStep' | 'hairpin'>;
 
-function answerOf({ udp, name, mapping, filtering, ports, portStep, hairpin }: NatBehaviour): Answer {
+function answerOf({ udp, name, mapping, filtering, ports, portStep, hairpin }: NatReport): Answer {
   return { udp, name, mapping, filtering, ports, portStep, hairpin };
 }
 
@@ -34,14 +37,14 @@ async function discoverSimulated(options: NatOptions): Promise<Answer> {
   const host = internet.host();
   const second = host.join(internet.network);
   const server = await StunServer.listen(
-    { network: host.network },
+    { network: host.network, clock },
     { address: host.address, port: 3478, alternate: { address: second.addresses[0], port: 3479 } },
   );
   const { network } = internet.nat(options).host();
   return answerOf(await clock.runUntil(discoverNatBehaviour({ network, clock, random }, { servers: [server.local] })));
 }
 
-/** How a NAT of the lab chooses ports, as the simulation is told. */
+/** Port assignment of a NAT of the lab, in the simulation's terms. */
 function portsOf({ mapping, ports }: NatKind): NatOptions['ports'] {
   return ports ?? (mapping === 'endpoint-independent' ? 'preserving' : 'random');
 }
@@ -71,7 +74,7 @@ describe.skipIf(noLab && !CI)(
     });
     afterAll(() => lab?.close());
 
-    test.concurrent.each(NINE_KINDS)(
+    test.concurrent.each(nineNats)(
       '$name: the test of RFC 5780 says so, and the same as of the simulated NAT of that kind (C3)',
       async ({ name, ...kind }) => {
         const found = await discoverFrom(lab.behind(kind), OURS[0]);
@@ -115,7 +118,7 @@ describe.skipIf(without && !CI)(
     });
     afterAll(() => lab?.close());
 
-    test.concurrent.each(NINE_KINDS)(
+    test.concurrent.each(nineNats)(
       '$name: turnutils_natdiscovery and our test agree, both with coturn’s server',
       async ({ name, ...kind }) => {
         // A host of its own for each program: what one has done changes what a NAT of the kernel does.
@@ -128,7 +131,7 @@ describe.skipIf(without && !CI)(
       },
     );
 
-    test.concurrent.each(NINE_KINDS.filter(({ mapping }) => mapping !== 'address-dependent'))(
+    test.concurrent.each(nineNats.filter(({ mapping }) => mapping !== 'address-dependent'))(
       '$name: turnutils_natdiscovery says the same with our server',
       async ({ mapping, filtering }) => {
         const theirs = await foreign(lab.behind({ mapping, filtering }), OURS[0]);
@@ -136,7 +139,7 @@ describe.skipIf(without && !CI)(
       },
     );
 
-    test.concurrent.each(NINE_KINDS.filter(({ mapping }) => mapping === 'address-dependent'))(
+    test.concurrent.each(nineNats.filter(({ mapping }) => mapping === 'address-dependent'))(
       '$name: with our server turnutils_natdiscovery asks the first address twice and never the second’s other port',
       async ({ mapping, filtering }) => {
         // It takes OTHER-ADDRESS of its second answer for the third test. RFC 5780 §7.4 makes that the first address

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type PcapPacket, PcapWriter, type PcapWriterOptions, readCapture } from '@towpath/net';
+import { type PcapPacket, PcapWriter, type PcapWriterOptions, readCapture } from '@towpath/net/capture';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const hasTshark = spawnSync('tshark', ['--version']).status === 0;

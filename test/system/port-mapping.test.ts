@@ -24,7 +24,7 @@ const LIFETIME_S = 20;
 function rules(kind: string): string {
   const habits: Record<string, string> = {
     pcp: '',
-    // A gateway that knows only the older protocol: what comes as PCP is of a version that nobody has.
+    // A gateway that knows only the older protocol: PCP has a version that it does not support.
     'nat-pmp': 'udp dport 5351 @th,64,8 2 @th,64,8 set 3',
     upnp: 'udp dport 5351 drop',
     'upnp of version 1': 'udp dport 5351 drop',
@@ -117,8 +117,8 @@ describe.skipIf(missing && !CI)(
         },
       ).match(/dnat.*/g) ?? [];
 
-    /** A datagram from somebody to whom nobody here has written. */
-    const knock = ({ nat }: Home, port: number) =>
+    /** A datagram from an address that nobody here has sent to. */
+    const sendProbes = ({ nat }: Home, port: number) =>
       stranger.run('bash', ['-c', `echo hello > /dev/udp/${nat.outside}/${port}`]);
 
     test.concurrent.each([
@@ -140,7 +140,7 @@ describe.skipIf(missing && !CI)(
       expect(granted).toMatchObject({ via, external: { address: at.nat.outside }, lifetimeMs: LIFETIME_S * 1_000 });
       expect(forwardings(at)).toHaveLength(1);
 
-      await knock(at, granted.external.port);
+      await sendProbes(at, granted.external.port);
       await vi.waitFor(() => expect(story).toContain('heard hello'), 5_000);
 
       // Half as long again as the lease: without renewal the gateway would have forgotten it.
@@ -148,7 +148,7 @@ describe.skipIf(missing && !CI)(
       expect(forwardings(at)).toHaveLength(1);
       expect(story).not.toMatch(/lost|changed/);
       story = '';
-      await knock(at, granted.external.port);
+      await sendProbes(at, granted.external.port);
       await vi.waitFor(() => expect(story).toContain('heard hello'), 5_000);
 
       mapper.kill('SIGTERM');

@@ -2,8 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SeededRandom } from '@towpath/core';
-import { encodeMessage, type Message } from '@towpath/pppp';
+import { encodeMessage, type Message } from '@towpath/pppp/codec';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { finished, Lab, labAvailable, says } from './support/lab.ts';
 import type { Counts, NewClients } from './support/pppp-counts.ts';
@@ -12,13 +13,15 @@ const SERVER = '203.0.113.10';
 const REGULARS = new URL('./support/pppp-regulars.ts', import.meta.url).pathname;
 const FLOOD = new URL('./support/flood.py', import.meta.url).pathname;
 
-/** The requirement. On a machine that is busy with other things less arrives, which the output says. */
+/** The requirement. On a loaded machine fewer arrive, which the output says. */
 const PER_SECOND = 50_000;
-const FLOOD_S = 8;
+const FLOOD_S = 9;
+/** A server that was just started compiles, in the first moments of a flood, the code that a flood runs. */
+const WARM_UP_MS = 1_000;
 /** Within the flood. */
 const COUNT_S = 6;
 
-/** Below this it is no flood, and the test would prove nothing. */
+/** Below this rate the test would prove nothing. */
 const LEAST_PER_SECOND = 10_000;
 
 const MAX_LOSS = 0.01;
@@ -26,12 +29,12 @@ const MAX_LOSS = 0.01;
 /** Share of the time for which the server waits for a processor: above it the machine is too busy for the full rate. */
 const MAX_WAITING = 0.1;
 
-/** What tables that are full on both ports may cost, with what the collector has not looked at yet. */
+/** Memory of tables that are full on both ports, with garbage that is not collected yet. */
 const MAX_GROWTH_BYTES = 200 * 1024 * 1024;
 
 const available = labAvailable() && spawnSync('python3', ['-V']).error === undefined;
 
-/** What comes: every request, for devices that are there and for made-up ones, session packets, and bytes of no meaning. */
+/** Datagrams of the flood: every request, for existing and invented devices, session packets, and random bytes. */
 function ammunition(sessionPort: number): string {
   const random = new SeededRandom(1);
   const local = { address: '192.168.1.2', port: 4000 };
@@ -69,7 +72,7 @@ describe.skipIf(!available && process.env.CI !== 'true')(
     afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
     test('costs those who are there less than 1 %, keeps nobody out, and fills no memory (A7)', async () => {
-      // A server that the machine does not let run loses datagrams whatever it does: then a smaller flood must do.
+      // A server without processor time loses datagrams in any case: then a smaller flood is used.
       let outcome = await floodAt(PER_SECOND);
       console.log(report(outcome));
       while (loss(outcome) > MAX_LOSS && outcome.waiting > MAX_WAITING && outcome.perSecond > 2 * LEAST_PER_SECOND) {
@@ -94,7 +97,7 @@ describe.skipIf(!available && process.env.CI !== 'true')(
         const serverHost = lab.host('server', SERVER);
         const attacker = lab.host('attacker', '203.0.113.66');
         const regularsHost = lab.host('regulars', '203.0.113.30');
-        // What goes back to made-up addresses ends at the attacker's, as it would at somebody's router.
+        // Answers to invented addresses end at the attacker, as they would at somebody's router.
         await serverHost.run('ip', ['route', 'add', 'default', 'via', attacker.address]);
 
         const server = serverHost.towpath(['pppp', 'serve', '--address', SERVER, '--ports', '32100', '--json']);
@@ -109,12 +112,13 @@ describe.skipIf(!available && process.env.CI !== 'true')(
         const file = join(folder, 'ammunition');
         writeFileSync(file, ammunition(sessionPort));
         const before = { bytes: residentBytes(pid), ...scheduled(pid) };
-        // It stands for machines of others: what it sends may cost the server time, but not that it runs here.
+        // It represents other machines: its own processor time must not slow the server.
         const arguments_ = [FLOOD, SERVER, String(wantedPerSecond), String(FLOOD_S), file];
         const flood = attacker.spawn('nice', ['python3', ...arguments_]);
         const flooded = finished(flood, 60_000);
         flooded.catch(() => 'what failed first is told');
         await says(flood, 'flooding', 30_000);
+        await sleep(WARM_UP_MS);
         regulars.kill('SIGUSR2');
         const { stdout } = await flooded;
         const after = { bytes: residentBytes(pid), ...scheduled(pid) };
@@ -150,7 +154,7 @@ interface Outcome {
   newClients: NewClients;
   beforeBytes: number;
   growthBytes: number;
-  /** Share of the time in which the server ran, and in which it wanted to and others did. */
+  /** Share of the time in which the server ran, and in which it waited for a processor. */
   running: number;
   waiting: number;
 }

@@ -41,8 +41,8 @@ describe.skipIf(!labAvailable() && process.env.CI !== 'true')(
         const direct = directExpected(pair.client, pair.camera);
         const result = await measurePair(client, pair, direct ? 6 : 0);
         expect(result.bytes).toBe(PICTURE_BYTES);
-        if (direct) expect(result.way).not.toBe('relay');
-        if (pair.client === 'udp-blocked' || pair.camera === 'udp-blocked') expect(result.way).toBe('relay');
+        if (direct) expect(result.kind).not.toBe('relay');
+        if (pair.client === 'udp-blocked' || pair.camera === 'udp-blocked') expect(result.kind).toBe('relay');
       },
     );
 

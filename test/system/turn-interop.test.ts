@@ -5,15 +5,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { type Endpoint, NodeNetwork } from '@towpath/net';
-import {
-  allocate,
-  discoverNatBehaviour,
-  StunClient,
-  StunServer,
-  type StunTransport,
-  timeLimitedCredentials,
-  TurnServer,
-} from '@towpath/stun';
+import { allocate, discoverNatBehaviour, StunClient, type TransportProtocol } from '@towpath/stun';
+import { StunServer, timeLimitedCredentials, TurnServer } from '@towpath/stun/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const run = promisify(execFile);
@@ -86,7 +79,15 @@ describe.skipIf(skip)(title, () => {
         relay: [{ address: HERE }, { address: '::1' }],
         credentials: { users: { [ALICE.username]: ALICE.password }, secrets: [SECRET] },
         peers: { allowScopes: ['loopback'], allowOwn: true },
-        limits: { allocationsPerUser: 1_000, requestsPerSecondPerUser: 10_000, unauthenticatedPerSecond: 10_000 },
+        // Every client has the same address.
+        limits: {
+          allocationsPerUser: 1_000,
+          requestsPerSecondPerUser: 10_000,
+          unauthenticatedPerSecond: 10_000,
+          unauthenticatedPerSecondTotal: 10_000,
+          bindingsPerSecond: 10_000,
+          connectionsPerAddress: 4_096,
+        },
       });
       echoPort = await freePort();
       echo = spawn('turnutils_peer', ['-L', HERE, '-p', String(echoPort)], { stdio: 'ignore' });
@@ -100,7 +101,7 @@ describe.skipIf(skip)(title, () => {
 
     /** Runs turnutils_uclient and returns how many messages it sent and got back. */
     async function uclient(
-      transport: StunTransport,
+      transport: TransportProtocol,
       options: readonly string[],
       credentials = ['-u', ALICE.username, '-w', ALICE.password],
     ) {
@@ -214,11 +215,11 @@ describe.skipIf(skip)(title, () => {
 
     afterAll(() => stop(turnserver));
 
-    const server = (transport: StunTransport): Endpoint => ({
+    const server = (transport: TransportProtocol): Endpoint => ({
       address: HERE,
       port: transport === 'tls' ? ports.tls : ports.plain,
     });
-    const carrier = (transport: StunTransport) => ({ transport, tls: { insecure: true } });
+    const carrier = (transport: TransportProtocol) => ({ transport, tls: { insecure: true } });
     const credentials = () => timeLimitedCredentials(SECRET, 'alice', 60_000, clock.wallTime());
 
     test.each(['udp', 'tcp', 'tls'] as const)('learns its address over %s', async (transport) => {

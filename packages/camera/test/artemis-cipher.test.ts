@@ -21,7 +21,7 @@ describe('ARTEMIS cipher', () => {
     ['{"cmdId":525}', '000000', 'VYoVRA3OqW+wyt+iBfgy2w=='],
     ['{"cmdId":512,"token":69651853}', '0031', 'y+DDbqMNNnV5LDju3xlEhZZOak3GGzzcbbfAFfIMlU0='],
     ['{"cmdId":512,"token":69651853}', '0000', 'y+DDbqMNNnV5LDju3xlEhTYQwF7oc42clWwfphVewY4='],
-  ])('gives the vector of spec §3 for %s with filler %s (B2)', (text, filler, base64) => {
+  ])('gives the documented vector for %s with filler %s (B2)', (text, filler, base64) => {
     const plain = Buffer.concat([Buffer.from(text), Buffer.from(filler, 'hex')]);
     expect(seal(plain).toString('base64')).toBe(base64);
     expect(unseal(Buffer.from(base64, 'base64'))).toEqual(plain);

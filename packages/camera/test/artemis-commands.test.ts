@@ -83,10 +83,10 @@ describe('command', () => {
     const page = parse(mediaList, { mediaFiles: [good, { ...good, mediaNum: 70_000 }, null, '../x'], pageNo: 1 });
     expect(page).toEqual({
       pageNo: 1,
-      entries: 4,
+      unreadable: 3,
       items: [{ fileType: 0, dirNum: 100, mediaNum: 7, durationMs: 0, mediaId: 1, mediaTime: 2 }],
     });
-    expect(parse(mediaList, { result: 0 })).toEqual({ pageNo: 0, entries: 0, items: [] });
+    expect(parse(mediaList, { result: 0 })).toEqual({ pageNo: 0, unreadable: 0, items: [] });
   });
 
   test('answers of any JSON are read or refused, never thrown at (B3)', () => {

@@ -38,7 +38,7 @@ const anyFrame = fc.record({
 });
 
 describe('ARTEMIS frame', () => {
-  test('has the header that the event vector of spec §10 shows (B2)', () => {
+  test('has the header of the documented event vector (B2)', () => {
     const event = hex('415254454d495377 09000000 01000000 0c000000 7b226576744964223a347d00');
     expect(encodeFrame(MessageType.event, 1, Buffer.from('{"evtId":4}\0'), 0x77)).toEqual(event);
     expect(collect([event]).frames).toEqual([

@@ -1,7 +1,7 @@
-import { TowpathError } from '@towpath/core';
+import { PathReason, TowpathError } from '@towpath/core';
 import { describe, expect, test } from 'vitest';
 import { CameraState, type CameraStateEvent, initialPhase, stepPhase } from '../src/client/camera-state.ts';
-import { type Bench, bench, connectedBench, drain, failure, Wire } from './client-fixture.ts';
+import { type Bench, bench, connectedBench, drain, failure, relayedBench, Wire } from './client-fixture.ts';
 
 function states({ client }: Bench): string[] {
   const seen: string[] = [];
@@ -51,7 +51,7 @@ describe('connectWithRetries', () => {
     made.client.events.on('tryFailed', ({ tries, nextMs }) => failures.push({ tries, nextMs }));
     const error = await made.clock.runUntil(failure(made.client.connectWithRetries()));
     expect(error).toMatchObject({ code: 'connect-failed', target: '192.0.2.1' });
-    expect(error.message).toContain('not found within 5 s');
+    expect(error.message).toContain('did not answer within 5 s');
     expect(failures.map(({ nextMs }) => nextMs)).toEqual([1000, 2000, 4000, 8000, undefined]);
     expect(made.clock.now()).toBe(5 * 5000 + 15_000);
     expect(made.client.state).toBe('DISCONNECTED');
@@ -64,7 +64,7 @@ describe('connectWithRetries', () => {
     const error = await made.clock.runUntil(failure(made.client.connectWithRetries()));
     expect(error).toMatchObject({ code: 'connect-failed' });
     expect(error.message).toBe(
-      '192.0.2.1 was not reached in 2.0 s. Next: wake it, join its network, or allow more time.',
+      '192.0.2.1 was not reached in 2.0 s. Next: wake the camera, join its network, or increase the time limit.',
     );
   });
 
@@ -276,7 +276,7 @@ describe('reconnect', () => {
     await clock.runUntil(client.events.once('tryFailed'));
     camera.reachable = true;
     const startedAt = clock.now();
-    client.poke('wlan0 is up');
+    client.refresh(PathReason.networkChanged);
     await clock.runUntil(client.events.once('connected'));
     expect(clock.now() - startedAt).toBeLessThan(100);
   });
@@ -297,7 +297,7 @@ describe('reconnect', () => {
 
 describe('a better path', () => {
   test('takes over without a gap: the running item ends on the old one, the rest comes over the new (A9, B5)', async () => {
-    const { clock, camera, client } = await connectedBench();
+    const { clock, camera, client } = await relayedBench();
     camera.fill(12, 50_000);
     camera.itemMs = 100;
     const old = client.path!;
@@ -305,24 +305,25 @@ describe('a better path', () => {
     client.events.on('state', ({ state }) => seen.push(state));
     const results = drain(client.download(camera.items));
     await clock.advance(450);
-    camera.lastOptions!.onBetter!({ session: camera.open(new Wire(clock, 1)), report: 'better' });
+    camera.lastOptions!.offer!({ session: camera.open(new Wire(clock, 1), 'lan'), report: 'better' });
     const received = await clock.runUntil(results);
     expect(received.map(({ item }) => item.mediaNum)).toEqual(camera.items.map(({ mediaNum }) => mediaNum));
     expect(client.path?.report).toBe('better');
     await clock.advance(6000);
     expect(old.artemis.closed).toBeDefined();
-    expect(camera.lastOptions!.lifetime!.aborted).toBe(false);
+    expect(camera.lastOptions!.signal.aborted).toBe(false);
     expect(seen).toEqual([]);
     expect(await clock.runUntil(client.deviceInfo())).toMatchObject({ batPercent: 42 });
     await client.close();
-    expect(camera.lastOptions!.lifetime!.aborted).toBe(true);
+    expect(camera.lastOptions!.signal.aborted).toBe(true);
   });
 
   test('that comes while the login on the first is still under way is taken as soon as that is done (A7)', async () => {
     const { clock, camera, client } = bench();
+    camera.pathKind = 'relay';
     const connecting = client.connectWithRetries();
     while (camera.lastOptions === undefined) await clock.advance(1);
-    camera.lastOptions.onBetter!({ session: camera.open(), report: 'better' });
+    camera.lastOptions.offer!({ session: camera.open(camera.wire, 'lan'), report: 'better' });
     await clock.runUntil(connecting);
     await clock.advance(500);
     expect(client.path?.report).toBe('better');
@@ -330,7 +331,7 @@ describe('a better path', () => {
   });
 
   test('carries a live stream over (B5)', async () => {
-    const { clock, camera, client } = await connectedBench();
+    const { clock, camera, client } = await relayedBench();
     const numbers: number[] = [];
     (async () => {
       for await (const { frameNumber } of client.live()) numbers.push(frameNumber);
@@ -338,7 +339,7 @@ describe('a better path', () => {
     await clock.advance(50);
     camera.live(1, { keyFrame: true });
     await clock.advance(20);
-    camera.lastOptions!.onBetter!({ session: camera.open() });
+    camera.lastOptions!.offer!({ session: camera.open(camera.wire, 'lan') });
     await clock.advance(500);
     camera.live(2, { keyFrame: true });
     await clock.advance(50);
@@ -348,19 +349,19 @@ describe('a better path', () => {
   });
 
   test('is refused when its login fails or the link has moved on, and closed (B5)', async () => {
-    const { clock, camera, client } = await connectedBench();
+    const { clock, camera, client } = await relayedBench();
     const path = client.path;
-    const { onBetter } = camera.lastOptions!;
+    const { offer } = camera.lastOptions!;
     camera.silent.add(0);
-    onBetter!({ session: camera.open() });
+    offer!({ session: camera.open(camera.wire, 'lan') });
     await clock.advance(3000);
     expect(camera.session.closed).toBe('closed-by-peer');
     expect(client.path).toBe(path);
     camera.silent.clear();
     await camera.sessions[0]!.close();
     await clock.runUntil(client.events.once('connected'));
-    const late = camera.open();
-    onBetter!({ session: late });
+    const late = camera.open(camera.wire, 'lan');
+    offer!({ session: late });
     await clock.advance(100);
     expect(late.closed).toBeDefined();
     await client.close();
@@ -371,7 +372,7 @@ describe('a better path', () => {
 
 test('an error of the connector reaches the caller as the cause (B7)', async () => {
   const broken = new TowpathError('no-way', 'There is no way at all.');
-  const { clock, client } = bench({ connector: { connect: () => Promise.reject(broken) } });
+  const { clock, client } = bench({}, { connector: { connect: () => Promise.reject(broken) } });
   const error = await clock.runUntil(failure(client.connectWithRetries({ tries: 1 })));
   expect(error).toMatchObject({ code: 'connect-failed', cause: broken });
   expect(error.message).toContain('There is no way at all.');

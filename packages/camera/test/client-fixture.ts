@@ -1,11 +1,12 @@
-import { type Clock, Events, SeededRandom, VirtualClock } from '@towpath/core';
+import { type Clock, Events, type PathKind, SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import type { CloseReason, PpppSession, SessionHandlers, SessionRole, SessionStats } from '@towpath/pppp';
 import { encodeAvFrame, LIVE_STALE_BYTES } from '../src/artemis/av.ts';
 import { decodeText, encodeResponseText } from '../src/artemis/cipher.ts';
 import { encodeEvent } from '../src/artemis/event.ts';
 import { Channel, encodeFrame, type Frame, FrameStream, GREETING, MessageType } from '../src/artemis/frame.ts';
 import { encodeFileRecord, encodeThumbnailRecord } from '../src/artemis/record.ts';
-import { CameraClient, type CameraClientOptions } from '../src/client/camera-client.ts';
+import { CameraClient, type CameraClientComponents, type CameraClientOptions } from '../src/client/camera-client.ts';
 import type { CameraConnector, ConnectorOptions } from '../src/client/connector.ts';
 
 const CHANNELS = 8;
@@ -47,7 +48,7 @@ export class Wire {
 /** A PPPP session in memory: reliable and ordered like the real one, with its 8 s to notice a dead peer. */
 export class MemorySession implements PpppSession {
   readonly role: SessionRole;
-  readonly mode = 'lan';
+  readonly pathKind: PathKind;
   readonly uid = 'TEST-000001-ABCDE';
   readonly local = { address: '192.0.2.2', port: 50_000 };
   readonly peer = { address: '192.0.2.1', port: 40_611 };
@@ -64,15 +65,16 @@ export class MemorySession implements PpppSession {
   readonly #stopWatching: () => void;
   #death: Disposable | undefined;
 
-  constructor(role: SessionRole, wire: Wire) {
+  constructor(role: SessionRole, wire: Wire, pathKind: PathKind) {
     this.role = role;
+    this.pathKind = pathKind;
     this.#wire = wire;
     this.#stopWatching = wire.changed.on('up', (up) => (up ? this.#flush() : this.#startDying()));
   }
 
-  static pair(wire: Wire): { client: MemorySession; device: MemorySession } {
-    const client = new MemorySession('client', wire);
-    const device = new MemorySession('device', wire);
+  static pair(wire: Wire, pathKind: PathKind = 'lan'): { client: MemorySession; device: MemorySession } {
+    const client = new MemorySession('client', wire, pathKind);
+    const device = new MemorySession('device', wire, pathKind);
     client.other = device;
     device.other = client;
     return { client, device };
@@ -199,6 +201,8 @@ export class FakeCamera {
   stuckTransfers = false;
   greets = true;
   reachable = true;
+  /** Of the sessions that the connector brings. */
+  pathKind: PathKind = 'lan';
   sessions: MemorySession[] = [];
   connects = 0;
   lastOptions: ConnectorOptions | undefined;
@@ -234,13 +238,13 @@ export class FakeCamera {
         this.lastOptions = options;
         while (!this.reachable || !this.wire.up) await this.clock.sleep(100, options.signal);
         await this.clock.sleep(2 * this.wire.delayMs, options.signal);
-        return { session: this.open(), report: { connects: this.connects } };
+        return { session: this.open(this.wire, this.pathKind), report: { connects: this.connects } };
       },
     };
   }
 
-  open(wire: Wire = this.wire): MemorySession {
-    const { client, device } = MemorySession.pair(wire);
+  open(wire: Wire = this.wire, pathKind: PathKind = 'lan'): MemorySession {
+    const { client, device } = MemorySession.pair(wire, pathKind);
     this.sessions.push(device);
     const stream = new FrameStream({ onFrame: (frame) => this.#take(device, frame) });
     device.attach({ onData: (_channel, data) => stream.push(data) });
@@ -356,22 +360,29 @@ export interface Bench {
 }
 
 /** A camera and a client that has not connected yet, on one virtual clock. */
-export function bench(options: Partial<CameraClientOptions> = {}): Bench {
+export function bench(options: CameraClientOptions = {}, components: Partial<CameraClientComponents> = {}): Bench {
   const clock = new VirtualClock();
   const camera = new FakeCamera(clock);
-  const client = new CameraClient({
-    connector: camera.connector,
-    clock,
-    random: new SeededRandom(1),
-    utcOffsetMs: () => 3_600_000,
-    ...options,
-  });
+  const random = new SeededRandom(1);
+  const { connector } = camera;
+  const client = new CameraClient(
+    { connector, clock, random, ...components },
+    { utcOffsetMs: () => 3_600_000, ...options },
+  );
   return { clock, camera, client };
 }
 
 /** A camera and a client that is connected to it. */
-export async function connectedBench(options: Partial<CameraClientOptions> = {}): Promise<Bench> {
+export async function connectedBench(options: CameraClientOptions = {}): Promise<Bench> {
   const made = bench(options);
+  await made.clock.runUntil(made.client.connectWithRetries());
+  return made;
+}
+
+/** A camera and a client that is connected to it over a relay. */
+export async function relayedBench(): Promise<Bench> {
+  const made = bench();
+  made.camera.pathKind = 'relay';
   await made.clock.runUntil(made.client.connectWithRetries());
   return made;
 }

@@ -1,4 +1,4 @@
-import { VirtualClock } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeResponseText } from '../src/artemis/cipher.ts';
@@ -77,10 +77,10 @@ describe('a hostile camera', () => {
     const item = { fileType: 0, durationMs: 0, mediaId: 0, mediaTime: 0 };
     const page = () => {
       const items = Array.from({ length: 1000 }, () => ({ ...item, dirNum: next >> 16, mediaNum: next++ & 0xffff }));
-      return Promise.resolve({ pageNo: 0, entries: items.length, items });
+      return Promise.resolve({ pageNo: 0, unreadable: 0, items });
     };
     let listed = 0;
-    for await (const _item of listMedia(page, 1000)) listed++;
+    for await (const _item of listMedia(page, { pageItems: 1000 })) listed++;
     expect(listed).toBe(1_000_000);
   });
 });

@@ -1,4 +1,5 @@
-import { SystemClock, VirtualClock } from '@towpath/core';
+import { SystemClock } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import { describe, expect, test } from 'vitest';
 import { deviceInfo } from '../src/artemis/commands.ts';
 import { Channel, encodeFrame, MessageType } from '../src/artemis/frame.ts';
@@ -11,7 +12,7 @@ async function loggedIn(prepare: (camera: FakeCamera) => void = () => {}) {
   const clock = new VirtualClock(Date.UTC(2026, 5, 1, 12));
   const camera = new FakeCamera(clock);
   prepare(camera);
-  const session = new ArtemisSession({ session: camera.open(), clock, utcOffsetMs: () => LOCAL_OFFSET_MS });
+  const session = new ArtemisSession({ session: camera.open(), clock }, { utcOffsetMs: () => LOCAL_OFFSET_MS });
   await clock.runUntil(session.login());
   return { clock, camera, session };
 }
@@ -169,7 +170,7 @@ describe('ARTEMIS session', () => {
     await clock.advance(1000);
     camera.wire.cut();
     const error = await clock.runUntil(failure(session.command(512, {}, { timeLimitMs: 2500 })));
-    expect(error.message).toContain('did not even acknowledge');
+    expect(error.message).toContain('did not acknowledge the request');
     expect(session.closed).toMatchObject({ code: 'session-closed', details: { reason: 'silent' } });
   });
 });

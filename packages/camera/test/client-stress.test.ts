@@ -1,5 +1,6 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { SimulatedInternet } from '@towpath/net';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { SimulatedInternet } from '@towpath/net/simulated';
 import { expect, test } from 'vitest';
 import { CameraClient } from '../src/client/camera-client.ts';
 import { RaceConnector } from '../src/connect/race-connector.ts';

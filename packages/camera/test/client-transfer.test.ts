@@ -8,7 +8,7 @@ const photo = (mediaNum: number): ItemId => ({ fileType: 0, dirNum: 100, mediaNu
 const bytesOf = (items: readonly FakeItem[]) => new Map(items.map(({ mediaNum, data }) => [mediaNum, [...data]]));
 
 describe('media list', () => {
-  test('reads 83 items over two pages, newest number first (B3, B13)', async () => {
+  test('reads 83 items over two pages and an empty one, newest number first (B3, B13)', async () => {
     const { clock, camera, client } = await connectedBench();
     camera.fill(83);
     const items = await clock.runUntil(drain(client.mediaList()));
@@ -17,14 +17,15 @@ describe('media list', () => {
     expect(camera.requests.filter(({ json }) => json.cmdId === 768).map(({ json }) => json)).toMatchObject([
       { itemCntPerPage: 45, pageNo: 0, token: 7001 },
       { itemCntPerPage: 45, pageNo: 1, token: 7001 },
+      { itemCntPerPage: 45, pageNo: 2, token: 7001 },
     ]);
   });
 
   test.each([
     [0, 1],
-    [44, 1],
-    [45, 2],
-    [90, 3],
+    [44, 2],
+    [45, 3],
+    [90, 4],
   ])('of %i items takes %i requests (B3)', async (count, requests) => {
     const { clock, camera, client } = await connectedBench();
     camera.fill(count, 10);
@@ -68,7 +69,7 @@ describe('media list', () => {
     camera.answers.set(768, { getMediaListRet: -1, errorMsg: 'need less than 50' });
     const error = await clock.runUntil(failure(drain(client.mediaList({ pageItems: 50 }))));
     expect(error).toMatchObject({ code: 'command-refused', details: { getMediaListRet: -1 } });
-    expect(() => client.mediaList({ pageItems: 0 })).toThrow('at least one item');
+    expect(() => client.mediaList({ pageItems: 0 })).toThrow('must be at least 1');
   });
 });
 
@@ -126,11 +127,11 @@ describe('transfer', () => {
     }
   });
 
-  test('reports an item without data as missing (B3)', async () => {
+  test('reports an item without data (B3)', async () => {
     const { clock, camera, client } = await connectedBench();
     camera.items.push({ ...photo(1), data: new Uint8Array(0) });
     const [result] = await clock.runUntil(drain(client.download([photo(1)])));
-    expect(result?.error).toMatchObject({ code: 'item-missing', details: { dirNum: 100, mediaNum: 1 } });
+    expect(result?.error).toMatchObject({ code: 'item-empty', details: { dirNum: 100, mediaNum: 1 } });
   });
 
   test('asks again for a file whose end check fails, and gives it up in the end (B13)', async () => {

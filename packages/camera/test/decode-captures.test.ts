@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CapturedPacket, readCapture } from '@towpath/net';
+import { type CapturedPacket, readCapture } from '@towpath/net/capture';
 import { describe, expect, test } from 'vitest';
 import { captureJsonLines, conversationDocument } from '../src/decode/decode-capture.ts';
 import { asClientLog, asHookLog, asTcpdump, asWiresharkText } from './decode-texts.ts';

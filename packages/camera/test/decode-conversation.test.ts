@@ -57,7 +57,7 @@ describe('messages', () => {
   test('a request that does not decode, a frame of unknown type and text that is not JSON are told as they are', () => {
     const { messages } = decode(
       tx(
-        drw(0, 0, encodeFrame(MessageType.request, 1, Buffer.from('85087127'))),
+        drw(0, 0, encodeFrame(MessageType.request, 1, Buffer.from('24681357'))),
         drw(0, 1, encodeFrame(MessageType.request, 2, encodeRequestText('no JSON'))),
         drw(0, 2, encodeFrame(77, 3, new Uint8Array(5))),
         drw(6, 0, encodeFrame(MessageType.event, 4, Buffer.from('{'))),

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CapturedPacket, type CaptureReport, readCapture } from '@towpath/net';
+import { type CapturedPacket, type CaptureReport, readCapture } from '@towpath/net/capture';
 import { StreamCipher } from '@towpath/pppp';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -175,7 +175,7 @@ test('the transcript has a line for each message, and lines for what is left ove
     '    0.130 ← ch1 av          seq 2 1280×720 key frame video 500 bytes audio 40 bytes port 50000  #13',
   ]);
   expect(summaryLines(summary)).toContain(
-    'complete: 2 video or audio frames, 1 thumbnails, 1 files, of them 2 JPEG pictures',
+    'complete: 2 video or audio frames, 1 thumbnail, 1 file, of them 2 JPEG pictures',
   );
   const hostile = decode(rx(drw(6, 0, encodeFrame(MessageType.event, 1, Buffer.from('{"a":\n"\u009b2J"}')))));
   expect(transcriptLine(hostile.decoded[0]!)).toContain('{"a":\\x0a"\\x9b2J"}');

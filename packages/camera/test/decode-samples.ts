@@ -1,4 +1,4 @@
-import { type CapturedEndpoint, type CapturedPacket, type CaptureDirection, PcapWriter } from '@towpath/net';
+import { type CapturedEndpoint, type CapturedPacket, type CaptureDirection, PcapWriter } from '@towpath/net/capture';
 import { ConversationDecoder } from '../src/decode/conversation-decoder.ts';
 import type { ConversationSummary, DecodedMessage, MessageJson } from '../src/decode/decoded-message.ts';
 

@@ -1,4 +1,4 @@
-import { type CapturedPacket, PcapWriter } from '@towpath/net';
+import { type CapturedPacket, PcapWriter } from '@towpath/net/capture';
 
 /** Writes packets in the forms in which recorders write them, each with what that recorder leaves out. */
 

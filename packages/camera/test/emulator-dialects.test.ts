@@ -1,4 +1,5 @@
-import { type Message, NetworkKey, StreamCipher } from '@towpath/pppp';
+import { StreamCipher } from '@towpath/pppp';
+import { type Message, NetworkKey } from '@towpath/pppp/codec';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { CAMERA_ADDRESS, collect, Hotspot, type RawClient, UID } from './emulator-fixture.ts';
 import { LOGIN } from './emulator-session-support.ts';
@@ -31,7 +32,7 @@ async function loggedInAfter(raw: RawClient, ...opening: Message[]): Promise<boo
   return text.startsWith('ACKARTEMIS');
 }
 
-describe('habits of foreign clients that the emulated camera takes (B11, spec pppp §5.3, §10)', () => {
+describe('habits of foreign clients that the emulated camera takes (B11)', () => {
   test.each<[string, Message[]]>([
     ['PUNCH_PKT alone, as the vendor app', [{ type: 'PUNCH_PKT', uid: UID }]],
     ['P2P_RDY instead, as iLnk clients', [{ type: 'P2P_RDY', uid: UID }]],
@@ -144,7 +145,7 @@ describe('habits of foreign clients that the emulated camera takes (B11, spec pp
   });
 });
 
-describe('keyed dialects of the emulated camera (B11, spec pppp §8)', () => {
+describe('keyed dialects of the emulated camera (B11)', () => {
   test.each(Object.values(NetworkKey))(
     'answers search and session in the cipher %s in which it was asked',
     async (key) => {

@@ -1,6 +1,9 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { type Endpoint, type Network, type SimulatedHost, SimulatedInternet, type UdpSocket } from '@towpath/net';
-import { decodeMessage, encodeMessage, type Message, type StreamCipher } from '@towpath/pppp';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import type { Endpoint, Network, UdpSocket } from '@towpath/net';
+import { type SimulatedHost, SimulatedInternet } from '@towpath/net/simulated';
+import type { StreamCipher } from '@towpath/pppp';
+import { decodeMessage, encodeMessage, type Message } from '@towpath/pppp/codec';
 import { encodeRequestText } from '../src/artemis/cipher.ts';
 import { encodeFrame, MessageType } from '../src/artemis/frame.ts';
 import { CameraClient } from '../src/client/camera-client.ts';

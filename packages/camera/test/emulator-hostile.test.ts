@@ -1,5 +1,5 @@
 import { SeededRandom } from '@towpath/core';
-import { encodeMessage, type Message } from '@towpath/pppp';
+import { encodeMessage, type Message } from '@towpath/pppp/codec';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { encodeRequestText } from '../src/artemis/cipher.ts';
 import { encodeFrame, MessageType } from '../src/artemis/frame.ts';

@@ -4,7 +4,7 @@ import { decodeFileRecord, fileCheckHolds } from '../src/artemis/record.ts';
 import { Card } from '../src/emulator/card.ts';
 import {
   drawnPictures,
-  type PictureSource,
+  type ImmediatePictureSource,
   paddedPictures,
   type RecordSubject,
 } from '../src/emulator/media/picture-source.ts';
@@ -74,7 +74,7 @@ describe('pictures of an emulated camera (B11)', () => {
     expect(media.fileRecord(subject(0))).toBe(first);
     media.fileRecord(subject(2));
     expect(media.fileRecord(subject(0))).toBe(first);
-    const second: PictureSource['fileRecord'] = media.fileRecord;
+    const second: ImmediatePictureSource['fileRecord'] = media.fileRecord;
     expect(second(subject(1))).toEqual(paddedPictures({ photoBytes: 50_000 }).fileRecord(subject(1)));
     expect(media.fileRecord(subject(2))).not.toBe(first);
   });

@@ -1,4 +1,5 @@
-import { SeededRandom, type VirtualClock } from '@towpath/core';
+import { SeededRandom } from '@towpath/core';
+import type { VirtualClock } from '@towpath/core/testing';
 import type { CloseReason, PpppSession, SessionHandlers, SessionStats } from '@towpath/pppp';
 import { decodeText, encodeRequestText } from '../src/artemis/cipher.ts';
 import { encodeFrame, type Frame, FrameStream, MessageType } from '../src/artemis/frame.ts';
@@ -11,7 +12,7 @@ import { paddedPictures } from '../src/emulator/media/picture-source.ts';
 /** The camera's end of a session that keeps what is written, channel by channel, until the test takes it. */
 export class RecordingSession implements PpppSession {
   readonly role = 'device';
-  readonly mode = 'lan';
+  readonly pathKind = 'lan';
   readonly uid = 'TEST-000001-BCDEF';
   readonly local = { address: '192.0.2.1', port: 40611 };
   readonly peer = { address: '192.0.2.9', port: 5000 };
@@ -107,7 +108,9 @@ export function testCamera(clock: VirtualClock, change: Partial<EmulatedCamera> 
     mergeRatio: 0.2,
     audio: true,
     responseDelayMs: 0,
-    faults: { stuck: false, wrongToken: false, closeAfterMs: 0 },
+    settings: new Map(),
+    settingsPolicy: 'accept',
+    faults: { stuck: false, wrongToken: false, hostileText: false, closeAfterMs: 0 },
     counters: emptyCounters(),
     ...change,
   };

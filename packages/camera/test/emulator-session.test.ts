@@ -1,4 +1,4 @@
-import { VirtualClock } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import { describe, expect, test } from 'vitest';
 import { decodeAvFrame } from '../src/artemis/av.ts';
 import { decodeEvent } from '../src/artemis/event.ts';
@@ -20,7 +20,7 @@ function items(client: DirectClient, count: number): { fileType: number; dirNum:
   return entries.map(({ fileType, dirNum, mediaNum }) => ({ fileType, dirNum, mediaNum }));
 }
 
-describe('the session of an emulated camera (B11, spec artemis §16)', () => {
+describe('the session of an emulated camera (B11)', () => {
   test('begins with ACK on channel 0', () => {
     const client = new DirectClient(new VirtualClock());
     expect(Buffer.concat(client.session.take(0)).toString()).toBe('ACK');
@@ -262,7 +262,7 @@ describe('the session of an emulated camera (B11, spec artemis §16)', () => {
   });
 });
 
-describe('what an emulated camera passes over in silence (B11, spec artemis §11)', () => {
+describe('what an emulated camera passes over in silence (B11)', () => {
   test('heartbeats, unknown commands, commands without the token and before the login', () => {
     const client = new DirectClient(new VirtualClock());
     client.session.take(0);
@@ -301,7 +301,9 @@ describe('what an emulated camera passes over in silence (B11, spec artemis §11
   });
 
   test('its own token when that fault is on', () => {
-    const client = loggedIn(new VirtualClock(), { faults: { stuck: false, wrongToken: true, closeAfterMs: 0 } });
+    const client = loggedIn(new VirtualClock(), {
+      faults: { stuck: false, wrongToken: true, hostileText: false, closeAfterMs: 0 },
+    });
     expect(client.ask({ cmdId: CommandId.deviceInfo })).toBeUndefined();
   });
 });
@@ -319,7 +321,9 @@ describe('when an emulated camera closes (B11)', () => {
 
   test('after the time that a fault sets', async () => {
     const clock = new VirtualClock();
-    const client = loggedIn(clock, { faults: { stuck: false, wrongToken: false, closeAfterMs: 2000 } });
+    const client = loggedIn(clock, {
+      faults: { stuck: false, wrongToken: false, hostileText: false, closeAfterMs: 2000 },
+    });
     await clock.advance(2001);
     expect(client.session.closed).toBe('closed-locally');
   });

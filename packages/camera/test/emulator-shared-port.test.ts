@@ -1,5 +1,6 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { SimulatedInternet } from '@towpath/net';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { SimulatedInternet } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
 import { SharedPortNetwork } from '../src/emulator/network/shared-port-network.ts';
 

@@ -1,13 +1,14 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { VirtualClock } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AudioType, type AvFrame } from '../src/artemis/av.ts';
 import { CameraError } from '../src/artemis/camera-error.ts';
 import type { MediaItem } from '../src/artemis/media-item.ts';
 import { type DownloadEvent, type DownloadMediaOptions, downloadMedia } from '../src/media/download-media.ts';
+import { captureTime } from '../src/media/capture-time.ts';
 import { FILE_NAME, fileName } from '../src/media/file-name.ts';
 import { MediaLibrary } from '../src/media/media-library.ts';
 import { recordVideo } from '../src/media/record-video.ts';
@@ -48,6 +49,12 @@ function frame(frameNumber: number): AvFrame {
   return { ...header, videoType: 0, video, audio: new Uint8Array(0), intact: true, trailingBytes: 0 };
 }
 
+/** The name of the bench's picture with this number: they are taken one second apart. */
+function nameOf(mediaNum: number): string {
+  const taken = captureTime(1_700_000_000 + mediaNum, '+00:00')?.compact;
+  return fileName({ fileType: 0, dirNum: 100, mediaNum }, { taken });
+}
+
 const index = async () => JSON.parse(await readFile(join(folder, 'index.json'), 'utf8'));
 const pictures = async () => (await readdir(folder)).filter((name) => name.endsWith('.jpg')).sort();
 
@@ -56,7 +63,7 @@ const DISK_LIMIT_MS = Number.MAX_SAFE_INTEGER;
 
 /** Downloads from the bench's camera into the folder, in a library that is opened anew. */
 async function run({ clock, client }: Bench, options: Partial<DownloadMediaOptions> = {}) {
-  await using library = await MediaLibrary.open({ folder, clock });
+  await using library = await MediaLibrary.open({ timeZone: '+00:00', folder, clock });
   return await clock.runUntil(downloadMedia({ client, library, clock, ...options }), DISK_LIMIT_MS);
 }
 
@@ -91,22 +98,21 @@ describe('media library', () => {
   test('keeps a file and what the camera said of it (B13)', async () => {
     const clock = new VirtualClock(Date.UTC(2026, 4, 1));
     {
-      await using library = await MediaLibrary.open({ folder, clock });
-      expect(await library.save(anItem, Buffer.from('picture'))).toBe(join(folder, '100_0007.jpg'));
-      expect(await library.saveThumbnail(anItem, Buffer.from('small'))).toBe(
-        join(folder, 'thumbnails', '100_0007.jpg'),
-      );
+      await using library = await MediaLibrary.open({ timeZone: '+00:00', folder, clock });
+      expect(await library.save(anItem, Buffer.from('picture'))).toBe(join(folder, nameOf(7)));
+      expect(await library.saveThumbnail(anItem, Buffer.from('small'))).toBe(join(folder, 'thumbnails', nameOf(7)));
     }
-    expect(await readFile(join(folder, '100_0007.jpg'), 'utf8')).toBe('picture');
+    expect(await readFile(join(folder, nameOf(7)), 'utf8')).toBe('picture');
     const { bytes, ...entry } = (await index()).items[0];
     expect(entry).toEqual({
       ...anItem,
-      file: '100_0007.jpg',
+      file: nameOf(7),
       savedAt: '2026-05-01T00:00:00.000Z',
-      thumbnail: '100_0007.jpg',
+      takenAt: '2023-11-14T22:13:27+00:00',
+      thumbnail: nameOf(7),
     });
     expect(bytes).toBe(7);
-    const again = await MediaLibrary.open({ folder });
+    const again = await MediaLibrary.open({ timeZone: '+00:00', folder });
     expect([again.knows(anItem), await again.holds(anItem), await again.holdsThumbnail(anItem)]).toEqual([
       true,
       true,
@@ -116,46 +122,47 @@ describe('media library', () => {
   });
 
   test('takes only a file of the verified size for complete (B13)', async () => {
-    const library = await MediaLibrary.open({ folder });
+    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
     await library.save(anItem, Buffer.from('picture'));
-    await truncate(join(folder, '100_0007.jpg'), 3);
+    await truncate(join(folder, nameOf(7)), 3);
     expect([library.knows(anItem), await library.holds(anItem)]).toEqual([true, false]);
-    await rm(join(folder, '100_0007.jpg'));
+    await rm(join(folder, nameOf(7)));
     expect([library.knows(anItem), await library.holds(anItem)]).toEqual([true, false]);
     await library.save(anItem, Buffer.from('picture'));
     expect(await library.holds(anItem)).toBe(true);
-    expect(await pictures()).toEqual(['100_0007.jpg']);
+    expect(await pictures()).toEqual([nameOf(7)]);
   });
 
   test('overwrites neither an earlier picture of the same number nor a file of the user (B13)', async () => {
-    await writeFile(join(folder, '100_0007.jpg'), 'a holiday');
-    const library = await MediaLibrary.open({ folder });
+    await writeFile(join(folder, nameOf(7)), 'a holiday');
+    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
     await library.save(anItem, Buffer.from('first'));
-    await library.save({ ...anItem, mediaId: 0x1234, mediaTime: 5 }, Buffer.from('second'));
+    await library.save({ ...anItem, mediaId: 0x1234 }, Buffer.from('second'));
     const contents = await Promise.all((await pictures()).map((name) => readFile(join(folder, name), 'utf8')));
-    expect(await pictures()).toEqual(['100_0007-1234.jpg', '100_0007-abcd.jpg', '100_0007.jpg']);
+    const [plain, ...others] = [nameOf(7), ...['1234', 'abcd'].map((id) => nameOf(7).replace('.jpg', `-${id}.jpg`))];
+    expect(await pictures()).toEqual([...others, plain]);
     expect(contents).toEqual(['second', 'first', 'a holiday']);
   });
 
   test('recognises a file that is here without being in the index (B13)', async () => {
-    await writeFile(join(folder, '100_0007.jpg'), 'picture');
-    const library = await MediaLibrary.open({ folder });
+    await writeFile(join(folder, nameOf(7)), 'picture');
+    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
     await library.save(anItem, Buffer.from('picture'));
-    expect(await pictures()).toEqual(['100_0007.jpg']);
+    expect(await pictures()).toEqual([nameOf(7)]);
   });
 
   test('replaces a symbolic link of its name instead of following it (B13)', async () => {
     await writeFile(join(folder, 'secret'), 'picture');
-    await symlink(join(folder, 'secret'), join(folder, '100_0007.jpg'));
-    const library = await MediaLibrary.open({ folder });
+    await symlink(join(folder, 'secret'), join(folder, nameOf(7)));
+    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
     await library.save(anItem, Buffer.from('picture'));
     await writeFile(join(folder, 'secret'), 'changed');
-    expect(await readFile(join(folder, '100_0007.jpg'), 'utf8')).toBe('picture');
+    expect(await readFile(join(folder, nameOf(7)), 'utf8')).toBe('picture');
   });
 
   test.each(['{', '[]', '{"version":7,"items":[]}'])('sets the damaged index %s aside (B13)', async (text) => {
     await writeFile(join(folder, 'index.json'), text);
-    await using library = await MediaLibrary.open({ folder });
+    await using library = await MediaLibrary.open({ timeZone: '+00:00', folder });
     expect(library.knows(anItem)).toBe(false);
     expect(await readFile(join(folder, 'index.json.damaged'), 'utf8')).toBe(text);
   });
@@ -165,24 +172,26 @@ describe('media library', () => {
       { ...anItem, file: '../../etc/passwd', bytes: 1 },
       { ...anItem, dirNum: -1 },
       5,
-      { ...anItem, file: '100_0007.jpg' },
+      { ...anItem, file: nameOf(7) },
     ];
     await writeFile(join(folder, 'index.json'), JSON.stringify({ version: 1, items }));
-    const library = await MediaLibrary.open({ folder });
-    expect([...library.entries].map(({ file }) => file)).toEqual(['100_0007.jpg']);
+    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
+    expect([...library.entries].map(({ file }) => file)).toEqual([nameOf(7)]);
   });
 
   test('reports what the disk says as a typed error (B13)', async () => {
     await writeFile(join(folder, 'file'), '');
-    expect(await failure(MediaLibrary.open({ folder: join(folder, 'file') }))).toMatchObject({ code: 'disk-failed' });
-    const library = await MediaLibrary.open({ folder });
+    expect(await failure(MediaLibrary.open({ timeZone: '+00:00', folder: join(folder, 'file') }))).toMatchObject({
+      code: 'disk-failed',
+    });
+    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
     await rm(folder, { recursive: true });
     expect(await failure(library.save(anItem, Buffer.from('picture')))).toMatchObject({ code: 'disk-failed' });
   });
 
   test('does not write the index for every item (B13)', async () => {
     const clock = new VirtualClock();
-    const library = await MediaLibrary.open({ folder, clock });
+    const library = await MediaLibrary.open({ timeZone: '+00:00', folder, clock });
     await library.save(anItem, Buffer.from('1'));
     await library.save({ ...anItem, mediaNum: 8 }, Buffer.from('2'));
     expect((await index()).items).toHaveLength(1);
@@ -199,9 +208,7 @@ describe('downloadMedia', () => {
     const summary = await run(made, { onEvent: (event) => events.push(event) });
     expect(summary).toMatchObject({ listed: 83, present: 0, saved: 83, failed: [], bytes: 166_000 });
     for (const { mediaNum, data } of made.camera.items) {
-      expect(Buffer.compare(await readFile(join(folder, fileName({ fileType: 0, dirNum: 100, mediaNum }))), data)).toBe(
-        0,
-      );
+      expect(Buffer.compare(await readFile(join(folder, nameOf(mediaNum))), data)).toBe(0);
     }
     expect((await index()).items).toHaveLength(83);
     expect(events[0]).toEqual({ type: 'listed', listed: 83, present: 0, wanted: 83 });
@@ -215,8 +222,8 @@ describe('downloadMedia', () => {
     const made = await connectedBench();
     made.camera.fill(5, 100);
     await run(made);
-    await rm(join(folder, '100_0002.jpg'));
-    await truncate(join(folder, '100_0004.jpg'), 10);
+    await rm(join(folder, nameOf(2)));
+    await truncate(join(folder, nameOf(4)), 10);
     expect(await run(made)).toMatchObject({ present: 3, saved: 2 });
     expect(await run(made)).toMatchObject({ present: 5, saved: 0 });
     expect(await pictures()).toHaveLength(5);
@@ -242,10 +249,10 @@ describe('downloadMedia', () => {
     const made = await connectedBench();
     made.camera.fill(3, 100);
     await run(made);
-    await rm(join(folder, '100_0002.jpg'));
+    await rm(join(folder, nameOf(2)));
     made.camera.fill(4, 100);
     expect(await run(made, { newOnly: true })).toMatchObject({ saved: 1 });
-    expect(await pictures()).toEqual(['100_0001.jpg', '100_0003.jpg', '100_0004.jpg']);
+    expect(await pictures()).toEqual([nameOf(1), nameOf(3), nameOf(4)]);
   });
 
   test('chooses by date, number and any other rule (B13)', async () => {
@@ -254,7 +261,7 @@ describe('downloadMedia', () => {
     expect(await run(made, { since: 1_700_000_009 })).toMatchObject({ listed: 10, saved: 2 });
     expect(await run(made, { limit: 3 })).toMatchObject({ present: 2, saved: 1 });
     expect(await run(made, { select: ({ mediaNum }) => mediaNum === 1 })).toMatchObject({ saved: 1 });
-    expect(await pictures()).toEqual(['100_0001.jpg', '100_0008.jpg', '100_0009.jpg', '100_0010.jpg']);
+    expect(await pictures()).toEqual([nameOf(1), nameOf(8), nameOf(9), nameOf(10)]);
   });
 
   test('puts thumbnails in a folder of their own (B13)', async () => {
@@ -273,13 +280,13 @@ describe('downloadMedia', () => {
     made.camera.damage.set('100/2', 1000);
     const summary = await run(made);
     expect(summary).toMatchObject({ saved: 3, failed: [{ item: { mediaNum: 2 }, error: { code: 'item-damaged' } }] });
-    expect(await pictures()).toEqual(['100_0001.jpg', '100_0003.jpg', '100_0004.jpg']);
+    expect(await pictures()).toEqual([nameOf(1), nameOf(3), nameOf(4)]);
   });
 
   test('ends with the error of the disk, and keeps what was saved (B13)', async () => {
     const made = await connectedBench();
     made.camera.fill(10, 100);
-    await mkdir(join(folder, '100_0005.jpg'));
+    await mkdir(join(folder, nameOf(5)));
     expect(await failure(run(made))).toMatchObject({ code: 'disk-failed' });
     expect((await index()).items.length).toBeGreaterThan(0);
   });
@@ -303,8 +310,10 @@ describe('recordVideo', () => {
       yield { ...frame(9), audio: Buffer.from('sound'), audioType: AudioType.aac };
       yield { ...frame(9), video: new Uint8Array(0), audio: Buffer.from('noise'), audioType: AudioType.pcm };
     };
-    const { video, videoKind, audio } = await recordVideo({ playback }, anItem);
-    expect([Buffer.from(video).toString(), videoKind, Buffer.from(audio!).toString()]).toEqual(['39', 'h264', 'sound']);
+    const { video, extension, audio } = await recordVideo({ playback }, anItem);
+    expect([Buffer.from(video).toString(), extension]).toEqual(['39', 'h264']);
+    // Sound of two kinds fits into no track: all of it is kept beside the pictures.
+    expect(Buffer.from(audio!.data).toString()).toBe('soundnoise');
   });
 
   test('reports a recording without a picture (B13)', async () => {

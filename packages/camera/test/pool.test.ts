@@ -1,7 +1,9 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { SimulatedInternet } from '@towpath/net';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { SimulatedInternet } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
-import { CameraClient, CameraEmulator, CameraPool, paddedPictures, RaceConnector } from '../src/index.ts';
+import { CameraClient, CameraPool, RaceConnector } from '../src/index.ts';
+import { CameraEmulator, paddedPictures } from '../src/emulator/index.ts';
 
 async function world(cameras: number) {
   const clock = new VirtualClock();
@@ -16,11 +18,9 @@ async function world(cameras: number) {
     emulators.push(emulator);
   }
   const { network } = lan.host({ address: '10.0.0.9' });
-  const pool = new CameraPool({
-    clock,
-    lingerMs: 5_000,
-    create: (ip) => new CameraClient({ clock, random, connector: new RaceConnector(ip, { network, clock, random }) }),
-  });
+  const create = (ip: string) =>
+    new CameraClient({ clock, random, connector: new RaceConnector(ip, { network, clock, random }) });
+  const pool = new CameraPool({ clock, create }, { lingerMs: 5_000 });
   return { clock, internet, emulators, pool };
 }
 

@@ -152,7 +152,7 @@ describe('path memory in a store', () => {
   };
 
   test('gives the next process the local port of the last success, and what the ways are worth (B6, A9, A10)', async () => {
-    const path = { mode: 'lan', localPort: 51_234, destinationPort: 32_100 } as const;
+    const path = { kind: 'lan', localPort: 51_234, destinationPort: 32_100 } as const;
     const memory = { path, history, statistics };
     await new StorePathMemory(new FileDeviceStore({ folder })).remember('192.0.2.1', memory);
     const next = new StorePathMemory(new FileDeviceStore({ folder }));

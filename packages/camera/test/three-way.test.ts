@@ -1,18 +1,9 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { type NatKind, natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net';
-import { RelayServer, RendezvousServer } from '@towpath/pppp';
+import { SeededRandom } from '@towpath/core';
+import type { NatKind } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
-import {
-  CameraClient,
-  CameraEmulator,
-  type CameraEmulatorInit,
-  type ConnectParallelOptions,
-  ParallelConnectionManager,
-  paddedPictures,
-  RaceConnector,
-} from '../src/index.ts';
+import { CameraClient, type ConnectParallelOptions, ParallelConnectionManager, RaceConnector } from '../src/index.ts';
+import { UID, world } from './three-way-world.ts';
 
-const UID = 'TEST-000001-BCDEF';
 const KINDS: readonly NatKind[] = [
   'open',
   'fullCone',
@@ -24,52 +15,6 @@ const KINDS: readonly NatKind[] = [
 
 /** How many simulated races: 10,000 where it must hold, fewer where somebody waits. */
 const RACES = Number(process.env.TOWPATH_RACES ?? (process.env.CI === 'true' ? 10_000 : 1_000));
-
-interface WorldOptions {
-  seed?: number;
-  client?: NatKind;
-  camera?: NatKind;
-  servers?: number;
-  lossRatio?: number;
-  jitterMs?: number;
-  emulator?: CameraEmulatorInit;
-}
-
-/** A camera behind one NAT, a client behind another, and servers, each a rendezvous with a relay, between them. */
-async function world(options: WorldOptions = {}) {
-  const { seed = 1, client = 'portRestricted', camera = 'portRestricted', servers = 1 } = options;
-  const clock = new VirtualClock();
-  const random = new SeededRandom(seed);
-  const link = { delayMs: 5, jitterMs: options.jitterMs ?? 0, lossRatio: options.lossRatio ?? 0 };
-  const internet = new SimulatedInternet({ clock, random }, { link });
-  const running: { host: SimulatedHost; relay: RelayServer; rendezvous: RendezvousServer }[] = [];
-  for (let n = 1; n <= servers; n++) {
-    const address = `198.51.100.${n}`;
-    const host = internet.host({ address });
-    const components = { network: host.network, clock, random };
-    const relay = await RelayServer.listen(components, { sessionPorts: 2 });
-    const rendezvous = await RendezvousServer.listen(components, { relays: [{ address, port: 32_110 }] });
-    running.push({ host, relay, rendezvous });
-  }
-  const endpoints = running.map(({ host }) => ({ address: host.address, port: 32_100 }));
-  const emulator = new CameraEmulator(
-    { network: internet.nat({ ...natKinds[camera], link }).host().network, clock, random },
-    { uid: UID, searchPort: false, servers: endpoints, pictures: paddedPictures(), ...options.emulator },
-  );
-  await clock.runUntil(emulator.start());
-  await clock.advance(4_000);
-  const phone = internet.nat({ ...natKinds[client], link }).host();
-  const components = { network: phone.network, clock, random };
-  const close = async () => {
-    await clock.runUntil(emulator.close());
-    for (const { relay, rendezvous } of running) {
-      await clock.runUntil(relay.close());
-      await clock.runUntil(rendezvous.close());
-    }
-    await clock.advance(1_000);
-  };
-  return { clock, random, internet, emulator, running, endpoints, components, close };
-}
 
 describe('three ways to a camera', () => {
   test('a camera that only servers can find is reached by its UID, directly when the NATs let it (A2, A7)', async () => {
@@ -101,11 +46,10 @@ describe('three ways to a camera', () => {
     const connector = new RaceConnector(UID, {
       ...components,
       servers: endpoints,
-      enableRelay: true,
-      modeWeights: { relay: 1, p2p: 0.1, lan: 0.1 },
+      weights: { relay: 1, p2p: 0.1, lan: 0.1 },
     });
     const client = new CameraClient({ clock, random, connector });
-    client.events.on('connected', ({ path }) => ways.push(path.mode));
+    client.events.on('connected', ({ path }) => ways.push(path.pathKind));
     await clock.runUntil(client.connectWithRetries());
     const received: number[] = [];
     const download = (async () => {
@@ -116,7 +60,7 @@ describe('three ways to a camera', () => {
     })();
     await clock.runUntil(download);
     expect(ways).toEqual(['relay', 'p2p']);
-    expect(client.path?.mode).toBe('p2p');
+    expect(client.path?.pathKind).toBe('p2p');
     expect(received.toSorted((a, b) => b - a)).toEqual(emulator.items.map(({ mediaNum }) => mediaNum));
     await clock.runUntil(client.close());
     await close();
@@ -130,10 +74,10 @@ describe('three ways to a camera', () => {
       emulator: { itemCount: 12 },
     });
     const { clock, random, components, endpoints, emulator, running, close } = made;
-    const connector = new RaceConnector(UID, { ...components, servers: endpoints, enableRelay: true });
+    const connector = new RaceConnector(UID, { ...components, servers: endpoints });
     const client = new CameraClient({ clock, random, connector });
     await clock.runUntil(client.connectWithRetries());
-    expect(client.path?.mode).toBe('relay');
+    expect(client.path?.pathKind).toBe('relay');
     let lostAt = 0;
     let backAt = 0;
     client.events.on('connected', () => {
@@ -189,7 +133,7 @@ describe('three ways to a camera', () => {
       if (random.next() < 0.2) clock.timer(random.integer(0, 400), () => abort.abort(new Error('changed my mind')));
       const limit = random.next() < 0.2 ? random.integer(1, 600) / 1_000 : 10;
       const better: { session: { close(): Promise<void> } }[] = [];
-      const improve = random.next() < 0.5 ? { onBetter: (other: (typeof better)[number]) => better.push(other) } : {};
+      const improve = random.next() < 0.5 ? { offer: (other: (typeof better)[number]) => better.push(other) } : {};
       const manager = new ParallelConnectionManager(UID, {
         ...components,
         servers: endpoints,

@@ -1,36 +1,33 @@
 import type { Events } from '@towpath/core';
-import type { PartyId, PeerId } from './identity/keys.ts';
-import type { Invite } from './membership/invite.ts';
-import type { InviteRecord, LogHead, Member } from './membership/party-state.ts';
-import type { InvitedRole } from './membership/statement.ts';
+import type { Invite, InvitedRole, InviteRecord, LogHead, Member, PartyId, PeerId } from '@towpath/membership';
 
-/** Another member, and whether it can be signalled now. */
+/** Another member and its presence. */
 export interface PeerView extends Member {
   readonly online: boolean;
-  /** What it announced last: its candidates, in whatever form the members agree on. Proven to be its own. */
+  /** Its last announcement: candidates, in the members' own format. Verified to be its own. */
   readonly announcement: Uint8Array | undefined;
 }
 
-/** One party that this node belongs to, as its verified log and the servers' presence say. */
+/** One party of this node: its verified log and the presence of its members. */
 export interface PartyView {
   readonly id: PartyId;
   readonly name: string;
   readonly partyKey: Uint8Array;
-  /** This node's place in it. */
+  /** This node's member record. */
   readonly self: Member;
   readonly head: LogHead;
   /** The other members. */
   readonly peers: readonly PeerView[];
-  /** Invites that were issued and not revoked, used up and expired ones included. */
+  /** Invites that were not revoked, including used up and expired ones. */
   readonly invites: readonly InviteRecord[];
 }
 
-/** A TURN server that relays for members. */
+/** A TURN server for members. */
 export interface Relay {
   readonly id: string;
   /** `turn:host:port?transport=udp`, as in RFC 7065. */
   readonly urls: string[];
-  /** Free text, `eu-central`; for choosing among relays of like quality. */
+  /** Free text, `eu-central`; to choose among relays of equal quality. */
   readonly region: string;
   /** 0 idle … 1 full. */
   readonly load: number;
@@ -46,43 +43,45 @@ export interface TurnCredentials {
   readonly urls: readonly string[];
 }
 
-/** Why a server, or somebody who altered its store, is not to be believed about a party. */
+/** Kinds of verification failures of a server's data. */
 export type SuspicionKind =
-  /** it presents a statement that nobody entitled has signed, or that breaks the rules */
+  /** it presents a statement without a valid signature, or one that breaks the rules */
   | 'forged'
   /** it shows two histories, or one that contradicts what this node has verified */
   | 'fork'
-  /** it shows less of the log than this node has verified, or than the invite names */
+  /** it shows less of the log than this node has verified, or than the invite contains */
   | 'rollback'
-  /** another member has seen statements that the server does not show here */
-  | 'withheld';
+  /** another member has statements that the server does not show here */
+  | 'withheld'
+  /** it gives a date far from this machine's clock, which was not followed: one of the two clocks is wrong */
+  | 'clock';
 
-/** Something about a party does not add up. The state verified before stands; nothing of it is applied. */
+/** A verification failure of a party. The verified state stays in force; none of the refused data is applied. */
 export interface Suspicion {
   readonly party: PartyId;
   readonly kind: SuspicionKind;
   /** The statement that it is about. */
   readonly sequence: number;
-  /** For people: what was noticed and what to do. */
+  /** For people: what was found and what to do. */
   readonly message: string;
 }
 
 export interface ControlPlaneEvents {
-  /** Members, roles or keys of a party changed, as its verified log says. */
+  /** Members, roles or keys of a party changed in its verified log. */
   party: PartyView;
-  /** This node is no member any more: removed, or left. */
+  /** This node is no longer a member: removed, or left. */
   left: { party: PartyId; reason: 'removed' | 'left' };
-  /** A peer came, went, or announced something new. */
+  /** A peer connected, disconnected, or changed its announcement. */
   presence: { party: PartyId; peer: PeerView };
-  /** A message of another member, proven to be its own, taken once. */
+  /** A message of another member, verified and accepted once. */
   signal: { party: PartyId; from: PeerId; data: Uint8Array };
   relays: readonly Relay[];
-  /** Whether a server is reachable now. Without one, everything known keeps working. */
+  /** Whether a server is reachable. Without one, stored data stays usable. */
   server: { connected: boolean; address: string | undefined };
   suspicion: Suspicion;
 }
 
-/** What the rest of Towpath needs of a control plane. Everything it says about members is verified here. */
+/** What Towpath needs from a control plane. All data about members is verified. */
 export interface ControlPlane extends AsyncDisposable {
   readonly events: Events<ControlPlaneEvents>;
   readonly connected: boolean;
@@ -90,24 +89,30 @@ export interface ControlPlane extends AsyncDisposable {
   party(id: PartyId): PartyView | undefined;
 
   /** @throws ControlError, as all the following. */
-  createParty(options: { name: string; memberName: string; signal?: AbortSignal }): Promise<PartyView>;
+  /** @param options.setupCode for a server that takes parties only from whoever holds one. */
+  createParty(options: {
+    name: string;
+    memberName: string;
+    setupCode?: string;
+    signal?: AbortSignal | undefined;
+  }): Promise<PartyView>;
   join(invite: Invite, options: { memberName: string; signal?: AbortSignal }): Promise<PartyView>;
-  /** Removes this node from the party. The founder appoints another one first. */
+  /** Removes this node from the party. A founder must appoint another founder first. */
   leave(party: PartyId, options?: { signal?: AbortSignal }): Promise<void>;
   invite(party: PartyId, options?: InviteOptions): Promise<Invite>;
-  /** Leaves an invite with the servers, sealed: whoever types the code that this returns gets it. */
+  /** Stores a sealed invite on the servers and returns the code that opens it. */
   shareInvite(party: PartyId, invite: Invite, options?: { signal?: AbortSignal }): Promise<string>;
-  /** The invite behind a link or a short code. */
+  /** Returns the invite of a link or a short code. */
   openInvite(linkOrCode: string, options?: { signal?: AbortSignal }): Promise<Invite>;
   revokeInvite(party: PartyId, inviteKey: Uint8Array, options?: { signal?: AbortSignal }): Promise<void>;
   remove(party: PartyId, peer: PeerId, options?: { signal?: AbortSignal }): Promise<void>;
   setRole(party: PartyId, peer: PeerId, role: InvitedRole, options?: { signal?: AbortSignal }): Promise<void>;
 
-  /** Tells all members of a party how to reach this node; kept and told again after a reconnect. */
+  /** Announces to all members of a party how to reach this node; repeated after a reconnect. */
   announce(party: PartyId, data: Uint8Array): void;
   /**
-   * Sends a message to one member, sealed for it; resolves when a server has passed it on to the peer's connection.
-   * @throws ControlError `peer-offline` or `server-unavailable`.
+   * Sends a message to one member, sealed for it; resolves when the peer has confirmed it.
+   * @throws ControlError `peer-offline`, `no-answer`, `signal-refused` or `server-unavailable`.
    */
   signal(party: PartyId, peer: PeerId, data: Uint8Array, options?: { signal?: AbortSignal }): Promise<void>;
 
@@ -115,8 +120,8 @@ export interface ControlPlane extends AsyncDisposable {
   turnCredentials(options?: { signal?: AbortSignal }): Promise<TurnCredentials>;
 
   /**
-   * A member's head, heard over another way than the servers (a tunnel): so that servers cannot hide a removal from
-   * members who still talk to each other. Raises `suspicion` when it does not fit.
+   * Takes a member's head from another channel than the servers (a tunnel), so that servers cannot hide a removal from
+   * members that are connected to each other. Emits `suspicion` when it does not match.
    */
   observeHead(party: PartyId, from: PeerId, head: LogHead): void;
 }
@@ -126,7 +131,7 @@ export interface InviteOptions {
   role?: InvitedRole;
   /** @default 1 */
   maxUses?: number;
-  /** How long it can be used, ms. @default 24 hours */
+  /** Validity, ms. @default 24 hours */
   validForMs?: number;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }

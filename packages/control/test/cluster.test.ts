@@ -1,13 +1,13 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import { describe, expect, test } from 'vitest';
 import { ControlClient } from '../src/client/control-client.ts';
 import { LocalTransport } from '../src/client/local-transport.ts';
 import type { Relay } from '../src/control-plane.ts';
-import { verifySignature } from '../src/identity/keys.ts';
+import { toBase64, verifySignature } from '@towpath/membership';
 import { generateNodeIdentity } from '../src/identity/node-identity.ts';
 import { ControlService, type ControlServiceInit } from '../src/server/service.ts';
 import { MemoryStore } from '../src/store/memory-store.ts';
-import { toBase64 } from '../src/encoding/bytes.ts';
 
 /** Servers that share a store, in one process, on one virtual clock. */
 async function cluster(count: number, init: ControlServiceInit = {}) {
@@ -24,7 +24,9 @@ async function cluster(count: number, init: ControlServiceInit = {}) {
           ? () => {}
           : (Reflect.get(store, key).bind?.(store) ?? Reflect.get(store, key)),
     });
-    services.push(await ControlService.start({ clock, random, store: own, verify: verifySignature }, init));
+    services.push(
+      await ControlService.start({ clock, random, store: own, verify: verifySignature }, { founding: 'open', ...init }),
+    );
   }
   const node = async (at: number) =>
     ControlClient.open({
@@ -103,7 +105,7 @@ describe('control servers on one store', () => {
     // The other server dies without a word: Bob still looks online, nobody answers.
     kill(1);
     const failure = clock.runUntil(ann.signal(id, bobId, new Uint8Array([1])));
-    await expect(failure).rejects.toMatchObject({ code: 'server-unavailable' });
+    await expect(failure).rejects.toMatchObject({ code: 'no-answer' });
     expect(services[0]!.counts.signals).toBe(1);
   });
 });
@@ -148,12 +150,12 @@ describe('relays', () => {
   });
 
   test('and parties are refused to those whom the server is not for', async () => {
-    const { clock, node } = await cluster(1, { mayCreateParty: () => false });
+    const { clock, node } = await cluster(1, { founding: 'setup-code' });
     const ann = await node(0);
     const creating = clock.runUntil(ann.createParty({ name: 'camp', memberName: 'Ann' }));
     await expect(creating).rejects.toMatchObject({
-      code: 'forbidden',
-      message: expect.stringContaining('Ask whoever runs it'),
+      code: 'setup-code-required',
+      message: expect.stringContaining('its operator makes more'),
     });
     await expect(ann.turnCredentials()).rejects.toMatchObject({ code: 'not-a-member' });
   });

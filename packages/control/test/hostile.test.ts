@@ -4,12 +4,10 @@ import { runInNewContext } from 'node:vm';
 import { SeededRandom } from '@towpath/core';
 import { describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { toBase64 } from '../src/encoding/bytes.ts';
+import { authorGenesis, generateSigningKey, toBase64 } from '@towpath/membership';
 import type { ControlServer } from '../src/http/control-server.ts';
 import { addressKey } from '../src/http/request-guard.ts';
 import { generateNodeIdentity, type NodeIdentity } from '../src/identity/node-identity.ts';
-import { authorGenesis } from '../src/membership/author.ts';
-import { generateSigningKey } from '../src/identity/keys.ts';
 import { clock, Rig, random, signedHeaders, until } from './http-fixture.ts';
 
 /** Hostile requests of the flood; a long run sets more. */
@@ -301,6 +299,14 @@ describe('hostile WebSockets', () => {
     const party = 'd'.repeat(32);
     for (let at = 0; at < 50; at++) flooding.send(JSON.stringify({ type: 'unfollow', party }));
     expect(await code).toBe(1008);
+    for (const flood of [(socket: WebSocket) => socket.ping(), (socket: WebSocket) => socket.pong()]) {
+      const pinging = await connect();
+      const ended = closeCode(pinging);
+      for (let at = 0; at < 500; at++) flood(pinging);
+      // The rest of the flood may break the connection before the close frame is read.
+      expect([1006, 1008]).toContain(await ended);
+    }
+    expect((await server.inject('/metrics')).body).toMatch(/refused_total\{reason="too-many-pings"\} 2/);
     const answers: string[] = [];
     good.on('message', (data) => answers.push(JSON.parse(data.toString()).type));
     good.send(JSON.stringify({ type: 'follow', party, next: 0 }));

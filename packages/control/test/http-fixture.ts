@@ -16,7 +16,7 @@ export class Rig implements AsyncDisposable {
   readonly #open: AsyncDisposable[] = [];
 
   async server(init: ControlServerInit = {}, store: ControlStore = new MemoryStore({ clock })): Promise<ControlServer> {
-    const server = await ControlServer.start({ store, clock, random }, init);
+    const server = await ControlServer.start({ store, clock, random }, { names: [RIG], founding: 'open', ...init });
     this.#open.push(server);
     return server;
   }
@@ -42,6 +42,9 @@ export class Rig implements AsyncDisposable {
   }
 }
 
+/** The name of every server of a {@link Rig}. */
+const RIG = 'rig.test';
+
 /** Signed headers for a raw request. */
 export function signedHeaders(
   identity: NodeIdentity,
@@ -51,14 +54,14 @@ export function signedHeaders(
   timeMs: number = clock.wallTime(),
 ): Record<string, string> {
   const parts = { method, path, body: new TextEncoder().encode(body) };
-  return signRequest(identity.signing, parts, { timeMs, nonce: random.bytes(NONCE_BYTES) });
+  return signRequest(identity.signing, parts, { server: RIG, timeMs, nonce: random.bytes(NONCE_BYTES) });
 }
 
-/** Resolves when `check` is true; looks at it in every turn of the event loop, for 5 s at the most. */
-export async function until(check: () => boolean, what: string): Promise<void> {
-  const end = clock.now() + 5_000;
-  while (!check()) {
-    if (clock.now() > end) throw new Error(`${what} did not happen within 5 s`);
-    await new Promise((resolve) => setImmediate(resolve));
+/** Resolves when `check` is true; looks at it every few ms. */
+export async function until(check: () => boolean | Promise<boolean>, what: string, limitMs = 20_000): Promise<void> {
+  const end = clock.now() + limitMs;
+  while (!(await check())) {
+    if (clock.now() > end) throw new Error(`${what} did not happen within ${limitMs / 1_000} s`);
+    await clock.sleep(2);
   }
 }

@@ -1,11 +1,11 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import { expect, test } from 'vitest';
 import { ControlClient } from '../src/client/control-client.ts';
 import { LocalTransport } from '../src/client/local-transport.ts';
 import { ControlError } from '../src/control-error.ts';
-import { verifySignature } from '../src/identity/keys.ts';
+import { verifyLog, verifySignature } from '@towpath/membership';
 import { generateNodeIdentity } from '../src/identity/node-identity.ts';
-import { verifyLog } from '../src/membership/verify.ts';
 import { ControlService } from '../src/server/service.ts';
 import { MemoryStore } from '../src/store/memory-store.ts';
 
@@ -15,6 +15,7 @@ const EXPECTED = new Set([
   'invalid-statement',
   'not-a-member',
   'forbidden',
+  'invalid-invite',
   'conflict',
   'peer-offline',
   'server-unavailable',
@@ -28,7 +29,10 @@ test.each(Array.from({ length: SEEDS }, (_, seed) => seed + 1))(
     const clock = new VirtualClock();
     const store = new MemoryStore({ clock });
     const components = { clock, random, store, verify: verifySignature };
-    const services = [await ControlService.start(components), await ControlService.start(components)];
+    const services = [
+      await ControlService.start(components, { founding: 'open' }),
+      await ControlService.start(components, { founding: 'open' }),
+    ];
     const suspicions: string[] = [];
     const open = async () => {
       const service = services[random.integer(0, 1)]!;

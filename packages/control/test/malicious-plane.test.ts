@@ -1,55 +1,26 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
+import { SeededRandom } from '@towpath/core';
 import { describe, expect, test } from 'vitest';
 import { MemoryStorage } from '../src/client/client-storage.ts';
 import { ControlError } from '../src/control-error.ts';
 import { LocalControlPlane } from '../src/client/local-control-plane.ts';
-import { fromBase64, toBase64 } from '../src/encoding/bytes.ts';
-import { generateSigningKey, signingKeyFromSeed } from '../src/identity/keys.ts';
-import { generateNodeIdentity, type NodeIdentity } from '../src/identity/node-identity.ts';
-import { authorByMember, authorGenesis, authorJoin } from '../src/membership/author.ts';
-import type { Invite } from '../src/membership/invite.ts';
-import { PartyState } from '../src/membership/party-state.ts';
-import { encodeBody, sealStatement, type SignedStatement } from '../src/membership/statement.ts';
-import { replayLog } from '../src/membership/verify.ts';
+import {
+  authorByMember,
+  authorGenesis,
+  authorJoin,
+  encodeBody,
+  fromBase64,
+  generateSigningKey,
+  type Invite,
+  PartyState,
+  replayLog,
+  sealStatement,
+  type SignedStatement,
+  signingKeyFromSeed,
+  toBase64,
+} from '@towpath/membership';
+import { generateNodeIdentity } from '../src/identity/node-identity.ts';
 import type { ServerMessage } from '../src/wire/messages.ts';
-import { MaliciousPlane, type Victim } from './malicious-plane.ts';
-
-const bytes = (...values: number[]) => new Uint8Array(values);
-const nodeKeys = (identity: NodeIdentity) => ({
-  signing: identity.signing,
-  wireGuardPublicKey: identity.wireGuard.publicKey,
-});
-
-/** Ann founded a party, Bob and Cleo are in it; nobody has been lied to yet. */
-async function scene() {
-  const clock = new VirtualClock();
-  const random = new SeededRandom(3);
-  const plane = await MaliciousPlane.start(clock, random);
-  const [ann, bob, cleo] = [await plane.victim(), await plane.victim(), await plane.victim()];
-  const { id: party } = await clock.runUntil(ann.client.createParty({ name: 'camp', memberName: 'Ann' }));
-  const invite = await clock.runUntil(ann.client.invite(party, { maxUses: 10 }));
-  for (const [victim, memberName] of [
-    [bob, 'Bob'],
-    [cleo, 'Cleo'],
-  ] as const) {
-    await clock.runUntil(victim.client.join(invite, { memberName }));
-  }
-  await clock.advance(10_000);
-  const log = () => plane.store.readLog(party, 0, 1_000);
-  const state = async () => replayLog(new PartyState(invite.partyKey), await log()).state;
-  const idOf = (victim: Victim) => victim.client.party(party)!.self.id;
-  const names = (victim: Victim) =>
-    victim.client
-      .party(party)!
-      .peers.map((peer) => peer.name)
-      .sort();
-  return { clock, random, plane, ann, bob, cleo, party, invite, log, state, idOf, names };
-}
-
-function statementsMessage(party: string, statement: SignedStatement): ServerMessage {
-  const { sequence } = statement;
-  return { type: 'statements', party, from: sequence, length: sequence + 1, statements: [toBase64(statement.bytes)] };
-}
+import { bytes, nodeKeys, scene, statementsMessage } from './malicious-plane.ts';
 
 /** The statement with other signatures, and a hash that fits. */
 function resigned(statement: SignedStatement, signatures: Uint8Array[]): SignedStatement {
@@ -84,7 +55,7 @@ describe('a malicious control plane', () => {
     expect(names(ann)).toEqual(['Bob', 'Cleo']);
     for (const victim of [ann, bob]) {
       expect(victim.suspicions).toMatchObject([
-        { kind: 'forged', message: expect.stringContaining('not to be trusted') },
+        { kind: 'forged', message: expect.stringContaining('Verification of the control server') },
       ]);
     }
     await plane.close();
@@ -127,7 +98,7 @@ describe('a malicious control plane', () => {
     newcomer.lies.log = () => [other.bytes];
     await expect(clock.runUntil(newcomer.client.join(invite, { memberName: 'New' }))).rejects.toMatchObject({
       code: 'untrusted-log',
-      message: expect.stringContaining('founds another party'),
+      message: expect.stringContaining('belongs to another party'),
     });
     await plane.close();
   });
@@ -140,7 +111,7 @@ describe('a malicious control plane', () => {
     newcomer.lies.log = (from, statements) => statements.slice(0, Math.max(0, 4 - from));
     await expect(clock.runUntil(newcomer.client.join(invite, { memberName: 'New' }))).rejects.toMatchObject({
       code: 'untrusted-log',
-      message: expect.stringContaining('does not show the party as the invite describes it'),
+      message: expect.stringContaining('does not match the invite'),
     });
     await plane.close();
   });
@@ -196,7 +167,7 @@ describe('a malicious control plane', () => {
     expect(bob.suspicions).toMatchObject([
       {
         kind: 'withheld',
-        message: expect.stringMatching(/Ann has seen statement \d+.*hides something, maybe a removal/),
+        message: expect.stringMatching(/Ann has seen statement \d+.*statements are withheld, possibly a removal/),
       },
     ]);
     await plane.close();
@@ -249,7 +220,7 @@ describe('a malicious control plane', () => {
       {
         kind: 'fork',
         sequence: checkpoint.sequence,
-        message: expect.stringContaining('different members different things'),
+        message: expect.stringContaining('different logs to different members'),
       },
     ]);
     await plane.close();
@@ -280,7 +251,9 @@ describe('a malicious control plane', () => {
     bob.inject(statementsMessage(party, extra));
     await clock.advance(10);
     expect(names(bob)).toEqual(['Ann', 'Cleo', 'Dan']);
-    expect(bob.suspicions).toMatchObject([{ kind: 'forged', message: expect.stringContaining('good for 1 only') }]);
+    expect(bob.suspicions).toMatchObject([
+      { kind: 'forged', message: expect.stringContaining('used 1 times, which is its limit') },
+    ]);
     await plane.close();
   });
 
@@ -380,7 +353,9 @@ describe('a malicious control plane', () => {
     bob.inject({ type: 'refused', party, reason: 'not-a-member' });
     await clock.advance(100);
     expect(names(bob)).toEqual(['Ann', 'Cleo']);
-    expect(bob.suspicions).toMatchObject([{ kind: 'withheld', message: expect.stringContaining('without proof') }]);
+    expect(bob.suspicions).toMatchObject([
+      { kind: 'withheld', message: expect.stringContaining('without a signed statement') },
+    ]);
     await plane.close();
   });
 

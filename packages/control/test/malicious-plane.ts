@@ -1,10 +1,24 @@
-import type { SeededRandom, VirtualClock } from '@towpath/core';
+import { type Clock, SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { MemoryStorage, type SavedParty } from '../src/client/client-storage.ts';
 import { ControlClient } from '../src/client/control-client.ts';
 import { LocalTransport } from '../src/client/local-transport.ts';
 import type { ControlTransport, LiveConnection, RequestOptions } from '../src/client/transport.ts';
 import type { ControlPlaneEvents, Suspicion, TurnCredentials } from '../src/control-plane.ts';
-import { verifySignature } from '../src/identity/keys.ts';
+import {
+  type Invite,
+  type NodeKeys,
+  type PartyId,
+  partyIdOf,
+  PartyState,
+  type PeerId,
+  replayLog,
+  type SignedStatement,
+  toBase64,
+  verifySignature,
+} from '@towpath/membership';
 import { generateNodeIdentity, type NodeIdentity } from '../src/identity/node-identity.ts';
+import type { SealedInvite } from '../src/server/invite-codes.ts';
 import { ControlService } from '../src/server/service.ts';
 import { MemoryStore } from '../src/store/memory-store.ts';
 import type { ClientMessage, PresenceEntry, ServerMessage } from '../src/wire/messages.ts';
@@ -49,15 +63,21 @@ export class MaliciousPlane {
 
   static async start(clock: VirtualClock, random: SeededRandom): Promise<MaliciousPlane> {
     const store = new MemoryStore({ clock });
-    const service = await ControlService.start({ clock, random, store, verify: verifySignature });
+    const service = await ControlService.start({ clock, random, store, verify: verifySignature }, { founding: 'open' });
     return new MaliciousPlane(clock, random, store, service);
   }
 
-  async victim(): Promise<Victim> {
-    const identity = generateNodeIdentity(this.#random);
+  /** @param init.clockOffsetMs how far its machine's clock is ahead. */
+  async victim(
+    init: { identity?: NodeIdentity; saved?: readonly SavedParty[]; clockOffsetMs?: number } = {},
+  ): Promise<Victim> {
+    const identity = init.identity ?? generateNodeIdentity(this.#random);
+    const storage = new MemoryStorage();
+    for (const party of init.saved ?? []) await storage.save(partyIdOf(party.partyKey), party);
     const transport = new LyingTransport(new LocalTransport({ clock: this.clock, service: this.#service }));
     const client = await ControlClient.open({
-      clock: this.clock,
+      clock: shiftedClock(this.clock, init.clockOffsetMs ?? 0),
+      storage,
       random: this.#random,
       identity,
       transport,
@@ -81,6 +101,16 @@ export class MaliciousPlane {
     for (const { client } of this.#victims) await client.close();
     await this.#service.close();
   }
+}
+
+/** The same clock on a machine whose date is wrong. */
+export function shiftedClock(clock: Clock, offsetMs: number): Clock {
+  return {
+    now: () => clock.now(),
+    wallTime: () => clock.wallTime() + offsetMs,
+    sleep: (delayMs, signal) => clock.sleep(delayMs, signal),
+    timer: (delayMs, callback) => clock.timer(delayMs, callback),
+  };
 }
 
 class LyingTransport implements ControlTransport {
@@ -144,8 +174,8 @@ class LyingTransport implements ControlTransport {
     return this.#honest.append(party, sequence, statement, options);
   }
 
-  keepInvite(party: string, lookup: string, sealed: Uint8Array, options: RequestOptions): Promise<void> {
-    return this.#honest.keepInvite(party, lookup, sealed, options);
+  keepInvite(party: string, invite: SealedInvite, options: RequestOptions): Promise<void> {
+    return this.#honest.keepInvite(party, invite, options);
   }
 
   async findInvite(lookup: string, options: RequestOptions): Promise<Uint8Array> {
@@ -158,4 +188,60 @@ class LyingTransport implements ControlTransport {
   }
 
   async close(): Promise<void> {}
+}
+
+export const bytes = (...values: number[]): Uint8Array => new Uint8Array(values);
+export const nodeKeys = (identity: NodeIdentity): NodeKeys => ({
+  signing: identity.signing,
+  wireGuardPublicKey: identity.wireGuard.publicKey,
+});
+
+/** A party behind a malicious plane. */
+export interface Scene {
+  readonly clock: VirtualClock;
+  readonly random: SeededRandom;
+  readonly plane: MaliciousPlane;
+  readonly ann: Victim;
+  readonly bob: Victim;
+  readonly cleo: Victim;
+  readonly party: PartyId;
+  readonly invite: Invite;
+  /** The log as the store has it, and the state that it amounts to. */
+  log(): Promise<Uint8Array[]>;
+  state(): Promise<PartyState>;
+  idOf(victim: Victim): PeerId;
+  names(victim: Victim): string[];
+}
+
+/** Ann founded a party, Bob and Cleo are in it; nobody has been lied to yet. */
+export async function scene(): Promise<Scene> {
+  const clock = new VirtualClock();
+  const random = new SeededRandom(3);
+  const plane = await MaliciousPlane.start(clock, random);
+  const ann = await plane.victim();
+  const bob = await plane.victim();
+  const cleo = await plane.victim();
+  const { id: party } = await clock.runUntil(ann.client.createParty({ name: 'camp', memberName: 'Ann' }));
+  const invite = await clock.runUntil(ann.client.invite(party, { maxUses: 10 }));
+  for (const [victim, memberName] of [
+    [bob, 'Bob'],
+    [cleo, 'Cleo'],
+  ] as const) {
+    await clock.runUntil(victim.client.join(invite, { memberName }));
+  }
+  await clock.advance(10_000);
+  const log = () => plane.store.readLog(party, 0, 1_000);
+  const state = async () => replayLog(new PartyState(invite.partyKey), await log()).state;
+  const idOf = (victim: Victim) => victim.client.party(party)!.self.id;
+  const names = (victim: Victim) =>
+    victim.client
+      .party(party)!
+      .peers.map((peer) => peer.name)
+      .sort();
+  return { clock, random, plane, ann, bob, cleo, party, invite, log, state, idOf, names };
+}
+
+export function statementsMessage(party: string, statement: SignedStatement): ServerMessage {
+  const { sequence } = statement;
+  return { type: 'statements', party, from: sequence, length: sequence + 1, statements: [toBase64(statement.bytes)] };
 }

@@ -1,10 +1,11 @@
 import { SystemClock, SystemRandom } from '@towpath/core';
-import { ControlClient, generateNodeIdentity, HttpTransport, SqliteStore, startControlServer } from '@towpath/control';
+import { ControlClient, generateNodeIdentity, HttpTransport } from '@towpath/control';
+import { SqliteStore, startControlServer } from '@towpath/control/server';
 
 const clock = new SystemClock();
 const random = new SystemRandom();
 await using store = new SqliteStore({ clock }, { path: ':memory:' });
-await using server = await startControlServer({ store, clock, random });
+await using server = await startControlServer({ store, clock, random }, { founding: 'open' });
 
 const node = () =>
   ControlClient.open({

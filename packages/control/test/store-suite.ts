@@ -1,4 +1,5 @@
-import { type Clock, VirtualClock } from '@towpath/core';
+import type { Clock } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import { describe, expect, test } from 'vitest';
 import type { ControlStore } from '../src/store/store.ts';
 
@@ -101,6 +102,29 @@ export function storeSuite(name: string, under: StoreUnderTest): void {
         clock.nowMs = until + 1;
         expect(await store.createRecord('nonce', 'n-_1', bytes(9), until + 5_000)).toBe(true);
         expect(await store.getRecord('nonce', 'n-_1')).toEqual(bytes(9));
+      }));
+
+    test('keeps grants for good, and lets exactly one remove a record (C12)', () =>
+      withStore(async (store, clock) => {
+        await store.putRecord('setup', 'code', bytes(7), 0);
+        clock.nowMs += 400 * 24 * 3_600_000;
+        expect(await store.listRecords('setup')).toEqual([{ key: 'code', value: bytes(7) }]);
+        const removed = await Promise.all(Array.from({ length: 5 }, () => store.deleteRecord('setup', 'code')));
+        expect(removed.filter(Boolean)).toHaveLength(1);
+        expect(await store.getRecord('setup', 'code')).toBeUndefined();
+        expect(await store.deleteRecord('setup', 'code')).toBe(false);
+        await store.putRecord('setup', 'code', bytes(8), 0);
+        expect(await store.getRecord('setup', 'code')).toEqual(bytes(8));
+      }));
+
+    test('refuses a key that another store would not take', () =>
+      withStore(async (store, clock) => {
+        for (const key of ['', 'a b', 'a*', 'a.', 'ü']) {
+          await expect(store.getRecord('relay', key)).rejects.toMatchObject({ code: 'store-failed' });
+          await expect(
+            (async () => store.putRecord('relay', key, bytes(1), clock.nowMs + 1_000))(),
+          ).rejects.toMatchObject({ code: 'store-failed' });
+        }
       }));
 
     test('carries messages to all subscribers of a channel, in order, and to no others (C12)', () =>

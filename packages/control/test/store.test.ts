@@ -74,7 +74,7 @@ describe('SQLite store on disk', () => {
       const database = new DatabaseSync(newer);
       database.exec('PRAGMA user_version = 99');
       database.close();
-      expect(() => new SqliteStore({ clock }, { path: newer })).toThrow(/use a newer Towpath/);
+      expect(() => new SqliteStore({ clock }, { path: newer })).toThrow(/use a newer version of Towpath/);
     }));
 
   test('forgets expired records for good and refuses to write once closed', () =>

@@ -9,7 +9,7 @@ export interface BackoffOptions {
   /** No delay is longer, ms. */
   maxMs: number;
   /** How many delays there are; without it they never end. */
-  count?: number;
+  count?: number | undefined;
   /** Each delay is multiplied by a number from 1 − jitter to 1 + jitter. @default 0.1 */
   jitter?: number;
   random: Random;

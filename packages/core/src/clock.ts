@@ -19,10 +19,33 @@ export interface Timer extends Disposable {
   cancel(): void;
 }
 
-/** The machine's own time. Timers keep the process alive while they run. */
+/** The timers of the platform, replaced in tests of {@link SystemClock} itself. */
+export interface PlatformTimers {
+  /** Monotonic ms. */
+  now(): number;
+  set(callback: () => void, delayMs: number): unknown;
+  clear(handle: unknown): void;
+}
+
+const NODE_TIMERS: PlatformTimers = {
+  now: () => performance.now(),
+  set: (callback, delayMs) => setTimeout(callback, delayMs),
+  clear: (handle) => clearTimeout(handle as NodeJS.Timeout),
+};
+
+/** The longest delay that Node's timers take, 24.8 days; longer ones would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** The machine's own time. Delays of any length work. Timers keep the process alive while they run. */
 export class SystemClock implements Clock {
+  readonly #timers: PlatformTimers;
+
+  constructor(timers: PlatformTimers = NODE_TIMERS) {
+    this.#timers = timers;
+  }
+
   now(): number {
-    return performance.now();
+    return this.#timers.now();
   }
 
   wallTime(): number {
@@ -34,17 +57,23 @@ export class SystemClock implements Clock {
   }
 
   timer(delayMs: number, callback: () => void): Timer {
-    const handle = setTimeout(callback, Math.min(Math.max(0, delayMs), MAX_TIMER_MS));
-    const cancel = () => clearTimeout(handle);
+    const timers = this.#timers;
+    const dueAtMs = timers.now() + Math.max(0, delayMs);
+    let handle: unknown;
+    const arm = (leftMs: number) => {
+      handle = timers.set(
+        leftMs > MAX_TIMER_MS ? () => arm(dueAtMs - timers.now()) : callback,
+        Math.min(leftMs, MAX_TIMER_MS),
+      );
+    };
+    arm(Math.max(0, delayMs));
+    const cancel = () => timers.clear(handle);
     return { cancel, [Symbol.dispose]: cancel };
   }
 }
 
-/** The longest delay that Node's timers take; longer ones would fire at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
-
 /** `sleep` in terms of `timer`, for implementations of {@link Clock}. */
-export function sleepOn(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+export function sleepOn(clock: Clock, delayMs: number, signal?: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
       reject(signal.reason);

@@ -1,6 +1,15 @@
+import { errorMessage } from './errors.ts';
+import { type Log, silentLog } from './log.ts';
+
 /** Listeners of one typed event map: `{ up: Path; down: Reason }`. */
 export class Events<Map extends object> {
+  readonly #log: Log;
   readonly #listeners: { [Name in keyof Map]?: Set<(value: Map[Name]) => void> } = {};
+
+  /** @param log receives exceptions of listeners */
+  constructor(log: Log = silentLog) {
+    this.#log = log;
+  }
 
   /** Calls `listener` on every `name` until the returned function is called. */
   on<Name extends keyof Map>(name: Name, listener: (value: Map[Name]) => void): () => void {
@@ -18,7 +27,7 @@ export class Events<Map extends object> {
    */
   once<Name extends keyof Map>(
     name: Name,
-    options: { accept?: (value: Map[Name]) => boolean; signal?: AbortSignal } = {},
+    options: { accept?: (value: Map[Name]) => boolean; signal?: AbortSignal | undefined } = {},
   ): Promise<Map[Name]> {
     return new Promise((resolve, reject) => {
       const { accept, signal } = options;
@@ -40,11 +49,25 @@ export class Events<Map extends object> {
     });
   }
 
-  /** Calls the listeners of `name` in order of registration. A listener's error reaches the caller of `emit`. */
+  /**
+   * Calls the listeners of `name` in order of registration. What a listener throws, or rejects with, is logged: it
+   * neither keeps the others from being called nor reaches the code that emits.
+   */
   emit<Name extends keyof Map>(name: Name, value: Map[Name]): void {
     const set = this.#listeners[name];
     if (set === undefined) return;
-    for (const listener of [...set]) listener(value);
+    for (const listener of [...set]) {
+      try {
+        const returned: unknown = listener(value);
+        if (returned instanceof Promise) returned.catch((error: unknown) => this.#failed(name, error));
+      } catch (error) {
+        this.#failed(name, error);
+      }
+    }
+  }
+
+  #failed(name: keyof Map, error: unknown): void {
+    this.#log.error(`A listener of "${String(name)}" failed: ${errorMessage(error)}`);
   }
 
   /** How many listeners `name` has; for leak checks. */

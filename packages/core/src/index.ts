@@ -1,22 +1,37 @@
 export { type BackoffOptions, backoff } from './backoff.ts';
 export { type Clock, SystemClock, sleepOn, type Timer } from './clock.ts';
-export { AbortedError, errorCode, errorMessage, isAbort, TowpathError, type TowpathErrorOptions } from './errors.ts';
+export {
+  AbortedError,
+  type ErrorKind,
+  errorCode,
+  errorKind,
+  errorMessage,
+  isAbort,
+  TowpathError,
+  type TowpathErrorOptions,
+} from './errors.ts';
 export { Events } from './events.ts';
-export { type DeadlineIntervalOptions, deadlineInterval, type Tick } from './interval.ts';
-export { Link, type LinkEvents, type LinkOptions, type RetryPolicy } from './link/link.ts';
-export type { LinkPhase } from './link/machine.ts';
-export { createLog, type Log, type LogFields, type LogLevel, type LogRecord, silentLog } from './log.ts';
-export { PathHistory, type PathHistorySnapshot, type WayRecord } from './path/history.ts';
+export { type DeadlineIntervalOptions, deadlineInterval } from './interval.ts';
+export { Link } from './link/link.ts';
+export type {
+  ConnectContext,
+  ConnectPurpose,
+  ImproveOptions,
+  LinkEvents,
+  LinkOptions,
+  RetryPolicy,
+} from './link/options.ts';
+export { createLog, type Log, type LogLevel, type LogRecord, silentLog } from './log.ts';
+export { PathHistory, type PathHistorySnapshot, type PathKindRecord } from './paths/history.ts';
 export {
   CONNECT_TIME_BOUNDS_MS,
   RaceStatistics,
   type RaceStatisticsSnapshot,
-  type WayStatistics,
-} from './path/statistics.ts';
+  type PathKindStatistics,
+} from './paths/statistics.ts';
 export { type Lease, type PoolOptions, SharedPool } from './pool.ts';
-export type { AttemptState, LaneOptions, LossReason } from './race/machine.ts';
+export type { AttemptState, PathKindOptions } from './race/machine.ts';
 export {
-  type AttemptNotes,
   type AttemptReport,
   type Candidate,
   Race,
@@ -28,4 +43,34 @@ export {
 } from './race/race.ts';
 export { type Random, SeededRandom, SystemRandom } from './random.ts';
 export { RoundTripEstimator, type RoundTripOptions } from './rtt.ts';
-export { VirtualClock } from './virtual-clock.ts';
+export {
+  DEFAULT_MONITOR_TIMES,
+  initialMonitor,
+  type MonitorEvent,
+  type MonitorState,
+  type MonitorTimes,
+  type PathHealth,
+  type PathRole,
+  stepMonitor,
+} from './paths/monitor.ts';
+export type { PathKind } from './paths/path-kind.ts';
+export { Monitor, type MonitorOptions } from './paths/path-monitor.ts';
+export { PathReason } from './paths/path-reason.ts';
+export {
+  type PathDescription,
+  PathSet,
+  type PathSetEvents,
+  type PathSetOptions,
+  type PathStatus,
+} from './paths/path-set.ts';
+export { type PathPolicy, SELECTION, type SelectionOptions } from './paths/selection.ts';
+export { abortable } from './time/abortable.ts';
+export { type Deadline, deadline } from './time/deadline.ts';
+export { Mutex } from './time/mutex.ts';
+export { nextIdleAt, type Rate, RateLimit, type RateLimitOptions } from './time/rate-limit.ts';
+export { Repeat } from './time/repeat.ts';
+export { RequestSchedule } from './time/request-schedule.ts';
+export { Renewal, type RenewalOptions } from './time/renewal.ts';
+export { evenSchedule, type RetransmitOptions, retransmit, stunSchedule } from './time/retransmit.ts';
+export { SharedWork } from './time/shared-work.ts';
+export { Wakeup } from './time/wakeup.ts';

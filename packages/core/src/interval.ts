@@ -20,7 +20,7 @@ export interface DeadlineIntervalOptions {
   firstMs?: number;
   onTick(tick: Tick): void;
   /** Ends the interval when it aborts. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /**

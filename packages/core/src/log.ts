@@ -5,7 +5,7 @@ export type LogFields = Readonly<Record<string, unknown>>;
 /** One log line before it is written anywhere. */
 export interface LogRecord {
   level: LogLevel;
-  /** Who speaks: `CONNECT`, `P2P`, `LAN`, `RELAY`, `PPPP`, … */
+  /** Source of a record: `CONNECT`, `P2P`, `LAN`, `RELAY`, `PPPP`, … */
   scope: string;
   message: string;
   fields: LogFields;
@@ -22,10 +22,15 @@ export interface Log {
   child(scope: string, fields?: LogFields): Log;
 }
 
-/** A logger that hands every record to `sink`. */
+/** A logger that hands every record to `sink`. What `sink` throws is dropped: a full disk must not end a connection. */
 export function createLog(sink: (record: LogRecord) => void, scope = 'TOWPATH', inherited: LogFields = {}): Log {
-  const at = (level: LogLevel) => (message: string, fields?: LogFields) =>
-    sink({ level, scope, message, fields: { ...inherited, ...fields } });
+  const at = (level: LogLevel) => (message: string, fields?: LogFields) => {
+    try {
+      sink({ level, scope, message, fields: { ...inherited, ...fields } });
+    } catch {
+      // There is nowhere left to report it.
+    }
+  };
   return {
     trace: at('trace'),
     debug: at('debug'),
@@ -38,7 +43,7 @@ export function createLog(sink: (record: LogRecord) => void, scope = 'TOWPATH', 
 
 const silent = () => {};
 
-/** The library's default: says nothing. */
+/** The library's default: discards everything. */
 export const silentLog: Log = {
   trace: silent,
   debug: silent,

@@ -1,18 +1,17 @@
 import type { Clock, Timer } from './clock.ts';
 import { errorMessage, TowpathError } from './errors.ts';
 import { type Log, silentLog } from './log.ts';
+import { abortable } from './time/abortable.ts';
 
 export interface PoolOptions<Value> {
-  clock: Clock;
   /** Makes the one value of a key. */
   create(key: string): Value;
-  /** Ends a value that nobody uses any more. */
+  /** Ends an unused value. */
   dispose(value: Value, key: string): void | Promise<void>;
   /** How long an unused value is kept in case it is asked for again, ms. @default 0 */
   lingerMs?: number;
   /** How many keys there may be at once. @default 10000 */
   maxKeys?: number;
-  log?: Log;
 }
 
 /** A share in a pooled value. */
@@ -30,27 +29,35 @@ interface Slot<Value> {
 
 const DEFAULT_MAX_KEYS = 10_000;
 
-/** One value per key, shared by everyone who asks for it, ended when the last one has let go. */
+/** One value per key, shared by all users, ended when the last one has released it. */
 export class SharedPool<Value> implements AsyncDisposable {
+  readonly #clock: Clock;
+  readonly #log: Log;
   readonly #options: PoolOptions<Value>;
   readonly #slots = new Map<string, Slot<Value>>();
-  readonly #ending = new Set<Promise<void>>();
+  /** Values that are being disposed of, by key. */
+  readonly #ending = new Map<string, Promise<void>>();
   #closed = false;
 
-  constructor(options: PoolOptions<Value>) {
+  constructor({ clock, log = silentLog }: { clock: Clock; log?: Log | undefined }, options: PoolOptions<Value>) {
+    this.#clock = clock;
+    this.#log = log;
     this.#options = options;
   }
 
-  /** How many values are alive, unused ones that linger included. */
+  /** How many values are alive: unused ones that linger and those that are being disposed of included. */
   get size(): number {
-    return this.#slots.size;
+    return this.#slots.size + this.#ending.size;
   }
 
   /**
-   * A share in the value of `key`, which is made if there is none.
-   * @throws TowpathError `pool-closed`, `pool-full`.
+   * A share in the value of `key`, which is made if there is none. While the last value of the key is being disposed
+   * of, this waits: both may need the same port or file.
+   * @throws TowpathError `pool-closed`, `pool-full`; the signal's reason.
    */
-  acquire(key: string): Lease<Value> {
+  async acquire(key: string, signal?: AbortSignal): Promise<Lease<Value>> {
+    signal?.throwIfAborted();
+    for (let ending = this.#ending.get(key); ending; ending = this.#ending.get(key)) await abortable(ending, signal);
     if (this.#closed) throw new TowpathError('pool-closed', 'The pool was closed. Next: make a new one.');
     const slot = this.#slots.get(key) ?? this.#create(key);
     slot.leases++;
@@ -70,7 +77,7 @@ export class SharedPool<Value> implements AsyncDisposable {
   async close(): Promise<void> {
     this.#closed = true;
     for (const [key, slot] of this.#slots) this.#end(key, slot);
-    await Promise.all(this.#ending);
+    await Promise.all(this.#ending.values());
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -79,7 +86,7 @@ export class SharedPool<Value> implements AsyncDisposable {
 
   #create(key: string): Slot<Value> {
     const limit = this.#options.maxKeys ?? DEFAULT_MAX_KEYS;
-    if (this.#slots.size >= limit) {
+    if (this.size >= limit) {
       throw new TowpathError('pool-full', `${limit} targets are held already. Next: release one first.`, {
         target: key,
       });
@@ -91,9 +98,9 @@ export class SharedPool<Value> implements AsyncDisposable {
 
   #unused(key: string, slot: Slot<Value>): void {
     if (this.#slots.get(key) !== slot) return;
-    const { lingerMs = 0, clock } = this.#options;
+    const { lingerMs = 0 } = this.#options;
     if (lingerMs === 0) this.#end(key, slot);
-    else slot.linger = clock.timer(lingerMs, () => this.#end(key, slot));
+    else slot.linger = this.#clock.timer(lingerMs, () => this.#end(key, slot));
   }
 
   #end(key: string, slot: Slot<Value>): void {
@@ -102,10 +109,9 @@ export class SharedPool<Value> implements AsyncDisposable {
     const ending = Promise.resolve(slot.value)
       .then((value) => this.#options.dispose(value, key))
       .catch((error: unknown) => {
-        const log = this.#options.log ?? silentLog;
-        log.warn(`A pooled value did not end cleanly: ${errorMessage(error)}`, { target: key });
+        this.#log.warn(`A pooled value did not end cleanly: ${errorMessage(error)}`, { target: key });
       })
-      .finally(() => this.#ending.delete(ending));
-    this.#ending.add(ending);
+      .finally(() => this.#ending.delete(key));
+    this.#ending.set(key, ending);
   }
 }

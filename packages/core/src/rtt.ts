@@ -45,7 +45,7 @@ export class RoundTripEstimator {
     if (this.timeoutMs < this.#options.maxMs) this.#backoff *= 2;
   }
 
-  /** Forgets everything, for a path that was replaced. */
+  /** Resets the estimator, for a path that was replaced. */
   reset(): void {
     this.#smoothedMs = undefined;
     this.#minMs = undefined;

@@ -8,7 +8,7 @@ interface Entry {
 }
 
 /**
- * A clock that stands still until told to move, so that a test runs an hour in a millisecond.
+ * A clock that advances only on request, so that a test runs an hour in a millisecond.
  *
  * Timers fire in order of their time, equal times in order of creation. Between two instants all
  * promise reactions run, so code under test sees the same order of events on every run.
@@ -20,7 +20,7 @@ export class VirtualClock implements Clock {
   #order = 0;
   #cancelled = 0;
 
-  /** @param startWallMs what {@link wallTime} says at the start, ms since the Unix epoch. */
+  /** @param startWallMs {@link wallTime} at the start, ms since the Unix epoch. */
   constructor(startWallMs: number = Date.UTC(2026, 0, 1)) {
     this.#startWallMs = startWallMs;
   }

@@ -1,13 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import {
-  AbortedError,
-  backoff,
-  Link,
-  type LinkOptions,
-  SeededRandom,
-  TowpathError,
-  VirtualClock,
-} from '../src/index.ts';
+import { AbortedError, backoff, Link, type LinkOptions, PathReason, SeededRandom, TowpathError } from '../src/index.ts';
+import { VirtualClock } from '../src/testing.ts';
 
 type Path = { id: number };
 
@@ -17,27 +10,29 @@ function world(overrides: Partial<LinkOptions<Path>> = {}) {
   const released: number[] = [];
   let reachable = true;
   let kill: ((error: TowpathError) => void) | undefined;
-  const link = new Link<Path>({
-    target: 'camera.test',
-    clock,
-    connect: async ({ signal }) => {
-      tries.push(clock.now());
-      await clock.sleep(100, signal);
-      if (!reachable) throw new TowpathError('no-answer', 'nobody there');
-      return { id: tries.length };
+  const link = new Link<Path>(
+    { clock },
+    {
+      target: 'camera.test',
+      connect: async ({ signal }) => {
+        tries.push(clock.now());
+        await clock.sleep(100, signal);
+        if (!reachable) throw new TowpathError('no-answer', 'nobody there');
+        return { id: tries.length };
+      },
+      watch: (_path, { signal }) =>
+        new Promise((resolve) => {
+          kill = resolve;
+          signal.addEventListener('abort', () => resolve(new AbortedError('unwatched')));
+        }),
+      release: ({ id }) => {
+        released.push(id);
+      },
+      first: { delaysMs: () => [1_000, 2_000, 4_000, 8_000], limitMs: 90_000 },
+      again: { delaysMs: () => [500, 1_000], slowRetryMs: 3_000 },
+      ...overrides,
     },
-    watch: (_path, { signal }) =>
-      new Promise((resolve) => {
-        kill = resolve;
-        signal.addEventListener('abort', () => resolve(new AbortedError('unwatched')));
-      }),
-    release: ({ id }) => {
-      released.push(id);
-    },
-    first: { delaysMs: () => [1_000, 2_000, 4_000, 8_000], limitMs: 90_000 },
-    again: { delaysMs: () => [500, 1_000], slowRetryMs: 3_000 },
-    ...overrides,
-  });
+  );
   const events: string[] = [];
   link.events.on('phase', (phase) => events.push(phase));
   return {
@@ -137,14 +132,14 @@ describe('link', () => {
     await closing;
   });
 
-  test('a poke ends the waiting at once', async () => {
+  test('a refresh ends the waiting at once', async () => {
     const { clock, link, setReachable } = world();
     setReachable(false);
     link.start();
     await clock.advance(5_000);
     expect(link.phase).toBe('waiting');
     setReachable(true);
-    link.poke('network is back');
+    link.refresh(PathReason.networkChanged);
     await clock.advance(100);
     expect(link.phase).toBe('up');
     await link.close();
@@ -157,23 +152,6 @@ describe('link', () => {
     await clock.advance(60_000);
     expect(tries.length).toBe(1);
     await link.close();
-  });
-
-  test('replaces the path without ever being without one, and releases the old one when it is drained (A7)', async () => {
-    const { clock, link, released, events } = world();
-    await clock.runUntil(link.ready());
-    const seen: boolean[] = [];
-    link.events.on('up', ({ replaced }) => seen.push(replaced));
-    const drained = clock.sleep(50);
-    link.replace({ id: 77 }, drained);
-    expect(link.path).toEqual({ id: 77 });
-    expect(released).toEqual([]);
-    await clock.advance(50);
-    expect(released).toEqual([1]);
-    expect(seen).toEqual([true]);
-    expect(events).toEqual(['connecting', 'up']);
-    await link.close();
-    expect(released).toEqual([1, 77]);
   });
 
   test('closing while connecting releases everything and tells those who wait', async () => {
@@ -203,7 +181,7 @@ describe('link', () => {
     const { clock, link } = world();
     const path = await clock.runUntil(link.ready());
     const down: string[] = [];
-    link.events.on('down', ({ code }) => down.push(code));
+    link.events.on('down', ({ error }) => down.push(error.code));
     link.reportLoss({ id: 99 }, new TowpathError('other', 'not this one'));
     link.reportLoss(path, new TowpathError('no-heartbeat', 'five failures'));
     expect(down).toEqual(['no-heartbeat']);

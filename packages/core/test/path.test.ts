@@ -9,12 +9,12 @@ import {
   PathHistory,
   RaceStatistics,
   TowpathError,
-  VirtualClock,
 } from '../src/index.ts';
+import { VirtualClock } from '../src/testing.ts';
 
 describe('path history', () => {
   test('prefers what has succeeded, and among those what was fast (A9)', () => {
-    const history = new PathHistory(new VirtualClock());
+    const history = new PathHistory({ clock: new VirtualClock() });
     for (let n = 0; n < 4; n++) {
       history.succeeded('lan', 30);
       history.succeeded('p2p', 300);
@@ -27,12 +27,12 @@ describe('path history', () => {
   });
 
   test('ways without experience are equal (A9)', () => {
-    expect(new PathHistory(new VirtualClock()).weights(['lan', 'p2p'])).toEqual({ lan: 1, p2p: 1 });
+    expect(new PathHistory({ clock: new VirtualClock() }).weights(['lan', 'p2p'])).toEqual({ lan: 1, p2p: 1 });
   });
 
   test('old experience fades (A9)', async () => {
     const clock = new VirtualClock();
-    const history = new PathHistory(clock);
+    const history = new PathHistory({ clock });
     for (let n = 0; n < 10; n++) history.failed('lan');
     const fresh = history.weights(['lan', 'p2p']).lan!;
     await clock.advance(30 * 24 * 3_600_000);
@@ -43,10 +43,10 @@ describe('path history', () => {
 
   test('survives a round through a store', () => {
     const clock = new VirtualClock();
-    const history = new PathHistory(clock);
+    const history = new PathHistory({ clock });
     history.succeeded('lan', 42);
     history.succeeded('lan', 52);
-    const copy = new PathHistory(clock, JSON.parse(JSON.stringify(history.snapshot())));
+    const copy = new PathHistory({ clock }, JSON.parse(JSON.stringify(history.snapshot())));
     expect(copy.snapshot()).toEqual(history.snapshot());
     expect(copy.connectMs('lan')).toBe(45);
   });
@@ -55,7 +55,7 @@ describe('path history', () => {
 describe('race statistics', () => {
   const attempt = (fields: Partial<AttemptReport>): AttemptReport => ({
     id: 'x',
-    lane: 'lan',
+    kind: 'lan',
     label: 'x',
     state: 'cancelled',
     startedAtMs: 0,
@@ -71,8 +71,8 @@ describe('race statistics', () => {
     const attempts = [
       attempt({ state: 'success', startedAtMs: 10, elapsedMs: 30 }),
       attempt({ state: 'failed', error }),
-      attempt({ lane: 'p2p' }),
-      attempt({ lane: 'relay', startedAtMs: undefined, state: 'cancelled' }),
+      attempt({ kind: 'p2p' }),
+      attempt({ kind: 'relay', startedAtMs: undefined, state: 'cancelled' }),
     ];
     statistics.record({ elapsedMs: 40, winner: 'x', attempts });
     const copy = new RaceStatistics(JSON.parse(JSON.stringify(statistics.snapshot())));

@@ -6,9 +6,11 @@ import {
   SeededRandom,
   SystemClock,
   SystemRandom,
-  type Tick,
-  VirtualClock,
+  type Timer,
 } from '../src/index.ts';
+import type { PlatformTimers } from '../src/clock.ts';
+import type { Tick } from '../src/interval.ts';
+import { VirtualClock } from '../src/testing.ts';
 
 describe('virtual clock', () => {
   test('fires timers in order of time, equal times in order of creation', async () => {
@@ -62,6 +64,49 @@ describe('virtual clock', () => {
       await expect(clock.sleep(60_000, abort.signal)).rejects.toThrow('stop');
       if (clock instanceof VirtualClock) expect(clock.pendingTimers).toBe(0);
     }
+  });
+});
+
+describe('system clock', () => {
+  /** Timers that hold no more than Node's do, on a virtual time. */
+  function platform() {
+    const clock = new VirtualClock();
+    const delays: number[] = [];
+    const timers: PlatformTimers = {
+      now: () => clock.now(),
+      set: (callback, delayMs) => {
+        delays.push(delayMs);
+        return clock.timer(delayMs > 2 ** 31 - 1 ? 1 : delayMs, callback);
+      },
+      clear: (handle) => (handle as Timer).cancel(),
+    };
+    return { virtual: clock, delays, clock: new SystemClock(timers) };
+  }
+
+  test('delays beyond the 24.8 days of a platform timer do not end early', async () => {
+    const { virtual, clock, delays } = platform();
+    const days = 24 * 3_600_000;
+    let firedAt: number | undefined;
+    clock.timer(60 * days, () => {
+      firedAt = virtual.now();
+    });
+    await virtual.advance(59 * days);
+    expect(firedAt).toBeUndefined();
+    await virtual.advance(2 * days);
+    expect(firedAt).toBe(60 * days);
+    expect(Math.max(...delays)).toBeLessThanOrEqual(2 ** 31 - 1);
+  });
+
+  test('a long delay can be cancelled after it was armed again, and one without end never fires', async () => {
+    const { virtual, clock } = platform();
+    const fired: string[] = [];
+    const long = clock.timer(100 * 24 * 3_600_000, () => fired.push('long'));
+    clock.timer(Number.POSITIVE_INFINITY, () => fired.push('never'));
+    await virtual.advance(30 * 24 * 3_600_000);
+    long.cancel();
+    await virtual.advance(1_000 * 24 * 3_600_000);
+    expect(fired).toEqual([]);
+    expect(virtual.pendingTimers).toBe(1);
   });
 });
 
@@ -176,7 +221,7 @@ function clockFace(clock: VirtualClock) {
   return {
     now: () => clock.now(),
     wallTime: () => clock.wallTime(),
-    sleep: (ms: number, signal?: AbortSignal) => clock.sleep(ms, signal),
+    sleep: (ms: number, signal?: AbortSignal | undefined) => clock.sleep(ms, signal),
     timer: (ms: number, callback: () => void) => clock.timer(ms, callback),
   };
 }

@@ -1,25 +1,33 @@
-/** An IP address and a port. `address` is in text form, IPv6 without brackets (`fe80::1%eth0` keeps its zone). */
-export interface Endpoint {
-  readonly address: string;
-  /** 1…65535; 0 only where a call lets the system choose. */
-  readonly port: number;
-}
+import type { ConnectionLimit } from './connection-limit.ts';
+import type { DatagramHandler, DatagramMatch } from './datagram-routes.ts';
+import type { DefaultRoute, DefaultRouteOptions } from './default-route.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { NetworkChanges } from './network-changes.ts';
 
 /** What happens on a UDP socket. Handlers run synchronously, in order of arrival. */
 export interface UdpHandlers {
-  /** `data` is the receiver's to keep. `from` may be an object that is shared between calls only when equal. */
-  onMessage(data: Uint8Array, from: Endpoint): void;
-  /** A send that failed later, or an ICMP error (`ECONNREFUSED`). Never fatal: the socket stays open. */
+  /**
+   * Takes the datagrams that no route takes; see {@link UdpSocket.route}. `data` is the receiver's to keep. `from` may be
+   * an object that is shared between calls only when equal.
+   */
+  onMessage?: ((data: Uint8Array, from: Endpoint) => void) | undefined;
+  /** A send that failed later, or an ICMP error (see {@link UdpOptions.remote}). Never fatal: the socket stays open. */
   onError?(error: Error): void;
 }
 
 export interface UdpOptions extends UdpHandlers {
   /** Local address; all addresses of the family when absent. */
-  address?: string;
+  address?: string | undefined;
   /** Local port; the system chooses when absent or 0. */
-  port?: number;
+  port?: number | undefined;
   /** @default 4 */
   family?: 4 | 6;
+  /**
+   * Connects the socket: it sends to and hears only this endpoint, `local.address` is the address that the route to it
+   * leaves from, and ICMP errors reach `onError` at once: `connection-refused` for a closed port (Linux, macOS, Windows),
+   * `unreachable` where no route leads. Systems report nothing to sockets that are not connected.
+   */
+  remote?: Endpoint;
   /** Allow sending to broadcast addresses. @default false */
   broadcast?: boolean;
   /** Allow several sockets on one port (LAN search listeners). @default false */
@@ -34,16 +42,28 @@ export interface UdpOptions extends UdpHandlers {
   /** Receive buffer asked of the system, in bytes; the system may give less. */
   receiveBufferBytes?: number;
   /** Send buffer asked of the system, in bytes; the system may give less. */
-  sendBufferBytes?: number;
+  sendBufferBytes?: number | undefined;
   /** Closes the socket when it aborts, also while binding. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** A bound UDP socket. */
 export interface UdpSocket extends AsyncDisposable {
   /** Read from the socket after bind: the port is never 0. */
   readonly local: Endpoint;
-  /** Sends one datagram, without waiting. A failure reaches `onError`; after `close` nothing is sent. */
+  /** The only endpoint that it speaks with, where {@link UdpOptions.remote} connected it. */
+  readonly remote?: Endpoint | undefined;
+  /** Datagrams that arrived for no route and no default handler. */
+  readonly unroutedDatagrams: number;
+  /**
+   * Hands the datagrams that match to `handler` until the result is disposed. Each datagram goes to one handler only:
+   * predicates are asked first, then the routes of its kind, then `onMessage`; among equals the youngest route first.
+   */
+  route(match: DatagramMatch, handler: DatagramHandler): Disposable;
+  /**
+   * Sends one datagram, without waiting. A failure reaches `onError` (`bad-address` on a connected socket when `to` is
+   * another endpoint than its remote one); after `close` nothing is sent.
+   */
   send(data: Uint8Array, to: Endpoint): void;
   /** Idempotent; no handler runs after it was called. */
   close(): Promise<void>;
@@ -77,11 +97,11 @@ export interface TlsServerOptions {
 
 export interface TcpConnectOptions extends TcpHandlers {
   /** Local address and port to leave from. */
-  localAddress?: string;
-  localPort?: number;
-  tls?: TlsClientOptions;
+  localAddress?: string | undefined;
+  localPort?: number | undefined;
+  tls?: TlsClientOptions | undefined;
   /** Closes the connection when it aborts, also while connecting. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface TcpConnection extends AsyncDisposable {
@@ -95,21 +115,26 @@ export interface TcpConnection extends AsyncDisposable {
   setPaused(paused: boolean): void;
   /** Sends what is queued, then closes. Idempotent. */
   close(): Promise<void>;
-  /** Drops everything at once (reset). */
+  /**
+   * Drops the connection and what is queued at once. The other side sees a reset (`connection-reset`); with TLS on the
+   * real network it may see a plain end instead.
+   */
   destroy(): void;
 }
 
 export interface TcpListenOptions {
-  address?: string;
+  address?: string | undefined;
   port?: number;
-  tls?: TlsServerOptions;
+  tls?: TlsServerOptions | undefined;
   /** As {@link UdpOptions.reusePort}. @default false */
   reusePort?: boolean;
-  /** Called for each accepted connection; returns its handlers. */
+  /** Limits connections per address and in total; several listeners may share one. */
+  limit?: ConnectionLimit | undefined;
+  /** Called for each accepted connection, with TLS after its handshake; returns its handlers. */
   onConnection(connection: TcpConnection): TcpHandlers;
   onError?(error: Error): void;
   /** Closes the listener (not its connections) when it aborts. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface TcpListener extends AsyncDisposable {
@@ -127,8 +152,15 @@ export interface InterfaceAddress {
   /** Length of the network prefix in bits. */
   readonly prefixLength: number;
   /** Directed broadcast address (IPv4 only). */
-  readonly broadcast?: string;
+  readonly broadcast?: string | undefined;
   readonly internal: boolean;
+}
+
+export interface ResolveOptions {
+  /** Addresses of this family only; both when absent. */
+  family?: 4 | 6 | undefined;
+  /** Ends the look-up when it aborts; nothing of it keeps the process alive afterwards. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Everything that Towpath needs of a network stack: the real one or a simulated one. */
@@ -148,4 +180,16 @@ export interface Network {
   listenTcp(options: TcpListenOptions): Promise<TcpListener>;
   /** The addresses of this host at this moment, loopback included. */
   interfaces(): InterfaceAddress[];
+  /** What changes: interfaces, addresses, default routes, sleep. */
+  readonly changes: NetworkChanges;
+  /**
+   * Looks up the addresses of a host name, the hosts file first. An IP address is returned as it is.
+   * @returns at least one address. Without `family` both families are asked at once; when one has an answer the other is
+   *   waited for a short time only (RFC 8305 §3, 50 ms), and its failure does not count.
+   * @throws NetError `name-not-found`, `name-without-address` (it has none of the family), `name-server-silent` (no
+   *   answer in time, or no name server there), `name-server-failed` (SERVFAIL, REFUSED); the signal's reason.
+   */
+  resolve(name: string, options?: ResolveOptions): Promise<string[]>;
+  /** Returns the route that packets to a destination take now; `undefined` where none leads. */
+  defaultRoute(options?: DefaultRouteOptions): Promise<DefaultRoute | undefined>;
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { PcapWriter } from '../src/index.ts';
+import { PcapWriter } from '../src/capture/index.ts';
 import { byteHex, CLIENT, counting, DEVICE, hex, ipPacket, readAll, tcpdumpHex } from './capture-samples.ts';
 
 /** Cases per format; a long run sets it higher. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { CaptureError, detectCaptureFormat, PcapWriter } from '../src/index.ts';
+import { CaptureError, detectCaptureFormat, PcapWriter } from '../src/capture/index.ts';
 import { CLIENT, CLIENT6, counting, DEVICE, DEVICE6, hex, ipPacket, pcapFile, readAll } from './capture-samples.ts';
 
 const datagram = fc.record({

@@ -1,4 +1,5 @@
-import { type CapturedPacket, type CaptureReport, type Endpoint, PcapWriter, readCapture } from '../src/index.ts';
+import type { Endpoint } from '../src/index.ts';
+import { type CapturedPacket, type CaptureReport, PcapWriter, readCapture } from '../src/capture/index.ts';
 
 /** Packets that the tests put into files; addresses of RFC 5737 and RFC 3849, bytes made up. */
 

@@ -210,6 +210,20 @@ test.each(['utf16le', 'utf-16be', 'utf8'])('text with a byte order mark in %s is
   expect(readAll(bytes).packets.map(({ data }) => hex(data))).toEqual([hex(SHORT)]);
 });
 
+test.each(['little', 'big'])(
+  'UTF-16 without a byte order mark, %s endian, is read, and text without packets is refused (B12)',
+  (order) => {
+    const wide = (text: string) =>
+      order === 'big' ? Buffer.from(text, 'utf16le').swap16() : Buffer.from(text, 'utf16le');
+    const packets = '[RX] Empfange UDP (4 bytes)\n750f402a18  f1 e0 00 00                    ....\n';
+    expect(readAll(wide(packets)).packets.map(({ data }) => hex(data))).toEqual([hex(SHORT)]);
+    const prose = readAll(wide('No packet is in here.\nReally.\n'));
+    expect([prose.packets.length, prose.report.problems.map(({ code }) => code)]).toEqual([0, ['unknown-format']]);
+    // Half a character at the end of the file.
+    expect(readAll(Buffer.concat([wide(packets), Buffer.of(0x41)])).packets).toHaveLength(1);
+  },
+);
+
 test('a line beyond the limit is left out and reported', () => {
   const text = `hex=${'00'.repeat(200_000)}\n2026-01-04 20:28:52,313 TX hex=f1e00000\n`;
   const { packets, report } = read(text);

@@ -1,5 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import type { Endpoint, Network, TcpConnection, TcpHandlers, TcpListener, UdpOptions } from '../src/index.ts';
+import type { DatagramMatch } from '../src/datagram-routes.ts';
+import type {
+  Endpoint,
+  Network,
+  TcpConnection,
+  TcpHandlers,
+  TcpListener,
+  TlsClientOptions,
+  TlsServerOptions,
+  UdpOptions,
+} from '../src/index.ts';
 
 /** Two hosts that reach each other; on the loopback of one machine both are the same. */
 export interface World extends AsyncDisposable {
@@ -9,6 +19,10 @@ export interface World extends AsyncDisposable {
   readonly thereAddress: string;
   /** An address that reaches `there` and others at once. */
   readonly broadcastAddress: string;
+  /** Connections and listeners of the stream tests use TLS with these. */
+  readonly tls?: { readonly server: TlsServerOptions; readonly client: TlsClientOptions };
+  /** A destroyed connection looks to the other side as one that ended. */
+  readonly endsWithoutReset?: boolean;
   /** Waits for a promise while time goes on. */
   run<T>(promise: Promise<T>): Promise<T>;
 }
@@ -122,6 +136,89 @@ export function networkSuite(name: string, open: () => World | Promise<World>): 
       expect(heard!.from.port).toBe(searcher.socket.local.port);
     });
 
+    test('hands each datagram to one handler: predicates, then its kind, then the default one', async () => {
+      await using world = await open();
+      const heard: string[] = [];
+      const a = await bind(world, world.here, { address: world.hereAddress });
+      const b = await bind(world, world.there, { address: world.thereAddress });
+      const route = (name: string, match: DatagramMatch) => b.socket.route(match, () => heard.push(name));
+      const stun = new Uint8Array([0, 1, 0, 0]);
+      const send = async (data: Uint8Array, last: string) => {
+        a.socket.send(data, b.socket.local);
+        // What is sent after it arrives after it.
+        a.socket.send(bytes(last), b.socket.local);
+        await world.run(b.inbox.until(b.inbox.items.length + 1));
+      };
+      using first = route('stun', 'stun');
+      route('channel-data', 'channel-data');
+      await send(stun, 'marker');
+      const younger = route('younger stun', 'stun');
+      await send(stun, 'marker');
+      const predicate = route('predicate', (data, from) => data[0] === 0 && from.port === a.socket.local.port);
+      await send(stun, 'marker');
+      predicate[Symbol.dispose]();
+      younger[Symbol.dispose]();
+      younger[Symbol.dispose]();
+      await send(stun, 'marker');
+      await send(new Uint8Array([0x40, 0, 0, 0]), 'marker');
+      expect(heard).toEqual(['stun', 'younger stun', 'predicate', 'stun', 'channel-data']);
+      expect(b.inbox.items.map((item) => item.text)).toEqual(Array(5).fill('marker'));
+      first[Symbol.dispose]();
+      a.socket.send(stun, b.socket.local);
+      await world.run(b.inbox.until(6));
+      expect([heard.length, b.socket.unroutedDatagrams]).toEqual([5, 0]);
+    });
+
+    test('counts the datagrams that nobody takes', async () => {
+      await using world = await open();
+      const a = await bind(world, world.here, { address: world.hereAddress });
+      const b = await bind(world, world.there, { address: world.thereAddress, onMessage: undefined });
+      const other = new Mailbox<Uint8Array>();
+      b.socket.route('other', other.put);
+      a.socket.send(new Uint8Array([0, 1]), b.socket.local);
+      a.socket.send(new Uint8Array([0x4f]), b.socket.local);
+      a.socket.send(new Uint8Array([0xf1]), b.socket.local);
+      await world.run(other.until(1));
+      expect(b.socket.unroutedDatagrams).toBe(2);
+    });
+
+    test('a connected socket hears only its remote endpoint, and sends to no other', async () => {
+      await using world = await open();
+      const b = await bind(world, world.there, { address: world.thereAddress });
+      const stranger = await bind(world, world.there, { address: world.thereAddress });
+      const a = await bind(world, world.here, { remote: b.socket.local });
+      expect(a.socket.remote).toEqual(b.socket.local);
+      expect(a.socket.local.address).toBe(world.hereAddress);
+      stranger.socket.send(bytes('hello'), a.socket.local);
+      a.socket.send(bytes('ping'), b.socket.local);
+      const [ping] = await world.run(b.inbox.until(1));
+      expect(ping).toEqual({ text: 'ping', from: a.socket.local });
+      b.socket.send(bytes('pong'), a.socket.local);
+      expect((await world.run(a.inbox.until(1))).map((item) => item.text)).toEqual(['pong']);
+      a.socket.send(bytes('x'), stranger.socket.local);
+      expect(await world.run(a.errors.until(1))).toMatchObject([{ code: 'bad-address' }]);
+    });
+
+    test('a connected socket hears at once that a port is closed, and stays usable', async () => {
+      await using world = await open();
+      const { socket } = await bind(world, world.there, { address: world.thereAddress });
+      const closed = socket.local;
+      await world.run(socket.close());
+      const a = await bind(world, world.here, { remote: closed });
+      a.socket.send(bytes('anyone?'), closed);
+      const [error] = await world.run(a.errors.until(1));
+      expect(error).toMatchObject({ name: 'NetError', code: 'connection-refused' });
+      const b = await bind(world, world.there, closed);
+      a.socket.send(bytes('now'), closed);
+      expect((await world.run(b.inbox.until(1)))[0]!.text).toBe('now');
+    });
+
+    test('connects to no address of another family, and leaves no socket behind', async () => {
+      await using world = await open();
+      const remote = { address: '2001:db8::1', port: 9 };
+      await expect(world.run(bind(world, world.here, { remote }))).rejects.toMatchObject({ code: 'bad-address' });
+    });
+
     test('refuses to broadcast without the option', async () => {
       await using world = await open();
       const { socket, errors } = await bind(world, world.here);
@@ -171,7 +268,38 @@ export function networkSuite(name: string, open: () => World | Promise<World>): 
     });
   });
 
-  tcpSuite(name, open);
+  describe(`names and routes on the ${name} network`, () => {
+    test('returns an IP address as it is, and knows localhost', async () => {
+      await using world = await open();
+      const { here } = world;
+      expect(await world.run(here.resolve('192.0.2.1'))).toEqual(['192.0.2.1']);
+      expect(await world.run(here.resolve('2001:db8::1', { family: 6 }))).toEqual(['2001:db8::1']);
+      await expect(world.run(here.resolve('192.0.2.1', { family: 6 }))).rejects.toMatchObject({
+        code: 'name-without-address',
+      });
+      expect(await world.run(here.resolve('localhost', { family: 4 }))).toEqual(['127.0.0.1']);
+    });
+
+    test('rejects with the reason when the signal aborts (A6)', async () => {
+      await using world = await open();
+      const reason = new Error('over');
+      await expect(world.here.resolve('relay.example', { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+      const controller = new AbortController();
+      const looking = world.here.resolve('relay.example', { signal: controller.signal });
+      controller.abort(reason);
+      await expect(world.run(looking)).rejects.toBe(reason);
+      await expect(world.here.defaultRoute({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    });
+
+    test('names the interface and the source address of a route', async () => {
+      await using world = await open();
+      const route = await world.run(world.here.defaultRoute({ to: world.thereAddress }));
+      const own = world.here.interfaces().find(({ address }) => address === world.hereAddress)!;
+      expect(route).toEqual({ family: 4, interface: own.name, source: world.hereAddress, gateway: undefined });
+    });
+  });
+
+  streamSuite(`TCP on the ${name} network`, open);
 }
 
 /** What a connection's handlers saw. */
@@ -191,12 +319,14 @@ class Seen implements TcpHandlers {
   }
 }
 
-function tcpSuite(name: string, open: () => World | Promise<World>): void {
+/** What every stream is held to, over TCP or, where the world has `tls`, over TLS. */
+export function streamSuite(name: string, open: () => World | Promise<World>): void {
   const listen = async (world: World) => {
     const accepted = new Mailbox<{ connection: TcpConnection; seen: Seen }>();
     const listener = await world.run(
       world.there.listenTcp({
         address: world.thereAddress,
+        tls: world.tls?.server,
         onConnection: (connection) => {
           const seen = new Seen();
           accepted.put({ connection, seen });
@@ -206,10 +336,12 @@ function tcpSuite(name: string, open: () => World | Promise<World>): void {
     );
     return { listener, accepted };
   };
-  const connect = async (world: World, to: Endpoint, signal?: AbortSignal) => {
+  const connect = async (world: World, to: Endpoint, signal?: AbortSignal | undefined) => {
     const seen = new Seen();
     const { onData, onDrain, onClose } = seen;
-    const connection = await world.run(world.here.connectTcp(to, { onData, onDrain, onClose, signal }));
+    const connection = await world.run(
+      world.here.connectTcp(to, { onData, onDrain, onClose, signal, tls: world.tls?.client }),
+    );
     return { connection, seen };
   };
   const pair = async (world: World) => {
@@ -219,7 +351,7 @@ function tcpSuite(name: string, open: () => World | Promise<World>): void {
     return { listener, client, server: server! };
   };
 
-  describe(`TCP on the ${name} network`, () => {
+  describe(name, () => {
     test('connects both ends with matching addresses, and echoes', async () => {
       await using world = await open();
       const { listener, client, server } = await pair(world);
@@ -285,7 +417,9 @@ function tcpSuite(name: string, open: () => World | Promise<World>): void {
       controller.abort();
       await world.run(Promise.all([client.seen.closes.until(1), server!.seen.closes.until(1)]));
       expect(client.seen.closes.items).toEqual([undefined]);
-      expect(server!.seen.closes.items).toMatchObject([{ code: 'connection-reset' }]);
+      expect(server!.seen.closes.items).toMatchObject(
+        world.endsWithoutReset ? [undefined] : [{ code: 'connection-reset' }],
+      );
     });
 
     test('sends what is queued before it closes, and both sides close without an error', async () => {
@@ -331,7 +465,8 @@ function tcpSuite(name: string, open: () => World | Promise<World>): void {
       const { client, server } = await pair(world);
       server.connection.destroy();
       await world.run(client.seen.closes.until(1));
-      expect(client.seen.closes.items).toMatchObject([{ name: 'NetError', code: 'connection-reset' }]);
+      const reset = { name: 'NetError', code: 'connection-reset' };
+      expect(client.seen.closes.items).toMatchObject(world.endsWithoutReset ? [undefined] : [reset]);
       await world.run(server.seen.closes.until(1));
       expect(server.seen.closes.items).toEqual([undefined]);
     });
@@ -346,7 +481,12 @@ function tcpSuite(name: string, open: () => World | Promise<World>): void {
         return seen;
       };
       const listener: TcpListener = await world.run(
-        world.there.listenTcp({ address: world.thereAddress, signal: controller.signal, onConnection }),
+        world.there.listenTcp({
+          address: world.thereAddress,
+          tls: world.tls?.server,
+          signal: controller.signal,
+          onConnection,
+        }),
       );
       const client = await connect(world, listener.local);
       await world.run(accepted.until(1));

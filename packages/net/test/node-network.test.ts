@@ -3,10 +3,10 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { VirtualClock } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import { describe, expect, test } from 'vitest';
 import { type Endpoint, NodeNetwork, type TcpConnection } from '../src/index.ts';
-import { Mailbox, networkSuite, type World } from './network-suite.ts';
+import { Mailbox, networkSuite, streamSuite, type World } from './network-suite.ts';
 
 function loopback(): World {
   const network = new NodeNetwork();
@@ -167,6 +167,15 @@ function certificate(name: string): { cert: string; key: string } | undefined {
 }
 
 const identity = certificate('relay.test');
+
+if (identity) {
+  const client = { ca: identity.cert, serverName: 'relay.test' };
+  streamSuite('TLS on the real network', () => ({
+    ...loopback(),
+    tls: { server: identity, client },
+    endsWithoutReset: true,
+  }));
+}
 
 describe.skipIf(!identity)('TLS on the real network (needs the openssl program)', () => {
   const echo = () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { formatEndpoint, natKinds } from '../src/index.ts';
+import { formatEndpoint } from '../src/index.ts';
+import { natKinds } from '../src/simulated/index.ts';
 import { Simulation } from './simulation.ts';
 
 describe('a host in a LAN', () => {

@@ -1,13 +1,12 @@
 import { describe, expect, test } from 'vitest';
+import { type Endpoint, formatEndpoint } from '../src/index.ts';
 import {
-  type Endpoint,
-  formatEndpoint,
   type NatKind,
   type NatOptions,
   natKinds,
   type SimulatedHost,
   type SimulatedNat,
-} from '../src/index.ts';
+} from '../src/simulated/index.ts';
 import { Simulation, type TestSocket } from './simulation.ts';
 
 /** A server as RFC 5780 wants it: two addresses, two ports, and it answers from where it is asked to. */

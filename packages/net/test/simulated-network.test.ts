@@ -1,6 +1,7 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { SimulatedInternet } from '../src/index.ts';
-import { networkSuite, type World } from './network-suite.ts';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { SimulatedInternet } from '../src/simulated/index.ts';
+import { networkSuite, streamSuite, type World } from './network-suite.ts';
 
 function simulatedLan(): World {
   const clock = new VirtualClock();
@@ -19,6 +20,10 @@ function simulatedLan(): World {
 }
 
 networkSuite('simulated', simulatedLan);
+streamSuite('TLS on the simulated network', () => ({
+  ...simulatedLan(),
+  tls: { server: { cert: '', key: '' }, client: {} },
+}));
 networkSuite('simulated loopback', () => {
   const world = simulatedLan();
   return {

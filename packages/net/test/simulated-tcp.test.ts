@@ -1,10 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type LinkOptions, natKinds, type SimulatedHost, type TcpConnection } from '../src/index.ts';
+import type { TcpConnection } from '../src/index.ts';
+import { type SimulatedLinkOptions, natKinds, type SimulatedHost } from '../src/simulated/index.ts';
 import { Simulation } from './simulation.ts';
 
 /** A connection between a client behind `link` and a server, and what each end saw. */
-async function connected(link: LinkOptions = {}, { seed = 1, client }: { seed?: number; client?: SimulatedHost } = {}) {
+async function connected(
+  link: SimulatedLinkOptions = {},
+  { seed = 1, client }: { seed?: number; client?: SimulatedHost } = {},
+) {
   const simulation = new Simulation(seed);
   const { clock, internet } = simulation;
   const nat = internet.nat(natKinds.portRestricted);

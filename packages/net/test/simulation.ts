@@ -1,13 +1,12 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import type { Endpoint, UdpOptions, UdpSocket } from '../src/index.ts';
 import {
-  type Endpoint,
   formatPacketEvent,
   type SimulatedHost,
   SimulatedInternet,
   type SimulatedInternetOptions,
-  type UdpOptions,
-  type UdpSocket,
-} from '../src/index.ts';
+} from '../src/simulated/index.ts';
 
 /** A datagram as a test sees it. */
 interface Received {

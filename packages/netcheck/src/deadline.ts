@@ -2,7 +2,7 @@ import { type Clock, TowpathError } from '@towpath/core';
 
 /**
  * Runs `work` with a signal that aborts after `limitMs`, or when the caller's does.
- * @throws TowpathError `timed-out` that says `message`; whatever `work` throws; the caller's reason.
+ * @throws TowpathError `timed-out` with `message`; whatever `work` throws; the caller's reason.
  */
 export async function withinLimit<T>(
   clock: Clock,

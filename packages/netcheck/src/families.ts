@@ -1,23 +1,28 @@
 import { errorMessage, type Log } from '@towpath/core';
 import { type Endpoint, isLoopback } from '@towpath/net';
-import { discoverNatBehaviour, type NatBehaviour } from '@towpath/stun';
+import { discoverNatBehaviour, type NatReport } from '@towpath/stun';
 import { withinLimit } from './deadline.ts';
+import type { LookUpFailure } from './look-ups.ts';
 import type { FamilyReport, LocalAddress } from './report.ts';
 import type { CheckComponents, ServerCheck } from './server-check.ts';
 
 /** Scopes of addresses that do not lead out of the local network. */
 const LOCAL_SCOPES: ReadonlySet<string | undefined> = new Set(['link-local', 'loopback', undefined]);
 
-/** True when this machine could leave by `family` at all. */
-export function hasFamily(addresses: readonly LocalAddress[], servers: readonly Endpoint[], family: 4 | 6): boolean {
-  // Servers on this machine are reached without any network.
-  if (servers.some(({ address }) => isLoopback(address))) return true;
-  return addresses.some((one) => one.family === family && !LOCAL_SCOPES.has(one.scope));
+/** Returns the families that this machine has addresses of that lead beyond the local network. */
+export function usableFamilies(addresses: readonly LocalAddress[]): Set<4 | 6> {
+  return new Set(addresses.filter(({ scope }) => !LOCAL_SCOPES.has(scope)).map(({ family }) => family));
 }
 
-/** What the measurement of NAT behaviour says, or why it says nothing. */
+/** Returns whether this machine can reach servers of `family`. */
+export function hasFamily(addresses: readonly LocalAddress[], servers: readonly string[], family: 4 | 6): boolean {
+  // Servers on this machine are reached without any network.
+  return servers.some(isLoopback) || usableFamilies(addresses).has(family);
+}
+
+/** Result of the NAT behaviour measurement, or why there is none. */
 export interface Discovery {
-  readonly nat?: NatBehaviour;
+  readonly nat?: NatReport;
   readonly why?: string;
 }
 
@@ -43,28 +48,54 @@ export async function discover(
   }
 }
 
-/** Puts together what is known of a family. */
+/** What is known about one family before the servers' results. */
+export interface FamilyMeasurement {
+  readonly present: boolean;
+  readonly asked: readonly Endpoint[];
+  readonly discovered: Discovery;
+  readonly failures: readonly LookUpFailure[];
+}
+
+/** Combines the results for one address family. */
 export function familyReport(
   family: 4 | 6,
-  present: boolean,
-  asked: readonly Endpoint[],
-  { nat, why }: Discovery,
+  { present, asked, discovered, failures }: FamilyMeasurement,
   checks: readonly ServerCheck[],
 ): FamilyReport {
   const name = `IPv${family}`;
+  const nothing = { external: undefined, nat: undefined };
   if (!present) {
-    return { reachable: false, external: undefined, nat: undefined, why: `This machine has no ${name} address.` };
+    return { ...nothing, verdict: 'no-address', reachable: false, why: `This machine has no ${name} address.` };
   }
   if (asked.length === 0) {
-    const reason = `No server with an ${name} address was named to ask.`;
-    return { reachable: undefined, external: undefined, nat: undefined, why: reason };
+    const unknown = failures.find(({ couldNotAsk }) => couldNotAsk);
+    if (unknown !== undefined) {
+      return { ...nothing, verdict: 'could-not-ask', reachable: undefined, why: `Not measured: ${unknown.message}` };
+    }
+    const reason = `No server with an ${name} address was given.`;
+    return { ...nothing, verdict: 'no-server', reachable: undefined, why: reason };
   }
   const ways = checks.flatMap((check) => check.ways).filter((way) => way.family === family && way.mapped !== undefined);
+  const overUdp = ways.some(({ transport }) => transport === 'udp');
+  const { nat } = discovered;
   const external = nat?.mapped ?? ways[0]?.mapped;
-  const reachable = external !== undefined;
-  const udp = nat?.udp === true || ways.some(({ transport }) => transport === 'udp');
-  const state = !reachable
-    ? `${name} leads nowhere: no server answered over it.`
-    : `${name} works${udp ? '' : ', but only over TCP'}.`;
-  return { reachable, external, nat, why: why === undefined ? state : `${state} ${why}` };
+  if (external === undefined) {
+    return { ...nothing, verdict: 'no-answer', reachable: false, why: `No server answered over ${name}.` };
+  }
+  const udp = nat?.udp === true || overUdp;
+  const state = `${name} works${udp ? '' : ', but only over TCP'}.`;
+  const why = discovered.why === undefined ? state : `${state} ${discovered.why}`;
+  // Without an answer over UDP there is a finding only where the same server answers over TCP, and UDP got no refusal.
+  const blocked = !udp && sameServerOverTcpOnly(family, checks);
+  const measured = nat?.udp === true || blocked ? nat : undefined;
+  return { verdict: 'works', reachable: true, external, nat: measured, why };
+}
+
+/** Returns whether a server answered over TCP or TLS while UDP to the same address got no answer at all. */
+function sameServerOverTcpOnly(family: 4 | 6, checks: readonly ServerCheck[]): boolean {
+  return checks.some(({ ways }) => {
+    const own = ways.filter((way) => way.family === family);
+    const silent = own.some(({ transport, error }) => transport === 'udp' && error?.code === 'timed-out');
+    return silent && own.some(({ transport, error }) => transport !== 'udp' && error === undefined);
+  });
 }

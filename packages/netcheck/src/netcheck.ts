@@ -1,82 +1,61 @@
-import { type Clock, errorCode, errorMessage, type Log, type Random, silentLog, TowpathError } from '@towpath/core';
-import {
-  addressFamily,
-  addressScope,
-  type Endpoint,
-  formatEndpoint,
-  isIpAddress,
-  isPrivateAddress,
-  type Network,
-  type TlsClientOptions,
-} from '@towpath/net';
-import { defaultGateway } from '@towpath/portmap';
-import type { NatBehaviour } from '@towpath/stun';
-import { withinLimit } from './deadline.ts';
-import { discover, familyReport, hasFamily } from './families.ts';
-import { checkPortMapping, type PortMappingCheck } from './port-mapping.ts';
-import { checkPortal, readPortalUrl } from './portal.ts';
-import { prospectsOf } from './prospects.ts';
-import type { LocalAddress, NetcheckReport, Transport } from './report.ts';
-import {
-  type CheckComponents,
-  checkWay,
-  DEFAULT_PORT,
-  type ServerCheck,
-  type ServerToCheck,
-  waysTo,
-} from './server-check.ts';
+import { type Clock, type Log, type Random, silentLog } from '@towpath/core';
+import { addressScope, type Network, type TlsClientOptions } from '@towpath/net';
+import { type NatReport, reachabilityByPeer } from '@towpath/stun';
+import { beyondGateway } from './beyond-gateway.ts';
+import { checkPortMapping } from './port-mapping.ts';
+import { checkPortal, type PortalCheck, readPortalUrl } from './portal.ts';
+import { type LocalAddress, type NetcheckReport, natOf, type Transport, type Unmeasured } from './report.ts';
+import type { ServerCheck, ServerToCheck } from './server-check.ts';
+import { checkServers, type ServerContext } from './server-checks.ts';
 
 export interface NetcheckComponents {
   network: Network;
   clock: Clock;
   random: Random;
-  log?: Log;
-  /** Finds the addresses of a host name; without it only addresses can be checked. */
-  resolve?: (host: string, signal: AbortSignal) => Promise<readonly string[]>;
+  log?: Log | undefined;
 }
 
 export interface NetcheckOptions {
-  /** STUN servers. One with two addresses (RFC 5780) tells everything about a NAT. */
+  /** STUN servers. One with two addresses (RFC 5780) is needed to measure all NAT behaviour. */
   servers?: readonly ServerToCheck[];
-  /** Relays; they are asked as STUN servers too. */
+  /** Relays; also used as STUN servers. */
   relays?: readonly ServerToCheck[];
-  /** How servers prove themselves over TLS. */
-  tls?: TlsClientOptions;
+  /** How certificates of servers are verified. */
+  tls?: TlsClientOptions | undefined;
   /** IPv4 address of the gateway; `false` for none. @default the default route's */
   gateway?: string | false;
   /** Port of PCP and NAT-PMP. @default 5351 */
   gatewayPort?: number;
-  /** `ask` which services the gateway has; `map` also makes a mapping and removes it again. @default 'ask' */
+  /** `ask`: which services the gateway has; `map`: also creates a mapping and deletes it. @default 'ask' */
   portMapping?: 'ask' | 'map' | 'off';
-  /** Look for UPnP too. @default true */
+  /** Also search for UPnP. @default true */
   upnp?: boolean;
-  /** A page over plain HTTP that must answer 204; captive portals are looked for with it. */
+  /** An http:// page that must answer 204, for the captive portal test. */
   portalUrl?: string;
-  /** How long the whole may take, ms. What is not known by then is reported as such. @default 2400 */
+  /** Time limit of the measurements, ms. What is not known by then is reported as unknown. @default 2400 */
   limitMs?: number;
-  signal?: AbortSignal;
+  /** Time limit of looking up names, ms; a dead first name server leaves time for the second. @default 3200 */
+  nameLimitMs?: number;
+  signal?: AbortSignal | undefined;
 }
 
 const DEFAULT_LIMIT_MS = 2_400;
-/** Parts of the whole time. Names come first; what follows them has the rest. */
-const RESOLVE_SHARE = 0.25;
-const SERVER_SHARE = 0.6;
-const DISCOVERY_SHARE = 0.75;
-/** Discovery waits for answers twice: for the first one, and for those from elsewhere. */
-const ANSWER_SHARE = 0.36;
-/** A mapping that was made is removed in what is left. */
+const DEFAULT_NAME_LIMIT_MS = 3_200;
+/** Shares of the total time. */
+/** The remaining time is for deleting the mapping. */
 const MAPPING_SHARE = 0.5;
 const PORTAL_SHARE = 0.8;
 
 /**
- * Finds out what this network lets through, all parts side by side: addresses, NAT behaviour, round trips to servers,
- * the gateway's port mapping, captive portals. What does not work is a finding, not an error.
+ * Measures what this network lets through, in parallel: addresses, NAT behaviour, round-trip times to servers, port
+ * mapping of the gateway, captive portals. What does not work is part of the result, not an error.
  * @throws TowpathError `bad-argument` for a portal URL that is not plain HTTP; NetError when this machine can open
  *   no socket; the signal's reason.
  */
 export async function netcheck(components: NetcheckComponents, options: NetcheckOptions = {}): Promise<NetcheckReport> {
   const { clock, network } = components;
-  const { portalUrl, limitMs = DEFAULT_LIMIT_MS, signal = new AbortController().signal } = options;
+  const { portalUrl, signal = new AbortController().signal } = options;
+  const { limitMs = DEFAULT_LIMIT_MS, nameLimitMs = DEFAULT_NAME_LIMIT_MS } = options;
   signal.throwIfAborted();
   if (portalUrl !== undefined) readPortalUrl(portalUrl);
   const startedAt = clock.now();
@@ -86,116 +65,51 @@ export async function netcheck(components: NetcheckComponents, options: Netcheck
     options,
     addresses: localAddresses(network),
     limitMs,
+    nameLimitMs,
     signal,
   };
-  const [{ ipv4, ipv6, servers }, { gateway, portMapping }, portal] = await Promise.all([
+  const [{ ipv4, ipv6, servers }, { gateway, portMapping }, page] = await Promise.all([
     checkServers(context),
     checkGateway(context),
     portalUrl === undefined
       ? undefined
-      : checkPortal(components, portalUrl, { limitMs: PORTAL_SHARE * limitMs, signal }),
+      : checkPortal(components, portalUrl, { limitMs: PORTAL_SHARE * limitMs, nameLimitMs, signal }),
   ]);
-  const nat = ipv4.nat ?? ipv6.nat;
-  const transport = transportOf(servers, nat?.udp === true);
+  const nat = natOf({ ipv4, ipv6 });
+  const transport = transportOf(servers, context.addresses);
+  const portal = page && portalVerdict(page, transport);
+  const unmeasured = transport === 'unknown' ? whyUnmeasured(servers) : undefined;
   return {
     transport,
+    unmeasured,
     addresses: context.addresses,
     gateway,
     ipv4,
     ipv6,
     kind: nat?.name ?? 'unknown',
-    meaning: meaningOf(transport, nat),
-    prospects: nat === undefined || transport === 'nothing' ? [] : prospectsOf(nat),
+    meaning: meaningOf({ transport, unmeasured, portal, servers, addresses: context.addresses }, nat),
+    reachability: nat === undefined ? [] : reachabilityByPeer(nat),
     servers,
     portMapping,
-    carrierNat: carrierNat(portMapping, ipv4.external?.address),
+    beyondGateway: await beyondGateway(network, { gateway, portMapping, ipv4, servers, signal }),
     portal,
     elapsedMs: clock.now() - startedAt,
   };
 }
 
-interface Context extends CheckComponents {
-  log: Log;
-  resolve?: NetcheckComponents['resolve'];
+interface Context extends ServerContext {
   options: NetcheckOptions;
-  addresses: readonly LocalAddress[];
-  limitMs: number;
-  signal: AbortSignal;
-}
-
-async function checkServers(context: Context): Promise<Pick<NetcheckReport, 'ipv4' | 'ipv6' | 'servers'>> {
-  const { options, addresses, limitMs, signal } = context;
-  const named: { role: ServerCheck['role']; server: ServerToCheck }[] = [
-    ...(options.servers ?? []).map((server) => ({ role: 'stun' as const, server })),
-    ...(options.relays ?? []).map((server) => ({ role: 'relay' as const, server })),
-  ];
-  const resolved = await Promise.all(
-    named.map(async (one) => ({ ...one, ...(await resolveServer(context, one.server)) })),
-  );
-  const endpoints = resolved.flatMap(({ server: { port = DEFAULT_PORT }, found }) =>
-    found.map((address) => ({ address, port })),
-  );
-  const families = ([4, 6] as const).map((family) => {
-    const asked = distinct(endpoints.filter(({ address }) => addressFamily(address) === family));
-    return { family, asked, present: hasFamily(addresses, asked, family) };
-  });
-  const timing = { timeoutMs: ANSWER_SHARE * limitMs, limitMs: DISCOVERY_SHARE * limitMs, signal };
-  const discovering = families.map(({ asked, present }) =>
-    present && asked.length > 0 ? discover(context, asked, timing) : {},
-  );
-  const lost = new Set(families.filter(({ present }) => !present).map(({ family }) => family));
-  const way = { limitMs: SERVER_SHARE * limitMs, tls: options.tls, signal };
-  const checking = resolved.map(async ({ role, server, found, error }): Promise<ServerCheck> => {
-    const reachable = waysTo(server, found).filter(({ family }) => !lost.has(family));
-    const ways = await Promise.all(reachable.map((one) => checkWay(context, one, way)));
-    const best = ways.filter(({ rttMs }) => rttMs !== undefined).toSorted((a, b) => a.rttMs! - b.rttMs!)[0];
-    const { host, port = DEFAULT_PORT } = server;
-    return { role, host, port, ways, ...(best && { best }), ...(error && { error }) };
-  });
-  const [servers, discovered] = await Promise.all([Promise.all(checking), Promise.all(discovering)]);
-  const [ipv4, ipv6] = families.map(({ family, asked, present }, at) =>
-    familyReport(family, present, asked, discovered[at]!, servers),
-  );
-  return { ipv4: ipv4!, ipv6: ipv6!, servers };
-}
-
-/** The addresses of a server: one per family. */
-async function resolveServer(
-  { resolve, clock, limitMs, signal }: Context,
-  { host }: ServerToCheck,
-): Promise<{ found: string[]; error?: { code: string; message: string } }> {
-  if (isIpAddress(host)) return { found: [host] };
-  try {
-    if (resolve === undefined)
-      throw new TowpathError('name-unresolved', `${host} is a name, and names are not looked up.`);
-    const all = await withinLimit(
-      clock,
-      RESOLVE_SHARE * limitMs,
-      `No name server knew ${host} in time.`,
-      signal,
-      async (limited) => {
-        const aborted = Promise.withResolvers<never>();
-        limited.addEventListener('abort', () => aborted.reject(limited.reason), { once: true });
-        // A resolver may not heed the signal.
-        return await Promise.race([resolve(host, limited), aborted.promise]);
-      },
-    );
-    const found = ([4, 6] as const).flatMap((family) => all.find((one) => addressFamily(one) === family) ?? []);
-    if (found.length > 0) return { found };
-    throw new TowpathError('name-unresolved', `${host} has no address.`);
-  } catch (error) {
-    signal.throwIfAborted();
-    return { found: [], error: { code: errorCode(error), message: errorMessage(error) } };
-  }
 }
 
 async function checkGateway(context: Context): Promise<Pick<NetcheckReport, 'gateway' | 'portMapping'>> {
-  const { options, limitMs, signal } = context;
+  const { options, limitMs, signal, network } = context;
   const { portMapping = 'ask', gatewayPort, upnp = true } = options;
-  const gateway = options.gateway === false ? undefined : (options.gateway ?? (await defaultGateway()));
+  const route = options.gateway === undefined ? await network.defaultRoute({ signal }) : undefined;
+  const gateway = options.gateway === false ? undefined : (options.gateway ?? route?.gateway);
   if (portMapping === 'off') return { gateway, portMapping: undefined };
   const map = portMapping === 'map';
-  const init = { gateway, gatewayPort, upnp, map, limitMs: MAPPING_SHARE * limitMs, signal };
+  const localAddress = route?.source;
+  const init = { gateway, gatewayPort, upnp, map, localAddress, limitMs: MAPPING_SHARE * limitMs, signal };
   return { gateway, portMapping: await checkPortMapping(context, init) };
 }
 
@@ -212,27 +126,49 @@ function localAddresses(network: Network): LocalAddress[] {
     }));
 }
 
-function distinct(endpoints: readonly Endpoint[]): Endpoint[] {
-  return [...new Map(endpoints.map((endpoint) => [formatEndpoint(endpoint), endpoint])).values()];
-}
-
-function transportOf(servers: readonly ServerCheck[], udp: boolean): Transport {
+function transportOf(servers: readonly ServerCheck[], addresses: readonly LocalAddress[]): Transport {
   if (servers.length === 0) return 'unknown';
-  const answered = servers.flatMap(({ ways }) => ways).filter(({ rttMs }) => rttMs !== undefined);
-  if (udp || answered.some(({ transport }) => transport === 'udp')) return 'udp';
+  const asked = servers.flatMap(({ ways }) => ways);
+  if (asked.length === 0) return addresses.length === 0 ? 'nothing' : 'unknown';
+  const answered = asked.filter(({ rttMs }) => rttMs !== undefined);
+  if (answered.some(({ transport }) => transport === 'udp')) return 'udp';
   return answered.length > 0 ? 'tcp-only' : 'nothing';
 }
 
-function meaningOf(transport: Transport, nat: NatBehaviour | undefined): string {
-  if (transport === 'unknown') return 'No server was named, so nothing can be said about connections.';
-  if (transport === 'nothing') return 'Nothing can be reached: the network is down, or every server is.';
-  return nat?.meaning ?? 'How this network treats UDP was not measured.';
+function whyUnmeasured(servers: readonly ServerCheck[]): Unmeasured {
+  if (servers.length === 0) return 'no-server';
+  return servers.some(({ error }) => error !== undefined) ? 'names' : 'other-family';
 }
 
-/** The gateway has another address outside than the world sees: somebody translates behind it. */
-function carrierNat(portMapping: PortMappingCheck | undefined, external: string | undefined): boolean | undefined {
-  const outside = portMapping?.mapped?.external.address ?? portMapping?.services.natPmp.externalAddress;
-  if (outside === undefined) return undefined;
-  if (isPrivateAddress(outside)) return true;
-  return external === undefined ? undefined : outside !== external;
+/** A page that another answers for is a portal only while no server is reached: otherwise it is the page's own answer. */
+function portalVerdict(page: PortalCheck, transport: Transport): PortalCheck {
+  if (page.state !== 'portal' || (transport !== 'udp' && transport !== 'tcp-only')) return page;
+  const reason = `the page answered ${page.status} instead of 204, but servers are reached: check its URL`;
+  return { ...page, state: 'unknown', reason };
+}
+
+function meaningOf(
+  found: Pick<NetcheckReport, 'transport' | 'unmeasured' | 'portal' | 'servers' | 'addresses'>,
+  nat: NatReport | undefined,
+): string {
+  const { transport, unmeasured, portal, servers, addresses } = found;
+  if (transport === 'nothing') {
+    if (addresses.length === 0) return 'This machine has no network address.';
+    if (portal?.state === 'portal') {
+      return 'A captive portal answers instead of the Internet: log in with a browser, then run this again.';
+    }
+    return 'No server answered: the network is down, or all servers are.';
+  }
+  switch (unmeasured) {
+    case undefined:
+      return nat?.meaning ?? 'NAT behaviour for UDP was not measured.';
+    case 'no-server':
+      return 'No server was given; connections were not tested.';
+    case 'names':
+      return `Nothing was measured. ${servers.find(({ error }) => error !== undefined)?.error?.message}`;
+    case 'other-family':
+      return 'Nothing was measured: this machine has no address of the IP version of the servers.';
+    default:
+      return unmeasured satisfies never;
+  }
 }

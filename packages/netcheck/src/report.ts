@@ -1,11 +1,10 @@
 import type { AddressScope, Endpoint } from '@towpath/net';
-import type { NatBehaviour } from '@towpath/stun';
+import type { NatReport, PeerReachability } from '@towpath/stun';
 import type { PortMappingCheck } from './port-mapping.ts';
 import type { PortalCheck } from './portal.ts';
-import type { Prospect } from './prospects.ts';
 import type { ServerCheck } from './server-check.ts';
 
-/** One address of this machine, loopback left out. */
+/** One address of this machine, except loopback. */
 export interface LocalAddress {
   readonly interface: string;
   readonly address: string;
@@ -14,45 +13,84 @@ export interface LocalAddress {
   readonly scope: AddressScope | undefined;
 }
 
-/** What is known of one address family. */
+/** What is known about one address family. */
+export type FamilyVerdict =
+  | 'works'
+  /** servers were asked; none answered */
+  | 'no-answer'
+  /** the addresses of servers could not be looked up: nothing was measured */
+  | 'could-not-ask'
+  /** this machine has no address of the family */
+  | 'no-address'
+  /** no server with an address of the family was given */
+  | 'no-server';
+
+/** Results for one address family. */
 export interface FamilyReport {
-  /** Whether servers answer over this family; undefined when there was nobody to ask. */
+  readonly verdict: FamilyVerdict;
+  /** Whether servers answer over this family; undefined when none was asked. */
   readonly reachable: boolean | undefined;
-  /** Where the world sees us; the port only means something when `nat` does. */
+  /** External address; the port is meaningful only with `nat`. */
   readonly external: Endpoint | undefined;
-  /** How UDP is treated on the way; undefined when it was not measured. */
-  readonly nat: NatBehaviour | undefined;
+  /** NAT behaviour for UDP; undefined when it was not measured. */
+  readonly nat: NatReport | undefined;
   /** The state in one sentence. */
   readonly why: string;
 }
 
-/** What gets out of this network. */
+/** Which transports leave this network. */
 export type Transport =
   | 'udp'
   | 'tcp-only'
   /** no server answered at all */
   | 'nothing'
-  /** no server was named */
+  /** no server was asked */
   | 'unknown';
+
+/** Why nothing was measured. */
+export type Unmeasured =
+  | 'no-server'
+  /** the names of the servers could not be looked up */
+  | 'names'
+  /** the servers have addresses only of a family that this machine has none of */
+  | 'other-family';
+
+/** What follows the gateway on the path to the servers, from the gateway's external address and the one that they see. */
+export type BeyondGateway =
+  /** they are the same: no other NAT */
+  | 'no-nat'
+  /** the gateway has a shared address (RFC 6598): the provider's NAT (CGNAT) */
+  | 'provider-nat'
+  /** the gateway has a private address: another router, or the provider's NAT */
+  | 'another-nat'
+  /** they are different public addresses: several uplinks, or another NAT */
+  | 'unclear';
 
 export interface NetcheckReport {
   readonly transport: Transport;
+  /** Why `transport` is `unknown`. */
+  readonly unmeasured: Unmeasured | undefined;
   readonly addresses: readonly LocalAddress[];
   /** IPv4 address of the default gateway. */
   readonly gateway: string | undefined;
   readonly ipv4: FamilyReport;
   readonly ipv6: FamilyReport;
-  /** The kind of network, as people call it: that of IPv4, or of IPv6 where there is no IPv4. */
+  /** Usual name of the NAT: for IPv4, or for IPv6 where there is no IPv4. */
   readonly kind: string;
-  /** What that means for connecting. */
+  /** What it means for connecting. */
   readonly meaning: string;
-  /** How peers in each kind of network are reached; empty when nothing is known. */
-  readonly prospects: readonly Prospect[];
+  /** How peers behind each kind of NAT are reached; empty when nothing is known. */
+  readonly reachability: readonly PeerReachability[];
   readonly servers: readonly ServerCheck[];
-  /** Undefined when it was not asked for. */
+  /** Undefined when it was not requested. */
   readonly portMapping: PortMappingCheck | undefined;
-  /** There is another NAT behind the gateway, the provider's; undefined when that cannot be told. */
-  readonly carrierNat: boolean | undefined;
+  /** Undefined when the addresses are not known or not of the same path. */
+  readonly beyondGateway: BeyondGateway | undefined;
   readonly portal: PortalCheck | undefined;
   readonly elapsedMs: number;
+}
+
+/** The NAT behaviour that counts: of the family whose UDP works, IPv4 first. */
+export function natOf({ ipv4, ipv6 }: Pick<NetcheckReport, 'ipv4' | 'ipv6'>): NatReport | undefined {
+  return [ipv4.nat, ipv6.nat].find((nat) => nat?.udp) ?? ipv4.nat ?? ipv6.nat;
 }

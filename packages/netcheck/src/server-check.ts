@@ -1,7 +1,8 @@
 import { type Clock, errorCode, errorMessage, type Random } from '@towpath/core';
 import { addressFamily, type Endpoint, type Network, type TlsClientOptions } from '@towpath/net';
-import { StunClient, type StunTransport } from '@towpath/stun';
+import { StunClient, type TransportProtocol } from '@towpath/stun';
 import { withinLimit } from './deadline.ts';
+import type { LookUpFailure } from './look-ups.ts';
 
 /** A STUN server, or a relay (TURN), that is checked. */
 export interface ServerToCheck {
@@ -19,15 +20,15 @@ export interface CheckComponents {
   random: Random;
 }
 
-/** One way to a server that was tried. */
+/** Result of one transport and address of a server. */
 export interface WayCheck {
-  readonly transport: StunTransport;
+  readonly transport: TransportProtocol;
   readonly family: 4 | 6;
   readonly endpoint: Endpoint;
   /** The shortest of several round trips of a Binding request, ms; absent when none was answered. */
   readonly rttMs?: number;
   /** Our address as the server sees it. */
-  readonly mapped?: Endpoint;
+  readonly mapped?: Endpoint | undefined;
   /** Why there was no answer. */
   readonly error?: { readonly code: string; readonly message: string };
 }
@@ -37,21 +38,23 @@ export interface ServerCheck {
   readonly host: string;
   readonly port: number;
   readonly ways: readonly WayCheck[];
-  /** The way with the shortest round trip. */
+  /** The result with the shortest round trip. */
   readonly best?: WayCheck;
-  /** Why the server's name led nowhere. */
+  /** Why the server has no address. */
   readonly error?: { readonly code: string; readonly message: string };
+  /** Families whose addresses could not be looked up: nothing is known about them. */
+  readonly unresolved: readonly LookUpFailure[];
 }
 
-/** When the requests of a UDP check leave, ms: three that count, and two more in case those are lost. */
+/** Send times of the requests of a UDP check, ms: three measured ones, and two more in case of loss. */
 const UDP_SENDS_MS = [0, 30, 60, 300, 600] as const;
-/** Round trips that are measured on each way. */
+/** Round trips measured for each transport and address. */
 const ROUND_TRIPS = 3;
 
-/** What is known about a way before it is tried. */
+/** A transport and address before its check. */
 type Untried = Pick<WayCheck, 'transport' | 'family' | 'endpoint'>;
 
-/** The ways to a server with these addresses. */
+/** Returns the transports and addresses of a server. */
 export function waysTo({ port = DEFAULT_PORT, tlsPort }: ServerToCheck, addresses: readonly string[]): Untried[] {
   return addresses.flatMap((address) => {
     const family = addressFamily(address) ?? 4;
@@ -67,11 +70,11 @@ export function waysTo({ port = DEFAULT_PORT, tlsPort }: ServerToCheck, addresse
 /** RFC 8489 §18.6. */
 export const DEFAULT_PORT = 3478;
 
-/** Tries one way. That it does not work is a finding, not an error. @throws the signal's reason. */
+/** Checks one transport and address. A failure is part of the result. @throws the signal's reason. */
 export async function checkWay(
   components: CheckComponents,
   way: Untried,
-  options: { limitMs: number; tls?: TlsClientOptions; signal: AbortSignal },
+  options: { limitMs: number; tls?: TlsClientOptions | undefined; signal: AbortSignal },
 ): Promise<WayCheck> {
   const { clock } = components;
   const { transport, endpoint } = way;
@@ -94,7 +97,7 @@ function silence(limitMs: number): string {
 
 type Found = Pick<WayCheck, 'rttMs' | 'mapped'>;
 
-/** Several requests, each sent once, so that every answer tells its round trip. */
+/** Sends several requests, each once, so that each answer gives a round-trip time. */
 async function overUdp(components: CheckComponents, server: Endpoint, signal: AbortSignal): Promise<Found> {
   const { clock } = components;
   const over = new AbortController();
@@ -117,7 +120,7 @@ async function overUdp(components: CheckComponents, server: Endpoint, signal: Ab
   const requests: Promise<void>[] = [];
   let elapsedMs = 0;
   for (const at of UDP_SENDS_MS) {
-    // Aborted is answered: the sends that are left are not needed.
+    // An abort means that an answer arrived; no further request is needed.
     await clock.sleep(at - elapsedMs, either).catch(() => undefined);
     elapsedMs = at;
     if (at >= RESENDS_FROM_MS) needed = 1;
@@ -130,9 +133,9 @@ async function overUdp(components: CheckComponents, server: Endpoint, signal: Ab
   return found;
 }
 
-/** From here on one answer is enough: the others were lost, or the way is long. */
+/** From this time on one answer is enough: the others were lost, or the path is slow. */
 const RESENDS_FROM_MS = 300;
-/** The check's own limit ends requests; they never repeat by themselves. */
+/** The check's time limit ends requests; they are not retransmitted. */
 const NEVER_MS = 60_000;
 
 async function overStream(

@@ -1,7 +1,14 @@
 import { formatEndpoint } from '@towpath/net';
 import type { ServiceProbe } from '@towpath/portmap';
-import type { Way } from './prospects.ts';
-import type { FamilyReport, NetcheckReport, Transport } from './report.ts';
+import type { Reachability } from '@towpath/stun';
+import {
+  type BeyondGateway,
+  type FamilyReport,
+  type NetcheckReport,
+  natOf,
+  type Transport,
+  type Unmeasured,
+} from './report.ts';
 import type { ServerCheck, WayCheck } from './server-check.ts';
 
 /** A heading and the lines under it. */
@@ -12,33 +19,45 @@ export interface Section {
 
 const TRANSPORT: Readonly<Record<Transport, string>> = {
   udp: 'UDP works',
-  'tcp-only': 'TCP only: UDP does not get out',
-  nothing: 'nothing answers',
-  unknown: 'not measured: name a server with --server HOST:PORT',
+  'tcp-only': 'TCP only; outbound UDP is blocked',
+  nothing: 'no server answers',
+  unknown: 'not measured',
 };
 
-const WAYS: Readonly<Record<Way, string>> = {
+const UNMEASURED: Readonly<Record<Unmeasured, string>> = {
+  'no-server': 'not measured; add --server HOST:PORT',
+  names: 'not measured; the names of the servers were not looked up',
+  'other-family': 'not measured; the servers have no address of the IP version of this machine',
+};
+
+const BEYOND: Readonly<Record<BeyondGateway, string | undefined>> = {
+  'no-nat': undefined,
+  'provider-nat': 'The provider uses another NAT (CGNAT).',
+  'another-nat': 'Another NAT follows the router: a second router, or one of the provider (CGNAT).',
+  unclear: 'Servers see another address than the router has: it has several uplinks, or another NAT follows.',
+};
+
+const REACHABILITY: Readonly<Record<Reachability, string>> = {
   direct: 'direct',
-  predicted: 'direct by foretelling a port, else over a relay',
-  guessed: 'over a relay; sometimes direct by guessing a port',
+  'port-prediction': 'direct, using port prediction; otherwise over a relay',
+  'birthday-attack': 'over a relay; sometimes direct, using random port probes',
   relay: 'over a relay',
   unknown: 'not known',
 };
 
-/** A report in plain words, for a person. */
+/** Formats a report as sections of text. */
 export function describeNetcheck(report: NetcheckReport): Section[] {
-  const nat = report.ipv4.nat ?? report.ipv6.nat;
+  const nat = natOf(report);
+  const beyond = report.beyondGateway && BEYOND[report.beyondGateway];
   const sections: Section[] = [
     {
       title: 'This network',
       lines: [
-        `out of it     ${TRANSPORT[report.transport]}`,
-        `kind          ${report.kind}`,
-        ...(report.carrierNat === true
-          ? ['              There is another NAT behind your router: the provider’s.']
-          : []),
+        `transport     ${report.unmeasured ? UNMEASURED[report.unmeasured] : TRANSPORT[report.transport]}`,
+        `NAT           ${report.kind}`,
+        ...(beyond === undefined ? [] : [`              ${beyond}`]),
         ...(report.portal === undefined ? [] : [`portal        ${portalWords(report)}`]),
-        `took          ${formatMs(report.elapsedMs)}`,
+        `duration      ${formatMs(report.elapsedMs)}`,
       ],
     },
     {
@@ -54,13 +73,13 @@ export function describeNetcheck(report: NetcheckReport): Section[] {
       ],
     },
   ];
-  if (nat !== undefined && report.transport !== 'nothing') {
+  if (nat !== undefined) {
     sections.push({ title: 'NAT', lines: nat.findings });
   }
   const meaning = [
     report.meaning,
-    ...report.prospects.map(({ peer, way }) => `peer: ${peer.padEnd(28)} ${WAYS[way]}`),
-    ...(report.ipv6.reachable ? ['Peers that have IPv6 too are also tried over it.'] : []),
+    ...report.reachability.map(({ peer, reachability }) => `peer: ${peer.padEnd(28)} ${REACHABILITY[reachability]}`),
+    ...(report.ipv6.reachable ? ['Peers with IPv6 are also tried over IPv6.'] : []),
   ];
   sections.push({ title: 'Connecting', lines: meaning });
   if (report.servers.length > 0) sections.push({ title: 'Servers', lines: report.servers.flatMap(serverLines) });
@@ -69,18 +88,24 @@ export function describeNetcheck(report: NetcheckReport): Section[] {
 }
 
 function familyWords({ external, why }: FamilyReport): string {
-  return external === undefined ? why : `${why} The world sees ${external.address}.`;
+  return external === undefined ? why : `${why} External address ${external.address}.`;
 }
 
 function serverLines(check: ServerCheck): string[] {
   const name = `${check.role === 'relay' ? 'relay' : 'STUN '} ${formatEndpoint({ address: check.host, port: check.port })}`;
   if (check.error !== undefined) return [`${name}  ${check.error.message}`];
-  if (check.ways.length === 0) return [`${name}  not tried: this machine has no address of its family`];
+  const unresolved = check.unresolved.map(({ message }) => `  ${message}`);
+  if (check.ways.length === 0) {
+    return unresolved.length > 0
+      ? [`${name}  not tested`, ...unresolved]
+      : [`${name}  not tested: this machine has no address of that family`];
+  }
   const works = check.ways.filter(({ error }) => error === undefined).map(wayWords);
   const fails = check.ways.filter(({ error }) => error !== undefined);
   return [
-    `${name}  ${works.length > 0 ? works.join(', ') : 'does not answer'}`,
+    `${name}  ${works.length > 0 ? works.join(', ') : 'no answer'}`,
     ...fails.map((way) => `  ${wayName(way)}: ${way.error!.message}`),
+    ...unresolved,
   ];
 }
 
@@ -101,7 +126,10 @@ function mappingLines({ portMapping }: NetcheckReport): string[] {
     `UPnP          ${serviceWords(services.upnp)}`,
   ];
   if (mapped !== undefined) {
-    lines.push(`A port was mapped by ${mapped.via} to ${formatEndpoint(mapped.external)}, and removed again.`);
+    const end = mapped.deleted
+      ? 'created and deleted'
+      : `created; the router did not confirm its deletion, so it ends after ${Math.round(mapped.lifetimeMs / 1_000)} s`;
+    lines.push(`Test mapping by ${mapped.via} to ${formatEndpoint(mapped.external)} ${end}.`);
   }
   if (error !== undefined) lines.push(error.message);
   return lines;
@@ -110,27 +138,29 @@ function mappingLines({ portMapping }: NetcheckReport): string[] {
 function serviceWords({ state, reason, externalAddress }: ServiceProbe): string {
   switch (state) {
     case 'answers':
-      return externalAddress === undefined ? 'answers' : `answers; the router’s outside address is ${externalAddress}`;
+      // The probe creates no mapping: that the service answers does not mean that it grants one.
+      return externalAddress === undefined ? 'answers' : `answers; external address ${externalAddress}`;
     case 'refuses':
-      return `refuses: ${reason ?? 'without a reason'}`;
+      return `refused: ${reason ?? 'no reason given'}`;
     case 'silent':
-      return 'does not answer';
+      return reason === undefined ? 'no answer' : `no answer; ${reason}`;
     case 'not-asked':
-      return 'not asked: no gateway is known';
+      return `not tested: ${reason ?? 'the gateway is not known'}`;
     default:
       return state satisfies never;
   }
 }
 
-function portalWords({ portal }: NetcheckReport): string {
+function portalWords(report: NetcheckReport): string {
+  const { portal } = report;
   if (portal === undefined) return '';
   switch (portal.state) {
     case 'open':
       return 'none';
     case 'portal':
-      return `log in first: ${portal.location ?? 'open any web page'}`;
+      return `${report.transport === 'unknown' ? 'probably' : 'found'}; log in at ${portal.location ?? 'any web page'}`;
     case 'unknown':
-      return `not known: ${portal.reason ?? 'no answer'}`;
+      return `not known; ${portal.reason ?? 'no answer'}`;
     default:
       return portal.state satisfies never;
   }

@@ -1,25 +1,17 @@
-import { AbortedError, errorCode, SeededRandom, VirtualClock } from '@towpath/core';
-import { type NatOptions, natKinds, type SimulatedHost, SimulatedInternet, type SimulatedNat } from '@towpath/net';
-import { StunServer, TurnServer } from '@towpath/stun';
+import { AbortedError, errorCode, SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import {
+  type NatOptions,
+  natKinds,
+  nineNats,
+  type SimulatedHost,
+  SimulatedInternet,
+  type SimulatedNat,
+} from '@towpath/net/simulated';
+import { StunServer, TurnServer } from '@towpath/stun/server';
 import { describe, expect, test } from 'vitest';
 import { GatewayResponder } from '../../portmap/test/gateway-responder.ts';
 import { describeNetcheck, type NetcheckOptions, type NetcheckReport, netcheck } from '../src/index.ts';
-
-const DEPENDENCES = ['endpoint-independent', 'address-dependent', 'address-and-port-dependent'] as const;
-const NAMES = [
-  'full cone',
-  'address-restricted cone',
-  'port-restricted cone',
-  'address-symmetric, unfiltered',
-  'address-symmetric, address-restricted',
-  'address-symmetric, port-restricted',
-  'symmetric, unfiltered',
-  'symmetric, address-restricted',
-  'symmetric',
-];
-const NINE = DEPENDENCES.flatMap((mapping, row) =>
-  DEPENDENCES.map((filtering, column) => ({ mapping, filtering, name: NAMES[3 * row + column]! })),
-);
 
 class World {
   readonly clock = new VirtualClock();
@@ -37,7 +29,7 @@ class World {
     const second = host.join(this.internet.network);
     const { network } = host;
     const init = { address: host.address, port: 3478, alternate: { address: second.addresses[0], port: 3479 } };
-    this.#open.push(await StunServer.listen({ network }, init));
+    this.#open.push(await StunServer.listen({ network, clock: this.clock }, init));
     await this.#tcp(host, host.address, 'tcp');
     return { host: host.address, port: 3478 };
   }
@@ -45,7 +37,7 @@ class World {
   /** A server of IPv6 alone. */
   async server6(): Promise<{ host: string }> {
     const host = this.internet.host();
-    this.#open.push(await StunServer.listen({ network: host.network }, { address: host.address6 }));
+    this.#open.push(await StunServer.listen({ network: host.network, clock: this.clock }, { address: host.address6 }));
     return { host: host.address6 };
   }
 
@@ -76,9 +68,9 @@ class World {
     return responder;
   }
 
-  check(host: SimulatedHost, options: NetcheckOptions, resolve?: () => Promise<string[]>): Promise<NetcheckReport> {
+  check(host: SimulatedHost, options: NetcheckOptions): Promise<NetcheckReport> {
     const { clock, random } = this;
-    const components = { network: host.network, clock, random, resolve };
+    const components = { network: host.network, clock, random };
     return this.clock.runUntil(netcheck(components, { gateway: false, upnp: false, ...options }));
   }
 
@@ -96,7 +88,7 @@ const words = (report: NetcheckReport) =>
     .join('\n');
 
 describe('netcheck', () => {
-  test.each(NINE)('names $name and says what it means, in under 3 s (C3)', async ({ mapping, filtering, name }) => {
+  test.each(nineNats)('names $name and says what it means, in under 3 s (C3)', async ({ mapping, filtering, name }) => {
     const at = new World();
     const servers = [await at.server()];
     const host = at.internet.nat({ mapping, filtering, ports: 'random' }).host();
@@ -104,18 +96,18 @@ describe('netcheck', () => {
     expect(report).toMatchObject({ kind: name, transport: 'udp', ipv4: { reachable: true } });
     expect(report.ipv4.nat).toMatchObject({ mapping, filtering });
     expect(report.elapsedMs).toBeLessThan(3_000);
-    expect(report.prospects).toHaveLength(7);
+    expect(report.reachability).toHaveLength(7);
     expect(words(report)).toContain(name);
     await at.close();
   });
 
-  test('says "TCP only" where UDP is blocked', async () => {
+  test('reports "TCP only" where UDP is blocked', async () => {
     const at = new World();
     const servers = [await at.server()];
     const report = await at.check(at.internet.nat(natKinds.udpBlocked).host(), { servers });
     expect(report).toMatchObject({ transport: 'tcp-only', kind: 'UDP blocked', ipv4: { reachable: true } });
     expect(report.ipv4.external?.address).toMatch(/^11\./);
-    expect(new Set(report.prospects.map(({ way }) => way))).toEqual(new Set(['relay']));
+    expect(new Set(report.reachability.map(({ reachability }) => reachability))).toEqual(new Set(['relay']));
     expect(words(report)).toContain('TCP only');
     expect(report.elapsedMs).toBeLessThan(3_000);
     await at.close();
@@ -135,7 +127,7 @@ describe('netcheck', () => {
     await at.close();
   });
 
-  test('a lost packet does not make a round trip longer', async () => {
+  test('a lost packet does not increase the measured round-trip time', async () => {
     const at = new World();
     const relays = [await at.relay()];
     const nat = at.internet.nat({ ...natKinds.fullCone, link: { delayMs: 10, lossRatio: 0.2 } });
@@ -144,16 +136,16 @@ describe('netcheck', () => {
     await at.close();
   });
 
-  test('says what two plain servers cannot tell', async () => {
+  test('reports what two servers with one address each cannot measure', async () => {
     const at = new World();
     const relays = [await at.relay(), await at.relay()];
     const report = await at.check(at.internet.nat(natKinds.symmetricRandom).host(), { relays });
     expect(report).toMatchObject({ kind: 'symmetric', ipv4: { nat: { filtering: 'unknown' } } });
-    expect(words(report)).toContain('the servers cannot answer from a second address');
+    expect(words(report)).toContain('needs a server that answers from a second address');
     await at.close();
   });
 
-  test('goes on without a server that is down, and names it', async () => {
+  test('continues without a server that is down, and names it', async () => {
     const at = new World();
     const dead = { host: at.internet.host().address, tlsPort: 5349 };
     const servers = [dead, await at.server()];
@@ -165,12 +157,12 @@ describe('netcheck', () => {
       'connection-refused',
       'connection-refused',
     ]);
-    expect(words(report)).toMatch(/does not answer/);
+    expect(words(report)).toMatch(/no answer/);
     expect(report.elapsedMs).toBeLessThan(3_000);
     await at.close();
   });
 
-  test('tells a network that is down from one that blocks', async () => {
+  test('distinguishes a network that is down from one that blocks UDP', async () => {
     const at = new World();
     const servers = [await at.server()];
     const host = at.internet.nat(natKinds.fullCone).host();
@@ -180,14 +172,14 @@ describe('netcheck', () => {
     expect(unplugged.ipv4.why).toBe('This machine has no IPv4 address.');
     const other = at.internet.nat({ allows: () => false }).host();
     const blocked = await at.check(other, { servers });
-    expect(blocked).toMatchObject({ transport: 'nothing', prospects: [] });
-    expect(blocked.ipv4.why).toMatch(/leads nowhere/);
-    expect(blocked.meaning).toMatch(/^Nothing can be reached/);
+    expect(blocked).toMatchObject({ transport: 'nothing', reachability: [] });
+    expect(blocked.ipv4.why).toMatch(/No server answered over/);
+    expect(blocked.meaning).toMatch(/^No server answered/);
     expect(blocked.elapsedMs).toBeLessThan(3_000);
     await at.close();
   });
 
-  test('says what is missing when no server is named', async () => {
+  test('reports that no server was given', async () => {
     const at = new World();
     const report = await at.check(at.internet.nat(natKinds.fullCone).host(), {});
     expect(report).toMatchObject({ transport: 'unknown', kind: 'unknown', ipv4: { reachable: undefined } });
@@ -197,39 +189,174 @@ describe('netcheck', () => {
 });
 
 describe('netcheck over IPv6', () => {
-  test('tells addresses that work from those that do not', async () => {
+  test('distinguishes addresses that work from addresses that do not', async () => {
     const at = new World({ ipv6: true });
     const servers = [await at.server(), await at.server6()];
     const home = at.internet.nat({ ...natKinds.symmetricRandom, ipv6: true }).host();
     const works = await at.check(home, { servers });
     expect(works).toMatchObject({ kind: 'symmetric', ipv6: { reachable: true, nat: { mapping: 'none' } } });
     expect(works.ipv6.external?.address).toBe(home.address6);
-    expect(words(works)).toContain('Peers that have IPv6 too');
+    expect(words(works)).toContain('Peers with IPv6');
     const old = at.internet.nat(natKinds.symmetricRandom).host();
     const lacks = await at.check(old, { servers });
     expect(lacks.ipv6).toMatchObject({ reachable: false, why: 'This machine has no IPv6 address.' });
-    expect(words(lacks)).toContain('this machine has no address of its family');
+    expect(words(lacks)).toContain('this machine has no address of that family');
     await at.close();
   });
 });
 
-describe('netcheck and names', () => {
-  test('looks names up, and says when there is no such name or no answer', async () => {
-    const at = new World();
+describe('netcheck and names (D1)', () => {
+  const NAME = 'stun.example.org';
+  const servers = [{ host: NAME }];
+
+  /** A home with IPv6, and a server with a name. */
+  async function named(options: { ipv6?: boolean } = {}) {
+    const at = new World({ ipv6: true });
     const { host } = await at.server();
+    const { host: host6 } = await at.server6();
+    const { names } = at.internet;
+    names.set(NAME, [host, host6]);
+    const laptop = at.internet.nat({ ...natKinds.fullCone, ipv6: options.ipv6 ?? true }).host();
+    return { at, names, laptop, host };
+  }
+
+  test('resolves names, of both families', async () => {
+    const { at, laptop } = await named();
+    const report = await at.check(laptop, { servers });
+    expect(report).toMatchObject({ kind: 'full cone', ipv4: { verdict: 'works' }, ipv6: { verdict: 'works' } });
+    expect(report.elapsedMs).toBeLessThan(3_000);
+    await at.close();
+  });
+
+  test.each([
+    ['silent', 'name-server-silent', 'could-not-ask'],
+    ['failed', 'name-server-failed', 'could-not-ask'],
+    ['not-found', 'name-not-found', 'no-server'],
+  ] as const)(
+    'a name server that is or answers "%s" says nothing about the network',
+    async (behaviour, code, verdict) => {
+      const { at, names, laptop } = await named();
+      names.behave(behaviour);
+      const report = await at.check(laptop, { servers, nameLimitMs: 6_000 });
+      expect(report).toMatchObject({
+        transport: 'unknown',
+        unmeasured: 'names',
+        kind: 'unknown',
+        reachability: [],
+        ipv4: { verdict, reachable: undefined },
+        ipv6: { verdict, reachable: undefined },
+        servers: [{ error: { code } }],
+      });
+      expect(report.meaning).toMatch(/^Nothing was measured\. .*stun\.example\.org/);
+      expect(words(report)).not.toMatch(/No server answered|network is down|blocked/);
+      await at.close();
+    },
+  );
+
+  test('a name server that takes longer than the limit is not waited for', async () => {
+    const { at, names, laptop } = await named();
+    names.behave('silent');
+    const report = await at.check(laptop, { servers });
+    expect(report).toMatchObject({ transport: 'unknown', servers: [{ error: { code: 'timed-out' } }] });
+    expect(report.elapsedMs).toBe(3_200);
+    await at.close();
+  });
+
+  test('a slow name server does not shorten the measurements', async () => {
+    const { at, names, laptop } = await named({ ipv6: false });
+    names.delayMs = { 4: 3_000, 6: 3_000 };
+    const report = await at.check(laptop, { servers });
+    expect(report).toMatchObject({ transport: 'udp', kind: 'full cone' });
+    await at.close();
+  });
+
+  test.each(['silent', 'failed'] as const)(
+    'IPv4 answers are used at once while the question for IPv6 is %s, and IPv6 is not called down',
+    async (behaviour) => {
+      const { at, names, laptop } = await named();
+      names.behave(behaviour, 6);
+      const report = await at.check(laptop, { servers });
+      expect(report).toMatchObject({
+        transport: 'udp',
+        kind: 'full cone',
+        ipv4: { verdict: 'works' },
+        ipv6: { verdict: 'could-not-ask', reachable: undefined },
+        servers: [{ unresolved: [{ family: 6, couldNotAsk: true }] }],
+      });
+      expect(report.servers[0]?.error).toBeUndefined();
+      expect(report.elapsedMs).toBeLessThan(3_000);
+      expect(words(report)).toContain('IPv6          Not measured:');
+      await at.close();
+    },
+  );
+
+  test('one dead name among the servers does not hold the measurement up', async () => {
+    const { at, names, laptop, host } = await named({ ipv6: false });
+    names.behave('silent');
+    const report = await at.check(laptop, { servers: [{ host }, ...servers] });
+    expect(report).toMatchObject({ kind: 'full cone', servers: [{}, { error: { code: 'timed-out' } }] });
+    await at.close();
+  });
+
+  test('the hosts file is read without a name server', async () => {
+    const { at, names, laptop, host } = await named({ ipv6: false });
+    names.behave('silent');
+    laptop.hostsFile.set(NAME, [host]);
+    const report = await at.check(laptop, { servers });
+    expect(report).toMatchObject({ kind: 'full cone', ipv4: { verdict: 'works' } });
+    expect(report.elapsedMs).toBeLessThan(3_000);
+    await at.close();
+  });
+
+  test('servers of another IP version are not called down', async () => {
+    const { at, names, laptop } = await named({ ipv6: false });
+    names.set(NAME, [(await at.server6()).host]);
+    const report = await at.check(laptop, { servers });
+    expect(report).toMatchObject({ transport: 'unknown', unmeasured: 'other-family', ipv4: { verdict: 'no-server' } });
+    expect(words(report)).not.toContain('No server answered');
+    await at.close();
+  });
+});
+
+describe('findings of netcheck need a measurement (D1)', () => {
+  test('a server that is down is no reason to call UDP blocked', async () => {
+    const at = new World();
+    const dead = { host: at.internet.host().address };
+    const report = await at.check(at.internet.nat(natKinds.fullCone).host(), { servers: [dead] });
+    expect(report).toMatchObject({ transport: 'nothing', kind: 'unknown', ipv4: { nat: undefined } });
+    await at.close();
+  });
+
+  test('an IPv4 server that is down does not hide the NAT of IPv6', async () => {
+    const at = new World({ ipv6: true });
+    const servers = [{ host: at.internet.host({ ipv6: false }).address }, await at.server6()];
+    const report = await at.check(at.internet.nat({ ...natKinds.fullCone, ipv6: true }).host(), { servers });
+    expect(report).toMatchObject({ transport: 'udp', ipv4: { verdict: 'no-answer' }, ipv6: { verdict: 'works' } });
+    expect(report.kind).toMatch(/^no NAT/);
+    await at.close();
+  });
+
+  test('servers that two uplinks lead to are not compared (D2)', async () => {
+    const at = new World();
+    const first = await at.server();
+    const office = at.internet.nat({ ...natKinds.fullCone, subnet: '192.168.2.0/24' });
     const laptop = at.internet.nat(natKinds.fullCone).host();
-    const servers = [{ host: 'stun.example.org' }];
-    const found = await at.check(laptop, { servers }, async () => [host]);
-    expect(found).toMatchObject({ kind: 'full cone', servers: [{ host: 'stun.example.org' }] });
-    for (const [resolve, code] of [
-      [undefined, 'name-unresolved'],
-      [async () => [], 'name-unresolved'],
-      [() => new Promise<string[]>(() => {}), 'timed-out'],
-    ] as const) {
-      const report = await at.check(laptop, { servers }, resolve);
-      expect(report).toMatchObject({ transport: 'nothing', servers: [{ error: { code } }] });
-      expect(words(report)).toContain('stun.example.org');
-    }
+    // A server inside the second network is reached from another address than the first.
+    const inside = office.host();
+    laptop.join(office.lan);
+    const near = await StunServer.listen(
+      { network: inside.network, clock: at.clock },
+      { address: inside.address, port: 3478 },
+    );
+    const report = await at.check(laptop, { servers: [{ host: inside.address }, first] });
+    expect(report).toMatchObject({
+      kind: 'full cone',
+      ipv4: { external: { address: expect.stringMatching(/^11\./) } },
+    });
+    expect(report.ipv4.nat?.servers.find(({ server }) => server.address === inside.address)?.error).toMatch(
+      /route leaves by eth1 .* not compared/,
+    );
+    await near.close();
     await at.close();
   });
 });
@@ -243,12 +370,12 @@ describe('netcheck at the gateway', () => {
     return { at, servers, nat, responder, laptop: nat.host(), gateway: nat.gateway.address };
   };
 
-  test('asks what it offers and maps nothing', async () => {
+  test('queries its services without creating a mapping', async () => {
     const { at, servers, nat, responder, laptop, gateway } = await withGateway(natKinds.portRestricted);
     const report = await at.check(laptop, { servers, gateway });
     expect(report).toMatchObject({
       gateway,
-      carrierNat: false,
+      beyondGateway: 'no-nat',
       portMapping: {
         services: { pcp: { state: 'answers' }, natPmp: { state: 'answers', externalAddress: nat.externalAddress } },
       },
@@ -257,17 +384,17 @@ describe('netcheck at the gateway', () => {
     await at.close();
   });
 
-  test('maps a port when asked to, and removes the mapping (C3)', async () => {
+  test('creates a test mapping on request and deletes it (C3)', async () => {
     const { at, servers, nat, responder, laptop, gateway } = await withGateway(natKinds.portRestricted);
     const report = await at.check(laptop, { servers, gateway, portMapping: 'map' });
     expect(report.portMapping?.mapped).toMatchObject({ via: 'pcp', external: { address: nat.externalAddress } });
     expect(responder.requests.length).toBeGreaterThan(1);
     expect(responder.leases.size).toBe(0);
-    expect(words(report)).toMatch(/mapped by pcp to .*, and removed again/);
+    expect(words(report)).toMatch(/Test mapping by pcp to .* created and deleted/);
     await at.close();
   });
 
-  test('says why nothing could be mapped', async () => {
+  test('reports why no mapping could be created', async () => {
     const { at, servers, responder, laptop, gateway } = await withGateway(natKinds.portRestricted);
     responder.habit = 'refuse';
     const report = await at.check(laptop, { servers, gateway, portMapping: 'map' });
@@ -276,11 +403,47 @@ describe('netcheck at the gateway', () => {
     await at.close();
   });
 
-  test('sees the provider’s NAT behind one’s own', async () => {
+  test('detects a provider NAT behind the local NAT', async () => {
     const { at, servers, laptop, gateway } = await withGateway(natKinds.cgnat);
     const report = await at.check(laptop, { servers, gateway });
-    expect(report).toMatchObject({ carrierNat: true, kind: 'port-restricted cone' });
-    expect(words(report)).toContain('another NAT behind your router');
+    expect(report).toMatchObject({ beyondGateway: 'provider-nat', kind: 'port-restricted cone' });
+    expect(words(report)).toContain('uses another NAT (CGNAT)');
+    await at.close();
+  });
+
+  test.each([
+    ['192.168.7.2', 'another-nat', /Another NAT follows the router/],
+    ['11.99.99.99', 'unclear', /several uplinks, or another NAT/],
+  ])('a router with the address %s', async (external, expected, text) => {
+    const { at, servers, responder, laptop, gateway } = await withGateway(natKinds.portRestricted);
+    responder.externalAddress = external;
+    const report = await at.check(laptop, { servers, gateway });
+    expect(report.beyondGateway).toBe(expected);
+    expect(words(report)).toMatch(text);
+    expect(words(report)).not.toContain('provider uses');
+    await at.close();
+  });
+
+  test('a router that is not on the path is not compared (D2)', async () => {
+    const { at, servers, laptop, nat } = await withGateway(natKinds.portRestricted);
+    const other = at.internet.nat({ ...natKinds.portRestricted, subnet: '192.168.2.0/24' });
+    const responder = await at.gateway(other);
+    responder.externalAddress = '192.168.7.2';
+    laptop.join(other.lan);
+    const report = await at.check(laptop, { servers, gateway: other.gateway.address });
+    expect(report.portMapping?.services.natPmp).toMatchObject({ state: 'answers', externalAddress: '192.168.7.2' });
+    expect(report.ipv4.external?.address).toBe(nat.externalAddress);
+    expect(report.beyondGateway).toBeUndefined();
+    expect(words(report)).not.toContain('another NAT');
+    await at.close();
+  });
+
+  test('says that a mapping stays when its deletion is not confirmed (D3)', async () => {
+    const { at, servers, responder, laptop, gateway } = await withGateway(natKinds.portRestricted);
+    responder.keepsMappings = true;
+    const report = await at.check(laptop, { servers, gateway, portMapping: 'map' });
+    expect(report.portMapping?.mapped).toMatchObject({ via: 'pcp', deleted: false });
+    expect(words(report)).toContain('did not confirm its deletion, so it ends after 120 s');
     await at.close();
   });
 });
@@ -290,6 +453,9 @@ describe('netcheck and captive portals', () => {
     ['204 No Content', '', { state: 'open', status: 204 }],
     ['302 Found', 'Location: http://login.example/\r\n', { state: 'portal', location: 'http://login.example/' }],
     ['200 OK', 'Content-Type: text/html\r\n', { state: 'portal', status: 200 }],
+    ['511 Network Authentication Required', '', { state: 'portal', status: 511 }],
+    ['301 Moved', 'Location: /elsewhere\r\n', { state: 'unknown', reason: expect.stringContaining('own host') }],
+    ['404 Not Found', '', { state: 'unknown', reason: expect.stringContaining('404 instead of 204') }],
   ])('a page that answers %s', async (status, headers, expected) => {
     const at = new World();
     const host = at.internet.host();
@@ -331,7 +497,35 @@ describe('netcheck and captive portals', () => {
     await at.close();
   });
 
-  test('a page over HTTPS cannot be asked for', async () => {
+  test('says to log in only while no server is reached (D3)', async () => {
+    const at = new World();
+    const servers = [await at.server()];
+    const host = at.internet.host();
+    const listener = await host.network.listenTcp({
+      port: 80,
+      onConnection: (connection) => ({
+        onData: () =>
+          void connection.write(Buffer.from('HTTP/1.1 302 Found\r\nLocation: http://login.example/\r\n\r\n')),
+      }),
+    });
+    at.internet.names.set('page.example', [host.address]);
+    const portalUrl = 'http://page.example/';
+    const reached = await at.check(at.internet.nat(natKinds.fullCone).host(), { servers, portalUrl });
+    expect(reached.portal).toMatchObject({ state: 'unknown', reason: expect.stringContaining('servers are reached') });
+    expect(words(reached)).not.toContain('log in');
+    const held = at.internet.nat({ ...natKinds.fullCone, allows: ({ destination }) => destination === host.address });
+    const captive = await at.check(held.host(), { servers, portalUrl });
+    expect(captive).toMatchObject({ transport: 'nothing', kind: 'unknown', portal: { state: 'portal' } });
+    expect(captive.meaning).toContain('captive portal');
+    expect(words(captive)).toContain('log in at http://login.example/');
+    at.internet.names.behave('silent');
+    const deaf = await at.check(at.internet.nat(natKinds.fullCone).host(), { servers, portalUrl });
+    expect(deaf.portal).toMatchObject({ state: 'unknown', reason: expect.stringContaining('name server') });
+    await listener.close();
+    await at.close();
+  });
+
+  test('refuses an https:// page', async () => {
     const at = new World();
     const laptop = at.internet.nat(natKinds.fullCone).host();
     const code = await at.check(laptop, { portalUrl: 'https://example.org/' }).catch(errorCode);
@@ -359,7 +553,7 @@ describe('netcheck as an operation', () => {
     await at.close();
   });
 
-  test('is over in time when nothing at all answers', async () => {
+  test('ends at its time limit when nothing answers', async () => {
     const at = new World();
     const dead = at.internet.host();
     dead.unplug();

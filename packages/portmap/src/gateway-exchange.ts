@@ -1,16 +1,15 @@
-import { AbortedError, backoff, type Clock, type Random } from '@towpath/core';
+import { type Clock, errorMessage, type Random, retransmit } from '@towpath/core';
 import { type Endpoint, inSubnet, type Network, subnetOf } from '@towpath/net';
 import { PortmapError } from './portmap-error.ts';
 
-/** Where PCP and NAT-PMP listen. RFC 6886 §1.1, RFC 6887 §19.1. */
+/** Port of PCP and NAT-PMP. RFC 6886 §1.1, RFC 6887 §19.1. */
 export const GATEWAY_PORT = 5351;
 
 /**
- * First repetition after 250 ms, then doubled (RFC 6886 §3.1). The RFC goes on for 64 s; a gateway in the same room
- * answers in milliseconds, and nobody waits a minute for a mapping.
+ * Wait after each transmission, ms: 250 ms first, then doubled (RFC 6886 §3.1). The RFC continues for 64 s; a gateway in
+ * the local network answers in milliseconds.
  */
-const FIRST_REPEAT_MS = 250;
-const REPEATS = 3;
+const SCHEDULE_MS: readonly number[] = [250, 500, 500];
 
 export interface GatewayComponents {
   network: Network;
@@ -18,63 +17,66 @@ export interface GatewayComponents {
   random: Random;
 }
 
+/** Result of reading a datagram: the answer, a datagram that contradicts the request, or an unrelated one. */
+export type Accepted<Answer> = { answer: Answer } | { wrong: string } | undefined;
+
+export interface GatewayQuestion<Answer> {
+  /** @param localAddress our address as the gateway must see it */
+  build(localAddress: string): Uint8Array;
+  accept(data: Uint8Array): Accepted<Answer>;
+  /** Local address to send from; the one in the gateway's network if absent. */
+  localAddress?: string | undefined;
+}
+
 /**
- * Sends a request to the gateway, repeats it, and returns the first answer that `accept` understands.
- * Only datagrams from the gateway itself count (RFC 6886 §3.2.1, RFC 6887 §8.3).
- * @throws PortmapError `no-answer`, NetError, or the signal's reason.
+ * Sends a request to the gateway, retransmits it, and returns the first answer that `accept` accepts. Only datagrams from
+ * the gateway are read (RFC 6886 §3.2.1, RFC 6887 §8.3); answers to another request are rejected.
+ * @throws PortmapError `no-answer`, `bad-answer` when only rejected answers arrived; NetError; the signal's reason.
  */
 export async function askGateway<Answer>(
-  { network, clock, random }: GatewayComponents,
+  { network, clock }: GatewayComponents,
   gateway: Endpoint,
-  build: (localAddress: string) => Uint8Array,
-  accept: (data: Uint8Array) => Answer | undefined,
+  question: GatewayQuestion<Answer>,
   signal: AbortSignal,
 ): Promise<Answer> {
   signal.throwIfAborted();
   const answer = Promise.withResolvers<Answer>();
   answer.promise.catch(() => undefined);
-  const done = new AbortController();
-  const either = AbortSignal.any([signal, done.signal]);
-  const address = localAddressTowards(network, gateway.address);
+  const target = gateway.address;
+  const address = question.localAddress ?? localAddressTowards(network, target);
+  let wrong: string | undefined;
   await using socket = await network.bindUdp({
-    ...(address === undefined ? {} : { address }),
-    family: gateway.address.includes(':') ? 6 : 4,
-    signal: either,
-    onMessage: (data, from) => {
-      if (from.address !== gateway.address || from.port !== gateway.port) return;
-      const accepted = accept(data);
-      if (accepted !== undefined) answer.resolve(accepted);
+    address,
+    family: target.includes(':') ? 6 : 4,
+    // Connected: a closed port is reported at once, and datagrams from other hosts are not received.
+    remote: gateway,
+    signal,
+    onMessage(data) {
+      const accepted = question.accept(data);
+      if (accepted === undefined) return;
+      if ('answer' in accepted) answer.resolve(accepted.answer);
+      else wrong = accepted.wrong;
     },
-    onError: (error) =>
-      answer.reject(
-        new PortmapError('no-answer', `The gateway ${gateway.address} refuses port ${gateway.port}.`, {
-          target: gateway.address,
-          cause: error,
-        }),
-      ),
+    onError: (cause) => {
+      const message = `The gateway ${target} has closed port ${gateway.port} (${errorMessage(cause)}).`;
+      answer.reject(new PortmapError('no-answer', message, { target, cause }));
+    },
   });
-  const datagram = build(address ?? socket.local.address);
-  const repeat = async () => {
-    socket.send(datagram, gateway);
-    for (const delayMs of backoff({ baseMs: FIRST_REPEAT_MS, maxMs: 4_000, count: REPEATS, random })) {
-      await clock.sleep(delayMs, either);
-      socket.send(datagram, gateway);
-    }
-    await clock.sleep(FIRST_REPEAT_MS, either);
-    throw new PortmapError('no-answer', `The gateway ${gateway.address} does not answer on port ${gateway.port}.`, {
-      target: gateway.address,
-    });
-  };
-  const repeating = repeat();
-  try {
-    return await Promise.race([answer.promise, repeating]);
-  } finally {
-    done.abort(new AbortedError('Answered.'));
-    await repeating.catch(() => undefined);
-  }
+  const datagram = question.build(socket.local.address);
+  return await retransmit({
+    clock,
+    schedule: SCHEDULE_MS,
+    send: () => socket.send(datagram, gateway),
+    answer: answer.promise,
+    signal,
+    timeoutError: () =>
+      wrong === undefined
+        ? new PortmapError('no-answer', `The gateway ${target} does not answer on port ${gateway.port}.`, { target })
+        : new PortmapError('bad-answer', `The gateway ${target} sent invalid answers: ${wrong}.`, { target }),
+  });
 }
 
-/** Our address in the gateway's own network; undefined when no interface is in it. */
+/** Returns our address in the gateway's network; undefined when no interface is in it. */
 export function localAddressTowards(network: Network, gateway: string): string | undefined {
   return network
     .interfaces()
@@ -83,4 +85,11 @@ export function localAddressTowards(network: Network, gateway: string): string |
       const subnet = subnetOf(address, prefixLength);
       return subnet !== undefined && inSubnet(gateway, subnet);
     })?.address;
+}
+
+/** Returns whether `address` is in the network of our own address, where the next router on the path is. */
+export function onLink(network: Network, localAddress: string, address: string): boolean {
+  const own = network.interfaces().find((one) => one.address === localAddress);
+  const subnet = own && subnetOf(own.address, own.prefixLength);
+  return subnet !== undefined && inSubnet(address, subnet);
 }

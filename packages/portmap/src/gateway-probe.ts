@@ -1,50 +1,55 @@
-import type { Clock } from '@towpath/core';
+import { type Clock, errorCode, retransmit } from '@towpath/core';
 import type { Endpoint, Network } from '@towpath/net';
-import { GATEWAY_PORT, localAddressTowards } from './gateway-exchange.ts';
+import { GATEWAY_PORT, localAddressTowards, onLink } from './gateway-exchange.ts';
+import { unusableEndpoint } from './mapping.ts';
 import { decodeNatPmp, encodeAddressRequest, NatPmpResult } from './nat-pmp.ts';
 import { decodePcpAnnounce, encodePcpAnnounce, PcpResult } from './pcp.ts';
 import { encodeGatewaySearch, readGatewayAnswer, SSDP_GROUP, SSDP_PORT } from './ssdp.ts';
+import { PortmapError } from './portmap-error.ts';
+import { readDeviceUrl } from './upnp.ts';
 
 export interface GatewayProbeOptions {
-  /** IPv4 address of the gateway to ask for PCP and NAT-PMP; neither is asked for without. */
-  gateway?: string;
+  /** IPv4 address of the gateway for PCP and NAT-PMP; without it neither is queried. */
+  gateway?: string | undefined;
   /** Port of PCP and NAT-PMP. @default 5351 */
-  gatewayPort?: number;
-  /** Also look for a UPnP gateway by multicast. @default true */
+  gatewayPort?: number | undefined;
+  /** Also search for a UPnP gateway by multicast; answers of other devices are only named. @default true */
   upnp?: boolean;
-  /** How long answers are waited for, ms; less when every service has answered. @default 1000 */
+  /** Address to send from. @default the one in the gateway's network */
+  localAddress?: string | undefined;
+  /** Time limit, ms; ends earlier when every service has answered. @default 1000 */
   timeoutMs?: number;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
-/** What is known of one service. */
+/** Result of one service. */
 export interface ServiceProbe {
   readonly state: 'answers' | 'refuses' | 'silent' | 'not-asked';
-  /** What the gateway said when it refused. */
+  /** The gateway's reason for a refusal; why it was not asked; who else answered. */
   readonly reason?: string;
-  /** The gateway's own outside address, where the service tells it. */
+  /** The gateway's external address, if the service reports it. */
   readonly externalAddress?: string;
 }
 
 export interface UpnpProbe extends ServiceProbe {
-  /** Where the gateway's description is. */
+  /** URL of the gateway's description. */
   readonly location?: string;
 }
 
-/** The ways to map a port that a gateway offers. */
+/** The port mapping services of a gateway. */
 export interface GatewayServices {
   readonly pcp: ServiceProbe;
   readonly natPmp: ServiceProbe;
   readonly upnp: UpnpProbe;
 }
 
-/** When requests are sent, as parts of the time that there is: a lost one costs a quarter, two lost ones a half. */
-const SENDS_AT = [0, 0.25, 0.5] as const;
+/** Wait after each transmission as a share of the time limit: one lost request costs a quarter, two cost a half. */
+const WAITS: readonly number[] = [0.25, 0.25, 0.5];
 
 /**
- * Finds out which of PCP, NAT-PMP and UPnP a gateway speaks, without mapping anything: a PCP announcement
- * (RFC 6887 §14.1), a NAT-PMP question for the outside address (RFC 6886 §3.2), an SSDP search. That nobody
- * answers is a finding, not an error.
+ * Finds out which of PCP, NAT-PMP and UPnP a gateway supports, without creating a mapping: a PCP announcement
+ * (RFC 6887 §14.1), a NAT-PMP request for the external address (RFC 6886 §3.2), an SSDP search. No answer is a result,
+ * not an error.
  * @throws NetError when no socket can be bound; the signal's reason.
  */
 export async function probeGateway(
@@ -53,24 +58,31 @@ export async function probeGateway(
 ): Promise<GatewayServices> {
   const { gateway, gatewayPort = GATEWAY_PORT, upnp = true, timeoutMs = 1_000, signal } = options;
   signal?.throwIfAborted();
+  const address = options.localAddress ?? (gateway === undefined ? undefined : localAddressTowards(network, gateway));
   const silent: ServiceProbe = { state: gateway === undefined ? 'not-asked' : 'silent' };
+  const tunnel = gateway === undefined && address !== undefined && isPointToPoint(network, address);
+  const search = upnp && !tunnel;
   const found: { -readonly [Name in keyof GatewayServices]: GatewayServices[Name] } = {
     pcp: silent,
     natPmp: silent,
-    upnp: { state: upnp ? 'silent' : 'not-asked' },
+    upnp: { state: search ? 'silent' : 'not-asked', ...(tunnel && upnp && { reason: TUNNEL }) },
   };
   const complete = Promise.withResolvers<void>();
   const set = <Name extends keyof GatewayServices>(name: Name, probe: GatewayServices[Name]) => {
     if (found[name].state === 'silent') found[name] = probe;
     if (Object.values(found).every(({ state }) => state !== 'silent')) complete.resolve();
   };
-  const address = gateway === undefined ? undefined : localAddressTowards(network, gateway);
+  const isRouter = (host: string) =>
+    gateway === undefined ? address === undefined || onLink(network, address, host) : host === gateway;
   await using socket = await network.bindUdp({
     address,
     signal,
     onMessage(data, from) {
       if (from.address === gateway && from.port === gatewayPort) readGateway(data, set);
-      else if (upnp) readUpnp(data, set);
+      else if (search)
+        readUpnp(data, isRouter, set, (reason) => {
+          if (found.upnp.state === 'silent') found.upnp = { state: 'silent', reason };
+        });
     },
   });
   const ask: [Uint8Array, Endpoint][] = [];
@@ -78,37 +90,34 @@ export async function probeGateway(
     const to = { address: gateway, port: gatewayPort };
     ask.push([encodePcpAnnounce(address ?? socket.local.address), to], [encodeAddressRequest(), to]);
   }
-  if (upnp) {
+  if (search) {
     ask.push([encodeGatewaySearch(SSDP_GROUP), { address: SSDP_GROUP, port: SSDP_PORT }]);
-    // Some routers do not hear multicast from Wi-Fi, but answer a search that is sent to them.
+    // Some routers do not receive multicast from Wi-Fi, but answer a unicast search.
     if (gateway !== undefined) ask.push([encodeGatewaySearch(gateway), { address: gateway, port: SSDP_PORT }]);
   }
   if (ask.length === 0) return found;
-  const over = new AbortController();
-  const either = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
-  const sending = (async () => {
-    let elapsedMs = 0;
-    for (const part of [...SENDS_AT, 1]) {
-      await clock.sleep(part * timeoutMs - elapsedMs, either);
-      elapsedMs = part * timeoutMs;
-      if (part < 1) for (const [data, to] of ask) socket.send(data, to);
-    }
-  })();
-  try {
-    await Promise.race([complete.promise, sending]);
-  } finally {
-    over.abort();
-    // Ended by the line above, or over already; a failure was thrown by the race.
-    await sending.catch(() => undefined);
-  }
+  await retransmit({
+    clock,
+    schedule: WAITS.map((part) => part * timeoutMs),
+    send: () => {
+      for (const [data, to] of ask) socket.send(data, to);
+    },
+    answer: complete.promise,
+    signal,
+    timeoutError: () => new PortmapError('no-answer', 'Not every service of the gateway answers.'),
+  }).catch((error: unknown) => {
+    signal?.throwIfAborted();
+    if (errorCode(error) !== 'no-answer') throw error;
+  });
   return found;
 }
 
 type Set = <Name extends keyof GatewayServices>(name: Name, probe: GatewayServices[Name]) => void;
 
 function readGateway(data: Uint8Array, set: Set): void {
-  const result = decodePcpAnnounce(data);
-  if (result !== undefined) {
+  const announced = decodePcpAnnounce(data);
+  if (announced !== undefined) {
+    const { result } = announced;
     const reason = PcpResult[result] ?? `result ${result}`;
     set('pcp', result === 0 ? { state: 'answers' } : { state: 'refuses', reason });
     return;
@@ -117,12 +126,26 @@ function readGateway(data: Uint8Array, set: Set): void {
   if ('failure' in answer || answer.type !== 'external-address') return;
   const { result: code, address } = answer;
   const reason = NatPmpResult[code] ?? `result ${code}`;
-  // A gateway that speaks only NAT-PMP answers PCP with "unsupported version": that says nothing about itself.
+  // A gateway with NAT-PMP only answers PCP with "unsupported version", which does not describe its own service.
   if (code === 1) return;
-  set('natPmp', code === 0 ? { state: 'answers', externalAddress: address } : { state: 'refuses', reason });
+  const useless = code === 0 ? unusableEndpoint({ address, port: 1 }) : reason;
+  set(
+    'natPmp',
+    useless === undefined ? { state: 'answers', externalAddress: address } : { state: 'refuses', reason: useless },
+  );
 }
 
-function readUpnp(data: Uint8Array, set: Set): void {
+/** Answers count when the description is at the router on the path; those of other devices are only named. */
+function readUpnp(data: Uint8Array, isRouter: (host: string) => boolean, set: Set, other: (who: string) => void): void {
   const location = readGatewayAnswer(data);
-  if (location !== undefined) set('upnp', { state: 'answers', location });
+  const host = location === undefined ? undefined : readDeviceUrl(location)?.endpoint.address;
+  if (location === undefined || host === undefined) return;
+  if (isRouter(host)) set('upnp', { state: 'answers', location });
+  else other(`${host} answers, which is not the router on the path`);
+}
+
+const TUNNEL = 'the route uses a point-to-point link such as a VPN';
+
+function isPointToPoint(network: Network, address: string): boolean {
+  return network.interfaces().some((one) => one.address === address && one.prefixLength >= 31);
 }

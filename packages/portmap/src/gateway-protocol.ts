@@ -1,8 +1,7 @@
-import type { Log } from '@towpath/core';
-import { errorMessage } from '@towpath/core';
+import { deadline, errorCode, errorMessage, type Log } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
-import { askGateway, type GatewayComponents } from './gateway-exchange.ts';
-import type { GrantedMapping, MappingProtocol, MappingRequest } from './mapping.ts';
+import { type Accepted, askGateway, type GatewayComponents } from './gateway-exchange.ts';
+import { type FullRequest, type GrantedMapping, type MappingProtocol, unusableEndpoint } from './mapping.ts';
 import {
   decodeNatPmp,
   encodeAddressRequest,
@@ -11,38 +10,67 @@ import {
   NatPmpResult,
   type NatPmpResponse,
 } from './nat-pmp.ts';
-import { decodePcp, encodePcpMap, PCP_NONCE_BYTES, PCP_UNSUPPORTED_VERSION, PcpResult } from './pcp.ts';
+import {
+  decodePcp,
+  decodePcpAnnounce,
+  encodePcpAnnounce,
+  encodePcpMap,
+  PCP_NONCE_BYTES,
+  PCP_UNSUPPORTED_VERSION,
+  type PcpResponse,
+  PcpResult,
+} from './pcp.ts';
 import { PortmapError } from './portmap-error.ts';
 
-type Request = Required<MappingRequest>;
-
-/** How long removing a mapping may take on the way out, ms: the lease ends by itself anyway. */
-const UNMAP_LIMIT_MS = 700;
+/** Time limit for deleting a mapping on close, ms: the lease expires anyway. */
+const UNMAP_LIMIT_MS = 1_200;
 
 /**
- * PCP, and NAT-PMP where the gateway only speaks that: both live on one port, and a gateway of the older protocol
- * answers a PCP request with its own version (RFC 6887 §9), so one exchange decides.
+ * PCP, with NAT-PMP as fallback: both use one port. A gateway with NAT-PMP only answers a PCP request with its own version
+ * (RFC 6887 §9) or not at all; NAT-PMP is used in both cases.
  */
 export class GatewayProtocol implements MappingProtocol {
   readonly name = 'gateway';
   readonly #components: GatewayComponents & { log: Log };
   readonly #gateway: Endpoint;
+  readonly #localAddress: string;
   readonly #nonces = new Map<string, Uint8Array>();
 
-  constructor(components: GatewayComponents & { log: Log }, gateway: Endpoint) {
+  constructor(components: GatewayComponents & { log: Log }, gateway: Endpoint, localAddress: string) {
     this.#components = components;
     this.#gateway = gateway;
+    this.#localAddress = localAddress;
   }
 
-  async map(request: Request, signal: AbortSignal): Promise<GrantedMapping> {
-    const granted = await this.#mapByPcp(request, signal);
-    return granted ?? this.#mapByNatPmp(request, signal);
+  async map(request: FullRequest, signal: AbortSignal, held?: GrantedMapping): Promise<GrantedMapping> {
+    if (held?.via === 'nat-pmp') {
+      try {
+        return await this.#mapByNatPmp(request, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (errorCode(error) === 'gateway-refused') throw error;
+      }
+    }
+    let silence: unknown;
+    try {
+      const granted = await this.#mapByPcp(request, signal);
+      if (granted) return granted;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (errorCode(error) !== 'no-answer') throw error;
+      silence = error;
+    }
+    try {
+      return await this.#mapByNatPmp(request, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw errorCode(error) === 'no-answer' ? (silence ?? error) : error;
+    }
   }
 
-  async unmap(request: Request, granted: GrantedMapping): Promise<void> {
+  async unmap(request: FullRequest, granted: GrantedMapping): Promise<boolean> {
     const { clock, log } = this.#components;
-    const limit = new AbortController();
-    using _timer = clock.timer(UNMAP_LIMIT_MS, () => limit.abort(new PortmapError('no-answer', 'No time left.')));
+    using limit = deadline(clock, UNMAP_LIMIT_MS);
     const gone = {
       ...request,
       lifetimeMs: 0,
@@ -50,52 +78,65 @@ export class GatewayProtocol implements MappingProtocol {
     };
     try {
       if (granted.via === 'pcp') await this.#mapByPcp(gone, limit.signal);
-      else await this.#askNatPmp(encodeMapRequest(natPmpFields(gone)), 'mapping', limit.signal);
+      else await this.#askNatPmp(encodeMapRequest(natPmpFields(gone)), 'mapping', limit.signal, gone);
+      return true;
     } catch (error) {
-      log.debug(`The mapping could not be removed and will expire: ${errorMessage(error)}`);
+      log.debug(`Cannot delete the mapping; it will expire: ${errorMessage(error)}`);
+      return false;
     }
   }
 
-  /** Undefined when the gateway speaks another version. */
-  async #mapByPcp(request: Request, signal: AbortSignal): Promise<GrantedMapping | undefined> {
-    const nonce = this.#nonceOf(request);
-    const answer = await askGateway(
-      this.#components,
-      this.#gateway,
-      (clientAddress) =>
-        encodePcpMap({
-          protocol: request.protocol,
-          clientAddress,
-          nonce,
-          internalPort: request.internalPort,
-          suggestedExternalPort: request.suggestedExternalPort,
-          lifetimeS: Math.ceil(request.lifetimeMs / 1_000),
-        }),
+  async epoch({ via }: GrantedMapping, signal: AbortSignal): Promise<number | undefined> {
+    if (via === 'nat-pmp') return (await this.#askNatPmp(encodeAddressRequest(), 'external-address', signal)).epochS;
+    const announced = await this.#ask(
+      encodePcpAnnounce,
       (data) => {
-        if (data[0] === NAT_PMP_VERSION) return 'older' as const;
-        const decoded = decodePcp(data);
-        if ('failure' in decoded) return undefined;
-        if (decoded.type === 'mapping' && !sameMapping(decoded, request, nonce)) return undefined;
-        return decoded;
+        const answer = decodePcpAnnounce(data);
+        return answer && { answer };
       },
       signal,
     );
+    return announced.epochS;
+  }
+
+  /** Returns undefined when the gateway uses another version. */
+  async #mapByPcp(request: FullRequest, signal: AbortSignal): Promise<GrantedMapping | undefined> {
+    const { protocol, internalPort, suggestedExternalPort } = request;
+    const nonce = this.#nonceOf(request);
+    const lifetimeS = Math.ceil(request.lifetimeMs / 1_000);
+    const build = (clientAddress: string) =>
+      encodePcpMap({ protocol, clientAddress, nonce, internalPort, suggestedExternalPort, lifetimeS });
+    const answer = await this.#ask(build, (data) => acceptPcp(data, request, nonce), signal);
     if (answer === 'older') return undefined;
     if (answer.type === 'refused') {
       if (answer.result === PCP_UNSUPPORTED_VERSION) return undefined;
       throw this.#refused('PCP', PcpResult[answer.result] ?? `result ${answer.result}`);
     }
     const external = { address: answer.externalAddress, port: answer.externalPort };
-    return { via: 'pcp', external, lifetimeMs: answer.lifetimeS * 1_000 };
+    const granted: GrantedMapping = {
+      via: 'pcp',
+      external,
+      lifetimeMs: answer.lifetimeS * 1_000,
+      epochS: answer.epochS,
+    };
+    const useless = lifetimeS === 0 ? undefined : unusableEndpoint(external);
+    if (useless === undefined) return granted;
+    await this.unmap(request, granted);
+    throw this.#refused('PCP', useless);
   }
 
-  async #mapByNatPmp(request: Request, signal: AbortSignal): Promise<GrantedMapping> {
+  async #mapByNatPmp(request: FullRequest, signal: AbortSignal): Promise<GrantedMapping> {
     const address = await this.#askNatPmp(encodeAddressRequest(), 'external-address', signal);
-    const mapping = await this.#askNatPmp(encodeMapRequest(natPmpFields(request)), 'mapping', signal);
+    // Requested first, so that a gateway without an external address keeps no useless mapping.
+    const useless = unusableEndpoint({ address: address.address, port: 1 });
+    if (useless) throw this.#refused('NAT-PMP', useless);
+    const datagram = encodeMapRequest(natPmpFields(request));
+    const mapping = await this.#askNatPmp(datagram, 'mapping', signal, request);
     return {
       via: 'nat-pmp',
       external: { address: address.address, port: mapping.externalPort },
       lifetimeMs: mapping.lifetimeS * 1_000,
+      epochS: mapping.epochS,
     };
   }
 
@@ -103,22 +144,26 @@ export class GatewayProtocol implements MappingProtocol {
     datagram: Uint8Array,
     type: Type,
     signal: AbortSignal,
+    request?: FullRequest,
   ): Promise<Extract<NatPmpResponse, { type: Type }>> {
-    const answer = await askGateway(
-      this.#components,
-      this.#gateway,
+    const answer = await this.#ask(
       () => datagram,
-      (data) => {
-        const decoded = decodeNatPmp(data);
-        return 'failure' in decoded || decoded.type !== type ? undefined : decoded;
-      },
+      (data) => acceptNatPmp(data, type, request),
       signal,
     );
     if (answer.result !== 0) throw this.#refused('NAT-PMP', NatPmpResult[answer.result] ?? `result ${answer.result}`);
     return answer as Extract<NatPmpResponse, { type: Type }>;
   }
 
-  #nonceOf({ protocol, internalPort }: Request): Uint8Array {
+  #ask<Answer>(
+    build: (localAddress: string) => Uint8Array,
+    accept: (data: Uint8Array) => Accepted<Answer>,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    return askGateway(this.#components, this.#gateway, { build, accept, localAddress: this.#localAddress }, signal);
+  }
+
+  #nonceOf({ protocol, internalPort }: FullRequest): Uint8Array {
     const key = `${protocol}:${internalPort}`;
     const known = this.#nonces.get(key);
     if (known) return known;
@@ -135,16 +180,48 @@ export class GatewayProtocol implements MappingProtocol {
   }
 }
 
-function natPmpFields({ protocol, internalPort, suggestedExternalPort, lifetimeMs }: Request) {
+function natPmpFields({ protocol, internalPort, suggestedExternalPort, lifetimeMs }: FullRequest) {
   return { protocol, internalPort, suggestedExternalPort, lifetimeS: Math.ceil(lifetimeMs / 1_000) };
 }
 
 /** RFC 6887 §11.4: an answer belongs to a request when protocol, internal port and nonce are the same. */
-function sameMapping(
-  answer: { protocol: string; internalPort: number; nonce: Uint8Array },
-  request: Request,
-  nonce: Uint8Array,
-): boolean {
-  if (answer.protocol !== request.protocol || answer.internalPort !== request.internalPort) return false;
-  return answer.nonce.every((byte, at) => byte === nonce[at]);
+function acceptPcp(data: Uint8Array, request: FullRequest, nonce: Uint8Array): Accepted<PcpResponse | 'older'> {
+  if (data[0] === NAT_PMP_VERSION) return { answer: 'older' };
+  const decoded = decodePcp(data);
+  if ('failure' in decoded) return undefined;
+  if (decoded.type === 'refused') {
+    // §8.3: a refusal repeats the request; some gateways send the header only.
+    return decoded.nonce && !sameBytes(decoded.nonce, nonce) ? undefined : { answer: decoded };
+  }
+  // The answer to another request, or a forged one.
+  if (!sameBytes(decoded.nonce, nonce)) return undefined;
+  if (decoded.protocol !== request.protocol || decoded.internalPort !== request.internalPort) {
+    return { wrong: `they name internal port ${decoded.internalPort}, not ${request.internalPort}` };
+  }
+  if (request.lifetimeMs > 0 && decoded.lifetimeS === 0) return { wrong: 'they grant a lifetime of 0 s' };
+  return { answer: decoded };
+}
+
+/** RFC 6886 §3.3: the answer names the internal port and protocol of the request. */
+function acceptNatPmp(
+  data: Uint8Array,
+  type: NatPmpResponse['type'],
+  request: FullRequest | undefined,
+): Accepted<NatPmpResponse> {
+  const decoded = decodeNatPmp(data);
+  if ('failure' in decoded || decoded.type !== type) return undefined;
+  // §3.5: what follows a failure is undefined.
+  if (decoded.result !== 0 || decoded.type !== 'mapping' || request === undefined) return { answer: decoded };
+  if (decoded.protocol !== request.protocol) return undefined;
+  if (decoded.internalPort !== request.internalPort) {
+    return { wrong: `they name internal port ${decoded.internalPort}, not ${request.internalPort}` };
+  }
+  if (request.lifetimeMs > 0 && (decoded.lifetimeS === 0 || decoded.externalPort === 0)) {
+    return { wrong: `they grant port ${decoded.externalPort} for ${decoded.lifetimeS} s` };
+  }
+  return { answer: decoded };
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }

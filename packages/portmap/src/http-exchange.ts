@@ -1,8 +1,11 @@
 import type { Endpoint, Network } from '@towpath/net';
 import { PortmapError } from './portmap-error.ts';
 
-/** Descriptions of gateways are some ten kilobytes; what is larger is no gateway. */
+/** Largest accepted response; descriptions of gateways have some ten kilobytes. */
 const MAX_ANSWER_BYTES = 1 << 18;
+
+/** Headers of an answer; gateways send a few hundred bytes. */
+const MAX_HEAD_BYTES = 1 << 14;
 
 export interface HttpRequest {
   method: 'GET' | 'POST';
@@ -15,12 +18,12 @@ export interface HttpRequest {
 export interface HttpAnswer {
   status: number;
   body: string;
-  /** Our address, as the connection has it. */
+  /** Our address on the connection. */
   localAddress: string;
 }
 
 /**
- * One HTTP/1.1 request on a connection of its own, as UPnP needs it.
+ * Sends one HTTP/1.1 request on its own connection, as UPnP needs it.
  * @throws PortmapError `bad-answer`; NetError; the signal's reason.
  */
 export async function exchangeHttp(
@@ -30,7 +33,7 @@ export async function exchangeHttp(
   signal: AbortSignal,
 ): Promise<HttpAnswer> {
   const answer = Promise.withResolvers<Omit<HttpAnswer, 'localAddress'>>();
-  // It may fail before anybody waits for it.
+  // The connection may fail before its result is awaited.
   answer.promise.catch(() => undefined);
   const aborted = () => answer.reject(signal.reason);
   signal.addEventListener('abort', aborted, { once: true });
@@ -72,14 +75,15 @@ export async function exchangeHttp(
   }
 }
 
-/** An answer, when it is complete. `ended`: nothing more will come. Never throws. */
+/** Parses a response; undefined while incomplete. `ended`: nothing more will arrive. Does not throw. */
 export function readHttp(data: Buffer, ended: boolean): { status: number; body: string } | 'more' | 'bad' {
-  const end = data.indexOf('\r\n\r\n');
-  if (end < 0) return ended ? 'bad' : 'more';
-  const head = data.toString('latin1', 0, end + 2);
-  const status = Number(/^HTTP\/1\.[01] (\d{3})[ \r]/.exec(head)?.[1]);
+  // Some gateways end lines with LF only, which RFC 9112 §2.2 asks to accept.
+  const end = /\r?\n\r?\n/.exec(data.toString('latin1', 0, MAX_HEAD_BYTES));
+  if (end === null) return ended || data.length >= MAX_HEAD_BYTES ? 'bad' : 'more';
+  const head = data.toString('latin1', 0, end.index + 2);
+  const status = Number(/^HTTP\/1\.[01] (\d{3})[ \r\n]/.exec(head)?.[1]);
   if (Number.isNaN(status)) return 'bad';
-  const content = data.subarray(end + 4);
+  const content = data.subarray(end.index + end[0].length);
   if (/^transfer-encoding:\s*chunked\s*$/im.test(head)) {
     const body = readChunks(content);
     return typeof body === 'string' ? (body === 'more' && ended ? 'bad' : body) : { status, body: body.text };

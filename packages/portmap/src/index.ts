@@ -1,4 +1,3 @@
-export { defaultGateway } from './default-gateway.ts';
 export {
   type GatewayProbeOptions,
   type GatewayServices,
@@ -6,10 +5,14 @@ export {
   type ServiceProbe,
   type UpnpProbe,
 } from './gateway-probe.ts';
-export type { GrantedMapping, MappingProtocolName, MappingRequest } from './mapping.ts';
+export type {
+  GrantedMapping,
+  MappedPort,
+  MappedPortEvents,
+  MappingProtocolName,
+  MappingRequest,
+} from './mapping.ts';
 export {
-  type MappedPort,
-  type MappedPortEvents,
   PortMapper,
   type PortMapperComponents,
   type PortMapperInit,

@@ -17,7 +17,7 @@ export interface NatPmpMapRequest {
   internalPort: number;
   /** 0 lets the gateway choose. */
   suggestedExternalPort: number;
-  /** Seconds; 0 removes the mapping. */
+  /** Seconds; 0 deletes the mapping. */
   lifetimeS: number;
 }
 
@@ -35,7 +35,7 @@ export type NatPmpResponse =
 
 export type NatPmpFailure = 'too-short' | 'not-a-response' | 'wrong-version';
 
-/** §3.2: asks for the external address. */
+/** §3.2: requests the external address. */
 export function encodeAddressRequest(): Uint8Array {
   return Uint8Array.of(NAT_PMP_VERSION, 0);
 }

@@ -41,12 +41,19 @@ export interface PcpMapRequest {
   internalPort: number;
   /** 0 lets the gateway choose. */
   suggestedExternalPort: number;
-  /** Seconds; 0 removes the mapping. */
+  /** Seconds; 0 deletes the mapping. */
   lifetimeS: number;
 }
 
 export type PcpResponse =
-  | { type: 'refused'; result: number; lifetimeS: number; epochS: number }
+  | {
+      type: 'refused';
+      result: number;
+      lifetimeS: number;
+      epochS: number;
+      /** Of the request, where the gateway repeats it. */
+      nonce: Uint8Array | undefined;
+    }
   | {
       type: 'mapping';
       lifetimeS: number;
@@ -78,7 +85,7 @@ export function encodePcpMap(request: PcpMapRequest): Uint8Array {
   return out;
 }
 
-/** §14.1.1: asks nothing of the gateway but an answer. @throws RangeError when `clientAddress` is not an IP address. */
+/** §14.1.1: requests an answer only. @throws RangeError when `clientAddress` is not an IP address. */
 export function encodePcpAnnounce(clientAddress: string): Uint8Array {
   const out = new Uint8Array(HEADER_BYTES);
   out[0] = PCP_VERSION;
@@ -87,12 +94,13 @@ export function encodePcpAnnounce(clientAddress: string): Uint8Array {
   return out;
 }
 
-/** The result code of an answer to an announcement; undefined for anything else. Never throws. */
-export function decodePcpAnnounce(data: Uint8Array): number | undefined {
+/** An answer to an announcement, or an announcement by the gateway (§14.1); undefined for anything else. Never throws. */
+export function decodePcpAnnounce(data: Uint8Array): { result: number; epochS: number } | undefined {
   if (data.length < HEADER_BYTES || data[0] !== PCP_VERSION || data[1] !== (OPCODE_ANNOUNCE | RESPONSE_BIT)) {
     return undefined;
   }
-  return data[3];
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  return { result: view.getUint8(3), epochS: view.getUint32(8) };
 }
 
 /** Reads an answer of the gateway; never throws. */
@@ -105,8 +113,12 @@ export function decodePcp(data: Uint8Array): PcpResponse | { failure: PcpFailure
   const result = data[3] ?? 0;
   const lifetimeS = view.getUint32(4);
   const epochS = view.getUint32(8);
-  if (result !== 0) return { type: 'refused', result, lifetimeS, epochS };
-  if (data.length < HEADER_BYTES + MAP_BYTES) return { failure: 'too-short' };
+  const whole = data.length >= HEADER_BYTES + MAP_BYTES;
+  if (result !== 0) {
+    const nonce = whole ? data.slice(HEADER_BYTES, HEADER_BYTES + PCP_NONCE_BYTES) : undefined;
+    return { type: 'refused', result, lifetimeS, epochS, nonce };
+  }
+  if (!whole) return { failure: 'too-short' };
   const protocolNumber = data[HEADER_BYTES + 12];
   if (protocolNumber !== PROTOCOL_NUMBERS.udp && protocolNumber !== PROTOCOL_NUMBERS.tcp) {
     return { failure: 'not-a-response' };

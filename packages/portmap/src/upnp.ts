@@ -1,13 +1,17 @@
 import { type Endpoint, isPort } from '@towpath/net';
+import { elementText, findElements, parseXml } from './xml.ts';
 
 /** UPnP Internet Gateway Device: descriptions and SOAP actions (WANIPConnection:1 and :2, WANPPPConnection:1). */
 
 /** The services that map ports, the preferred one first. */
-const SERVICES = [
+const SERVICES: readonly string[] = [
   'urn:schemas-upnp-org:service:WANIPConnection:2',
   'urn:schemas-upnp-org:service:WANIPConnection:1',
   'urn:schemas-upnp-org:service:WANPPPConnection:1',
-] as const;
+];
+
+/** A description has a handful of services; what comes after these is not read. */
+const MAX_SERVICES = 64;
 
 /** Where a gateway takes actions. */
 export interface ControlPoint {
@@ -16,8 +20,16 @@ export interface ControlPoint {
   readonly path: string;
 }
 
-/** WANIPConnection:2 §2.6: codes that have a remedy. */
-export const UpnpErrorCode = { ConflictInMapping: 718, OnlyPermanentLeases: 725 } as const;
+/** WANIPConnection:2 §2.6 and UPnP Device Architecture 1.1 §3.2.2: codes that have a remedy. */
+export const UpnpErrorCode = {
+  InvalidAction: 401,
+  InvalidArgs: 402,
+  ActionFailed: 501,
+  NoSuchEntry: 714,
+  ConflictInMapping: 718,
+  SamePortValuesRequired: 724,
+  OnlyPermanentLeases: 725,
+} as const;
 
 /** An endpoint and a path, of a URL that leads to an address; undefined for any other. Never throws. */
 export function readDeviceUrl(text: string, base?: string): { endpoint: Endpoint; path: string } | undefined {
@@ -29,20 +41,23 @@ export function readDeviceUrl(text: string, base?: string): { endpoint: Endpoint
 }
 
 /**
- * Finds the service that maps ports in a device description. Only control URLs at the same address count, so that
- * a description cannot send us elsewhere. Never throws.
+ * Finds the services that map ports in a device description, the preferred kind first; a router with several WAN
+ * connections has several. Only control URLs at the same address count, so that a description cannot send us elsewhere.
+ * Never throws.
  */
-export function readDescription(xml: string, location: string): ControlPoint | undefined {
-  const base = element(xml, 'URLBase') ?? location;
-  const blocks = [...xml.matchAll(/<service>([\s\S]*?)<\/service>/g)].map(([, block = '']) => block);
+export function readDescription(xml: string, location: string): ControlPoint[] {
+  const document = parseXml(xml);
+  const base = URL.parse(elementText(document, 'URLBase') ?? '', location)?.href ?? location;
   const device = readDeviceUrl(location);
-  for (const service of SERVICES) {
-    const block = blocks.find((one) => element(one, 'serviceType') === service);
-    const control = block === undefined ? undefined : element(block, 'controlURL');
-    const place = control === undefined ? undefined : readDeviceUrl(control, base);
-    if (place !== undefined && place.endpoint.address === device?.endpoint.address) return { service, ...place };
+  const points: ControlPoint[] = [];
+  for (const service of findElements(document, 'service').slice(0, MAX_SERVICES)) {
+    const type = elementText(service.children, 'serviceType') ?? '';
+    const place = readDeviceUrl(elementText(service.children, 'controlURL') ?? '', base);
+    if (!SERVICES.includes(type) || place === undefined || place.endpoint.address !== device?.endpoint.address)
+      continue;
+    points.push({ service: type, ...place });
   }
-  return undefined;
+  return points.toSorted((a, b) => SERVICES.indexOf(a.service) - SERVICES.indexOf(b.service));
 }
 
 /** A SOAP request: headers and body. */
@@ -64,24 +79,18 @@ export function encodeAction(
 
 /** The error in a SOAP answer; undefined when there is none. Never throws. */
 export function readFault(xml: string): { code: number; description: string } | undefined {
-  const code = Number(element(xml, 'errorCode'));
+  const document = parseXml(xml);
+  const code = Number(elementText(document, 'errorCode'));
   return Number.isInteger(code) && code > 0
-    ? { code, description: element(xml, 'errorDescription') ?? 'no description' }
+    ? { code, description: elementText(document, 'errorDescription') ?? 'no description' }
     : undefined;
 }
 
-/** The text of the first element of that name, whatever its prefix; undefined when there is none. Never throws. */
-export function element(xml: string, name: string): string | undefined {
-  const text = new RegExp(`<(?:\\w+:)?${name}(?:\\s[^>]*)?>([^<]*)<`).exec(xml)?.[1];
-  return text === undefined ? undefined : unescapeXml(text.trim());
+/** The argument of that name in a SOAP answer; undefined when it is absent or empty. Never throws. */
+export function readArgument(xml: string, name: string): string | undefined {
+  return elementText(parseXml(xml), name);
 }
-
-const ENTITIES: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
 
 function escapeXml(text: string): string {
   return text.replace(/[&<>]/g, (sign) => ({ '&': '&amp;', '<': '&lt;' })[sign] ?? '&gt;');
-}
-
-function unescapeXml(text: string): string {
-  return text.replace(/&(amp|lt|gt|quot|apos);/g, (_whole, name: string) => ENTITIES[name] ?? '');
 }

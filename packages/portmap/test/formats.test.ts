@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseRoutes } from '../src/default-gateway.ts';
 import { decodeNatPmp, encodeAddressRequest, encodeMapRequest } from '../src/nat-pmp.ts';
 import { decodePcp, encodePcpMap } from '../src/pcp.ts';
 
@@ -94,15 +93,4 @@ test('hostile bytes are failures and never exceptions', () => {
     }),
     { numRuns: 2_000 },
   );
-});
-
-test('the default route with the lowest metric gives the gateway', () => {
-  const table = [
-    'Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT',
-    'wlan0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0',
-    'eth0\t00000000\tFE01A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0',
-    'eth0\t0001A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0',
-  ].join('\n');
-  expect(parseRoutes(table)).toBe('192.168.1.254');
-  expect(parseRoutes('Iface\n')).toBeUndefined();
 });

@@ -1,5 +1,6 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { natKinds, SimulatedInternet } from '@towpath/net';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { natKinds, SimulatedInternet } from '@towpath/net/simulated';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { probeGateway } from '../src/index.ts';

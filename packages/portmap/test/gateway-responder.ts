@@ -1,14 +1,17 @@
-import {
-  unmapAddress,
-  bytesToAddress,
-  addressToBytes,
-  type Endpoint,
-  type SimulatedNat,
-  type UdpSocket,
-} from '@towpath/net';
+import type { Clock } from '@towpath/core';
+import { unmapAddress, bytesToAddress, addressToBytes, type Endpoint, type UdpSocket } from '@towpath/net';
+import type { SimulatedNat } from '@towpath/net/simulated';
 
 /** How a gateway answers on port 5351. */
-export type Habit = 'pcp' | 'nat-pmp' | 'refuse' | 'silent';
+export type Habit =
+  | 'pcp'
+  | 'nat-pmp'
+  /** knows only NAT-PMP and does not answer PCP */
+  | 'nat-pmp-only'
+  /** NAT-PMP answers name another internal port */
+  | 'garbled'
+  | 'refuse'
+  | 'silent';
 
 interface Lease {
   internal: Endpoint;
@@ -26,14 +29,45 @@ export class GatewayResponder {
   maxLifetimeS = 7_200;
   /** The external port to give out next instead of the suggested one. */
   forcedPort: number | undefined;
+  /** What it gives as its address outside instead of the NAT's. */
+  externalAddress: string | undefined;
+  /** Does not answer requests to delete a mapping. */
+  keepsMappings = false;
   readonly requests: string[] = [];
   readonly leases: Map<string, Lease> = new Map();
   readonly #nat: SimulatedNat;
+  readonly #clock: Clock | undefined;
+  #startedAtMs = -1_000_000;
   #socket: UdpSocket | undefined;
 
-  constructor(nat: SimulatedNat, habit: Habit) {
+  /** @param clock runs the gateway's own clock, which stands still without */
+  constructor(nat: SimulatedNat, habit: Habit, clock?: Clock) {
     this.#nat = nat;
     this.habit = habit;
+    this.#clock = clock;
+  }
+
+  /** Loses every lease, and starts its clock anew. */
+  restart(): void {
+    for (const { remove } of this.leases.values()) remove();
+    this.leases.clear();
+    this.#startedAtMs = this.#clock?.now() ?? 0;
+  }
+
+  /** Sends what PCP gateways announce after a start (RFC 6887 §14.1.1). */
+  announce(): void {
+    const announced = Buffer.alloc(24);
+    announced.set([2, 0x80]);
+    announced.writeUInt32BE(this.#epochS(), 8);
+    this.#socket?.send(announced, { address: '224.0.0.1', port: 5_350 });
+  }
+
+  #epochS(): number {
+    return Math.floor(((this.#clock?.now() ?? 0) - this.#startedAtMs) / 1_000);
+  }
+
+  #outside(): Buffer {
+    return Buffer.from(addressToBytes(this.externalAddress ?? this.#nat.externalAddress) ?? []);
   }
 
   async start(port = 5_351): Promise<void> {
@@ -49,6 +83,8 @@ export class GatewayResponder {
 
   #answer(data: Buffer, from: Endpoint): void {
     if (this.habit === 'silent') return;
+    if (this.keepsMappings && data[0] === 2 && data[1] === 1 && data.readUInt32BE(4) === 0) return;
+    if (data[0] === 2 && (this.habit === 'nat-pmp-only' || this.habit === 'garbled')) return;
     const answer = data[0] === 2 ? this.#pcp(data, from) : this.#natPmp(data, from);
     this.#socket?.send(answer, from);
   }
@@ -58,14 +94,14 @@ export class GatewayResponder {
     if (data[1] === 0) {
       const announced = Buffer.alloc(24);
       announced.set([2, 0x80, 0, this.habit === 'refuse' ? 2 : 0]);
-      announced.writeUInt32BE(17, 8);
+      announced.writeUInt32BE(this.#epochS(), 8);
       return announced;
     }
     const out = Buffer.alloc(60);
     data.copy(out);
     out[1] = 0x81;
     out.fill(0, 8, 24);
-    out.writeUInt32BE(17, 8);
+    out.writeUInt32BE(this.#epochS(), 8);
     const client = unmapAddress(bytesToAddress(data.subarray(8, 24)) ?? '');
     if (this.habit === 'refuse' || client !== from.address) {
       out[3] = client === from.address ? 2 : 12;
@@ -85,7 +121,7 @@ export class GatewayResponder {
     out.writeUInt16BE(port, 42);
     out.fill(0, 44, 54);
     out.fill(0xff, 54, 56);
-    Buffer.from(addressToBytes(this.#nat.externalAddress) ?? []).copy(out, 56);
+    this.#outside().copy(out, 56);
     return out;
   }
 
@@ -93,15 +129,16 @@ export class GatewayResponder {
     const refused = this.habit === 'refuse' ? 2 : 0;
     if (data[1] === 0) {
       const out = Buffer.from([0, 128, 0, refused, 0, 0, 0, 9, 0, 0, 0, 0]);
-      Buffer.from(addressToBytes(this.#nat.externalAddress) ?? []).copy(out, 8);
+      out.writeUInt32BE(this.#epochS(), 4);
+      this.#outside().copy(out, 8);
       return out;
     }
     const out = Buffer.alloc(16);
     out[1] = 128 + (data[1] ?? 0);
     out.writeUInt16BE(refused, 2);
-    out.writeUInt32BE(9, 4);
+    out.writeUInt32BE(this.#epochS(), 4);
     const internalPort = data.readUInt16BE(4);
-    out.writeUInt16BE(internalPort, 8);
+    out.writeUInt16BE(this.habit === 'garbled' ? internalPort & 255 : internalPort, 8);
     if (refused) return out;
     const lifetimeS = Math.min(data.readUInt32BE(8), this.maxLifetimeS);
     const protocol = data[1] === 1 ? 'udp' : 'tcp';

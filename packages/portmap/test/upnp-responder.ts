@@ -1,4 +1,5 @@
-import type { Endpoint, SimulatedNat, TcpListener, UdpSocket } from '@towpath/net';
+import type { Endpoint, TcpListener, UdpSocket } from '@towpath/net';
+import type { SimulatedNat } from '@towpath/net/simulated';
 
 /** How a UPnP gateway answers. */
 export interface UpnpHabits {
@@ -14,6 +15,18 @@ export interface UpnpHabits {
   /** Answers come in chunks. */
   chunked: boolean;
   externalAddress?: string;
+  /** Calls the renewal of a rule a conflict. */
+  conflictOnRenewal: boolean;
+  /** Answers a lease with this code. */
+  leaseRefusal?: number;
+  /** The external port must be the internal one. */
+  samePort: boolean;
+  /** Services before the real one, whose connection is down. */
+  deadServices: number;
+  /** Goes into the description as it is. */
+  urlBase?: string;
+  /** Prefix of the description's elements. */
+  prefix: string;
   /** What it answers instead of HTTP. */
   garbage?: string;
 }
@@ -28,6 +41,10 @@ export class UpnpResponder {
     taken: new Set(),
     permanentOnly: false,
     chunked: false,
+    conflictOnRenewal: false,
+    samePort: false,
+    deadServices: 0,
+    prefix: '',
   };
   readonly actions: string[] = [];
   readonly leases: Map<number, { leaseS: number; remove: () => void }> = new Map();
@@ -64,6 +81,20 @@ export class UpnpResponder {
     });
   }
 
+  /** Loses every rule, and says `ssdp:alive` as after a start. */
+  restart(bootId?: number): void {
+    for (const { remove } of this.leases.values()) remove();
+    this.leases.clear();
+    this.alive(bootId);
+  }
+
+  alive(bootId?: number): void {
+    const nt = 'urn:schemas-upnp-org:device:InternetGatewayDevice:1';
+    const boot = bootId === undefined ? '' : `BOOTID.UPNP.ORG: ${bootId}\r\n`;
+    const text = `NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nNT: ${nt}\r\nNTS: ssdp:alive\r\n${boot}\r\n`;
+    this.#search?.send(Buffer.from(text), { address: '239.255.255.250', port: 1900 });
+  }
+
   async close(): Promise<void> {
     await this.#search?.close();
     await this.#web?.close();
@@ -81,6 +112,9 @@ export class UpnpResponder {
     if (habits.garbage !== undefined) return habits.garbage;
     if (head.startsWith('GET /rootDesc.xml ')) return this.#http(200, this.#description());
     const action = /^soapaction: "([^"]*)#(\w+)"\s*$/im.exec(head);
+    if (head.startsWith('POST /dead ')) {
+      return this.#soap('GetExternalIPAddress', '<NewExternalIPAddress>0.0.0.0</NewExternalIPAddress>');
+    }
     if (!head.startsWith('POST /ctl?a=1&b=2 HTTP/1.1') || action?.[1] !== habits.service) return this.#http(404, '');
     const field = (name: string) => new RegExp(`<${name}>(.*?)</${name}>`).exec(body)?.[1] ?? '';
     return this.#act(action[2] ?? '', field);
@@ -97,6 +131,11 @@ export class UpnpResponder {
       case 'AddPortMapping': {
         const leaseS = Number(field('NewLeaseDuration'));
         if (this.habits.taken.has(port)) return this.#fault(718, 'ConflictInMappingEntry');
+        if (this.habits.conflictOnRenewal && this.leases.has(port)) return this.#fault(718, 'ConflictInMappingEntry');
+        if (this.habits.leaseRefusal && leaseS > 0) return this.#fault(this.habits.leaseRefusal, 'No');
+        if (this.habits.samePort && field('NewInternalPort') !== field('NewExternalPort')) {
+          return this.#fault(724, 'SamePortValuesRequired');
+        }
         if (this.habits.permanentOnly && leaseS > 0) return this.#fault(725, 'OnlyPermanentLeasesSupported');
         const internal = { address: field('NewInternalClient'), port: Number(field('NewInternalPort')) };
         const protocol = field('NewProtocol') === 'UDP' ? 'udp' : 'tcp';
@@ -117,13 +156,15 @@ export class UpnpResponder {
   }
 
   #description(): string {
-    const control = this.habits.controlUrl ?? '/ctl?a=1&amp;b=2';
-    return `<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0"><device><serviceList>
-      <service><serviceType>urn:schemas-upnp-org:service:Layer3Forwarding:1</serviceType><controlURL>/l3f</controlURL></service>
-      <service>
-        <serviceType>${this.habits.service}</serviceType>
-        <controlURL>${control}</controlURL>
-      </service></serviceList></device></root>`;
+    const { controlUrl = '/ctl?a=1&amp;b=2', service: type, deadServices, urlBase = '', prefix } = this.habits;
+    const p = prefix === '' ? '' : `${prefix}:`;
+    const dead = `<${p}service><${p}serviceType>${type}</${p}serviceType><${p}controlURL>/dead</${p}controlURL></${p}service>`;
+    return `\ufeff<?xml version="1.0"?><${p}root xmlns="urn:schemas-upnp-org:device-1-0">${urlBase}<${p}device><${p}serviceList>
+      <!-- <service> --><service><serviceType>urn:schemas-upnp-org:service:Layer3Forwarding:1</serviceType><controlURL>/l3f</controlURL></service>
+      ${dead.repeat(deadServices)}
+      <${p}service ><${p}serviceType><![CDATA[${type}]]></${p}serviceType>
+        <${p}controlURL>${controlUrl}</${p}controlURL>
+      </${p}service></${p}serviceList></${p}device></${p}root>`;
   }
 
   #soap(action: string, inner: string): string {
@@ -139,9 +180,9 @@ export class UpnpResponder {
 
   #http(status: number, body: string): string {
     const head = `HTTP/1.1 ${status} Status\r\nContent-Type: text/xml\r\n`;
-    if (!this.habits.chunked) return `${head}Content-Length: ${body.length}\r\n\r\n${body}`;
+    if (!this.habits.chunked) return `${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
     const chunks = body.match(/[\s\S]{1,50}/g) ?? [];
-    const encoded = chunks.map((chunk) => `${chunk.length.toString(16)}\r\n${chunk}\r\n`).join('');
+    const encoded = chunks.map((chunk) => `${Buffer.byteLength(chunk).toString(16)}\r\n${chunk}\r\n`).join('');
     return `${head}Transfer-Encoding: chunked\r\n\r\n${encoded}0\r\n\r\n`;
   }
 }

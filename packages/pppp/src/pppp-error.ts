@@ -1,30 +1,48 @@
-import { TowpathError } from '@towpath/core';
+import { type ErrorKind, TowpathError } from '@towpath/core';
 
 export type PpppErrorCode =
-  /** nobody answered within the time limit */
+  /** no answer within the time limit */
   | 'no-answer'
   /** a device answered, but with another UID */
   | 'wrong-device'
-  /** the host says that nothing listens there */
+  /** the host reports the port as closed */
   | 'refused'
   /** no rendezvous server answered */
   | 'server-unreachable'
-  /** the servers say that the UID or its check code is wrong */
+  /** the servers report a wrong UID or check code */
   | 'wrong-uid'
-  /** the servers do not serve devices of this kind (prefix) */
+  /** the servers do not serve devices with this prefix */
   | 'unknown-device'
-  /** the servers say that the device's secret (DSK) is wrong or missing */
+  /** the servers report a wrong or missing device secret (DSK) */
   | 'wrong-secret'
+  /** another device is logged in with this UID */
+  | 'uid-in-use'
   /** the device is not logged in at any server */
   | 'device-offline'
-  /** the servers name no relay, or refuse those that there are */
+  /** the servers list no relay, or refuse the given ones */
   | 'no-relay'
-  /** no relay answered, or none had room */
+  /** no relay answered, or all were full */
   | 'relay-unreachable'
   /** a socket could not be bound or failed */
   | 'socket-failed'
-  /** the call was given something that cannot be done */
+  /** an invalid argument */
   | 'bad-argument';
 
-/** A PPPP procedure did not succeed. */
-export class PpppError extends TowpathError<PpppErrorCode> {}
+/** Failure of a PPPP procedure. */
+export class PpppError extends TowpathError<PpppErrorCode> {
+  static override readonly kinds: Readonly<Record<PpppErrorCode, ErrorKind>> = {
+    'no-answer': 'unreachable',
+    'wrong-device': 'refused',
+    refused: 'unreachable',
+    'server-unreachable': 'unreachable',
+    'wrong-uid': 'refused',
+    'unknown-device': 'refused',
+    'wrong-secret': 'refused',
+    'uid-in-use': 'refused',
+    'device-offline': 'unreachable',
+    'no-relay': 'unreachable',
+    'relay-unreachable': 'unreachable',
+    'socket-failed': 'local',
+    'bad-argument': 'usage',
+  };
+}

@@ -1,10 +1,8 @@
+import type { PathKind } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 
-/** Who we are in a session. */
+/** Role of this end of a session. */
 export type SessionRole = 'client' | 'device';
-
-/** Over what kind of path a session runs. */
-export type SessionMode = 'lan' | 'p2p' | 'relay';
 
 /** Why a session is over. */
 export type CloseReason =
@@ -12,12 +10,12 @@ export type CloseReason =
   | 'closed-locally'
   /** the peer sent CLOSE */
   | 'closed-by-peer'
-  /** keep-alives went unanswered (spec §7.5) */
+  /** keep-alives went unanswered (docs/protocol/pppp.md, "Keep-alive") */
   | 'timed-out'
   /** the carrier broke (socket closed, TCP connection ended) */
   | 'carrier-failed';
 
-/** What a session tells its user. Handlers run synchronously and must not throw. */
+/** Callbacks of a session. Handlers run synchronously and must not throw. */
 export interface SessionHandlers {
   /** The next bytes of a channel's stream, in order, exactly once. `data` is the receiver's to keep. */
   onData(channel: number, data: Uint8Array): void;
@@ -32,7 +30,7 @@ export interface SessionStats {
   /** Smoothed round-trip time in ms, undefined before the first sample. */
   rttMs: number | undefined;
   /** Smallest round-trip time in ms, absent before the first sample. */
-  minRttMs?: number;
+  minRttMs?: number | undefined;
   /** Bytes of all datagrams, repeats and headers included. */
   bytesSent: number;
   bytesReceived: number;
@@ -51,7 +49,7 @@ export interface SessionStats {
 /** A PPPP session: eight reliable, ordered byte channels to one peer, seen from either end. */
 export interface PpppSession extends AsyncDisposable {
   readonly role: SessionRole;
-  readonly mode: SessionMode;
+  readonly pathKind: PathKind;
   /** Text form of the device's UID, `PREFIX-000001-CHECK`. */
   readonly uid: string;
   readonly local: Endpoint;
@@ -69,8 +67,8 @@ export interface PpppSession extends AsyncDisposable {
   write(channel: number, data: Uint8Array): boolean;
   /** Bytes queued or in flight, not yet acknowledged. */
   bufferedBytes(channel: number): number;
-  /** Stops reading a channel (its receive window fills, the peer slows down) or goes on with it. */
+  /** Stops reading a channel (its receive window fills, the peer slows down) or continues. */
   setPaused(channel: number, paused: boolean): void;
-  /** Sends CLOSE (three copies, spec §7.6) and releases the carrier. Idempotent. */
+  /** Sends CLOSE (three copies, docs/protocol/pppp.md, "Closing") and releases the carrier. Idempotent. */
   close(): Promise<void>;
 }

@@ -1,8 +1,9 @@
 import { AbortedError, createLog, type LogRecord, SeededRandom } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
-import { connectByLanSearch, connectDirect, encodeMessage, StreamCipher } from '../src/index.ts';
-import { hotspot, LISTEN_PORT, listen, startDevice, UID } from './device-lan.ts';
+import { connectByLanSearch, connectDirect, StreamCipher } from '../src/index.ts';
+import { encodeMessage } from '../src/codec/index.ts';
+import { hotspot, LISTEN_PORT, listen, startDevice, switchOff, UID } from './device-lan.ts';
 
 const CAMERA: Endpoint = { address: '192.168.43.1', port: LISTEN_PORT };
 const PUNCH = Buffer.from(encodeMessage({ type: 'PUNCH_PKT', uid: UID })).toString('hex');
@@ -30,7 +31,7 @@ describe('direct connection', () => {
     });
     const session = await clock.runUntil(connecting);
     expect(clock.now()).toBeLessThan(42);
-    expect(session).toMatchObject({ role: 'client', mode: 'lan', uid: UID, peer: CAMERA, closed: undefined });
+    expect(session).toMatchObject({ role: 'client', pathKind: 'lan', uid: UID, peer: CAMERA, closed: undefined });
     expect(sockets).toEqual([session.local]);
     expect(session.local.port).toBeGreaterThan(0);
     const heard = listen(session);
@@ -41,7 +42,9 @@ describe('direct connection', () => {
   });
 
   test('punches again quickly at first, then every 100 ms', async () => {
-    const { clock, phone, sent } = hotspot();
+    const spot = hotspot();
+    switchOff(spot);
+    const { clock, phone, sent } = spot;
     const controller = new AbortController();
     const connecting = connectDirect({
       network: phone.network,
@@ -59,6 +62,7 @@ describe('direct connection', () => {
 
   test('reports no-answer with the next step when its time is over, and leaves nothing behind', async () => {
     const spot = hotspot();
+    switchOff(spot);
     const { clock, phone } = spot;
     const connecting = connectDirect({ network: phone.network, clock, uid: UID, to: CAMERA, timeoutMs: 1000 });
     await expect(clock.runUntil(connecting)).rejects.toMatchObject({
@@ -156,12 +160,11 @@ describe('direct connection', () => {
   });
 
   test('ends at once with refused when the host says so, or goes on if told to', async () => {
-    const { clock, phone } = hotspot({}, 1, true);
+    const { clock, phone } = hotspot();
     const options = { network: phone.network, clock, uid: UID, to: CAMERA, timeoutMs: 500 };
     await expect(clock.runUntil(connectDirect(options))).rejects.toMatchObject({ code: 'refused' });
     await expect(clock.runUntil(connectDirect({ ...options, failEarly: false }))).rejects.toMatchObject({
       code: 'no-answer',
-      message: expect.stringContaining('Sending failed'),
     });
   });
 
@@ -240,7 +243,9 @@ describe('connection by LAN search', () => {
     await expect(clock.runUntil(before)).rejects.toMatchObject({ code: 'no-answer' });
     const searches = sent.filter(({ hex }) => hex === 'f1300000').map(({ at, to }) => `${at} ${to}`);
     expect(searches).toEqual(
-      [0, 100, 200].flatMap((at) => [`${at} 255.255.255.255:32108`, `${at} 192.168.43.255:32108`]),
+      [0, 100, 200].flatMap((at) =>
+        ['255.255.255.255', '192.168.43.255', '127.0.0.1'].map((address) => `${at} ${address}:32108`),
+      ),
     );
 
     await startDevice(spot);

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { decodeMessage, encodeMessage, type Message } from '../src/index.ts';
+import { decodeMessage, encodeMessage, type Message } from '../src/codec/index.ts';
 
 // Real traffic of a KJK230, kept beside the repository: see the README there.
 const FOLDER = join(import.meta.dirname, '../../../../shared/captures');

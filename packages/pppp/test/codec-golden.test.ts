@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { decodeMessage, encodeMessage, type Message, NetworkKey, StreamCipher } from '../src/index.ts';
+import { StreamCipher } from '../src/index.ts';
+import { decodeMessage, encodeMessage, type Message, NetworkKey } from '../src/codec/index.ts';
 
-// spec/pppp §13: "captured" vectors come from a KJK230, the others were built from the layouts.
+// docs/protocol/pppp.md, "Test vectors": "captured" vectors come from a KJK230, the others were built from the layouts.
 const UID = 'TEST-000001-BCDEF';
 const CAPTURED_UID = 'LBCS-000000-CCCJJ';
 const LAN = { address: '192.168.1.50', port: 41000 };
@@ -98,7 +99,7 @@ const VECTORS: [name: string, hex: string, message: Message][] = [
       tableSize: 256,
       sessionsInUse: 1,
       elapsedMs: 0x0223,
-      mode: 0x3f,
+      connectMode: 0x3f,
       local: { address: '192.168.43.20', port: 39724 },
       wan: { address: '0.0.0.0', port: 39724 },
       peer: { address: '192.168.43.1', port: 40611 },

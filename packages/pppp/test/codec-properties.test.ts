@@ -7,7 +7,7 @@ import {
   type Message,
   type MessageName,
   MessageType,
-} from '../src/index.ts';
+} from '../src/codec/index.ts';
 
 const uid = fc
   .tuple(fc.stringMatching(/^[A-Z]{1,7}$/), fc.integer({ min: 0, max: 0xffff_ffff }), fc.stringMatching(/^[A-Z]{0,7}$/))
@@ -19,6 +19,8 @@ const u16 = fc.integer({ min: 0, max: 0xffff });
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const version = fc.tuple(byte, byte, byte);
 const dsk = fc.stringMatching(/^[!-~]{0,20}$/);
+const someDsk = fc.stringMatching(/^[!-~]{1,20}$/);
+const contested = fc.constantFrom(true as const, undefined);
 const body = fc.uint8Array({ maxLength: 120 });
 const login = { uid, natType: byte, version, local: maybeEndpoint };
 const channel = fc.integer({ min: 0, max: 7 });
@@ -33,7 +35,7 @@ const FIELDS: { [T in Message['type']]: Fields<Extract<Message, { type: T }>> } 
   HELLO_TO_ACK: {},
   QUERY_DID: { body },
   QUERY_DID_ACK: { body },
-  DEV_LGN: login,
+  DEV_LGN: { ...login, continuity: fc.option(fc.uint8Array({ minLength: 8, maxLength: 8 }), { nil: undefined }) },
   DEV_LGN_ACK: { result: byte },
   DEV_LGN_CRC: { body },
   DEV_LGN_CRC_ACK: { body },
@@ -43,7 +45,7 @@ const FIELDS: { [T in Message['type']]: Fields<Extract<Message, { type: T }>> } 
   DEV_ONLINE_REQ: { uid },
   DEV_ONLINE_REQ_ACK: { secondsSinceLogin: u32, result: byte },
   P2P_REQ: { uid, local: maybeEndpoint },
-  P2P_REQ_ACK: { result: byte },
+  P2P_REQ_ACK: { result: byte, contested },
   P2P_REQ_DSK: { uid, local: maybeEndpoint, natType: byte, version, dsk },
   SMART_PUNCH: { body },
   PUNCH_TO: { address: maybeEndpoint },
@@ -73,8 +75,8 @@ const FIELDS: { [T in Message['type']]: Fields<Extract<Message, { type: T }>> } 
   RLY_PORT_KEY: { body },
   RLY_PORT_KEY_ACK: { body },
   RLY_BYTE_COUNT: { bytes: u32 },
-  RLY_REQ: { uid, relay: maybeEndpoint, magic: u32 },
-  RLY_REQ_ACK: { result: byte },
+  RLY_REQ: { uid, relay: maybeEndpoint, magic: u32, dsk: fc.option(someDsk, { nil: undefined }) },
+  RLY_REQ_ACK: { result: byte, contested },
   RLY_TO: { relay: maybeEndpoint, magic: u32 },
   RLY_PKT: { magic: u32, uid, side: fc.constantFrom('client', 'device') },
   RLY_RDY: { uid },
@@ -93,7 +95,7 @@ const FIELDS: { [T in Message['type']]: Fields<Extract<Message, { type: T }>> } 
     tableSize: u16,
     sessionsInUse: u16,
     elapsedMs: u16,
-    mode: byte,
+    connectMode: byte,
     local: maybeEndpoint,
     wan: maybeEndpoint,
     peer: maybeEndpoint,
@@ -148,8 +150,10 @@ describe('every message of the catalogue (B1)', () => {
         datagram[2] = size >>> 8;
         datagram[3] = size & 0xff;
         const result = decodeMessage(datagram.subarray(0, HEADER_BYTES + size));
-        // 0x43 ends in eight zeros that nobody needs.
+        // 0x43 ends in eight zeros that nobody needs; an extension of ours that is cut off is left out.
         if (sent.type === 'P2P_RDY_ACK') expect(result).toEqual(sent);
+        else if (sent.type === 'DEV_LGN' && sent.continuity) expect(result).toEqual({ ...sent, continuity: undefined });
+        else if (sent.type === 'RLY_REQ' && sent.dsk) expect(result).toEqual({ ...sent, dsk: undefined });
         else expect(result.type).toBe('malformed');
       }),
       { numRuns: 300 },

@@ -1,6 +1,7 @@
 import type { UdpSocket } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
-import { connectDirect, encodeMessage, type Message, StreamCipher } from '../src/index.ts';
+import { connectDirect, StreamCipher } from '../src/index.ts';
+import { encodeMessage, type Message } from '../src/codec/index.ts';
 import { type Hotspot, hotspot, LISTEN_PORT, listen, startDevice, UID } from './device-lan.ts';
 
 const LISTEN = { address: '192.168.43.1', port: LISTEN_PORT };

@@ -1,6 +1,13 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { type LinkOptions, type SimulatedHost, SimulatedInternet, type SimulatedLan } from '@towpath/net';
-import { PpppDevice, type PpppDeviceOptions, type PpppSession, type SessionHandlers } from '../src/index.ts';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import {
+  type SimulatedLinkOptions,
+  type SimulatedHost,
+  SimulatedInternet,
+  type SimulatedLan,
+} from '@towpath/net/simulated';
+import type { PpppSession, SessionHandlers } from '../src/index.ts';
+import { PpppDevice, type PpppDeviceOptions } from '../src/device/index.ts';
 import { StreamCheck } from './channel-bytes.ts';
 
 export const UID = 'TEST-000001-BCDEF';
@@ -17,9 +24,9 @@ export interface Hotspot {
   sent: { at: number; from: string; to: string; hex: string }[];
 }
 
-export function hotspot(link: LinkOptions = {}, seed = 1, icmpErrors = false): Hotspot {
+export function hotspot(link: SimulatedLinkOptions = {}, seed = 1): Hotspot {
   const clock = new VirtualClock();
-  const internet = new SimulatedInternet({ clock, random: new SeededRandom(seed) }, { icmpErrors });
+  const internet = new SimulatedInternet({ clock, random: new SeededRandom(seed) });
   const lan = internet.lan({ subnet: '192.168.43.0/24', link: { delayMs: 1, ...link } });
   const camera = lan.host({ name: 'camera', address: '192.168.43.1' });
   const phone = lan.host({ name: 'phone', address: '192.168.43.20' });
@@ -37,27 +44,34 @@ export function hotspot(link: LinkOptions = {}, seed = 1, icmpErrors = false): H
   return { clock, internet, lan, camera, phone, sent };
 }
 
+/** From now on the camera's host is off: it neither refuses nor answers. */
+export function switchOff({ camera }: Hotspot): void {
+  camera.firewall.options = { policy: 'closed' };
+}
+
 /** A device on the hotspot's camera; `sessions` are attached and their data is thrown away unless told otherwise. */
 export async function startDevice(
   { clock, camera }: Hotspot,
   options: Partial<PpppDeviceOptions> = {},
 ): Promise<{ device: PpppDevice; sessions: PpppSession[]; streams: StreamCheck[] }> {
+  camera.firewall.options = { policy: 'open' };
   const sessions: PpppSession[] = [];
   const streams: StreamCheck[] = [];
-  const device = await PpppDevice.open({
-    network: camera.network,
-    clock,
-    uid: UID,
-    listenPort: LISTEN_PORT,
-    onSession(session) {
-      sessions.push(session);
-      const stream = new StreamCheck();
-      streams.push(stream);
-      session.attach({ onData: (channel, data) => channel === 0 && stream.add(data) });
-      session.write(0, Buffer.from('ACK'));
+  const device = await PpppDevice.open(
+    { network: camera.network, clock },
+    {
+      uid: UID,
+      listenPort: LISTEN_PORT,
+      onSession(session) {
+        sessions.push(session);
+        const stream = new StreamCheck();
+        streams.push(stream);
+        session.attach({ onData: (channel, data) => channel === 0 && stream.add(data) });
+        session.write(0, Buffer.from('ACK'));
+      },
+      ...options,
     },
-    ...options,
-  });
+  );
   return { device, sessions, streams };
 }
 

@@ -1,7 +1,8 @@
 import { type Random, SeededRandom } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
-import { connectByLanSearch, connectDirect, encodeMessage, searchLan, StreamCipher } from '../src/index.ts';
+import { connectByLanSearch, connectDirect, searchLan, StreamCipher } from '../src/index.ts';
+import { encodeMessage } from '../src/codec/index.ts';
 import { streamBytes } from './channel-bytes.ts';
 import { hotspot, LISTEN_PORT, listen, startDevice, UID } from './device-lan.ts';
 import { CLIENT_AT, DEVICE_AT, pipe } from './session-pipe.ts';

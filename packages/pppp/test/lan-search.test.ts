@@ -1,6 +1,7 @@
 import { AbortedError } from '@towpath/core';
 import { describe, expect, test } from 'vitest';
-import { encodeMessage, type FoundDevice, type SearchLanOptions, StreamCipher, searchLan } from '../src/index.ts';
+import { type FoundDevice, type SearchLanOptions, StreamCipher, searchLan } from '../src/index.ts';
+import { encodeMessage } from '../src/codec/index.ts';
 import { type Hotspot, hotspot, LISTEN_PORT, startDevice, UID } from './device-lan.ts';
 
 async function find({ clock, phone }: Hotspot, options: Partial<SearchLanOptions> = {}): Promise<FoundDevice[]> {
@@ -27,12 +28,14 @@ describe('LAN search (B1)', () => {
         uid: UID,
         endpoint: { address: '192.168.43.1', port: LISTEN_PORT },
         cipher: undefined,
+        localAddress: undefined,
         afterMs: expect.any(Number),
       },
       {
         uid: 'TEST-000002-BCDEF',
         endpoint: { address: '192.168.43.9', port: 5555 },
         cipher: undefined,
+        localAddress: undefined,
         afterMs: expect.any(Number),
       },
     ]);
@@ -42,6 +45,25 @@ describe('LAN search (B1)', () => {
     expect(internet.openSockets).toBe(0);
     await clock.advance(100);
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  test('two devices with one address in two networks are both found, each through its interface (C1)', async () => {
+    const spot = hotspot();
+    const { internet, phone } = spot;
+    const other = internet.lan({ subnet: '192.168.43.0/24' });
+    const twin = { ...spot, lan: other, camera: other.host({ address: '192.168.43.1' }) };
+    const first = await startDevice(spot);
+    const second = await startDevice(twin);
+    phone.join(other, { address: '192.168.43.77' });
+    const found = await find(spot);
+    const endpoint = { address: '192.168.43.1', port: LISTEN_PORT };
+    expect(found.map((device) => device.endpoint)).toEqual([endpoint, endpoint]);
+    const own = phone.network.interfaces().flatMap(({ address, internal }) => (internal ? [] : [address]));
+    expect(found.map((device) => device.localAddress).sort()).toEqual(own.sort());
+    expect(own).toContain('192.168.43.77');
+    const chosen = await find(spot, { localAddress: '192.168.43.77' });
+    expect(chosen).toHaveLength(1);
+    expect(second.device.sessions.concat(first.device.sessions)).toEqual([]);
   });
 
   test('tells the cipher in which a device answered', async () => {

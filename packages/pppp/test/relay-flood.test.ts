@@ -1,8 +1,9 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeMessage, encodeMessage, type Message } from '../src/index.ts';
-import { RelayServer } from '../src/relay/relay-server.ts';
+import { decodeMessage, encodeMessage, type Message } from '../src/codec/index.ts';
+import { RelayServer } from '../src/relay/server/relay-server.ts';
 import { StubNetwork } from './stub-network.ts';
 
 const UID = 'TEST-000001-BCDEF';

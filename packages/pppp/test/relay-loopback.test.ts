@@ -1,7 +1,8 @@
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { type Endpoint, NodeNetwork } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
-import { decodeMessage, encodeMessage, type Message, RelayServer, RendezvousServer } from '../src/index.ts';
+import { decodeMessage, encodeMessage, type Message } from '../src/codec/index.ts';
+import { RelayServer, RendezvousServer } from '../src/server/index.ts';
 
 const UID = 'TEST-000001-BCDEF';
 const address = '127.0.0.1';

@@ -1,19 +1,21 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { type Endpoint, type Network, SimulatedInternet } from '@towpath/net';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { DelegatingNetwork, type Endpoint, type Network, type TcpListenOptions } from '@towpath/net';
+import { SimulatedInternet } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
+import { StreamCipher } from '../src/index.ts';
 import {
   decodeMessage,
   encodeMessage,
   encodeTcpFrame,
   type Message,
   NetworkKey,
-  StreamCipher,
   TcpDeframer,
-} from '../src/index.ts';
-import { RelayServer } from '../src/relay/relay-server.ts';
-import { RendezvousServer } from '../src/rendezvous/rendezvous-server.ts';
+} from '../src/codec/index.ts';
+import { RelayServer } from '../src/relay/server/relay-server.ts';
+import { RendezvousServer } from '../src/rendezvous/server/rendezvous-server.ts';
 import { StubNetwork } from './stub-network.ts';
-import { World } from './remote-world.ts';
+import { World } from './connect-world.ts';
 
 const UID = 'TEST-000001-BCDEF';
 const OTHER_UID = 'TEST-000002-BCDEF';
@@ -225,11 +227,8 @@ describe('a UDP port and the TCP port of the same number', () => {
     const internet = new SimulatedInternet({ clock, random });
     const { network } = internet.host();
     let wanted = 0;
-    const holding: Network = {
-      bindUdp: (options) => network.bindUdp(options),
-      connectTcp: (to, options) => network.connectTcp(to, options),
-      interfaces: () => network.interfaces(),
-      async listenTcp(options) {
+    const holding: Network = Object.assign(new DelegatingNetwork({ network }), {
+      async listenTcp(options: TcpListenOptions) {
         const hold = wanted++ < busy;
         const other = hold ? await network.listenTcp({ ...options, onConnection: () => ({ onData() {} }) }) : undefined;
         try {
@@ -238,7 +237,7 @@ describe('a UDP port and the TCP port of the same number', () => {
           await other?.close();
         }
       },
-    };
+    });
     return { components: { network: holding, clock, random }, internet, wanted: () => wanted };
   }
 

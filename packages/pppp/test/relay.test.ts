@@ -1,17 +1,19 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { type Endpoint, natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import type { Endpoint } from '@towpath/net';
+import { natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
+import { StreamCipher } from '../src/index.ts';
 import {
   decodeMessage,
   encodeMessage,
   encodeTcpFrame,
   type Message,
   NetworkKey,
-  StreamCipher,
   TcpDeframer,
-} from '../src/index.ts';
-import type { RelayOptions } from '../src/relay/options.ts';
-import { RelayServer } from '../src/relay/relay-server.ts';
+} from '../src/codec/index.ts';
+import type { RelayOptions } from '../src/relay/server/options.ts';
+import { RelayServer } from '../src/relay/server/relay-server.ts';
 
 const UID = 'TEST-000001-BCDEF';
 const RELAY = { address: '198.51.100.7', port: 32110 };

@@ -1,6 +1,9 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { type Endpoint, natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import type { Endpoint } from '@towpath/net';
+import { natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
+import { parseUid, StreamCipher } from '../src/index.ts';
 import {
   decodeMessage,
   encodeMessage,
@@ -8,11 +11,9 @@ import {
   type Message,
   NetworkKey,
   PaidInFullBytes,
-  parseUid,
-  StreamCipher,
-} from '../src/index.ts';
-import type { RendezvousOptions } from '../src/rendezvous/options.ts';
-import { RendezvousServer } from '../src/rendezvous/rendezvous-server.ts';
+} from '../src/codec/index.ts';
+import type { RendezvousOptions } from '../src/rendezvous/server/options.ts';
+import { RendezvousServer } from '../src/rendezvous/server/rendezvous-server.ts';
 import { TcpDeframer } from '../src/codec/tcp-frame.ts';
 
 const UID = 'TEST-000001-BCDEF';
@@ -242,7 +243,7 @@ describe('rendezvous (A7)', () => {
       tableSize: 256,
       sessionsInUse: 1,
       elapsedMs: 500,
-      mode: 0x3f,
+      connectMode: 0x3f,
     } as const;
     const nowhere = { local: undefined, wan: undefined, peer: undefined };
     expect(await client.ask({ ...report, ...nowhere, handle: 1 }, { ...report, ...nowhere, handle: -3 })).toEqual([]);
@@ -426,10 +427,17 @@ describe('rendezvous over TCP', () => {
       void host.network.connectTcp(SERVER, { onData: () => {}, onClose: () => closed.push(i) });
     }
     await clock.advance(200);
-    expect(server.metrics).toMatchObject({ tcpConnections: 2, tcp: { refused: 1 } });
-    await clock.advance(120_000);
-    expect(server.metrics).toMatchObject({ tcpConnections: 0, tcp: { idleClosed: 2 } });
+    expect(server.metrics).toMatchObject({ tcpConnections: 2, tcp: { refused: 1, unfinished: 2 } });
+    await clock.advance(12_000);
+    expect(server.metrics).toMatchObject({ tcpConnections: 0, tcp: { unfinished: 0, unfinishedClosed: 2 } });
     expect(closed).toHaveLength(3);
+    // One that has spoken may rest longer.
+    const resting = await tcpSpeaker(clock, host);
+    await resting.ask({ type: 'HELLO' });
+    await clock.advance(80_000);
+    expect(server.metrics).toMatchObject({ tcpConnections: 1, tcp: { unfinished: 0, idleClosed: 0 } });
+    await clock.advance(12_000);
+    expect(server.metrics).toMatchObject({ tcpConnections: 0, tcp: { idleClosed: 1 } });
     await server.close();
   });
 });

@@ -1,4 +1,5 @@
-import { type Clock, type Random, SeededRandom, VirtualClock } from '@towpath/core';
+import { type Clock, type Random, SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import type { Endpoint } from '@towpath/net';
 import type { StreamCipher } from '../src/cipher/stream-cipher.ts';
 import type { SessionCarrier } from '../src/session/carrier.ts';
@@ -40,7 +41,7 @@ export class PipeEnd {
   ) {
     const end = this;
     const carrier: SessionCarrier = {
-      mode: 'lan',
+      pathKind: 'lan',
       local: role === 'client' ? CLIENT_AT : DEVICE_AT,
       peer: role === 'client' ? DEVICE_AT : CLIENT_AT,
       send(datagram) {
@@ -52,7 +53,7 @@ export class PipeEnd {
         end.open = false;
       },
     };
-    this.session = new Session({ role, uid: UID, carrier, clock, options, cipher });
+    this.session = new Session({ carrier, clock }, { role, uid: UID, options, cipher });
   }
 
   attach(): void {

@@ -1,19 +1,30 @@
-import type { Endpoint, Network, UdpOptions, UdpSocket } from '@towpath/net';
+import {
+  DatagramRoutes,
+  type Endpoint,
+  type Network,
+  type NetworkChanges,
+  type UdpOptions,
+  type UdpSocket,
+} from '@towpath/net';
 
 /** A network in which the test makes the packets: any source, any number, nothing in between. */
 export class StubNetwork implements Network {
   readonly sent: { data: Uint8Array; to: Endpoint; from: number }[] = [];
-  readonly #bound = new Map<number, UdpOptions>();
+  readonly #bound = new Map<number, DatagramRoutes>();
+  readonly changes: NetworkChanges = { subscribe: () => ({ [Symbol.dispose]() {} }) };
   #nextPort = 50_000;
 
   bindUdp(options: UdpOptions): Promise<UdpSocket> {
     const port = options.port || this.#nextPort++;
-    this.#bound.set(port, options);
+    const routes = new DatagramRoutes(options.onMessage?.bind(options));
+    this.#bound.set(port, routes);
     const close = () => {
       this.#bound.delete(port);
       return Promise.resolve();
     };
     return Promise.resolve({
+      unroutedDatagrams: 0,
+      route: (match, handler) => routes.add(match, handler),
       local: { address: options.address ?? '0.0.0.0', port },
       send: (data: Uint8Array, to: Endpoint) => this.sent.push({ data: data.slice(), to, from: port }),
       close,
@@ -29,6 +40,14 @@ export class StubNetwork implements Network {
     throw new Error('no TCP here');
   }
 
+  resolve(): never {
+    throw new Error('no names here');
+  }
+
+  defaultRoute(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   interfaces(): [] {
     return [];
   }
@@ -38,7 +57,7 @@ export class StubNetwork implements Network {
   }
 
   deliver(port: number, from: Endpoint, data: Uint8Array): void {
-    this.#bound.get(port)?.onMessage(data, from);
+    this.#bound.get(port)?.dispatch(data, from);
   }
 
   /** Takes out what was sent to one address (and port, when given). */

@@ -1,79 +1,18 @@
-export { type Carrier, type CarrierOptions, openCarrier, type StunTransport } from './client/carrier.ts';
-export { LongTermAuth, type LongTermCredentials } from './client/long-term-auth.ts';
-export {
-  type BindingResult,
-  bindingResult,
-  requestWithAuth,
-  StunClient,
-  type StunClientComponents,
-  type StunClientInit,
-  type StunCredentials,
-  successOf,
-} from './client/stun-client.ts';
+/**
+ * Clients of STUN and TURN, connectivity checks, and NAT behaviour. Servers are `@towpath/stun/server`, the codec is
+ * `@towpath/stun/message`.
+ *
+ * @packageDocumentation
+ */
+export type { TransportProtocol } from './client/stun-transport.ts';
+export type { LongTermCredentials } from './client/long-term-auth.ts';
+export { bindingResult, StunClient, type StunClientOptions, type StunCredentials } from './client/stun-client.ts';
 export { StunError, type StunErrorName } from './client/stun-error.ts';
-export {
-  type RetransmissionOptions,
-  type StunRequest,
-  type StunResponse,
-  StunTransactions,
-  type StunTransactionsComponents,
-} from './client/stun-transactions.ts';
-export type {
-  AddressErrorCodeValue,
-  Attribute,
-  ChangeRequestValue,
-  ErrorCodeValue,
-  IcmpValue,
-  PasswordAlgorithmValue,
-} from './message/attribute.ts';
-export * as stunAttributes from './message/attributes.ts';
-export {
-  CHANNEL_HEADER_BYTES,
-  channelOf,
-  channelPayload,
-  encodeChannelData,
-  isChannelData,
-  MAX_CHANNEL,
-  MIN_CHANNEL,
-} from './message/channel-data.ts';
-export { reasonOf, StunErrorCode } from './message/error-codes.ts';
-export { isStun, MessageClass, Method } from './message/header.ts';
-export { type IntegrityKey, integrityKey, longTermKey, PasswordAlgorithm, shortTermKey } from './message/integrity.ts';
-export { StreamFramer } from './message/stream-framer.ts';
-export { decodeStun, type StunDecodeResult, type StunFailure, type StunMessage } from './message/stun-message.ts';
-export { StunWriter } from './message/stun-writer.ts';
-export { BindingResponder, type BindingResponderOptions, errorResponse } from './server/binding-responder.ts';
-export {
-  StunServer,
-  type StunServerComponents,
-  type StunServerInit,
-  type StunServerStats,
-} from './server/stun-server.ts';
+export { StunTransactions } from './client/stun-transactions.ts';
 export type { TurnHandlers } from './turn/client/allocation-parts.ts';
+export type { PlainPath, SharedSocket } from './turn/client/plain-paths.ts';
 export type { TurnAllocation } from './turn/client/turn-allocation.ts';
-export {
-  type AllocateInit,
-  allocate,
-  allocateOn,
-  type OwnCarrierInit,
-  type SharedSocket,
-  type TurnClientComponents,
-} from './turn/client/turn-client.ts';
-export {
-  type CredentialsOptions,
-  type TimeLimitedCredentials,
-  timeLimitedCredentials,
-} from './turn/server/credentials.ts';
-export type {
-  RelayAddressOptions,
-  TurnLimits,
-  TurnListenerOptions,
-  TurnServerComponents,
-  TurnServerInit,
-  TurnServerStats,
-} from './turn/server/options.ts';
-export type { OptionalScope, PeerPolicyOptions } from './turn/server/peer-policy.ts';
-export { TurnServer } from './turn/server/turn-server.ts';
+export { type AllocateOptions, allocate, allocateOn } from './turn/client/turn-client.ts';
 export { type DiscoverOptions, discoverNatBehaviour } from './behaviour/discover.ts';
 export {
   type MappingLifetime,
@@ -81,11 +20,21 @@ export {
   measureMappingLifetime,
 } from './behaviour/mapping-lifetime.ts';
 export type {
-  Dependence,
   FilteringBehaviour,
   MappingBehaviour,
-  NatBehaviour,
+  NatReport,
   PortAllocation,
   ServerReport,
-} from './behaviour/nat-behaviour.ts';
-export type { ProbeComponents } from './behaviour/probe-socket.ts';
+} from './behaviour/nat-report.ts';
+export {
+  type NatFacts,
+  type PeerReachability,
+  type Reachability,
+  reachabilityByPeer,
+} from './behaviour/reachability.ts';
+export type { VerifiedPath } from './checks/candidate-pair.ts';
+export type { CheckRole } from './checks/check-message.ts';
+export { ConnectivityChecks } from './checks/connectivity-checks.ts';
+export type { CheckOptions, ConnectivityChecksOptions } from './checks/options.ts';
+export type { ConsentOptions } from './checks/consent.ts';
+export { StunDemultiplexer } from './checks/stun-demultiplexer.ts';

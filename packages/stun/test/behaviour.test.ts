@@ -1,44 +1,26 @@
 import { errorCode } from '@towpath/core';
-import { type NatOptions, natKinds, type SimulatedHost } from '@towpath/net';
+import { type NatOptions, natKinds, nineNats, type SimulatedHost } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
 import { type DiscoverOptions, discoverNatBehaviour } from '../src/behaviour/discover.ts';
 import { measureMappingLifetime } from '../src/behaviour/mapping-lifetime.ts';
-import { classifyMapping, classifyPorts, type Dependence } from '../src/behaviour/nat-behaviour.ts';
+import { classifyMapping, classifyPorts } from '../src/behaviour/nat-report.ts';
 import { BindingResponder } from '../src/server/binding-responder.ts';
 import { StunServer } from '../src/server/stun-server.ts';
 import { type World, world } from './support/internet.ts';
 
-const DEPENDENCES: readonly Dependence[] = ['endpoint-independent', 'address-dependent', 'address-and-port-dependent'];
-
-const NAMES = [
-  'full cone',
-  'address-restricted cone',
-  'port-restricted cone',
-  'address-symmetric, unfiltered',
-  'address-symmetric, address-restricted',
-  'address-symmetric, port-restricted',
-  'symmetric, unfiltered',
-  'symmetric, address-restricted',
-  'symmetric',
-];
-
-const NINE = DEPENDENCES.flatMap((mapping, row) =>
-  DEPENDENCES.map((filtering, column) => ({ mapping, filtering, name: NAMES[3 * row + column]! })),
-);
-
 /** A server with two addresses and two ports. */
-async function fullServer({ internet }: World): Promise<StunServer> {
+async function fullServer({ internet, clock }: World): Promise<StunServer> {
   const host = internet.host();
   const second = host.join(internet.network);
   return StunServer.listen(
-    { network: host.network },
+    { network: host.network, clock },
     { address: host.address, port: 3478, alternate: { address: second.addresses[0], port: 3479 } },
   );
 }
 
-async function plainServer({ internet }: World, port = 3478): Promise<StunServer> {
+async function plainServer({ internet, clock }: World, port = 3478): Promise<StunServer> {
   const host = internet.host();
-  return StunServer.listen({ network: host.network }, { address: host.address, port });
+  return StunServer.listen({ network: host.network, clock }, { address: host.address, port });
 }
 
 function discover(
@@ -53,20 +35,23 @@ function discover(
 }
 
 describe('NAT behaviour with a server of two addresses', () => {
-  test.each(NINE)('names $mapping mapping with $filtering filtering: $name', async ({ mapping, filtering, name }) => {
-    const at = world();
-    const server = await fullServer(at);
-    const host = at.internet.nat({ mapping, filtering, ports: 'random' }).host();
-    const found = await discover(at, host, { servers: [server.local] });
-    expect(found).toMatchObject({ udp: true, mapping, filtering, name, ports: 'random' });
-    expect(found.elapsedMs).toBeLessThan(3_000);
-    expect(found.mapped?.address).not.toBe(host.address);
-    await server.close();
-    expect(at.internet.openSockets).toBe(0);
-    expect(at.clock.pendingTimers).toBe(0);
-  });
+  test.each(nineNats)(
+    'names $mapping mapping with $filtering filtering: $name',
+    async ({ mapping, filtering, name }) => {
+      const at = world();
+      const server = await fullServer(at);
+      const host = at.internet.nat({ mapping, filtering, ports: 'random' }).host();
+      const found = await discover(at, host, { servers: [server.local] });
+      expect(found).toMatchObject({ udp: true, mapping, filtering, name, ports: 'random' });
+      expect(found.elapsedMs).toBeLessThan(3_000);
+      expect(found.mapped?.address).not.toBe(host.address);
+      await server.close();
+      expect(at.internet.openSockets).toBe(0);
+      expect(at.clock.pendingTimers).toBe(0);
+    },
+  );
 
-  test.each(NINE)(
+  test.each(nineNats)(
     'names $name in nineteen of twenty runs when a fifth of all exchanges is lost',
     async ({ mapping, filtering }) => {
       let right = 0;
@@ -113,7 +98,7 @@ describe('NAT behaviour with a server of two addresses', () => {
   });
 
   test.each([
-    ['open', { mapping: 'none', name: 'no NAT', meaning: 'Direct connections work with everybody.' }],
+    ['open', { mapping: 'none', name: 'no NAT', meaning: 'Direct connections work with all peers.' }],
     ['firewall', { mapping: 'none', name: 'no NAT, firewall' }],
     ['linuxMasquerade', { mapping: 'endpoint-independent', name: 'port-restricted cone', ports: 'preserving' }],
     ['cgnat', { mapping: 'endpoint-independent', name: 'port-restricted cone' }],
@@ -133,7 +118,7 @@ describe('NAT behaviour with a server of two addresses', () => {
     const at = world(1, { ipv6: true });
     const host = at.internet.host();
     const server = await StunServer.listen(
-      { network: host.network },
+      { network: host.network, clock: at.clock },
       { address: host.address6, alternate: { port: 3479 } },
     );
     const laptop = at.internet.nat({ ipv6: true }).host();
@@ -148,7 +133,7 @@ test("a server's second address among the servers does not make counted ports lo
   const host = at.internet.host();
   const second = host.join(at.internet.network).addresses[0]!;
   const server = await StunServer.listen(
-    { network: host.network },
+    { network: host.network, clock: at.clock },
     { address: host.address, port: 3478, alternate: { address: second, port: 3479 } },
   );
   const found = await discover(at, at.internet.nat(natKinds.symmetricSequential).host(), {
@@ -187,7 +172,7 @@ describe('NAT behaviour with plain servers', () => {
     const at = world();
     const host = at.internet.host();
     const server = await StunServer.listen(
-      { network: host.network },
+      { network: host.network, clock: at.clock },
       { address: host.address, alternate: { port: 3479 } },
     );
     const found = await discover(at, at.internet.nat(natKinds.symmetricRandom).host(), { servers: [server.local] });

@@ -148,7 +148,7 @@ describe('long-term credentials', () => {
   test('take the stronger algorithm and hide the user name where the server can', async () => {
     const { transactions, sent, answer, clock } = bench();
     const pending = requestWithAuth(transactions, auth(), SERVER, binding).catch(errorCode);
-    const nonce = `obMatJos2${Buffer.from([0xc0, 0, 0]).toString('base64')}x`;
+    const nonce = `obMatJos2${Buffer.from([0, 0, 3]).toString('base64')}x`;
     const offered = [PasswordAlgorithm.Md5, PasswordAlgorithm.Sha256].map((algorithm) => ({
       algorithm,
       parameters: new Uint8Array(0),
@@ -168,6 +168,51 @@ describe('long-term credentials', () => {
     expect(message.checkIntegrity(longTermKey('me', 'r', 'pw', PasswordAlgorithm.Sha256))).toBe('valid');
     transactions.close();
     expect(await pending).toBe('stun-closed');
+  });
+
+  test.each([
+    ['announces algorithms and lists none', [0, 0, 1], []],
+    ['lists only algorithms that nobody knows', [0, 0, 1], [77]],
+  ])('are not retried when the challenge %s (RFC 8489 §9.2.5)', async (_why, bits, algorithms) => {
+    const { transactions, sent, answer, clock } = bench();
+    const pending = requestWithAuth(transactions, auth(), SERVER, binding).catch(errorCode);
+    answer(MessageClass.Error, (writer) =>
+      writer
+        .add(attr.errorCode, { code: 401, reason: '' })
+        .add(attr.realm, 'r')
+        .add(attr.nonce, `obMatJos2${Buffer.from(bits).toString('base64')}x`)
+        .addIf(
+          attr.passwordAlgorithms,
+          algorithms.length === 0
+            ? undefined
+            : algorithms.map((algorithm) => ({ algorithm, parameters: new Uint8Array(0) })),
+        ),
+    );
+    await clock.advance(0);
+    expect(await pending).toBe('stun-unauthenticated');
+    expect(sent).toHaveLength(1);
+  });
+
+  test.each([401, 438])('are not weakened to MD5 by a later challenge with code %i', async (code) => {
+    const { transactions, sent, answer, clock } = bench();
+    const credentials = auth();
+    const pending = requestWithAuth(transactions, credentials, SERVER, binding).catch(errorCode);
+    const sha256 = [{ algorithm: PasswordAlgorithm.Sha256, parameters: new Uint8Array(0) }];
+    answer(MessageClass.Error, (writer) =>
+      writer
+        .add(attr.errorCode, { code: 401, reason: '' })
+        .add(attr.realm, 'r')
+        .add(attr.nonce, `obMatJos2${Buffer.from([0, 0, 1]).toString('base64')}x`)
+        .add(attr.passwordAlgorithms, sha256),
+    );
+    await clock.advance(0);
+    answer(MessageClass.Error, (writer) =>
+      writer.add(attr.errorCode, { code, reason: '' }).add(attr.realm, 'other').add(attr.nonce, 'old style'),
+    );
+    await clock.advance(0);
+    expect(await pending).toMatch(/^stun-(unauthenticated|refused)$/);
+    expect(sent).toHaveLength(2);
+    expect(credentials.integrity).toBe('sha256');
   });
 
   test('give up when the server refuses the password, and when it challenges for ever', async () => {

@@ -1,4 +1,4 @@
-import type { SimulatedHost } from '@towpath/net';
+import type { SimulatedHost } from '@towpath/net/simulated';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Attribute } from '../src/message/attribute.ts';
@@ -99,6 +99,15 @@ describe('a TURN server under fuzzed traffic', () => {
       Array.from({ length: 30 }, () => attacker.network.bindUdp({ address: attacker.address, onMessage() {} })),
     );
     const key = longTermKey(ALICE.username, REALM, ALICE.password);
+
+    // What follows meets allocations as well as none, whatever is drawn.
+    for (const socket of sockets.slice(0, 10)) {
+      const writer = new StunWriter(MessageClass.Request, Method.Allocate, at.random.bytes(12));
+      writeSensible(writer, Method.Allocate);
+      writer.add(attributes.username, ALICE.username).add(attributes.realm, REALM).add(attributes.nonce, nonce);
+      socket.send(writer.integrity(key).finish(), server.locals[0]!);
+    }
+    await at.clock.advance(50);
 
     const request = fc.record({
       from: fc.nat(sockets.length - 1),

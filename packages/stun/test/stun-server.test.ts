@@ -24,7 +24,7 @@ async function setUp(at: World) {
   const host = at.internet.host();
   const second = host.join(at.internet.network).addresses[0]!;
   const server = await StunServer.listen(
-    { network: host.network },
+    { network: host.network, clock: at.clock },
     { address: host.address, alternate: { address: second, port: 3479 }, software: 'test' },
   );
   const answers: { message: StunMessage; from: Endpoint }[] = [];
@@ -51,7 +51,7 @@ describe('the STUN server', () => {
     expect(answer!.message.get(attr.xorMappedAddress)).toEqual(socket.local);
     expect(answer!.message.get(attr.responseOrigin)).toEqual(server.local);
     expect(answer!.message.get(attr.otherAddress)).toEqual({ address: addresses[1], port: 3479 });
-    expect(server.stats).toEqual({ answered: 1, ignored: 0 });
+    expect(server.stats).toEqual({ answered: 1, ignored: 0, limited: 0 });
   });
 
   test.each([
@@ -87,7 +87,7 @@ describe('the STUN server', () => {
   test('refuses to change its address when it has only one', async () => {
     const at = world();
     const host = at.internet.host();
-    const server = await StunServer.listen({ network: host.network }, { address: host.address });
+    const server = await StunServer.listen({ network: host.network, clock: at.clock }, { address: host.address });
     const answers: StunMessage[] = [];
     const socket = await at.internet.host().network.bindUdp({ onMessage: (data) => answers.push(decoded(data)) });
     socket.send(request().add(attr.changeRequest, { address: true, port: false }).finish(), server.local);
@@ -108,7 +108,7 @@ describe('the STUN server', () => {
       Buffer.from('GET / HTTP/1.1\r\n\r\n'),
     ];
     for (const data of silent) expect(await ask(data)).toEqual([]);
-    expect(server.stats).toEqual({ answered: 0, ignored: silent.length });
+    expect(server.stats).toMatchObject({ answered: 0, ignored: silent.length });
   });
 
   test('keeps answering whatever comes', async () => {
@@ -143,7 +143,10 @@ describe('the STUN server', () => {
     const at = world();
     const host = at.internet.host();
     const taken = await host.network.bindUdp({ address: host.address, port: 3479, onMessage() {} });
-    const failed = StunServer.listen({ network: host.network }, { address: host.address, alternate: { port: 3479 } });
+    const failed = StunServer.listen(
+      { network: host.network, clock: at.clock },
+      { address: host.address, alternate: { port: 3479 } },
+    );
     expect(await failed.catch(errorCode)).toBe('address-in-use');
     await taken.close();
     expect(at.internet.openSockets).toBe(0);
@@ -171,5 +174,25 @@ describe('the prepared answer', () => {
       Buffer.concat([request().finish(), new Uint8Array(1)]),
     ];
     for (const data of others) expect(responder.plainAnswer(data, from)).toBeUndefined();
+  });
+});
+
+describe('answers', () => {
+  test('to one network are limited, so that the server does not flood a forged source', async () => {
+    const at = world();
+    const host = at.internet.host();
+    const server = await StunServer.listen(
+      { network: host.network, clock: at.clock },
+      { address: host.address, answersPerSecond: 10 },
+    );
+    const answered: unknown[] = [];
+    const asker = at.internet.host();
+    const socket = await asker.network.bindUdp({ address: asker.address, onMessage: (data) => answered.push(data) });
+    for (let count = 0; count < 100; count++) {
+      socket.send(new StunWriter(MessageClass.Request, Method.Binding, at.random.bytes(12)).finish(), server.local);
+    }
+    await at.clock.advance(100);
+    expect([answered.length, server.stats.answered, server.stats.limited]).toEqual([20, 20, 80]);
+    await server.close();
   });
 });

@@ -1,5 +1,6 @@
 import { errorCode, SeededRandom } from '@towpath/core';
 import { describe, expect, test } from 'vitest';
+import { LongTermAuth } from '../src/client/long-term-auth.ts';
 import type { StunRequest } from '../src/client/stun-transactions.ts';
 import * as attr from '../src/message/attributes.ts';
 import { MessageClass, Method } from '../src/message/header.ts';
@@ -8,7 +9,7 @@ import { timeLimitedCredentials } from '../src/turn/server/credentials.ts';
 import { PERMISSION_LIFETIME_MS } from '../src/turn/server/options.ts';
 import { world } from './support/internet.ts';
 import { allocateRequest, codeOf, raw, UDP } from './support/raw-client.ts';
-import { BOB, client, peer, turnServer } from './support/turn.ts';
+import { BOB, bytes, client, peer, turnServer } from './support/turn.ts';
 
 describe('quotas', () => {
   test('a user gets as many allocations as its quota and not one more, and gets one back when it ends', async () => {
@@ -149,6 +150,74 @@ describe('floods', () => {
     expect(closed).toBe(30);
     await at.clock.advance(61_000);
     expect(server.stats.connections).toBe(0);
+    await server.close();
+  });
+});
+
+describe('quotas of groups (A3)', () => {
+  const secrets = ['s'];
+  /** `ann.home`: the group follows the point. */
+  const groupOf = (user: string) => user.split('.')[1];
+  const named = (at: ReturnType<typeof world>, user: string) =>
+    timeLimitedCredentials('s', user, 3_600_000, at.clock.wallTime());
+
+  test('users of one group share its allocations; others, and those without a group, have their own', async () => {
+    const at = world();
+    const groups = [{ name: 'party', groupOf, allocations: 2, bytesPerSecond: Number.POSITIVE_INFINITY }];
+    const { server } = await turnServer(at, { credentials: { secrets }, groups });
+    const allocate = (user: string) =>
+      client(at, at.internet.host(), server.locals[0]!, { credentials: named(at, user) });
+    const ann = await allocate('ann.home');
+    await allocate('ben.home');
+    await expect(allocate('cat.home')).rejects.toMatchObject({ response: { code: 486 } });
+    await allocate('ann.work');
+    await allocate('dan');
+    expect(server.stats).toMatchObject({ allocations: 4, refused: { 486: 1 }, quotaReached: { party: 1 } });
+    expect([...server.users].toSorted()).toEqual(['ann.home', 'ann.work', 'ben.home', 'dan']);
+    await at.clock.runUntil(ann.allocation.close());
+    await allocate('cat.home');
+    await server.close();
+  });
+
+  test('reserved ports count for the group, and end', async () => {
+    const at = world();
+    const groups = [{ name: 'party', groupOf, allocations: 2, bytesPerSecond: Number.POSITIVE_INFINITY }];
+    const { server } = await turnServer(at, { credentials: { secrets }, groups });
+    const one = await raw(at, at.internet.host(), server.locals[0]!);
+    const reserving = allocateRequest((writer) => writer.add(attr.evenPort, true));
+    await one.signed(reserving, new LongTermAuth(named(at, 'ann.home')));
+    const ben = () => client(at, at.internet.host(), server.locals[0]!, { credentials: named(at, 'ben.home') });
+    await expect(ben()).rejects.toMatchObject({ response: { code: 486 } });
+    await at.clock.advance(31_000);
+    await ben();
+    await server.close();
+  });
+
+  test('users of one group share its bandwidth, below their own', async () => {
+    const at = world();
+    const groups = [{ name: 'party', groupOf, allocations: 10, bytesPerSecond: 10_000 }];
+    const limits = { bytesPerSecondPerUser: 1_000_000 };
+    const { server } = await turnServer(at, { credentials: { secrets }, groups, limits });
+    const friend = await peer(at.internet.host());
+    const clients = [];
+    for (const user of ['ann.home', 'ben.home', 'ann.work']) {
+      const one = await client(at, at.internet.host(), server.locals[0]!, { credentials: named(at, user) });
+      await at.clock.runUntil(one.allocation.bindChannel(friend.at));
+      clients.push(one);
+    }
+    for (let second = 0; second < 10; second++) {
+      for (let packet = 0; packet < 20; packet++) {
+        for (const [index, one] of clients.entries()) one.allocation.send(bytes(`${index}`.padEnd(1_000)), friend.at);
+      }
+      await at.clock.advance(1_000);
+    }
+    const from = (...indexes: string[]) => friend.received.filter(({ text }) => indexes.includes(text[0]!)).length;
+    // Ten a second for each group, and the burst of one second; the slots of each tick are shared in order.
+    expect(from('0', '1')).toBeGreaterThanOrEqual(95);
+    expect(from('0', '1')).toBeLessThanOrEqual(115);
+    expect(from('2')).toBeGreaterThanOrEqual(95);
+    expect(from('2')).toBeLessThanOrEqual(115);
+    expect(server.stats.dropped.bandwidth).toBe(600 - from('0', '1', '2'));
     await server.close();
   });
 });

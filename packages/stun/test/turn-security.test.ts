@@ -4,8 +4,9 @@ import type { StunRequest } from '../src/client/stun-transactions.ts';
 import * as attr from '../src/message/attributes.ts';
 import { encodeChannelData } from '../src/message/channel-data.ts';
 import { MessageClass, Method } from '../src/message/header.ts';
-import { longTermKey } from '../src/message/integrity.ts';
+import { longTermKey, PasswordAlgorithm } from '../src/message/integrity.ts';
 import { StunWriter } from '../src/message/stun-writer.ts';
+import { timeLimitedCredentials } from '../src/turn/server/credentials.ts';
 import { world } from './support/internet.ts';
 import { allocateRequest, codeOf, raw } from './support/raw-client.ts';
 import { ALICE, BOB, bytes, client, peer, turnServer } from './support/turn.ts';
@@ -181,6 +182,117 @@ describe('nonces', () => {
     expect((await elsewhere.request(refresh)).message.get(attr.errorCode)?.code).toBe(438);
     await at.clock.advance(11_000);
     expect((await one.request(refresh)).message.get(attr.errorCode)?.code).toBe(438);
+    await server.close();
+  });
+});
+
+describe('credentials that are not good any more', () => {
+  const SECRET = 'secret of the relay';
+  const permit: StunRequest = {
+    method: Method.CreatePermission,
+    write: (writer) => writer.add(attr.xorPeerAddress, { address: '11.0.0.77', port: 0 }),
+  };
+  const bind: StunRequest = {
+    method: Method.ChannelBind,
+    write: (writer) =>
+      writer.add(attr.channelNumber, 0x4001).add(attr.xorPeerAddress, { address: '11.0.0.77', port: 9 }),
+  };
+  const refresh: StunRequest = { method: Method.Refresh, write: (writer) => writer.add(attr.lifetime, 600) };
+  const requests = [refresh, permit, bind];
+
+  test('are refused at Refresh, CreatePermission and ChannelBind after they expired', async () => {
+    const at = world();
+    const { server } = await turnServer(at, { credentials: { secrets: [SECRET] } });
+    const one = await raw(at, at.internet.host(), server.locals[0]!);
+    const auth = new LongTermAuth(timeLimitedCredentials(SECRET, 'ann', 60_000, at.clock.wallTime()));
+    await one.signed(allocateRequest(), auth);
+    for (const request of requests) await one.signed(request, auth);
+    await at.clock.advance(61_000);
+    for (const request of requests) {
+      expect(codeOf(await one.signed(request, auth).catch((error: unknown) => error))).toBe(401);
+    }
+    // New credentials of the same user go on with the same allocation; another user's do not.
+    const renewed = new LongTermAuth(timeLimitedCredentials(SECRET, 'ann', 60_000, at.clock.wallTime()));
+    for (const request of requests) await one.signed(request, renewed);
+    const other = new LongTermAuth(timeLimitedCredentials(SECRET, 'ben', 60_000, at.clock.wallTime()));
+    expect(codeOf(await one.signed(refresh, other).catch((error: unknown) => error))).toBe(441);
+    await server.close();
+  });
+
+  test('are refused after they were revoked, and their allocations end', async () => {
+    const at = world();
+    const removed = new Set<string>();
+    const credentials = { secrets: [SECRET], isRevoked: (_name: string, user: string) => removed.has(user) };
+    const { server } = await turnServer(at, { credentials });
+    const named = (user: string) => timeLimitedCredentials(SECRET, user, 600_000, at.clock.wallTime());
+    const ann = await client(at, at.internet.host(), server.locals[0]!, { credentials: named('ann') });
+    const ben = await client(at, at.internet.host(), server.locals[0]!, { credentials: named('ben') });
+    removed.add('ann');
+    const refused = ann.allocation.permit(['11.0.0.77']).catch((error: unknown) => error);
+    expect(await at.clock.runUntil(refused)).toMatchObject({ code: 'stun-unauthenticated' });
+    expect(server.endAllocations((_name, user) => removed.has(user))).toBe(1);
+    expect(server.stats.allocations).toBe(1);
+    await at.clock.runUntil(ben.allocation.permit(['11.0.0.77']));
+    await server.close();
+  });
+
+  test('can be replaced by the client before they expire', async () => {
+    const at = world();
+    const { server } = await turnServer(at, { credentials: { secrets: [SECRET] } });
+    const fresh = () => timeLimitedCredentials(SECRET, 'ann', 3_600_000, at.clock.wallTime());
+    const ann = await client(at, at.internet.host(), server.locals[0]!, { credentials: fresh() });
+    for (let hour = 0; hour < 5; hour++) {
+      await at.clock.advance(3_000_000);
+      ann.allocation.replaceCredentials(fresh());
+    }
+    expect([ann.lost, server.stats.allocations]).toEqual([[], 1]);
+    await server.close();
+  });
+});
+
+describe('answers to authenticated requests', () => {
+  test.each([
+    [
+      'an unknown attribute (420)',
+      420,
+      { method: Method.Refresh, write: (w: StunWriter) => w.add({ ...attr.priority, type: 0x7abc }, 1) },
+    ],
+    ['an unknown method (400)', 400, { method: 0x00f }],
+    [
+      'an unknown address family (443)',
+      443,
+      {
+        method: Method.Refresh,
+        write: (w: StunWriter) => w.add({ ...attr.priority, type: attr.requestedAddressFamily.type }, 0x07000000),
+      },
+    ],
+  ])('are signed: %s', async (_what, code, request) => {
+    const at = world();
+    const { server } = await turnServer(at);
+    const one = await raw(at, at.internet.host(), server.locals[0]!);
+    await one.signed(allocateRequest());
+    expect(codeOf(await one.signed(request).catch((error: unknown) => error))).toBe(code);
+    const key = longTermKey(ALICE.username, 'towpath', ALICE.password, PasswordAlgorithm.Sha256);
+    expect(one.messages.at(-1)!.checkIntegrity(key)).toBe('valid');
+    await server.close();
+  });
+});
+
+describe('a draining server', () => {
+  test('redirects before it challenges, so that no client takes its nonce to the other server', async () => {
+    const at = world();
+    const { server } = await turnServer(at);
+    const elsewhere = { address: '11.0.0.99', port: 3478 };
+    const early = await raw(at, at.internet.host(), server.locals[0]!);
+    await early.signed(allocateRequest());
+    server.drain(elsewhere);
+    const late = await raw(at, at.internet.host(), server.locals[0]!);
+    const { message } = await late.request(allocateRequest());
+    expect(message.get(attr.errorCode)?.code).toBe(300);
+    expect(message.get(attr.alternateServer)).toEqual(elsewhere);
+    expect(message.has(attr.nonce)).toBe(false);
+    await early.signed({ method: Method.Refresh, write: (writer) => writer.add(attr.lifetime, 600) });
+    expect(server.stats).toMatchObject({ allocations: 1, refused: { 300: 1 } });
     await server.close();
   });
 });

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { errorCode, SystemClock, SystemRandom } from '@towpath/core';
-import { type Endpoint, NodeNetwork, natKinds, type SimulatedHost, type TcpConnection } from '@towpath/net';
+import { type Endpoint, NodeNetwork, type TcpConnection } from '@towpath/net';
+import { natKinds, type SimulatedHost } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
 import { allocate } from '../src/turn/client/turn-client.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';

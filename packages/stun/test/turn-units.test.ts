@@ -1,12 +1,11 @@
-import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import { type InterfaceAddress, parseSubnet } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
-import { PeerBook } from '../src/turn/client/peer-book.ts';
+import { AnswerLimit } from '../src/server/answer-limit.ts';
+import { PermissionTable } from '../src/turn/client/permission-table.ts';
 import { lookUpUser, timeLimitedCredentials } from '../src/turn/server/credentials.ts';
 import { Nonces } from '../src/turn/server/nonce.ts';
 import { PeerPolicy, type PeerPolicyOptions } from '../src/turn/server/peer-policy.ts';
-import { SourceLimiter } from '../src/turn/server/source-limiter.ts';
-import { TokenBucket } from '../src/turn/server/token-bucket.ts';
 
 const ETH0: InterfaceAddress = {
   name: 'eth0',
@@ -17,7 +16,9 @@ const ETH0: InterfaceAddress = {
   internal: false,
 };
 
-const policy = (options: PeerPolicyOptions = {}) => new PeerPolicy(options, [ETH0], ['8.8.4.1', '9.9.9.1']);
+const interfaces = [ETH0];
+const policy = (options: PeerPolicyOptions = {}, relayed = ['8.8.4.1', '9.9.9.1'], clock = new VirtualClock()) =>
+  new PeerPolicy({ network: { interfaces: () => [...interfaces] }, clock }, options, relayed);
 
 describe('the peer policy', () => {
   test.each(['8.8.8.8', '1.1.1.1', '2606:4700::1111', '2002:808:808::1', '64:ff9b::808:808', '::ffff:8.8.8.8'])(
@@ -33,7 +34,7 @@ describe('the peer policy', () => {
     ['10.0.0.1', 'private'],
     ['172.16.5.5', 'private'],
     ['192.168.0.1', 'private'],
-    ['100.64.0.1', 'carrier-shared'],
+    ['100.64.0.1', 'channel-shared'],
     ['169.254.169.254', 'link-local, where clouds keep their secrets'],
     ['224.0.0.251', 'multicast'],
     ['255.255.255.255', 'broadcast'],
@@ -83,6 +84,22 @@ describe('the peer policy', () => {
     expect(['8.8.4.1', '9.9.9.1', '8.8.4.2'].map((address) => policy().isOwn(address))).toEqual([true, true, false]);
     expect(policy({ allowOwn: true }).isOwn('8.8.4.1')).toBe(false);
   });
+
+  test('counts addresses that the host gets later as its own', async () => {
+    const clock = new VirtualClock();
+    const later = policy({}, [], clock);
+    expect(later.isOwn('8.8.4.77')).toBe(false);
+    interfaces.push({ ...ETH0, address: '8.8.4.77' });
+    await clock.advance(2_000);
+    expect(later.isOwn('8.8.4.77')).toBe(true);
+    interfaces.pop();
+  });
+
+  test('lets clients reach relayed ports on a relay address of any scope, and nothing else there', () => {
+    const lan = policy({}, ['10.0.0.5']);
+    expect([lan.allows('10.0.0.5'), lan.isOwn('10.0.0.5'), lan.allows('10.0.0.6')]).toEqual([true, true, false]);
+    expect(policy({ deny: [parseSubnet('10.0.0.0/8')!] }, ['10.0.0.5']).allows('10.0.0.5')).toBe(false);
+  });
 });
 
 describe('nonces', () => {
@@ -124,8 +141,9 @@ describe('credentials', () => {
 
   test('are found for fixed users, for every secret, and for nobody else', () => {
     const options = { users: { alice: 'pw' }, secrets: ['a', 'b'] };
-    expect(lookUpUser(options, 'alice', 0)).toEqual({ user: 'alice', passwords: ['pw'] });
-    expect(lookUpUser(options, '100:bob', 99_000)).toMatchObject({ user: 'bob', passwords: { length: 2 } });
+    const [alice, bob] = [lookUpUser(options, 'alice', 0), lookUpUser(options, '100:bob', 99_000)];
+    expect([alice?.user, alice?.passwords()]).toEqual(['alice', ['pw']]);
+    expect([bob?.user, bob?.passwords().length]).toEqual(['bob', 2]);
     for (const name of ['100:bob', 'bob', '', ':bob', '1e9:bob', '-5:bob', 'constructor', '9999999999999999:bob']) {
       expect(lookUpUser(options, name, 100_000), name).toBeUndefined();
     }
@@ -133,26 +151,19 @@ describe('credentials', () => {
   });
 });
 
-describe('rates', () => {
-  test('a token bucket gives its burst, then its rate', () => {
-    const bucket = new TokenBucket(100, 50, 0);
-    expect([bucket.take(50, 0), bucket.take(1, 0), bucket.take(1, 10), bucket.take(1, 10)]).toEqual([
-      true,
-      false,
-      true,
-      false,
-    ]);
-    expect([bucket.take(51, 100_000), bucket.take(50, 100_000)]).toEqual([false, true]);
+describe('answers to unauthenticated requests', () => {
+  test('are limited per network, which does not use up the rate of others, and in total', () => {
+    const clock = new VirtualClock();
+    const limit = new AnswerLimit({ clock }, { perNetworkPerSecond: 10, perSecond: 15 });
+    const allowed = (address: string) => Array.from({ length: 100 }, () => limit.allow(address)).filter(Boolean).length;
+    expect([allowed('192.0.2.1'), allowed('192.0.2.200'), allowed('192.0.3.1')]).toEqual([20, 0, 10]);
+    expect(allowed('2001:db8::1')).toBe(0);
   });
 
-  test('one source does not use up the rate of others', () => {
-    const limiter = new SourceLimiter(10, new SeededRandom(1), 0);
-    let allowed = 0;
-    for (let count = 0; count < 100; count++) if (limiter.allow('192.0.2.1', 0)) allowed++;
-    expect(allowed).toBe(20);
-    expect(limiter.allow('192.0.2.2', 0)).toBe(true);
-    expect(limiter.allow('192.0.2.1', 100)).toBe(true);
-    expect(limiter.allow('192.0.2.1', 100)).toBe(false);
+  test('count an IPv6 /56 as one network', () => {
+    const limit = new AnswerLimit({ clock: new VirtualClock() }, { perNetworkPerSecond: 1, perSecond: 100 });
+    const answers = ['2001:db8:0:12::1', '2001:db8:0:34::1', '2001:db8:0:56::1', '2001:db8:0:100::1'];
+    expect(answers.map((address) => limit.allow(address))).toEqual([true, true, false, true]);
   });
 });
 
@@ -160,7 +171,7 @@ describe('the peers of a client', () => {
   const peer = { address: '192.0.2.1', port: 5 };
 
   test('come due once until they are renewed or late', () => {
-    const book = new PeerBook();
+    const book = new PermissionTable();
     book.granted(['192.0.2.9'], 0);
     const channel = book.openChannel(peer, 0)!;
     book.channelBound(channel, 0);
@@ -171,7 +182,7 @@ describe('the peers of a client', () => {
   });
 
   test('a channel number rests before another peer gets it', () => {
-    const book = new PeerBook();
+    const book = new PermissionTable();
     const first = book.openChannel(peer, 0)!;
     book.dropChannel(first, 0);
     expect(book.peerOf(first.number)).toBeUndefined();

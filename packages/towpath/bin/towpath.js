@@ -2,14 +2,19 @@
 // Plain JavaScript that any Node can parse, so that an old one gets a sentence instead of a syntax error.
 import process from 'node:process';
 
+const { existsSync } = await import('node:fs');
+const here = (/** @type {string} */ path) => new URL(path, import.meta.url);
+
+// A clone runs from its sources, which needs a Node that strips types; an installed package is built for older ones too.
+const clone = existsSync(here('../src/main.ts'));
+const [needMajor, needMinor] = clone ? [24, 11] : [22, 16];
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-if (major < 24 || (major === 24 && minor < 11)) {
+if (major < needMajor || (major === needMajor && minor < needMinor)) {
   // The repository pins its own Node as a development dependency; npm scripts find it, a bare `node` may not.
-  const { existsSync } = await import('node:fs');
-  const pinned = new URL('../../../node_modules/.bin/node', import.meta.url).pathname;
-  if (existsSync(pinned) && !process.env.TOWPATH_NODE) process.exit(await runWith(pinned));
+  const pinned = here('../../../node_modules/.bin/node').pathname;
+  if (clone && existsSync(pinned) && !process.env.TOWPATH_NODE) process.exit(await runWith(pinned));
   console.error(
-    `towpath: needs Node 24.11 or newer, this is ${process.version}. Next: install it from your system or nodejs.org.`,
+    `towpath: needs Node ${needMajor}.${needMinor} or newer, this is ${process.version}. Next: install it from your system or nodejs.org.`,
   );
   process.exit(1);
 }
@@ -20,8 +25,15 @@ if (process.env.TOWPATH_NODE && process.channel) {
   process.channel.unref();
 }
 
-const { main } = await import('../src/main.ts');
+if (globalThis.AsyncDisposableStack === undefined) await import('@whatwg-node/disposablestack').then(addStacks);
+const { main } = await import(clone ? '../src/main.ts' : '../dist/main.js');
 await main();
+
+/** Node 22 has `using` through the build, but not the two stacks. */
+function addStacks({ AsyncDisposableStack, DisposableStack }) {
+  globalThis.AsyncDisposableStack ??= AsyncDisposableStack;
+  globalThis.DisposableStack ??= DisposableStack;
+}
 
 /** Runs this command line with another Node, hands it the signals that come, and returns its exit code. */
 async function runWith(node) {

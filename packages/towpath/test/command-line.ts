@@ -26,14 +26,20 @@ export interface Running {
 }
 
 /** A fresh folder and a command line in it, on the real network. */
-export class Desk implements Disposable {
+export class CommandLine implements Disposable {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'towpath-command-'));
 
   file(name: string): string {
     return join(this.folder, name);
   }
 
-  start(args: readonly string[], env: Record<string, string> = {}): Running {
+  /** @param input the line on standard input. */
+  start(
+    args: readonly string[],
+    env: Record<string, string> = {},
+    input?: string,
+    terminal: { columns?: number; interactive?: boolean } = {},
+  ): Running {
     const out: string[] = [];
     const err: string[] = [];
     const interrupt = new AbortController();
@@ -41,11 +47,13 @@ export class Desk implements Disposable {
       out: (line: string) => void out.push(line),
       err: (line: string) => void err.push(line),
       draw: () => {},
+      redraw: () => {},
       write: async () => {},
-      interactive: false,
-      columns: 200,
+      interactive: terminal.interactive ?? false,
+      columns: terminal.columns ?? 200,
       style: (_style: string, text: string) => text,
       env,
+      readLine: async () => input,
     };
     const runtime = { ...components, io, log: silentLog, signal: interrupt.signal, configFolder: this.file('config') };
     const code = run(args, runtime);
@@ -58,7 +66,12 @@ export class Desk implements Disposable {
       err,
       code,
       async listening(what) {
-        await expect.poll(() => said(what) ?? err[0], { interval: 10, timeout: 10_000 }).toBeDefined();
+        // Lines on standard error are the server's log: only the end of the command says that it will not listen.
+        let ended = false;
+        void code.finally(() => {
+          ended = true;
+        });
+        await expect.poll(() => said(what) !== undefined || ended, { interval: 10, timeout: 60_000 }).toBe(true);
         const found = said(what);
         if (found === undefined) throw new Error(err.join('\n'));
         return found.endpoints;
@@ -74,8 +87,10 @@ export class Desk implements Disposable {
   async run(
     args: readonly string[],
     env: Record<string, string> = {},
+    input?: string,
+    terminal: { columns?: number; interactive?: boolean } = {},
   ): Promise<{ code: ExitCode; out: string[]; err: string }> {
-    const running = this.start(args, env);
+    const running = this.start(args, env, input, terminal);
     const code = await running.code;
     return { code, out: running.out, err: running.err.join('\n') };
   }

@@ -1,36 +1,36 @@
-import { SeededRandom, silentLog, VirtualClock } from '@towpath/core';
+import { SeededRandom, silentLog } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import { NodeNetwork } from '@towpath/net';
-import type { Command } from 'commander';
+import { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
+import { COMMAND_GROUPS } from '../src/cli/command-groups.ts';
+import { ExitCode } from '../src/cli/exit-code.ts';
 import { createProgram } from '../src/cli/program.ts';
+import type { Runtime } from '../src/cli/runtime.ts';
+import { testIo } from './test-io.ts';
 
-function program(): Command {
-  return createProgram({
-    io: {
-      out: () => {},
-      err: () => {},
-      draw: () => {},
-      write: async () => {},
-      interactive: false,
-      columns: 80,
-      style: (_style, text) => text,
-      env: {},
-    },
-    clock: new VirtualClock(),
-    random: new SeededRandom(1),
-    network: new NodeNetwork(),
-    log: silentLog,
-    signal: new AbortController().signal,
-    configFolder: '/nowhere',
-  });
+const runtime: Runtime = {
+  io: testIo(),
+  clock: new VirtualClock(),
+  random: new SeededRandom(1),
+  network: new NodeNetwork(),
+  log: silentLog,
+  signal: new AbortController().signal,
+  configFolder: '/nowhere',
+};
+
+function program(args?: readonly string[]): Promise<Command> {
+  return createProgram(runtime, args);
 }
 
 function leaves(command: Command): Command[] {
   return command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
 }
 
+const all = await program();
+
 describe('help', () => {
-  const commands = leaves(program());
+  const commands = leaves(all);
 
   test('there are commands', () => {
     expect(commands.length).toBeGreaterThan(12);
@@ -49,13 +49,43 @@ describe('help', () => {
     },
   );
 
+  test.each([80, 40])('is at most %i columns wide, but for command lines to copy, which fit 80', async (columns) => {
+    const lines: string[] = [];
+    const io = { ...testIo(), columns, out: (text: string) => void lines.push(...text.split('\n')) };
+    const narrow = await createProgram({ ...runtime, io });
+    const every = (command: Command): Command[] => [command, ...command.commands.flatMap(every)];
+    for (const command of every(narrow)) command.outputHelp();
+    expect(lines.length).toBeGreaterThan(500);
+    const isExample = (line: string) => /^ {2}.*\btowpath [a-z]|^ {6}--/.test(line);
+    expect(lines.filter((line) => line.length > (isExample(line) ? 80 : columns))).toEqual([]);
+  });
+
   test('the exit codes are documented', () => {
     let text = '';
-    program()
-      .configureOutput({ writeOut: (part) => (text += part) })
-      .outputHelp();
+    all.configureOutput({ writeOut: (part) => (text += part) }).outputHelp();
     expect(text).toContain('Exit codes:');
-    expect(text).toContain('130 interrupted');
+    const section = text.slice(text.indexOf('Exit codes:'), text.indexOf('Examples:'));
+    for (const code of Object.values(ExitCode)) expect(section).toMatch(new RegExp(`\\b${code}\\b`));
+    expect(section).toMatch(/130 +interrupted/);
+  });
+
+  test.each([[['--help']], [['camera', '--help']], [['help', 'relay']]])(
+    'loads only the group that %j names, and the list of commands is the same',
+    async (args) => {
+      const partial = await program(args);
+      const summary = (command: Command) => command.commands.map((child) => [child.name(), child.description()]);
+      expect(summary(partial)).toEqual(summary(all));
+      const loaded = partial.commands.filter((command) => command.options.length + command.commands.length > 0);
+      expect(loaded.map((command) => command.name())).toEqual(args.filter((arg) => arg !== '--help' && arg !== 'help'));
+    },
+  );
+
+  test('each group registers exactly one command, of its own name', async () => {
+    for (const { name, load } of COMMAND_GROUPS) {
+      const alone = new Command();
+      (await load())(alone, runtime, async () => alone);
+      expect(alone.commands.map((command) => command.name())).toEqual([name]);
+    }
   });
 });
 

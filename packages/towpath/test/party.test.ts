@@ -3,20 +3,20 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { formatEndpoint } from '@towpath/net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Desk, type Running } from './command-line.ts';
+import { CommandLine, type Running } from './command-line.ts';
 
 /** A control plane and three people, each with a configuration folder of their own. */
 class Scene {
-  readonly server = new Desk();
-  readonly ann = new Desk();
-  readonly ben = new Desk();
-  readonly cleo = new Desk();
+  readonly server = new CommandLine();
+  readonly ann = new CommandLine();
+  readonly ben = new CommandLine();
+  readonly cleo = new CommandLine();
   #running: Running | undefined;
   url = '';
 
   async serve(...more: string[]): Promise<void> {
     const port = this.url === '' ? '0' : new URL(this.url).port;
-    this.#running = this.server.start(['serve', '--port', port, '--no-builtin-relay', '--json', ...more]);
+    this.#running = this.server.start(['serve', '--port', port, '--no-builtin-relay', '--open', '--json', ...more]);
     const [control] = await this.#running.listening('control');
     this.url = `http://${formatEndpoint(control!)}`;
   }
@@ -26,11 +26,11 @@ class Scene {
   }
 
   /** Ann founds a party, and everybody named joins it by one code. */
-  async party(...joiners: [Desk, string][]): Promise<void> {
+  async party(...joiners: [CommandLine, string][]): Promise<void> {
     await ok(this.ann, 'party', 'create', 'camp', '--server', this.url, '--as', 'Ann');
     const { code } = await told<{ code: string }>(this.ann, 'party', 'invite', '--uses', '9', '--json');
-    for (const [desk, name] of joiners) {
-      await ok(desk, 'party', 'join', code, '--server', this.url, '--as', name);
+    for (const [commandLine, name] of joiners) {
+      await ok(commandLine, 'party', 'join', code, '--server', this.url, '--as', name);
     }
   }
 
@@ -40,18 +40,18 @@ class Scene {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stopServing();
-    for (const desk of [this.server, this.ann, this.ben, this.cleo]) desk[Symbol.dispose]();
+    for (const commandLine of [this.server, this.ann, this.ben, this.cleo]) commandLine[Symbol.dispose]();
   }
 }
 
-async function ok(desk: Desk, ...args: string[]): Promise<string[]> {
-  const { code, out, err } = await desk.run(args);
+async function ok(commandLine: CommandLine, ...args: string[]): Promise<string[]> {
+  const { code, out, err } = await commandLine.run(args);
   expect([args, code, err]).toEqual([args, 0, expect.any(String)]);
   return out;
 }
 
-async function told<T>(desk: Desk, ...args: string[]): Promise<T> {
-  return JSON.parse((await ok(desk, ...args)).at(-1)!) as T;
+async function told<T>(commandLine: CommandLine, ...args: string[]): Promise<T> {
+  return JSON.parse((await ok(commandLine, ...args)).at(-1)!) as T;
 }
 
 interface Members {
@@ -59,8 +59,8 @@ interface Members {
   members: { name: string; role: string; virtualAddress: string; online: boolean; self: boolean }[];
 }
 
-const namesOf = async (desk: Desk) =>
-  (await told<Members>(desk, 'party', 'members', '--json')).members.map(({ name }) => name);
+const namesOf = async (commandLine: CommandLine) =>
+  (await told<Members>(commandLine, 'party', 'members', '--json')).members.map(({ name }) => name);
 
 interface Line {
   type: string;
@@ -89,7 +89,7 @@ describe('party', () => {
   });
   afterEach(() => scene[Symbol.asyncDispose]());
 
-  test('is founded here, joined by a code there and by a link elsewhere; all list the same members (C12)', async () => {
+  test('is created on one node and joined with a code and with a link; all list the same members (C12)', async () => {
     const { ann, ben, cleo, url } = scene;
     const created = await told<{ party: { id: string }; keyFile: string }>(
       ...([ann, 'party', 'create', 'camp', '--server', url.slice(7), '--as', 'Ann', '--json'] as const),
@@ -108,7 +108,9 @@ describe('party', () => {
     expect((await ok(cleo, 'party', 'join', invite.link, '--as', 'Cleo'))[0]).toMatch(
       /^Joined camp as Cleo \(member\), 10\.66\.\d+\.\d+\.$/,
     );
-    const lists = await Promise.all([ann, ben, cleo].map((desk) => told<Members>(desk, 'party', 'members', '--json')));
+    const lists = await Promise.all(
+      [ann, ben, cleo].map((commandLine) => told<Members>(commandLine, 'party', 'members', '--json')),
+    );
     for (const { fresh, members } of lists) {
       expect(fresh).toBe(true);
       expect(members.map(({ name }) => name).sort()).toEqual(['Ann', 'Ben', 'Cleo']);
@@ -116,10 +118,10 @@ describe('party', () => {
     }
     expect((await ann.run(['party', 'join', invite.link])).code).toBe(0);
     const used = await scene.server.run(['party', 'join', invite.code, '--server', url]);
-    expect([used.code, used.err]).toEqual([4, expect.stringContaining('good for 2 only')]);
+    expect([used.code, used.err]).toEqual([4, expect.stringContaining('already been used')]);
   });
 
-  test('keeps keys for their owner alone: files 0600, folders 0700 (C12)', async () => {
+  test('stores keys with file mode 0600 and folder mode 0700 (C12)', async () => {
     const { ann } = scene;
     await scene.party();
     const modes = (folder: string): string[] =>
@@ -134,7 +136,7 @@ describe('party', () => {
     for (const secret of secrets) expect(out.join()).not.toContain(secret);
   });
 
-  test('shows an invite as a code, a link and a QR code whose lines are of one width (C12)', async () => {
+  test('prints an invite as a code, a link and a QR code with lines of one width (C12)', async () => {
     const { ann } = scene;
     await scene.party();
     for (const [terminal, corner] of [
@@ -150,10 +152,10 @@ describe('party', () => {
     }
     const onlyLink = await ok(ann, 'party', 'invite', '--no-code');
     expect(onlyLink.map((line) => line.trim().split(/ +/)[0])).toEqual(['Invite', 'link']);
-    expect((await ann.run(['party', 'invite'])).err).toContain('leads nowhere from other machines');
+    expect((await ann.run(['party', 'invite'])).err).toContain('other machines cannot reach');
   });
 
-  test('a watcher is present, and prints who joins, comes, changes and goes, as it happens (C12)', async () => {
+  test('members --watch is present, and prints joins, presence, changes and removals as they happen (C12)', async () => {
     const { ann, ben, cleo } = scene;
     await scene.party([ben, 'Ben']);
     const watch = ann.start(['party', 'members', '--watch', '--json']);
@@ -186,18 +188,18 @@ describe('party', () => {
     expect(existsSync(ann.file('config/connected.lock'))).toBe(false);
   });
 
-  test('a watcher that is told a time ends by itself, in words for people (C12)', async () => {
+  test('members --watch --for ends at its time limit and prints text (C12)', async () => {
     await scene.party([scene.ben, 'Ben']);
     const out = await ok(scene.ann, 'party', 'members', '--watch', '--for', '0.4');
     expect(out[0]).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z {2}camp: 2 members$/);
     expect(out.join('\n')).toMatch(/connected to 127\.0\.0\.1:\d+/);
   });
 
-  test('members are meant by name, address or id; who may not do it is refused with the reason (C12)', async () => {
+  test('members are found by name, address or id; a forbidden change is refused with the reason (C12)', async () => {
     const { ann, ben, cleo } = scene;
     await scene.party([ben, 'Ben'], [cleo, 'ben']);
     const twice = await ann.run(['party', 'remove', 'BEN']);
-    expect([twice.code, twice.err]).toEqual([2, expect.stringContaining('2 members are called BEN')]);
+    expect([twice.code, twice.err]).toEqual([2, expect.stringContaining('2 members match BEN')]);
     const { members } = await told<Members>(ann, 'party', 'members', '--json');
     const address = members.find(({ name }) => name === 'ben')!.virtualAddress;
     const denied = await ben.run(['party', 'remove', address]);
@@ -212,12 +214,12 @@ describe('party', () => {
     expect((await ann.run(['party', 'list'])).err).toContain('in no party');
   });
 
-  test('several parties are told apart by name, and listed with what is known of each (C12)', async () => {
+  test('several parties are distinguished by name and listed (C12)', async () => {
     const { ann } = scene;
     await scene.party();
     await ok(ann, 'party', 'create', 'boat');
     const which = await ann.run(['party', 'members']);
-    expect([which.code, which.err]).toEqual([2, expect.stringContaining('Which party: boat (')]);
+    expect([which.code, which.err]).toEqual([2, expect.stringContaining('Several parties match: boat (')]);
     expect((await ok(ann, 'party', 'members', 'BOAT'))[0]).toBe('boat: 1 member');
     const out = await ok(ann, 'party', 'list');
     expect(out.map((line) => line.split(/ +/).slice(0, 2))).toEqual([
@@ -234,7 +236,7 @@ describe('party', () => {
     expect(rotated.map(({ members }) => members[0]!.rotations)).toEqual([1, 1]);
   });
 
-  test('without a server, what was verified is shown and said to be old; keys begun to be replaced stay usable (C12)', async () => {
+  test('without a server, the last verified list is shown as such; an interrupted rotation can be continued (C12)', async () => {
     const { ann, ben } = scene;
     await scene.party([ben, 'Ben']);
     await namesOf(ann);
@@ -244,7 +246,7 @@ describe('party', () => {
       0,
       { fresh: false, members: [{ name: 'Ann' }, { name: 'Ben' }] },
     ]);
-    expect(err).toContain('As it was when a server was last reached');
+    expect(err).toContain('This is the last verified list');
     expect((await ann.run(['party', 'remove', 'Ben'])).code).toBe(3);
     expect((await ann.run(['party', 'rotate'])).code).toBe(3);
     expect((await ann.run(['party', 'list'])).err).toContain('cannot be reached');
@@ -257,7 +259,7 @@ describe('party', () => {
     expect(await namesOf(ann)).toEqual(['Ann', 'Ben']);
   });
 
-  test('a member that somebody wrote into the server’s store is refused by every command, with exit code 6 (C12)', async () => {
+  test('every command refuses a member that was inserted into the server’s store, with exit code 6 (C12)', async () => {
     const { ann, ben, cleo } = scene;
     await scene.party([ben, 'Ben']);
     const { code: invite } = await told<{ code: string }>(ann, 'party', 'invite', '--json');
@@ -273,10 +275,10 @@ describe('party', () => {
       .prepare('INSERT INTO statements (party, sequence, statement) VALUES (?, ?, ?)')
       .run(last.party!, Number(last.sequence) + 1, forged);
     await scene.serve();
-    for (const desk of [ann, ben]) {
-      const { code, out, err } = await desk.run(['party', 'members', '--json']);
+    for (const commandLine of [ann, ben]) {
+      const { code, out, err } = await commandLine.run(['party', 'members', '--json']);
       expect([code, JSON.parse(out.at(-1)!)]).toMatchObject([6, { error: { code: 'membership-forged' } }]);
-      expect(err).toMatch(/camp: .*not to be trusted; nothing of it was applied/);
+      expect(err).toMatch(/camp: .*Verification of the control server's data failed; none of it was applied/);
       expect(JSON.parse(out[0]!)).toMatchObject({ fresh: false, members: [{ self: true }, { self: false }] });
     }
     for (const args of [['invite'], ['remove', 'Ben'], ['leave'], ['rotate'], ['list']]) {
@@ -289,7 +291,7 @@ describe('party', () => {
     expect(await watch.code).toBe(6);
   });
 
-  test('a server that is taken back in time is told so, with exit code 6, and given what it lost (C12)', async () => {
+  test('a rolled back server is reported with exit code 6 and receives its missing statements (C12)', async () => {
     const { ann, ben } = scene;
     await scene.party();
     await ok(scene.server, 'serve', 'backup', scene.server.file('old.db'));
@@ -301,29 +303,32 @@ describe('party', () => {
     await scene.serve();
     const back = await ann.run(['party', 'members', '--json']);
     expect([back.code, JSON.parse(back.out.at(-1)!).error.code]).toEqual([6, 'membership-rollback']);
-    expect(back.err).toContain('its data is old, or it hides something');
+    expect(back.err).toContain('its data is old, or it withholds statements');
     expect(await namesOf(ann)).toEqual(['Ann', 'Ben']);
     expect((await namesOf(ben)).sort()).toEqual(['Ann', 'Ben']);
   });
 
   test.each([
     [['create', 'camp'], 2, '--server'],
-    [['create', 'camp', '--server', 'ftp://x'], 2, 'no control server such as'],
+    [['create', 'camp', '--server', 'ftp://x'], 2, 'is not a control server'],
     [['create', 'camp', '--server', '127.0.0.1:1'], 3, 'cannot be reached'],
-    [['join', 'K7QP'], 4, 'Copy all of it'],
+    [['join', 'K7QP'], 2, 'neither an invite code'],
+    [['create', ' ', '--server', '127.0.0.1:1'], 2, 'Expected a name'],
+    [['create', 'camp', '--as', 'a\u001b[2J', '--server', '127.0.0.1:1'], 2, 'Expected a name'],
+    [['join', 'K7QP', '--as', 'x'.repeat(65)], 2, 'Expected a name'],
     [['join', 'K7QP-2MXA-9RTC-W3HE'], 2, '--server'],
-    [['join', 'towpath://join/AAAA'], 4, 'a part of it is missing'],
+    [['join', 'towpath://join/AAAA'], 2, 'a part of it is missing'],
     [['members'], 2, 'towpath party create'],
     [['role', 'Ben', 'king'], 2, 'member, admin or founder'],
     [['invite', '--role', 'king'], 2, 'member or admin'],
     [['invite', '--qr', 'loud'], 2, 'dark, light or none'],
     [['invite', '--uses', '0'], 2, 'whole number'],
-  ])('says what is wrong with %j', async (args, code, text) => {
+  ])('reports the error of %j', async (args, code, text) => {
     const outcome = await scene.ann.run(['party', ...args]);
     expect([outcome.code, outcome.err]).toEqual([code, expect.stringContaining(text)]);
   });
 
-  test('servers that moved are named once more, and asked before they are remembered (C12)', async () => {
+  test('new servers are contacted before they are saved (C12)', async () => {
     const { ann } = scene;
     await scene.party();
     const moved = scene.url.replace('127.0.0.1', 'localhost');

@@ -52,7 +52,7 @@ describe('the process', () => {
     },
   );
 
-  test('started with an old Node, leaves nothing behind when it is killed', async () => {
+  test('started with an old Node, leaves no process behind when it is killed', async () => {
     const { process: child, port } = await emulateWithOldNode();
     child.kill('SIGKILL');
     await once(child, 'exit');

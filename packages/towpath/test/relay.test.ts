@@ -8,7 +8,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { listeningAddresses, type RelayPlan, stunPlaces } from '../src/commands/relay/plan.ts';
 import { addMetrics } from '../src/commands/relay/relay-node.ts';
 import { RelayWorkers } from '../src/commands/relay/workers.ts';
-import { components, Desk } from './command-line.ts';
+import { components, CommandLine } from './command-line.ts';
+import { NO_QUOTAS } from './quotas.ts';
 
 const HERE = '127.0.0.1';
 const SERVE = ['relay', 'serve', '--port', '0', '--json', '--allow-peer', '127.0.0.0/8'];
@@ -60,23 +61,34 @@ async function talk(a: Awaited<ReturnType<typeof relayed>>, b: Awaited<ReturnTyp
 const TIMEOUT_MS = 20_000;
 
 describe('relay', { timeout: TIMEOUT_MS }, () => {
-  let desk: Desk;
+  let commandLine: CommandLine;
   beforeEach(() => {
-    desk = new Desk();
+    commandLine = new CommandLine();
   });
-  afterEach(() => desk[Symbol.dispose]());
+  afterEach(() => commandLine[Symbol.dispose]());
 
-  const withSecret = () => ['--secret-file', desk.file('secret'), '--create-secret'];
+  const withSecret = () => ['--secret-file', commandLine.file('secret'), '--create-secret'];
   const credentials = async (user: string): Promise<Credentials> => {
-    const { out } = await desk.run(['relay', 'credentials', user, '--secret-file', desk.file('secret'), '--json']);
+    const { out } = await commandLine.run([
+      'relay',
+      'credentials',
+      user,
+      '--secret-file',
+      commandLine.file('secret'),
+      '--json',
+    ]);
     return JSON.parse(out[0]!);
   };
 
-  test('serves STUN, behaviour tests and TURN on one port, by UDP and TCP (C3)', async () => {
-    const running = desk.start([...SERVE, ...withSecret(), '--address', HERE, '127.0.0.2']);
+  test('serves STUN, RFC 5780 tests and TURN on one port, over UDP and TCP (C3)', async () => {
+    const running = commandLine.start([...SERVE, ...withSecret(), '--address', HERE, '127.0.0.2']);
     const [server, other] = await running.listening('udp');
     expect([server?.address, other]).toEqual([HERE, { address: '127.0.0.2', port: server?.port }]);
     expect(await running.listening('tcp')).toEqual([server, other]);
+    const alternates = await running.listening('alternate');
+    expect(alternates.map(({ address }) => address)).toEqual([HERE, '127.0.0.2']);
+    await using alternate = await StunClient.open(components, alternates[0]!);
+    expect((await alternate.binding()).mapped.address).toBe(HERE);
 
     const nat = await discoverNatBehaviour(components, { servers: [server!], localAddress: HERE });
     expect(nat).toMatchObject({ name: 'no NAT', servers: [{ canChange: true }] });
@@ -91,7 +103,7 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
   });
 
   test.skipIf(spawnSync('openssl', ['version']).error !== undefined)('serves TLS (needs openssl)', async () => {
-    const [cert, key] = [desk.file('cert.pem'), desk.file('key.pem')];
+    const [cert, key] = [commandLine.file('cert.pem'), commandLine.file('key.pem')];
     execFileSync(
       'openssl',
       [
@@ -102,7 +114,7 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     );
     chmodSync(key, 0o600);
     const tls = ['--tls-cert', cert, '--tls-key', key, '--tls-port', '0', '--no-tcp'];
-    const running = desk.start([...SERVE, ...withSecret(), ...tls]);
+    const running = commandLine.start([...SERVE, ...withSecret(), ...tls]);
     const [server] = await running.listening('tls');
     const ca = readFileSync(cert, 'utf8');
     const one = await relayed(server!, await credentials('alice'), { transport: 'tls', ca });
@@ -113,9 +125,9 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     await running.stop();
   });
 
-  test('a user with a fixed password logs in; wrong ones and STUN alone are refused', async () => {
+  test('accepts a user with a fixed password; refuses a wrong password, and TURN with --no-relay', async () => {
     const args = [...SERVE, '--user', 'carol', '--user-allocations', '1'];
-    const running = desk.start(args, { TOWPATH_RELAY_PASSWORD: 'correct horse' });
+    const running = commandLine.start(args, { TOWPATH_RELAY_PASSWORD: 'correct horse' });
     const [server] = await running.listening('udp');
     const carol = { username: 'carol', password: 'correct horse' };
     const { allocation } = await relayed(server!, carol);
@@ -126,7 +138,7 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     await allocation.close();
     await running.stop();
 
-    const plain = desk.start([...SERVE, '--no-relay']);
+    const plain = commandLine.start([...SERVE, '--no-relay']);
     const [stun] = await plain.listening('udp');
     await using client = await StunClient.open(components, stun!);
     expect((await client.binding()).mapped.address).toBe(HERE);
@@ -134,8 +146,8 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     await plain.stop();
   });
 
-  test('relays nowhere private unless told to', async () => {
-    const running = desk.start([
+  test('refuses private networks without --allow-peer', async () => {
+    const running = commandLine.start([
       'relay',
       'serve',
       '--port',
@@ -157,8 +169,8 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     await running.stop();
   });
 
-  test('several processes share the port, and clients of different ones reach each other (C9)', async () => {
-    const running = desk.start([...SERVE, ...withSecret(), '--workers', '2', '--metrics-port', '0']);
+  test('several processes share the port, and clients of different processes reach each other (C9)', async () => {
+    const running = commandLine.start([...SERVE, ...withSecret(), '--workers', '2', '--metrics-port', '0']);
     const [server] = await running.listening('udp');
     const [metrics] = await running.listening('metrics');
     const login = await credentials('alice');
@@ -172,7 +184,7 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     expect(await running.stop()).toBe(130);
   });
 
-  test('a process that dies is replaced, on the same port; the others go on', async () => {
+  test('a worker that ends is restarted on the same port; the others continue', async () => {
     const plan: RelayPlan = {
       addresses: [HERE],
       port: 0,
@@ -183,6 +195,7 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
       secrets: [],
       users: { alice: 'wonderland' },
       limits: {},
+      quotas: NO_QUOTAS,
       allow: [],
       deny: [],
       nonceSecret: '00'.repeat(32),
@@ -218,45 +231,45 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     expect(err).toBe('');
   });
 
-  test('says in one line when the port is taken, in one process and in several', async () => {
+  test('reports a port in use in one line, with one process and with several', async () => {
     await using socket = await components.network.bindUdp({ address: HERE, onMessage() {} });
     for (const workers of ['1', '2']) {
       const args = ['relay', 'serve', '--no-relay', '--port', String(socket.local.port), '--workers', workers];
-      const { code, err } = await desk.run(args);
+      const { code, err } = await commandLine.run(args);
       expect([code, err]).toEqual([5, expect.stringContaining('Another socket holds that port')]);
     }
   });
 });
 
 describe('secrets of a relay', () => {
-  let desk: Desk;
+  let commandLine: CommandLine;
   beforeEach(() => {
-    desk = new Desk();
+    commandLine = new CommandLine();
   });
-  afterEach(() => desk[Symbol.dispose]());
+  afterEach(() => commandLine[Symbol.dispose]());
 
-  test('are made on first use with mode 0600, and kept', async () => {
-    const file = desk.file('deep/secret');
+  test('are created on first use with mode 0600, and kept', async () => {
+    const file = commandLine.file('deep/secret');
     const args = ['relay', 'serve', '--port', '0', '--secret-file', file, '--create-secret', '--for', '0.1'];
-    expect((await desk.run(args)).code).toBe(0);
+    expect((await commandLine.run(args)).code).toBe(0);
     const secret = readFileSync(file, 'utf8');
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(secret.trim().length).toBeGreaterThan(40);
-    await desk.run(args);
+    await commandLine.run(args);
     expect(readFileSync(file, 'utf8')).toBe(secret);
   });
 
-  test('credentials name their end and are refused after it', async () => {
-    const file = desk.file('secret');
+  test('credentials contain their expiry and are refused after it', async () => {
+    const file = commandLine.file('secret');
     writeFileSync(file, 'a secret of the present\na secret of the past\n', { mode: 0o600 });
     const args = ['relay', 'credentials', 'alice', '--secret-file', file];
-    const { out } = await desk.run([...args, '--lifetime', '60', '--json']);
+    const { out } = await commandLine.run([...args, '--lifetime', '60', '--json']);
     const { username, expires } = JSON.parse(out[0]!);
     const seconds = Number(/^(\d+):alice$/.exec(username)?.[1]);
     expect(seconds - Date.now() / 1_000).toBeGreaterThan(55);
     expect(seconds - Date.now() / 1_000).toBeLessThanOrEqual(60);
     expect(Date.parse(expires)).toBe(seconds * 1_000);
-    expect((await desk.run(args)).out.map((line) => line.split(/\s{2,}/)[0])).toEqual([
+    expect((await commandLine.run(args)).out.map((line) => line.split(/\s{2,}/)[0])).toEqual([
       'user name',
       'password',
       'expires',
@@ -264,31 +277,34 @@ describe('secrets of a relay', () => {
   });
 
   test.each([
-    [['serve', '--port', '0'], 2, '--no-relay for STUN alone'],
+    [['serve', '--port', '0'], 2, '--no-relay for STUN only'],
     [['serve', '--user', 'x'], 2, 'TOWPATH_RELAY_PASSWORD'],
     [['serve', '--create-secret', '--user', 'x'], 2, '--create-secret needs'],
     [['serve', '--secret-file', '/does/not/exist'], 5, 'cannot be read'],
     [['serve', '--no-relay', '--tls-cert', 'x'], 2, 'both --tls-cert and --tls-key'],
-    [['serve', '--no-relay', '--address', 'localhost'], 2, 'no IP address'],
+    [['serve', '--no-relay', '--address', 'localhost'], 2, 'is not an IP address'],
     [['serve', '--no-relay', '--address', '127.0.0.1', '127.0.0.2', '127.0.0.3'], 2, 'At most two'],
     [['serve', '--user', 'x', '--address', '0.0.0.0'], 2, '--relay-address'],
-    [['serve', '--no-relay', '--relay-ports', '9-8'], 2, 'no range of ports'],
-    [['serve', '--no-relay', '--allow-peer', 'all'], 2, 'no network'],
-    [['credentials', 'a:b', '--secret-file', 'x'], 2, 'no colon'],
-  ])('says what is wrong with %j', async (args, code, text) => {
-    const outcome = await desk.run(['relay', ...args]);
-    expect([outcome.code, outcome.err]).toEqual([code, expect.stringContaining(text)]);
+    [['serve', '--no-relay', '--realm', ''], 2, '--realm must have'],
+    [['serve', '--user', 'x', '--public-address', 'relay.example.org'], 2, 'an IP address'],
+    [['serve', '--no-relay', '--relay-ports', '9-8'], 2, 'is not a range of ports'],
+    [['serve', '--no-relay', '--allow-peer', 'all'], 2, 'is not a network'],
+    [['credentials', 'a:b', '--secret-file', 'x'], 2, 'without spaces and colons'],
+  ])('reports the error of %j', async (args, code, text) => {
+    const outcome = await commandLine.run(['relay', ...args]);
+    // A message is wrapped at the width of the terminal.
+    expect([outcome.code, outcome.err.replaceAll('\n', ' ')]).toEqual([code, expect.stringContaining(text)]);
   });
 
   test.each([
     ['a secret of fine length', 0o644, 'chmod 600'],
-    ['short', 0o600, 'can be guessed'],
+    ['short', 0o600, 'use a longer one'],
     ['\n', 0o600, 'is empty'],
-  ])('a file with %j and mode %i is refused, without a word of it', async (text, mode, expected) => {
-    const file = desk.file('secret');
+  ])('a file with %j and mode %i is refused without printing its content', async (text, mode, expected) => {
+    const file = commandLine.file('secret');
     writeFileSync(file, text);
     chmodSync(file, mode);
-    const { code, err } = await desk.run(['relay', 'serve', '--port', '0', '--secret-file', file]);
+    const { code, err } = await commandLine.run(['relay', 'serve', '--port', '0', '--secret-file', file]);
     expect([code, err]).toEqual([2, expect.stringContaining(expected)]);
     expect(err).not.toContain('short');
   });
@@ -313,7 +329,7 @@ describe('the plan of a relay', () => {
     expect(places(addresses, alternatePort)).toEqual(expected);
   });
 
-  test('counters of several processes add up', () => {
+  test('counters of several processes are added', () => {
     const random = new SeededRandom(1);
     const tree = () => ({ a: random.integer(0, 9), deep: { b: random.integer(0, 9) } });
     const [one, two] = [tree(), tree()];

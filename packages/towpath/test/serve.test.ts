@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { ControlClient, generateNodeIdentity, HttpTransport, MemoryStorage } from '@towpath/control';
@@ -6,9 +7,9 @@ import { formatEndpoint, type Network } from '@towpath/net';
 import { allocate, StunClient } from '@towpath/stun';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { builtinRelay, builtinRelayPlan } from '../src/commands/serve/relays.ts';
-import { components, Desk, type Running } from './command-line.ts';
+import { components, CommandLine, type Running } from './command-line.ts';
 
-const SERVE = ['serve', '--port', '0', '--stun-port', '0', '--json'];
+const SERVE = ['serve', '--port', '0', '--stun-port', '0', '--open', '--json'];
 
 describe('the built-in relay', () => {
   const at = (...addresses: string[]) => ({
@@ -25,7 +26,8 @@ describe('the built-in relay', () => {
         })),
     } as unknown as Network,
   });
-  const options = { stunPort: 3478, stunTlsPort: 5349, relayPorts: '50000-50100' };
+  const quotas = { partyAllocations: 9, partyBandwidth: 9, founderAllocations: 9, founderBandwidth: 9 };
+  const options = { stunPort: 3478, stunTlsPort: 5349, relayPorts: '50000-50100', ...quotas };
   const listening = [
     { what: 'udp' as const, endpoints: [{ address: '0.0.0.0', port: 3478 }] },
     { what: 'tls' as const, endpoints: [{ address: '0.0.0.0', port: 5349 }] },
@@ -56,19 +58,19 @@ describe('the built-in relay', () => {
     expect([told.load, /^[A-Za-z0-9_-]{1,64}$/.test(told.id)]).toEqual([1, true]);
   });
 
-  test('is refused, with the way out, on a machine that has only loopback', () => {
+  test('is refused on a machine that has only loopback, with the next step', () => {
     expect(() => builtinRelayPlan(at('127.0.0.1'), { ...options, address: '0.0.0.0' }, [], undefined)).toThrow(
-      /no IPv4 address to relay on: name one by --address/,
+      /no IPv4 address for the relay. Next: add --address/,
     );
   });
 });
 
 describe('serve', () => {
-  let desk: Desk;
+  let commandLine: CommandLine;
   beforeEach(() => {
-    desk = new Desk();
+    commandLine = new CommandLine();
   });
-  afterEach(() => desk[Symbol.dispose]());
+  afterEach(() => commandLine[Symbol.dispose]());
 
   const urlOf = async (running: Running) => `http://${formatEndpoint((await running.listening('control'))[0]!)}`;
   const clientOf = (server: string, init: { storage?: MemoryStorage; identity?: ReturnType<typeof identity> } = {}) =>
@@ -81,8 +83,8 @@ describe('serve', () => {
     });
   const identity = () => generateNodeIdentity(components.random);
 
-  test('needs nothing: control plane, STUN and TURN run, and members get credentials that the relay takes (C12)', async () => {
-    const running = desk.start([...SERVE, '--metrics-port', '0']);
+  test('runs control plane, STUN and TURN without options; the relay accepts the credentials of members (C12)', async () => {
+    const running = commandLine.start([...SERVE, '--metrics-port', '0']);
     const server = await urlOf(running);
     const [turn] = await running.listening('turn-udp');
     for (const path of ['health', 'ready']) expect((await fetch(`${server}/${path}`)).status).toBe(200);
@@ -104,23 +106,78 @@ describe('serve', () => {
     const page = await (await fetch(`http://${formatEndpoint(metrics!)}/metrics`)).text();
     expect(page).toMatch(/^towpath_turn_allocations 1$/m);
     expect(page).toMatch(/^towpath_control_statements_total 1$/m);
+    expect(page).toContain('# TYPE towpath_turn_allocated_total counter');
+    expect(page).toContain('# TYPE towpath_turn_allocations gauge');
+    expect(page).toMatch(/^towpath_turn_quota_reached_party_total 0$/m);
+    expect(page).toMatch(/^towpath_control_limit\{limit="codesPerFounder"\} 256$/m);
     await allocation.close();
     expect(await running.stop()).toBe(130);
   });
 
-  test('keeps its secrets for its owner, and everything over a restart (C12)', async () => {
+  test('a removed member loses its relayed addresses at once, and parties have quotas (A3)', async () => {
+    const running = commandLine.start([...SERVE, '--party-allocations', '2', '--metrics-port', '0']);
+    const server = await urlOf(running);
+    const [turn] = await running.listening('turn-udp');
+    await using founder = await clientOf(server);
+    const { id } = await founder.createParty({ name: 'camp', memberName: 'Ann' });
+    await using member = await clientOf(server);
+    await member.join(await founder.invite(id), { memberName: 'Ben' });
+    const allocateFor = async (client: ControlClient) => {
+      const { username, credential } = await client.turnCredentials();
+      return allocate(components, {
+        server: turn!,
+        credentials: { username, password: credential },
+        handlers: { onData: () => {}, onLost: () => {} },
+      });
+    };
+    const bens = await allocateFor(member);
+    const anns = await allocateFor(founder);
+    await expect(allocateFor(founder)).rejects.toMatchObject({ response: { code: 486 } });
+    await founder.refresh(id);
+    await founder.remove(id, member.party(id)!.self.id);
+    // Its place is free before its client notices.
+    const second = await allocateFor(founder);
+    const [metrics] = await running.listening('metrics');
+    const page = await (await fetch(`http://${formatEndpoint(metrics!)}/metrics`)).text();
+    expect(page).toMatch(/^towpath_turn_quota_reached_party_total 1$/m);
+    await Promise.all([anns.close(), second.close(), bens.close()]);
+    await running.stop();
+  });
+
+  test('metrics are refused to web pages and under foreign names (A9)', async () => {
+    const running = commandLine.start([...SERVE, '--metrics-port', '0', '--public-name', 'towpath.example.org']);
+    const [metrics] = await running.listening('metrics');
+    const status = (headers: Record<string, string>) =>
+      new Promise<number>((resolve, reject) => {
+        const { address, port } = metrics!;
+        get({ host: address, port, path: '/metrics', headers }, (response) => {
+          response.resume();
+          resolve(response.statusCode ?? 0);
+        }).on('error', reject);
+      });
+    const accepted = ['127.0.0.1:9', 'localhost', '[::1]:9464', 'towpath.example.org:9464', 'prometheus-target'];
+    for (const host of accepted) expect([host, await status({ host })]).toEqual([host, 200]);
+    for (const host of ['evil.example', 'localhost.evil.example', '127.0.0.1.evil.example:80', 'a b', '[evil]']) {
+      expect([host, await status({ host })]).toEqual([host, 403]);
+    }
+    expect(await status({ origin: 'http://127.0.0.1' })).toBe(403);
+    expect(await status({ origin: 'null' })).toBe(403);
+    await running.stop();
+  });
+
+  test('stores secrets for the owner only, and keeps all data over a restart (C12)', async () => {
     const init = { storage: new MemoryStorage(), identity: identity() };
-    const first = desk.start(SERVE);
+    const first = commandLine.start(SERVE);
     {
       await using client = await clientOf(await urlOf(first), init);
       await client.createParty({ name: 'camp', memberName: 'Ann' });
     }
     await first.stop();
-    const mode = (name: string) => statSync(desk.file(`config/serve${name}`)).mode & 0o777;
+    const mode = (name: string) => statSync(commandLine.file(`config/serve${name}`)).mode & 0o777;
     expect([mode(''), mode('/control.db'), mode('/turn.secret')]).toEqual([0o700, 0o600, 0o600]);
-    expect(existsSync(desk.file('config/serve/serve.lock'))).toBe(false);
+    expect(existsSync(commandLine.file('config/serve/serve.lock'))).toBe(false);
 
-    const again = desk.start(SERVE);
+    const again = commandLine.start(SERVE);
     await using client = await clientOf(await urlOf(again), init);
     const [party] = client.parties();
     const suspicions: string[] = [];
@@ -130,14 +187,14 @@ describe('serve', () => {
     await again.stop();
   });
 
-  test('names a fleet of further relays by region, all with one secret (A10)', async () => {
-    writeFileSync(desk.file('secret'), 'a secret that is long enough\n', { mode: 0o600 });
+  test('lists additional relays by region, all with one secret (A10)', async () => {
+    writeFileSync(commandLine.file('secret'), 'a secret that is long enough\n', { mode: 0o600 });
     const urls = ['eu=turn:relay.example.org', 'turns:relay.example.org', 'us=turn:198.51.100.7:3479?transport=udp'];
-    const running = desk.start([
+    const running = commandLine.start([
       ...SERVE,
       '--no-builtin-relay',
       '--turn-secret-file',
-      desk.file('secret'),
+      commandLine.file('secret'),
       '--relay',
       ...urls,
     ]);
@@ -158,11 +215,18 @@ describe('serve', () => {
     await running.stop();
   });
 
-  test('speaks TLS when it is given a certificate, for requests and for the relay (C12)', async () => {
+  test('uses TLS with a certificate, for requests and for the relay (C12)', async () => {
     const fixture = (name: string) => fileURLToPath(new URL(`../../control/test/fixtures/${name}`, import.meta.url));
-    writeFileSync(desk.file('key.pem'), readFileSync(fixture('loopback-key.pem')), { mode: 0o600 });
-    const tls = ['--tls-cert', fixture('loopback-cert.pem'), '--tls-key', desk.file('key.pem'), '--stun-tls-port', '0'];
-    const running = desk.start([...SERVE, ...tls, '--public-name', 'localhost']);
+    writeFileSync(commandLine.file('key.pem'), readFileSync(fixture('loopback-key.pem')), { mode: 0o600 });
+    const tls = [
+      '--tls-cert',
+      fixture('loopback-cert.pem'),
+      '--tls-key',
+      commandLine.file('key.pem'),
+      '--stun-tls-port',
+      '0',
+    ];
+    const running = commandLine.start([...SERVE, ...tls, '--public-name', 'localhost']);
     const [control] = await running.listening('control');
     await using client = await ControlClient.open({
       ...components,
@@ -178,22 +242,22 @@ describe('serve', () => {
     await running.stop();
   });
 
-  test('backs its database up while it runs; the copy is for its owner and replaces nothing (C12)', async () => {
-    const running = desk.start(SERVE);
+  test('backs its database up while running; the copy has mode 0600 and overwrites nothing (C12)', async () => {
+    const running = commandLine.start(SERVE);
     await using client = await clientOf(await urlOf(running));
     await client.createParty({ name: 'camp', memberName: 'Ann' });
-    const copy = desk.file('copy.db');
-    const done = await desk.run(['serve', 'backup', copy, '--json']);
+    const copy = commandLine.file('copy.db');
+    const done = await commandLine.run(['serve', 'backup', copy, '--json']);
     expect([done.code, JSON.parse(done.out[0]!).file, statSync(copy).mode & 0o777]).toEqual([0, copy, 0o600]);
-    expect(await desk.run(['serve', 'backup', copy])).toMatchObject({
+    expect(await commandLine.run(['serve', 'backup', copy])).toMatchObject({
       code: 2,
-      err: expect.stringContaining('already'),
+      err: expect.stringContaining('does not overwrite'),
     });
     await running.stop();
 
-    mkdirSync(desk.file('other'), { mode: 0o700 });
-    writeFileSync(desk.file('other/control.db'), readFileSync(copy), { mode: 0o600 });
-    const restored = desk.start([...SERVE, '--data', desk.file('other')]);
+    mkdirSync(commandLine.file('other'), { mode: 0o700 });
+    writeFileSync(commandLine.file('other/control.db'), readFileSync(copy), { mode: 0o600 });
+    const restored = commandLine.start([...SERVE, '--data', commandLine.file('other')]);
     const party = client.parties()[0]!;
     expect(await (await fetch(`${await urlOf(restored)}/ready`)).json()).toEqual({ status: 'ready' });
     using database = new DatabaseSync(copy, { readOnly: true });
@@ -201,7 +265,13 @@ describe('serve', () => {
       { party: party.id, sequence: 0 },
     ]);
     await restored.stop();
-    const nowhere = await desk.run(['serve', 'backup', desk.file('x.db'), '--data', desk.file('none')]);
+    const nowhere = await commandLine.run([
+      'serve',
+      'backup',
+      commandLine.file('x.db'),
+      '--data',
+      commandLine.file('none'),
+    ]);
     expect([nowhere.code, nowhere.err]).toEqual([5, expect.stringContaining('--data')]);
   });
 
@@ -209,7 +279,7 @@ describe('serve', () => {
     ['json', (line: string) => JSON.parse(line) as { level: string; message: string; time: string }],
     ['text', (line: string) => ({ time: line.slice(0, 24), level: line.slice(25, 30).trim(), message: line })],
   ] as const)('logs in %s on standard error, dated', async (format, read) => {
-    const running = desk.start([...SERVE, '--log', format, '--for', '0.1']);
+    const running = commandLine.start([...SERVE, '--log', format, '--for', '0.1']);
     expect(await running.code).toBe(0);
     const lines = running.err.map(read);
     expect(lines.at(-1)!.message).toContain('shutting down');
@@ -222,33 +292,52 @@ describe('serve', () => {
   test.each([
     [['--tls-cert', 'x.pem'], 2, 'both --tls-cert and --tls-key'],
     [['--log', 'xml'], 2, 'text or json'],
-    [['--relay', 'http://relay'], 2, 'no relay such as'],
+    [['--address', 'nonsense'], 2, 'an IP address'],
+    [['--public-address', 'towpath.example.org'], 2, 'an IP address'],
+    [['--metrics-address', 'nonsense', '--metrics-port', '0'], 2, 'an IP address'],
+    [['--public-name', 'a b'], 2, 'a host name'],
+    [['--nats', 'a b'], 2, 'not a NATS server'],
+    [['--nats-replicas', '3'], 2, 'needs --nats'],
+    [['--party-members', '0'], 2, 'whole number'],
+    [['--founder-bandwidth', '-1'], 2, 'a number from'],
+    [['--relay', 'http://relay'], 2, 'is not a relay'],
     [['--relay', 'turn:relay.example.org'], 2, '--turn-secret-file'],
-    [['--nats', '127.0.0.1:1'], 1, 'is JetStream on'],
+    [['--nats', '127.0.0.1:1'], 5, 'is JetStream on'],
     [['--nats', '127.0.0.1:1', '--nats-replicas', '2'], 2, '1, 3 or 5'],
     [['--address', '192.0.2.99', '--no-builtin-relay'], 5, 'Next: choose another'],
     [['--address', '192.0.2.99'], 5, 'does not have that address'],
-    [['--data', '/dev/null/none'], 5, 'cannot be made'],
-  ])('says what is wrong with %j', async (more, code, text) => {
-    const { err, ...outcome } = await desk.run(['serve', '--port', '0', '--stun-port', '0', ...more, '--for', '1']);
-    expect([outcome.code, err]).toEqual([code, expect.stringContaining(text)]);
+    [['--data', '/dev/null/none'], 5, 'Cannot create folder'],
+    [['--data', '/proc/none'], 5, 'Cannot create folder'],
+  ])('reports the error of %j', async (more, code, text) => {
+    const { err, ...outcome } = await commandLine.run([
+      'serve',
+      '--port',
+      '0',
+      '--stun-port',
+      '0',
+      ...more,
+      '--for',
+      '1',
+    ]);
+    // A message is wrapped at the width of the terminal.
+    expect([outcome.code, err.replaceAll('\n', ' ')]).toEqual([code, expect.stringContaining(text)]);
   });
 
-  test('refuses a folder that another server uses, and takes over what a dead one left', async () => {
-    mkdirSync(desk.file('data'), { mode: 0o700 });
-    writeFileSync(desk.file('data/serve.lock'), `${process.ppid}\n`);
-    const args = [...SERVE, '--data', desk.file('data'), '--for', '0.1'];
-    const refused = await desk.run(args);
+  test('refuses a folder that another server uses, and takes over the lock of a process that has ended', async () => {
+    mkdirSync(commandLine.file('data'), { mode: 0o700 });
+    writeFileSync(commandLine.file('data/serve.lock'), `${process.ppid}\n`);
+    const args = [...SERVE, '--data', commandLine.file('data'), '--for', '0.1'];
+    const refused = await commandLine.run(args);
     expect([refused.code, refused.err]).toEqual([5, expect.stringContaining(`(${process.ppid}) serves from`)]);
-    writeFileSync(desk.file('data/serve.lock'), '99999999\n');
-    expect((await desk.run(args)).code).toBe(0);
+    writeFileSync(commandLine.file('data/serve.lock'), '99999999\n');
+    expect((await commandLine.run(args)).code).toBe(0);
   });
 
-  test('a port that is taken ends it with a sentence', async () => {
-    const running = desk.start(SERVE);
+  test('a port in use ends it with an error', async () => {
+    const running = commandLine.start(SERVE);
     const [control] = await running.listening('control');
-    const args = ['serve', '--port', String(control!.port), '--no-builtin-relay', '--data', desk.file('second')];
-    expect(await desk.run(args)).toMatchObject({ code: 5, err: expect.stringContaining('EADDRINUSE') });
+    const args = ['serve', '--port', String(control!.port), '--no-builtin-relay', '--data', commandLine.file('second')];
+    expect(await commandLine.run(args)).toMatchObject({ code: 5, err: expect.stringContaining('EADDRINUSE') });
     await running.stop();
   });
 });

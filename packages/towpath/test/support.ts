@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CameraEmulator, type CameraEmulatorInit, paddedPictures } from '@towpath/camera';
+import { CameraEmulator, type CameraEmulatorInit, paddedPictures } from '@towpath/camera/emulator';
 import { SeededRandom, SystemClock, silentLog } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
 import type { ExitCode } from '../src/cli/exit-code.ts';
@@ -20,7 +20,7 @@ export interface Outcome {
  * An emulated camera on loopback and a person at a terminal. Real sockets and the real clock, because the commands also
  * touch real files, which no virtual clock can wait for.
  */
-export interface Desk {
+export interface CommandLine {
   camera: CameraEmulator;
   /** A fresh folder that is removed at the end. */
   folder: string;
@@ -28,12 +28,14 @@ export interface Desk {
   towpath(...args: string[]): Promise<Outcome>;
   /** The same for a command that talks to the camera: where it listens is added. */
   toCamera(...args: string[]): Promise<Outcome>;
+  /** The same as `towpath`, on a terminal where a person types `answer` at a question. */
+  onTerminal(answer: string, ...args: string[]): Promise<Outcome & { drawn: string[] }>;
   /** Where the camera answers searches. */
   searchPort: number;
   close(): Promise<void>;
 }
 
-export async function desk(init: CameraEmulatorInit = {}): Promise<Desk> {
+export async function commandLine(init: CameraEmulatorInit = {}): Promise<CommandLine> {
   const components = { network: new NodeNetwork(), clock: new SystemClock(), random: new SeededRandom(2) };
   const folder = mkdtempSync(join(tmpdir(), 'towpath-cli-'));
   const searchPort = await freePort();
@@ -48,13 +50,28 @@ export async function desk(init: CameraEmulatorInit = {}): Promise<Desk> {
     const code = await run(args, { ...components, io: recordingIo(out, err), log: silentLog, signal, configFolder });
     return { code, out, err };
   };
+  const onTerminal = async (answer: string, ...args: string[]) => {
+    const out: string[] = [];
+    const err: string[] = [];
+    const drawn: string[] = [];
+    const io: Io = {
+      ...recordingIo(out, err),
+      interactive: true,
+      draw: (line) => drawn.push(line),
+      readLine: async () => answer,
+    };
+    const configFolder = join(folder, 'config');
+    const signal = new AbortController().signal;
+    const code = await run(args, { ...components, io, log: silentLog, signal, configFolder });
+    return { code, out, err, drawn };
+  };
   const toCamera = (...args: string[]) =>
     towpath('camera', ...args, CAMERA, '--ports', String(camera.listen.port), '--search-port', String(searchPort));
   const close = async () => {
     await camera.close();
     rmSync(folder, { recursive: true, force: true });
   };
-  return { camera, folder, towpath, toCamera, searchPort, close };
+  return { camera, folder, towpath, toCamera, onTerminal, searchPort, close };
 }
 
 /** A UDP port of the loopback address that nobody uses at this moment. */
@@ -68,6 +85,7 @@ function recordingIo(out: string[], err: string[]): Io {
     out: (line) => out.push(line),
     err: (line) => err.push(line),
     draw: () => {},
+    redraw: () => {},
     write: async (bytes) => {
       out.push(`${bytes.length} bytes`);
     },

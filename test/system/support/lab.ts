@@ -11,7 +11,7 @@ export interface NatKind {
   mapping: Behaviour;
   filtering: Behaviour;
   /** How external ports are chosen. `preserving` only with endpoint-independent mapping. @default preserving or random */
-  ports?: 'preserving' | 'sequential' | 'random';
+  ports?: 'preserving' | 'sequential' | 'random' | undefined;
   /** No UDP passes at all; TCP does. */
   udpBlocked?: boolean;
 }
@@ -24,7 +24,7 @@ export type NatKindName =
   | 'symmetric-random'
   | 'udp-blocked';
 
-/** The kinds that tests speak of. */
+/** The kinds that tests use. */
 export const NAT_KINDS: Record<NatKindName, NatKind> = {
   'full-cone': { mapping: 'endpoint-independent', filtering: 'endpoint-independent' },
   'restricted-cone': { mapping: 'endpoint-independent', filtering: 'address-dependent' },
@@ -65,9 +65,14 @@ export class LabHost {
   }
 
   /** Starts a program inside the host. */
-  spawn(program: string, args: readonly string[], env: Record<string, string> = {}): ChildProcess {
+  spawn(
+    program: string,
+    args: readonly string[],
+    env: Record<string, string> = {},
+    stdin: 'ignore' | 'pipe' = 'ignore',
+  ): ChildProcess {
     const child = spawn('ip', ['netns', 'exec', this.namespace, program, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [stdin, 'pipe', 'pipe'],
       env: { ...process.env, ...env },
     });
     this.#children.add(child);
@@ -80,7 +85,7 @@ export class LabHost {
     return this.spawn(process.execPath, ['packages/towpath/bin/towpath.js', ...args], env);
   }
 
-  /** Runs a program to its end and returns what it said. @throws when it takes longer than `timeoutMs`. */
+  /** Runs a program to its end and returns its output. @throws when it takes longer than `timeoutMs`. */
   async run(
     program: string,
     args: readonly string[],
@@ -163,9 +168,14 @@ export class LabNat {
 
   /** A host behind this NAT. */
   host(name: string): LabHost {
+    const { address, gateway } = this.place();
+    return this.lab.attach(name, this.namespace, address, gateway);
+  }
+
+  /** The next free address inside, and the NAT's own. */
+  place(): { address: string; gateway: string } {
     this.#hosts++;
-    const address = `10.${this.#number}.0.${this.#hosts + 1}`;
-    return this.lab.attach(name, this.namespace, address, `10.${this.#number}.0.1`);
+    return { address: `10.${this.#number}.0.${this.#hosts + 1}`, gateway: `10.${this.#number}.0.1` };
   }
 
   /** Forgets every mapping, as a NAT does that restarts. */
@@ -187,6 +197,11 @@ export class Lab {
     this.#prefix = `tp${process.pid.toString(36)}${labCount()}`;
     this.#internet = this.#namespace('inet');
     this.#bridge(this.#internet);
+  }
+
+  /** The namespace of the internet's bridge. */
+  get internet(): string {
+    return this.#internet;
   }
 
   /** A host with an address of its own on the internet; `extra` addresses are added to it. */
@@ -217,6 +232,37 @@ export class Lab {
     ip('-n', namespace, 'link', 'set', 'eth0', 'up');
     if (gateway) ip('-n', namespace, 'route', 'add', 'default', 'via', gateway);
     const host = new LabHost(name, namespace, address);
+    this.#hosts.push(host);
+    return host;
+  }
+
+  /** Gives a host one more interface, on the network inside `nat`. */
+  join(host: LabHost, nat: LabNat, device: string, address: string): void {
+    this.#plug(nat.namespace, host.namespace, device);
+    ip('-n', host.namespace, 'addr', 'add', address, 'dev', device);
+    ip('-n', host.namespace, 'link', 'set', device, 'up');
+  }
+
+  /** Gives a host one more interface, on the network behind another NAT; returns the address of that NAT inside. */
+  plug(host: LabHost, nat: LabNat, device: string): string {
+    const { address, gateway } = nat.place();
+    this.#plug(nat.namespace, host.namespace, device);
+    ip('-n', host.namespace, 'addr', 'add', `${address}/24`, 'dev', device);
+    ip('-n', host.namespace, 'link', 'set', device, 'up');
+    return gateway;
+  }
+
+  /** A host on a network of its own behind another host, which forwards for it; `prefix` is that network's, `192.168.77`. */
+  behind(router: LabHost, name: string, device: string, prefix: string): LabHost {
+    const namespace = this.#namespace(name);
+    ip('link', 'add', device, 'netns', router.namespace, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace);
+    ip('-n', router.namespace, 'addr', 'add', `${prefix}.1/24`, 'dev', device);
+    ip('-n', router.namespace, 'link', 'set', device, 'up');
+    ip('-n', namespace, 'addr', 'add', `${prefix}.2/24`, 'dev', 'eth0');
+    ip('-n', namespace, 'link', 'set', 'eth0', 'up');
+    ip('-n', namespace, 'route', 'add', 'default', 'via', `${prefix}.1`);
+    execFileSync('ip', ['netns', 'exec', router.namespace, 'sysctl', '-qw', 'net.ipv4.ip_forward=1']);
+    const host = new LabHost(name, namespace, `${prefix}.2`);
     this.#hosts.push(host);
     return host;
   }

@@ -1,6 +1,6 @@
 /**
  * Maps a UDP port at the gateway until it is asked to end: `map-port.ts PORT LIFETIME_S [no-upnp]`. Says `mapped JSON`,
- * `changed JSON`, `lost CODE`, `heard TEXT` and `removed`.
+ * `changed JSON`, `lost CODE`, `heard TEXT`, `removed` or `not removed`, and `failed MESSAGE`.
  */
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
@@ -13,12 +13,18 @@ const socket = await components.network.bindUdp({
   onMessage: (data) => console.log(`heard ${Buffer.from(data).toString().trim()}`),
 });
 const mapper = new PortMapper(components, { upnp: process.argv[4] !== 'no-upnp' });
-const mapping = await mapper.map({ protocol: 'udp', internalPort, lifetimeMs: lifetimeS * 1_000 });
+const mapping = await mapper
+  .map({ protocol: 'udp', internalPort, lifetimeMs: lifetimeS * 1_000 })
+  .catch((error: Error) => {
+    console.log(`failed ${error.message}`);
+    process.exit(0);
+  });
 mapping.events.on('changed', (granted) => console.log(`changed ${JSON.stringify(granted)}`));
 mapping.events.on('lost', ({ code }) => console.log(`lost ${code}`));
-console.log(`mapped ${JSON.stringify(mapping.current)}`);
 process.once('SIGTERM', async () => {
-  await mapping.close();
+  const removed = await mapping.close();
   await socket.close();
-  console.log('removed');
+  console.log(removed ? 'removed' : 'not removed');
 });
+// Last: whoever reads it may end this program at once.
+console.log(`mapped ${JSON.stringify(mapping.current)}`);

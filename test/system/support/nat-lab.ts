@@ -1,25 +1,5 @@
 import { Lab, type LabHost, type NatKind, says } from './lab.ts';
 
-const DEPENDENCES = ['endpoint-independent', 'address-dependent', 'address-and-port-dependent'] as const;
-
-/** Their usual names, rows by mapping, then filtering. */
-const NAMES = [
-  'full cone',
-  'address-restricted cone',
-  'port-restricted cone',
-  'address-symmetric, unfiltered',
-  'address-symmetric, address-restricted',
-  'address-symmetric, port-restricted',
-  'symmetric, unfiltered',
-  'symmetric, address-restricted',
-  'symmetric',
-];
-
-/** Mapping × filtering (RFC 4787), with the name that people use. */
-export const NINE_KINDS: (NatKind & { name: string })[] = DEPENDENCES.flatMap((mapping, row) =>
-  DEPENDENCES.map((filtering, column) => ({ mapping, filtering, name: NAMES[3 * row + column]! })),
-);
-
 /** Addresses of our server, and of one of another make. */
 export const OURS: readonly [string, string] = ['203.0.113.10', '203.0.113.11'];
 export const THEIRS: readonly [string, string] = ['203.0.113.12', '203.0.113.13'];

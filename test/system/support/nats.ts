@@ -22,7 +22,7 @@ export function freePorts(count: number): Promise<number[]> {
   );
 }
 
-/** One server of a NATS cluster with JetStream on loopback. */
+/** A NATS server with JetStream on loopback. */
 export class NatsNode {
   readonly address: string;
   readonly #port: number;
@@ -33,6 +33,12 @@ export class NatsNode {
     this.address = `127.0.0.1:${port}`;
     this.#port = port;
     this.#args = ['-js', '-a', '127.0.0.1', '-p', String(port), ...args];
+  }
+
+  /** One that is no cluster, not yet started. */
+  static async single(folder: string): Promise<NatsNode> {
+    const [port] = await freePorts(1);
+    return new NatsNode(port!, ['-sd', join(folder, 'nats')]);
   }
 
   /** The servers of a cluster, not yet started. */

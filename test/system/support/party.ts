@@ -5,7 +5,7 @@ import { finished, type LabHost } from './lab.ts';
 /** One line of `party members --watch --json`. */
 export interface WatchLine {
   type: string;
-  /** Dated by the one clock of the machine that plays all hosts. */
+  /** Times come from the one clock of the machine that runs all hosts. */
   at: string;
   member?: { name: string; virtualAddress: string };
   members?: { name: string; online: boolean; self: boolean }[];
@@ -20,10 +20,10 @@ export class PartyHost {
   readonly #host: LabHost;
   readonly #env: Record<string, string>;
 
-  constructor(name: string, host: LabHost, folder: string) {
+  constructor(name: string, host: LabHost, folder: string, env: Record<string, string> = {}) {
     this.name = name;
     this.#host = host;
-    this.#env = { TOWPATH_HOME: join(folder, name) };
+    this.#env = { TOWPATH_HOME: join(folder, name), ...env };
   }
 
   /** Starts a command that stays. */
@@ -54,7 +54,7 @@ export class PartyHost {
   }
 }
 
-/** What a watching host has said so far. */
+/** Output of a watching host so far. */
 export class Watch {
   readonly lines: WatchLine[] = [];
   readonly child: ChildProcess;
@@ -75,7 +75,7 @@ export class Watch {
       .find((line) => line.type === type && (name === undefined || line.member?.name === name));
   }
 
-  /** Everybody but the host itself who is connected, as it was said. */
+  /** Everybody but the host itself who is connected, as reported. */
   get online(): string[] {
     const online = new Set<string>();
     for (const { type, members = [], member } of this.lines) {

@@ -1,6 +1,6 @@
-/** What those who are there already have sent, and what of it got through. */
+/** Packets that established users sent, and how many of them arrived. */
 export interface Counts {
-  /** Questions of a client that the rendezvous knows. */
+  /** Requests of a client that the rendezvous knows. */
   asked: number;
   answered: number;
   /** Packets of a relayed session, both directions together. */
@@ -8,7 +8,7 @@ export interface Counts {
   forwarded: number;
 }
 
-/** How clients fared that the servers had not heard of. */
+/** Results of clients that were new to the servers. */
 export interface NewClients {
   tookMs: number[];
   failures: string[];

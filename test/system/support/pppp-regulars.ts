@@ -1,5 +1,5 @@
 /**
- * Those whom a flood may not hurt: a device and its clients at one rendezvous and relay, `pppp-regulars.ts SERVER SECONDS`.
+ * Established users during a flood: a device and its clients at one rendezvous and relay, `pppp-regulars.ts SERVER SECONDS`.
  *
  * A device, a client that asks after it and a relayed session are there already. It prints what they counted in a quiet
  * time, then `ready` with the session's port; after SIGUSR2 what they counted in SECONDS while new
@@ -9,15 +9,9 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { type Endpoint, NodeNetwork } from '@towpath/net';
-import {
-  connectByRelay,
-  connectByRendezvous,
-  decodeMessage,
-  DeviceRegistration,
-  encodeMessage,
-  type Message,
-  PpppDevice,
-} from '@towpath/pppp';
+import { connectByRelay, connectByRendezvous } from '@towpath/pppp';
+import { decodeMessage, encodeMessage, type Message } from '@towpath/pppp/codec';
+import { DeviceRegistration, PpppDevice } from '@towpath/pppp/device';
 import type { Counts, NewClients } from './pppp-counts.ts';
 
 const ADDRESS = process.argv[2] ?? '';
@@ -27,15 +21,15 @@ const RELAY: Endpoint = { address: ADDRESS, port: 32_110 };
 const DEVICE_UID = 'TEST-000001-BCDEF';
 const RELAYED_UID = 'TEST-000002-BCDEF';
 
-/** Questions of the client that is known, and packets of the relayed session each way, in a second. */
+/** Requests of the known client, and packets of the relayed session in each direction, per second. */
 const ASKS_PER_SECOND = 40;
 const PACKETS_PER_SECOND = 250;
 const PACKET_BYTES = 1032;
 
-/** After it they count as those who were there before a flood. */
+/** After this time they count as known before a flood. */
 const QUIET_MS = 4_000;
 
-/** What comes late still counts. */
+/** Late packets still count. */
 const LATE_MS = 500;
 
 const components = { network: new NodeNetwork(), clock: new SystemClock(), random: new SystemRandom() };
@@ -66,7 +60,7 @@ async function speaker() {
       asked++;
       socket.send(encodeMessage({ type: 'DEV_ONLINE_REQ', uid: DEVICE_UID }), RENDEZVOUS);
     },
-    /** Says it until it is answered. */
+    /** Repeats it until it is answered. */
     async until<T extends Message['type']>(type: T, to: Endpoint, message: Message) {
       for (let tries = 0; tries < 50 && !heard.has(type); tries++) {
         socket.send(encodeMessage(message), to);
@@ -83,8 +77,8 @@ const known = await speaker();
 const near = await speaker();
 const far = await speaker();
 
-const device = await PpppDevice.open({ ...components, uid: DEVICE_UID, searchPort: false, onSession() {} });
-const registration = new DeviceRegistration({ ...components, device, servers: [RENDEZVOUS] });
+const device = await PpppDevice.open(components, { uid: DEVICE_UID, searchPort: false, onSession() {} });
+const registration = new DeviceRegistration({ ...components, device }, { servers: [RENDEZVOUS] });
 while (registration.status.some(({ state }) => state !== 'online')) await sleep(20);
 
 const { magic, port } = await near.until('RLY_PORT_ACK', RELAY, { type: 'RLY_PORT', uid: RELAYED_UID });
@@ -92,7 +86,7 @@ const at = { address: ADDRESS, port };
 near.socket.send(encodeMessage({ type: 'RLY_PKT', magic, uid: RELAYED_UID, side: 'client' }), at);
 await far.until('RLY_RDY', at, { type: 'RLY_PKT', magic, uid: RELAYED_UID, side: 'device' });
 
-/** Lets those who are there go on for so long, and counts what gets through. */
+/** Runs the established users for this time, and counts what arrives. */
 async function goOn(ms: number): Promise<Counts> {
   const before = { ...known.answers(), near: near.packets(), far: far.packets() };
   const data = new Uint8Array(PACKET_BYTES).fill(7);
@@ -117,7 +111,7 @@ async function goOn(ms: number): Promise<Counts> {
   };
 }
 
-/** Clients that nobody has heard of, one after the other, by both ways in turn. */
+/** New clients, one after the other, by both path kinds alternately. */
 async function newcomers(signal: AbortSignal): Promise<NewClients> {
   const tookMs: number[] = [];
   const failures: string[] = [];

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { finished, type Lab, type LabHost, NAT_KINDS, type NatKindName, says } from './lab.ts';
 
-/** Where an end of a pair stands: `open` has an address of its own. */
+/** Network of one end of a pair: `open` has a public address. */
 export type Place = 'open' | Exclude<NatKindName, 'restricted-cone'>;
 
 export const PLACES: readonly Place[] = [
@@ -19,16 +19,16 @@ export const PLACES: readonly Place[] = [
 export const SERVER = '203.0.113.10';
 export const UID = 'TEST-000001-BCDEF';
 
-/** What became of one pair. */
+/** Result of one pair. */
 export interface PairResult {
   client: Place;
   camera: Place;
-  /** The way that carries after `settleMs`: `p2p` (or `lan`) where a direct path was found, else `relay`. */
-  way: string;
-  /** The way that answered first. */
-  firstWay: string;
+  /** Kind of the path in use after `settleMs`: `p2p` (or `lan`) where a direct path was found, else `relay`. */
+  kind: string;
+  /** Kind of the first path. */
+  firstKind: string;
   connectedMs: number;
-  /** Bytes of the pictures that came down, each verified by its end check. */
+  /** Bytes of the downloaded pictures, each verified by its end check. */
   bytes: number;
 }
 
@@ -65,7 +65,7 @@ export async function startCamera(
   return camera;
 }
 
-/** Races to the camera, downloads, and looks which way carries in the end. */
+/** Connects to the camera, downloads, and returns the kind of path in use at the end. */
 export async function measurePair(
   client: LabHost,
   places: { client: Place; camera: Place },
@@ -78,7 +78,7 @@ export async function measurePair(
     const connect = ['camera', 'connect', UID, ...args, '--settle', String(settleS)];
     const outcome = await finished(client.towpath(connect, env), 40_000);
     if (outcome.code !== 0) throw new Error(`${places.client} to ${places.camera}: ${outcome.stderr}${outcome.stdout}`);
-    const { connectedMs, race, way } = JSON.parse(outcome.stdout.trim().split('\n').at(-1) ?? '');
+    const { connectedMs, race, kind } = JSON.parse(outcome.stdout.trim().split('\n').at(-1) ?? '');
     const files = ['camera', 'download', UID, ...args, '-o', join(folder, 'pictures'), '--limit', '3'];
     const download = await finished(client.towpath(files, env), 60_000);
     const summary = JSON.parse(download.stdout.trim().split('\n').at(-1) ?? '');
@@ -86,7 +86,7 @@ export async function measurePair(
       throw new Error(`${places.client} to ${places.camera}: ${download.stdout}${download.stderr}`);
     const index = JSON.parse(readFileSync(join(folder, 'pictures', 'index.json'), 'utf8'));
     const bytes = index.items.reduce((sum: number, item: { bytes: number }) => sum + item.bytes, 0);
-    return { ...places, way, firstWay: race.mode, connectedMs, bytes };
+    return { ...places, kind, firstKind: race.mode, connectedMs, bytes };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -1,10 +1,13 @@
 import { sealAvData, unsealAvData } from './cipher.ts';
 import { type Decoded, decoded, undecodable } from './result.ts';
 
-/** Audio and video frames of channels 1 and 2: a 108-byte sub-header, then data. spec/artemis.md §9. */
+/**
+ * Audio and video frames of channels 1 and 2: a 108-byte sub-header, then data. docs/protocol/artemis.md, "Audio and
+ * video".
+ */
 export const AV_HEADER_BYTES = 108;
 
-/** Live frames carry this much stale memory behind their data; playback frames carry none. */
+/** Stale bytes after the data of live frames; playback frames have none. */
 export const LIVE_STALE_BYTES = 168;
 
 const CHECK_BYTES = 4;
@@ -12,10 +15,10 @@ const CHECK_BYTES = 4;
 export const VideoType = { h264: 0, h265: 1, mjpeg: 2 } as const;
 export const AudioType = { pcm: 16, adpcm: 17, g711: 18, aac: 20, g726: 21 } as const;
 
-/** Where a recording starts and ends in the stream of playback frames. */
+/** Marks of the first and last frame of a recording in playback. */
 export const PlaybackMark = { start: 2, end: 4 } as const;
 
-/** What the sub-header says. */
+/** Fields of the sub-header. */
 export interface AvHeader {
   /** Running number of the frame; its meaning is inferred. */
   readonly frameNumber: number;
@@ -40,13 +43,13 @@ export interface AvFrame extends AvHeader {
   readonly video: Uint8Array;
   /** Deciphered; AAC comes in ADTS. */
   readonly audio: Uint8Array;
-  /** False when the data does not end as the header says: drop the frame and wait for a key frame. */
+  /** False when the end check is wrong: drop the frame and wait for a key frame. */
   readonly intact: boolean;
-  /** Bytes behind the data: stale memory. */
+  /** Bytes after the data: stale memory. */
   readonly trailingBytes: number;
 }
 
-/** The body of an audio/video frame. `stale` is what follows the data: {@link LIVE_STALE_BYTES} in live frames. */
+/** Encodes the body of an audio/video frame. `stale` follows the data: {@link LIVE_STALE_BYTES} in live frames. */
 export function encodeAvFrame(
   frame: AvHeader & { video: Uint8Array; audio: Uint8Array },
   stale: Uint8Array = new Uint8Array(0),
@@ -78,18 +81,18 @@ export function encodeAvFrame(
 
 /**
  * Decodes and deciphers one audio/video frame.
- * @param kind decides whether the end check is always there (`live`) or announced by byte 70 (`playback`).
+ * @param kind whether the end check is always present (`live`) or indicated by byte 70 (`playback`)
  */
 export function decodeAvFrame(body: Uint8Array, kind: 'live' | 'playback'): Decoded<AvFrame> {
   if (body.length < AV_HEADER_BYTES) {
-    return undecodable('truncated', `An audio/video frame of ${body.length} bytes has no room for its header.`);
+    return undecodable('truncated', `An audio/video frame of ${body.length} bytes is shorter than its header.`);
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
   const videoLength = view.getUint32(16, true);
   const dataLength = videoLength + view.getUint32(20, true);
   const room = body.length - AV_HEADER_BYTES;
   if (dataLength > room) {
-    return undecodable('truncated', `An audio/video frame says ${dataLength} bytes and brings ${room}.`);
+    return undecodable('truncated', `An audio/video frame of ${dataLength} bytes has only ${room}.`);
   }
   const data = unsealAvData(body.subarray(AV_HEADER_BYTES, AV_HEADER_BYTES + dataLength));
   const checked = (kind === 'live' || body[70] !== 0) && dataLength >= CHECK_BYTES;

@@ -2,15 +2,20 @@ import { z } from 'zod';
 import { parseJsonObject } from './json.ts';
 import { type Decoded, decoded, undecodable } from './result.ts';
 
-/** What the camera speaks over Bluetooth LE before there is a Wi-Fi: wake it, and be told its hotspot. spec/artemis.md §12. */
+/**
+ * Messages over Bluetooth LE: wake the camera and receive the credentials of its hotspot.
+ * docs/protocol/artemis.md, "Bluetooth".
+ */
 
 const HEADER_BYTES = 8;
 const START_WIFI_ID = 1;
 
-/** The wake write is the 8-byte message, filled with zeros to the size of one characteristic value. */
+/** The wake message has 8 bytes and is filled with zeros to the size of one characteristic value. */
 const VALUE_BYTES = 20;
 
-/** The answer seen has 72 bytes; this leaves room for long names and bounds what a stranger's advertiser can make us hold. */
+/**
+ * The observed answer has 72 bytes; the limit allows long names and bounds the memory that an advertiser can claim.
+ */
 export const MAX_BLE_PAYLOAD_BYTES = 4096;
 
 /** Message `13 57`, id, length, payload. */
@@ -19,7 +24,7 @@ export interface BleMessage {
   readonly payload: Uint8Array;
 }
 
-/** The hotspot that a woken camera opens. `password` is a secret: never log it. */
+/** The hotspot that a woken camera opens. `password` is a secret and must not be logged. */
 export interface HotspotCredentials {
   readonly ssid: string;
   readonly password: string;
@@ -37,20 +42,20 @@ export function encodeBleMessage({ id, payload }: BleMessage): Uint8Array {
   return out;
 }
 
-/** The value to write to the camera's characteristic so that it starts its Wi-Fi. */
+/** Returns the characteristic value that makes the camera start its Wi-Fi. */
 export function encodeWakeValue(): Uint8Array {
   const out = new Uint8Array(VALUE_BYTES);
   out.set(encodeBleMessage({ id: START_WIFI_ID, payload: new Uint8Array(0) }), 0);
   return out;
 }
 
-/** Puts the camera's answer together from its notifications. */
+/** Reassembles the camera's answer from its notifications. */
 export class BleReassembler {
   #held: Uint8Array = new Uint8Array(0);
 
   /**
-   * Takes one notification. Returns the message when it is complete, undefined while more is needed, and a failure
-   * (after which it starts afresh) when the notification begins no message.
+   * Takes one notification. @returns the message when complete, undefined while more is needed, a failure when the
+   * notification does not begin a message; the next one then begins a new message
    */
   push(value: Uint8Array): Decoded<BleMessage> | undefined {
     const held = new Uint8Array(this.#held.length + value.length);
@@ -58,7 +63,7 @@ export class BleReassembler {
     held.set(value, this.#held.length);
     this.#held = new Uint8Array(0);
     if (held.length >= 2 && (held[0] !== 0x13 || held[1] !== 0x57)) {
-      return undecodable('malformed', 'A notification that does not begin with 13 57.');
+      return undecodable('malformed', 'The notification does not begin with 13 57.');
     }
     if (held.length < HEADER_BYTES) {
       this.#held = held;
@@ -90,9 +95,9 @@ export function decodeHotspotCredentials(message: BleMessage): Decoded<HotspotCr
   if (!json.ok) return json;
   const fields = credentialsSchema.safeParse(json.value);
   if (!fields.success)
-    return undecodable('unexpected-fields', 'The fields ret, ssid and pwd are not what they should be.');
+    return undecodable('unexpected-fields', 'The fields ret, ssid and pwd are missing or have the wrong type.');
   const { ret, ssid, bssid, pwd } = fields.data;
   if (ret !== 0) return undecodable('refused', `The camera could not start its hotspot (ret ${ret}).`);
-  if (ssid === '') return undecodable('unexpected-fields', 'The answer names no hotspot.');
+  if (ssid === '') return undecodable('unexpected-fields', 'The answer contains no SSID.');
   return decoded({ ssid, bssid, password: pwd });
 }

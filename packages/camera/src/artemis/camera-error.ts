@@ -1,48 +1,75 @@
-import { TowpathError, type TowpathErrorOptions } from '@towpath/core';
+import { type ErrorKind, TowpathError, type TowpathErrorOptions } from '@towpath/core';
 
 export type CameraErrorCode =
-  /** no answer within the command's time limit; silence is how cameras of this family refuse */
+  /** no response within the command's time limit; cameras of this family refuse commands by silence */
   | 'command-timeout'
-  /** an answer whose `result`, `cmdRet`, … is not 0; see {@link CameraError.details} */
+  /** a response whose `result`, `cmdRet`, … is not 0; see {@link CameraError.details} */
   | 'command-refused'
-  /** an answer that is not what the command's answers look like */
+  /** a response that does not have the command's format */
   | 'bad-response'
-  /** a command that needs the login's token was asked for before the login */
+  /** a command that needs the login's token, before the login */
   | 'not-logged-in'
-  /** the camera refused the login or left it unanswered */
+  /** the camera refused the login or did not answer it */
   | 'login-failed'
-  /** the session ended while an answer or a transfer was awaited */
+  /** the session ended before a response or transfer was complete */
   | 'session-closed'
-  /** nothing of a transfer arrived for too long, asking again did not help */
+  /** no data of a transfer arrived for too long, and requesting it again did not help */
   | 'transfer-stalled'
-  /** the camera has no such item, or sent it without data */
+  /** the camera does not have the item, or sent it without data */
   | 'item-missing'
-  /** an item whose end is not what its header says, also after it was asked for again */
+  /** the camera sent the item without data */
+  | 'item-empty'
+  /** another camera answers than the one that was connected, or than the one whose items a folder holds */
+  | 'other-camera'
+  /** the item's end check is wrong, also after it was requested again */
   | 'item-damaged'
-  /** an argument that cannot be meant */
+  /** an invalid argument */
   | 'bad-argument'
-  /** something irreversible was asked for without saying so */
+  /** an irreversible operation without confirmation */
   | 'confirmation-required'
-  /** every try to connect failed, or their time is up */
+  /** every attempt to connect failed, or the time limit was reached */
   | 'connect-failed'
   /** the client was closed */
   | 'client-closed'
-  /** the same thing is under way already */
+  /** the same operation is running already */
   | 'busy'
   /** the disk is full */
   | 'disk-full'
-  /** the folder or file may not be written */
+  /** the folder or file is not writable */
   | 'permission-denied'
   /** any other failure of the file system, with the system's error as cause */
   | 'disk-failed'
-  /** a file of ours that cannot be read as what it should be */
+  /** a stored file has an invalid content */
   | 'damaged-file';
 
-/** What the camera or the caller said, in fields: `{ cmdId: 768, getMediaListRet: -3, errorMsg: '…' }`. */
+/** Fields of the camera's response or of the call: `{ cmdId: 768, getMediaListRet: -3, errorMsg: '…' }`. */
 export type CameraErrorDetails = Readonly<Record<string, string | number | boolean>>;
 
 /** A failure of the camera layer. */
 export class CameraError extends TowpathError<CameraErrorCode> {
+  static override readonly kinds: Readonly<Record<CameraErrorCode, ErrorKind>> = {
+    'command-timeout': 'unreachable',
+    'command-refused': 'refused',
+    'bad-response': 'unreachable',
+    'not-logged-in': 'usage',
+    'login-failed': 'refused',
+    'session-closed': 'unreachable',
+    'transfer-stalled': 'unreachable',
+    'item-missing': 'refused',
+    'item-empty': 'refused',
+    'other-camera': 'refused',
+    'item-damaged': 'unreachable',
+    'bad-argument': 'usage',
+    'confirmation-required': 'usage',
+    'connect-failed': 'unreachable',
+    'client-closed': 'interrupted',
+    busy: 'usage',
+    'disk-full': 'local',
+    'permission-denied': 'local',
+    'disk-failed': 'local',
+    'damaged-file': 'local',
+  };
+
   readonly details: CameraErrorDetails;
 
   constructor(

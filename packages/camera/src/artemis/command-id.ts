@@ -1,4 +1,4 @@
-/** Every command number that is known of the family. spec/artemis.md §7. */
+/** Every known command number of the family. docs/protocol/artemis.md, "Commands". */
 export const CommandId = {
   login: 0,
   logout: 1,
@@ -43,14 +43,14 @@ export const CommandId = {
   factoryTest5: 1292,
 } as const;
 
-/** A command's name as people write it. */
+/** Name of a command. */
 export type CommandName = keyof typeof CommandId;
 
 const NAMES: ReadonlyMap<number, CommandName> = new Map(
   Object.entries(CommandId).map(([name, id]) => [id, name as CommandName]),
 );
 
-/** The name of a command number, `command 4711` when nobody knows one. */
+/** Returns the name of a command number, or `command 4711` for an unknown one. */
 export function commandName(id: number): string {
   return NAMES.get(id) ?? `command ${id}`;
 }

@@ -6,14 +6,14 @@ import type { JsonObject } from './json.ts';
 import { type ItemId, type MediaPage, parseMediaPage } from './media-item.ts';
 import { type Decoded, decoded, undecodable } from './result.ts';
 
-/** The commands whose payload is known. spec/artemis.md §7; time limits after §11 and §15. */
+/** The commands with known payload. docs/protocol/artemis.md, "Commands", "Errors", "Timing". */
 
-/** One command: what it sends, what comes back, how long to wait. */
+/** One command: request fields, response parser and time limit. */
 export interface Command<Fields, Response> {
   readonly id: number;
-  /** How long an answer may take, ms. Cameras refuse by silence, so every command has a limit. */
+  /** Time limit of the response, ms. Cameras refuse commands by silence, so every command has one. */
   readonly timeLimitMs: number;
-  /** Reads a successful answer. */
+  /** Parses a successful response. */
   parse(json: JsonObject): Decoded<Response>;
   /** Fields of the request besides `cmdId` and `token`; only a type. */
   readonly fields?: Fields;
@@ -25,7 +25,7 @@ export const COMMAND_TIME_LIMIT_MS = 2000;
 /** A page of 45 items takes up to 1.2 s. */
 const LIST_TIME_LIMIT_MS = 5000;
 
-/** Formatting a card of 128 GB takes tens of seconds on such hardware. */
+/** Formatting a card of 128 GB takes tens of seconds on this hardware. */
 const FORMAT_TIME_LIMIT_MS = 60_000;
 
 export type NoFields = Readonly<Record<never, never>>;
@@ -35,13 +35,16 @@ export interface LoginFields {
   readonly password: string;
   readonly needVideo: 0 | 1;
   readonly needAudio: 0 | 1;
-  /** Seconds since 1970 of the local wall clock read as if it were UTC; the camera sets its clock from it. */
-  readonly utcTime: number;
+  /**
+   * Seconds since 1970 of the local wall clock read as if it were UTC; the camera sets its clock from it. Without it
+   * the clock is kept.
+   */
+  readonly utcTime?: number;
   readonly supportHeartBeat: boolean;
 }
 
 export interface LoginResponse {
-  /** Goes into every later command. */
+  /** Part of every later request. */
   readonly token: number;
 }
 
@@ -53,7 +56,7 @@ export const login: Command<LoginFields, LoginResponse> = {
   parse: (json) => parseWith(loginSchema, json, 'The login response has no token.'),
 };
 
-/** A command of which only success or failure is known. */
+/** A command whose response contains success or failure only. */
 function plain<Fields = NoFields>(id: number, timeLimitMs = COMMAND_TIME_LIMIT_MS): Command<Fields, JsonObject> {
   return { id, timeLimitMs, parse: decoded };
 }
@@ -68,8 +71,8 @@ export const deviceInfo: Command<NoFields, DeviceInfo> = {
 };
 
 export interface CardSpace {
-  readonly sdTotalMB?: number;
-  readonly sdFreeMB?: number;
+  readonly sdTotalMB?: number | undefined;
+  readonly sdFreeMB?: number | undefined;
 }
 
 const count = z.number().min(0).optional().catch(undefined);
@@ -78,11 +81,11 @@ const cardSpaceSchema = z.object({ sdTotalMB: count, sdFreeMB: count });
 export const formatSdCard: Command<NoFields, CardSpace> = {
   id: CommandId.formatSdCard,
   timeLimitMs: FORMAT_TIME_LIMIT_MS,
-  parse: (json) => parseWith(cardSpaceSchema, json, 'The answer to the format command is not understood.'),
+  parse: (json) => parseWith(cardSpaceSchema, json, 'The response to the format command is malformed.'),
 };
 
 export interface MediaListFields {
-  /** Below 50; the vendor's app always asks for 45. */
+  /** Below 50; the vendor's application uses 45. */
   readonly itemCntPerPage: number;
   /** From 0. */
   readonly pageNo: number;
@@ -95,15 +98,15 @@ export const mediaList: Command<MediaListFields, MediaPage> = {
 };
 
 export interface PlaybackFields extends ItemId {
-  /** Comes back in every frame of this playback. */
+  /** Returned in every frame of this playback. */
   readonly sessionNo: number;
 }
 
 export interface PlaybackInfo {
-  readonly videoWidth?: number;
-  readonly videoHeight?: number;
-  readonly totalFrame?: number;
-  readonly totalTime?: number;
+  readonly videoWidth?: number | undefined;
+  readonly videoHeight?: number | undefined;
+  readonly totalFrame?: number | undefined;
+  readonly totalTime?: number | undefined;
 }
 
 const playbackSchema = z.object({ videoWidth: count, videoHeight: count, totalFrame: count, totalTime: count });
@@ -111,7 +114,7 @@ const playbackSchema = z.object({ videoWidth: count, videoHeight: count, totalFr
 export const startPlayback: Command<PlaybackFields, PlaybackInfo> = {
   id: CommandId.startPlayback,
   timeLimitMs: COMMAND_TIME_LIMIT_MS,
-  parse: (json) => parseWith(playbackSchema, json, 'The answer to the playback command is not understood.'),
+  parse: (json) => parseWith(playbackSchema, json, 'The response to the playback command is malformed.'),
 };
 
 export const stopPlayback: Command<NoFields, JsonObject> = plain(CommandId.stopPlayback);
@@ -130,17 +133,24 @@ export interface DownloadFields {
 
 export const download: Command<DownloadFields, JsonObject> = plain(CommandId.download);
 
-/** Commands that carry no token. */
+/** Commands without a token. */
 export function needsToken(id: number): boolean {
   return id !== CommandId.login && id !== CommandId.heartbeat;
 }
 
-/** The text of a request: `cmdId` first, the token last, as the vendor's library writes it. spec/artemis.md §4.1. */
+/**
+ * Returns the text of a request: `cmdId` first, the token last, as the vendor's library writes it.
+ * docs/protocol/artemis.md,
+ * "Requests and responses".
+ */
 export function requestText(id: number, fields: object, token?: number): string {
   return JSON.stringify(token === undefined ? { cmdId: id, ...fields } : { cmdId: id, ...fields, token });
 }
 
-/** The fields in which an answer may say that the command failed: all that are there must be 0. spec/artemis.md §11. */
+/**
+ * Response fields that can report a failure: all that are present must be 0.
+ * docs/protocol/artemis.md, "Errors".
+ */
 const STATUS_FIELDS = [
   'result',
   'cmdRet',
@@ -151,7 +161,7 @@ const STATUS_FIELDS = [
   'errorCode',
 ] as const;
 
-/** Undefined for an answer that reports success; else the fields that say otherwise, and the camera's text. */
+/** Returns undefined for a successful response, else the fields that report the failure, and the camera's text. */
 export function refusal(json: JsonObject): CameraErrorDetails | undefined {
   const details: Record<string, string | number> = {};
   for (const field of STATUS_FIELDS) {
@@ -164,7 +174,7 @@ export function refusal(json: JsonObject): CameraErrorDetails | undefined {
   return details;
 }
 
-/** Texts seen are shorter than 40 characters. */
+/** Observed texts are shorter than 40 characters. */
 const MAX_ERROR_TEXT_CHARS = 200;
 
 function parseWith<Schema extends z.ZodType>(

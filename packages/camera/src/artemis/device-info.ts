@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { JsonObject } from './json.ts';
 import { type Decoded, decoded, undecodable } from './result.ts';
 
-/** The answer to 512. spec/artemis.md §7.1. */
+/** The response to 512. docs/protocol/artemis.md, "Device info". */
 
 // biome-ignore format: grouped by meaning
 const TEXT_FIELDS = [
@@ -29,20 +29,20 @@ const NUMBER_FIELDS = [
 const FLAG_FIELDS = ['osdInfoEnable', 'WiFiLedEnable', 'isCharging', 'isSolarCharging'] as const;
 
 /**
- * What a camera says of itself, under the camera's own names. Only `devId` is certain: other models send other fields,
- * and a field of an unexpected type counts as absent. `batPercent` in percent, `temperature` in °C (inferred), sizes in MB;
- * `timeUTC` is the camera's clock: seconds of local wall time counted as if they were UTC.
+ * The device information with the camera's own field names. Only `devId` is certain: other models send other fields,
+ * and a field of an unexpected type counts as absent. `batPercent` in percent, `temperature` in °C (inferred), sizes in
+ * MB; `timeUTC` is the camera's clock: seconds of local wall time counted as if they were UTC.
  */
 export type DeviceInfo = {
   /** Identifies the camera (its Bluetooth address in text form); the UID of its session does not. */
   readonly devId: string;
-  /** Every field as the camera sent it, the digits of its secure code included: not for logs. */
+  /** Every field as sent by the camera, including the digits of its secure code: do not log. */
   readonly fields: JsonObject;
-} & { readonly [Name in (typeof TEXT_FIELDS)[number]]?: string } & {
-  readonly [Name in (typeof NUMBER_FIELDS)[number]]?: number;
-} & { readonly [Name in (typeof FLAG_FIELDS)[number]]?: boolean };
+} & { readonly [Name in (typeof TEXT_FIELDS)[number]]?: string | undefined } & {
+  readonly [Name in (typeof NUMBER_FIELDS)[number]]?: number | undefined;
+} & { readonly [Name in (typeof FLAG_FIELDS)[number]]?: boolean | undefined };
 
-/** The record header has room for 32 bytes. */
+/** The record header reserves 32 bytes. */
 const MAX_DEVICE_ID_CHARS = 32;
 
 const deviceInfoSchema = z.object({

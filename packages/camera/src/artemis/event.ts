@@ -1,14 +1,16 @@
 import { type JsonObject, parseJsonObject } from './json.ts';
 import { type Decoded, decoded, undecodable } from './result.ts';
 
-/** A message of channel 6: JSON in clear, then a NUL. Only `evtId` 4 was ever seen. spec/artemis.md §10. */
+/**
+ * A message of channel 6: JSON in clear, then a NUL. Only `evtId` 4 was observed. docs/protocol/artemis.md, "Events".
+ */
 export interface CameraEvent {
   readonly evtId: number;
   /** All fields of the message. */
   readonly fields: JsonObject;
 }
 
-/** The body of an event frame. */
+/** Encodes the body of an event frame. */
 export function encodeEvent(fields: JsonObject): Uint8Array {
   return Buffer.from(`${JSON.stringify(fields)}\0`, 'utf8');
 }
@@ -19,6 +21,6 @@ export function decodeEvent(body: Uint8Array): Decoded<CameraEvent> {
   const json = parseJsonObject(Buffer.from(body.buffer, body.byteOffset, end).toString('utf8'));
   if (!json.ok) return json;
   const { evtId } = json.value;
-  if (typeof evtId !== 'number') return undecodable('unexpected-fields', 'An event without a numeric evtId.');
+  if (typeof evtId !== 'number') return undecodable('unexpected-fields', 'The event has no numeric evtId.');
   return decoded({ evtId, fields: json.value });
 }

@@ -1,6 +1,6 @@
-/** The ARTEMIS frame: 20 bytes of header, then `length` bytes. spec/artemis.md §2. */
+/** The ARTEMIS frame: 20 bytes of header, then `length` bytes. docs/protocol/artemis.md, "Frame". */
 
-/** Message types of the frame header. spec/artemis.md §1. */
+/** Message types of the frame header. docs/protocol/artemis.md, "Channels". */
 export const MessageType = {
   liveAv: 0,
   talk: 1,
@@ -13,15 +13,18 @@ export const MessageType = {
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
-/** What each of the logical channels of a session carries. spec/artemis.md §1. */
+/** Use of each channel of a session. docs/protocol/artemis.md, "Channels". */
 export const Channel = { command: 0, live: 1, playback: 2, file: 3, thumbnail: 4, event: 6 } as const;
 
 export const FRAME_HEADER_BYTES = 20;
 
-/** Longest body accepted: files of 1 MB were seen, and four times that still bounds what a peer can make us hold. */
-export const MAX_FRAME_BODY_BYTES: number = 4 * 1024 * 1024;
+/** Longest accepted body: photos of 5.9 MB were seen; 16 MB bound the memory that a peer can claim. */
+export const MAX_FRAME_BODY_BYTES: number = 16 * 1024 * 1024;
 
-/** What the camera sends on channel 0 before anything else: three bytes without a frame header. spec/artemis.md §5. */
+/**
+ * First bytes of the camera on channel 0: three bytes without a frame header.
+ * docs/protocol/artemis.md, "Session".
+ */
 export const GREETING: Uint8Array = new Uint8Array([0x41, 0x43, 0x4b]);
 
 const MAGIC = new Uint8Array([0x41, 0x52, 0x54, 0x45, 0x4d, 0x49, 0x53]);
@@ -29,16 +32,16 @@ const FIRST_MAGIC_BYTE = 0x41;
 
 /** One message of a channel. */
 export interface Frame {
-  /** One of {@link MessageType}, or a number that nobody has seen yet. */
+  /** One of {@link MessageType}, or an unknown number. */
   readonly type: number;
   readonly seq: number;
   /** Byte 7 of the header: 0 except in events, where the camera leaves it uninitialised. */
   readonly pad: number;
-  /** The bytes after the header; may be a view into the chunk that brought them. */
+  /** The bytes after the header; may be a view into the received chunk. */
   readonly body: Uint8Array;
 }
 
-/** The bytes of one frame. `seq` is taken modulo 2^32, `pad` modulo 2^8. */
+/** Encodes one frame. `seq` is taken modulo 2^32, `pad` modulo 2^8. */
 export function encodeFrame(type: number, seq: number, body: Uint8Array, pad = 0): Uint8Array {
   const out = new Uint8Array(FRAME_HEADER_BYTES + body.length);
   out.set(MAGIC, 0);
@@ -50,17 +53,17 @@ export function encodeFrame(type: number, seq: number, body: Uint8Array, pad = 0
   return out;
 }
 
-/** What {@link FrameStream} tells its user, synchronously and in the order of the stream. */
+/** Callbacks of a {@link FrameStream}, called synchronously and in the order of the stream. */
 export interface FrameHandlers {
   onFrame(frame: Frame): void;
-  /** Bytes that belong to no frame: the greeting, or what was passed over to find the next magic. */
+  /** Bytes that belong to no frame: the greeting, or bytes skipped to find the next magic. */
   onSkipped?(bytes: Uint8Array): void;
 }
 
 /**
- * Cuts one channel's byte stream into frames, however the stream was cut on its way.
- * After damage it looks for the next magic byte by byte. A frame that lies inside one chunk is handed on as a view of it;
- * one that spans chunks is put together once, in a buffer of its own size.
+ * Cuts one channel's byte stream into frames, independent of packet boundaries.
+ * After damage it searches for the next magic byte by byte. A frame inside one chunk is delivered as a view of
+ * it; a frame across chunks is copied once into a buffer of its own size.
  */
 export class FrameStream {
   readonly #handlers: FrameHandlers;
@@ -73,12 +76,12 @@ export class FrameStream {
     this.#handlers = handlers;
   }
 
-  /** Bytes of an incomplete frame that are held at the moment. */
+  /** Stored bytes of an incomplete frame. */
   get pendingBytes(): number {
     return this.#headerBytes + this.#bodyBytes;
   }
 
-  /** Forgets an incomplete frame, for a reader who knows that bytes are missing. */
+  /** Discards an incomplete frame; for a reader that knows of missing bytes. */
   reset(): void {
     this.#headerBytes = 0;
     this.#body = undefined;
@@ -95,7 +98,7 @@ export class FrameStream {
     }
   }
 
-  /** Between frames: everything that is needed may be in the chunk. */
+  /** Between frames: the chunk may contain a whole frame. */
   #scan(chunk: Uint8Array, from: number): number {
     const at = findMagic(chunk, from, chunk.length);
     if (at > from) this.#handlers.onSkipped?.(chunk.subarray(from, at));
@@ -118,7 +121,7 @@ export class FrameStream {
     return bodyAt;
   }
 
-  /** A length beyond the limit is damage: the magic was no frame's, so look for another behind its first byte. */
+  /** A length beyond the limit is damage: continue the search after the first byte of this magic. */
   #skipOne(bytes: Uint8Array, at: number): number {
     this.#handlers.onSkipped?.(bytes.subarray(at, at + 1));
     return at + 1;
@@ -174,7 +177,9 @@ export class FrameStream {
   }
 }
 
-/** Index of the first place in `bytes[from…end)` where the magic stands or may stand (cut off by `end`); `end` if none. */
+/**
+ * Returns the first index in `bytes[from…end)` where the magic is, or may begin before `end`; `end` if there is none.
+ */
 function findMagic(bytes: Uint8Array, from: number, end: number): number {
   for (let at = from; at < end; at++) {
     if (bytes[at] !== FIRST_MAGIC_BYTE) {

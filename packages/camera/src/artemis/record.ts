@@ -1,33 +1,33 @@
 import { type Decoded, decoded, undecodable } from './result.ts';
 
-/** Header of every thumbnail and file on channels 4 and 3. spec/artemis.md §8. */
+/** Header of every thumbnail and file on channels 4 and 3. docs/protocol/artemis.md, "Items". */
 export const RECORD_HEADER_BYTES = 72;
 
 const DEVICE_ID_BYTES = 32;
 const CHECK_BYTES = 8;
 
-/** One thumbnail or file as the camera sends it. */
+/** One thumbnail or file of the camera. */
 export interface ItemRecord {
   /** The `devId` of the device info, such as a MAC address in text form. */
   readonly deviceId: string;
   readonly dirNum: number;
   readonly mediaNum: number;
-  /** Files: what the camera says of the item; thumbnails: presumably the same, from the place of the end check. */
+  /** Files: the item's `mediaId`. Thumbnails: presumably the same, at the offset of the end check. */
   readonly mediaId: number;
-  /** Eight bytes: a copy of the data's end in files. In thumbnails they mean something else. */
+  /** Eight bytes. Files: a copy of the last bytes of the data. Thumbnails: other content. */
   readonly check: Uint8Array;
   /** A view of the frame's body. */
   readonly data: Uint8Array;
 }
 
-/** The body of a thumbnail frame. `deviceId` is cut to 31 characters. */
+/** Encodes the body of a thumbnail frame. `deviceId` is cut to 31 characters. */
 export function encodeThumbnailRecord(item: Omit<ItemRecord, 'check'>): Uint8Array {
   const out = encodeHead(item);
   new DataView(out.buffer).setUint32(40, item.mediaId, true);
   return out;
 }
 
-/** The body of a file frame, its end check taken from the data. `deviceId` is cut to 31 characters. */
+/** Encodes the body of a file frame with its end check. `deviceId` is cut to 31 characters. */
 export function encodeFileRecord(item: Omit<ItemRecord, 'check'>): Uint8Array {
   const out = encodeHead(item);
   out.set(item.data.subarray(-CHECK_BYTES), 40);
@@ -43,7 +43,7 @@ export function decodeFileRecord(body: Uint8Array): Decoded<ItemRecord> {
   return decodeRecord(body, 48);
 }
 
-/** True when the end of a file's data is what its header says. Data shorter than the check compares what there is. */
+/** True when a file's end check is correct. Data shorter than the check is compared as far as it goes. */
 export function fileCheckHolds(record: ItemRecord): boolean {
   const tail = record.data.subarray(-CHECK_BYTES);
   return Buffer.compare(tail, record.check.subarray(0, tail.length)) === 0;
@@ -62,15 +62,12 @@ function encodeHead(item: Omit<ItemRecord, 'check'>): Uint8Array<ArrayBuffer> {
 
 function decodeRecord(body: Uint8Array, mediaIdAt: number): Decoded<ItemRecord> {
   if (body.length < RECORD_HEADER_BYTES) {
-    return undecodable('truncated', `A record of ${body.length} bytes has no room for its header.`);
+    return undecodable('truncated', `A record of ${body.length} bytes is shorter than its header.`);
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
   const dataLength = view.getUint32(36, true);
   if (dataLength > body.length - RECORD_HEADER_BYTES) {
-    return undecodable(
-      'truncated',
-      `A record says ${dataLength} bytes and brings ${body.length - RECORD_HEADER_BYTES}.`,
-    );
+    return undecodable('truncated', `A record of ${dataLength} bytes has only ${body.length - RECORD_HEADER_BYTES}.`);
   }
   const nul = body.subarray(0, DEVICE_ID_BYTES).indexOf(0);
   const idLength = nul < 0 ? DEVICE_ID_BYTES : nul;

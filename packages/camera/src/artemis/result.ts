@@ -1,19 +1,19 @@
-/** Why bytes or JSON from outside could not be decoded. */
+/** Why input could not be decoded. */
 export type WireProblem =
   /** fewer bytes than the format needs */
   | 'truncated'
-  /** the fixed part (magic, base64 alphabet, block size) is not what the format says */
+  /** the fixed part (magic, Base64 alphabet, block size) is wrong */
   | 'malformed'
-  /** a length field is beyond the format's limit */
+  /** a length field exceeds the format's limit */
   | 'too-long'
   /** not JSON, or not an object */
   | 'not-json'
-  /** JSON whose fields have other types than the format says */
+  /** JSON whose fields have the wrong types */
   | 'unexpected-fields'
-  /** a valid message that says that the camera could not do it */
+  /** a valid message in which the camera reports a failure */
   | 'refused';
 
-/** What a decoder returns: network input never makes it throw. */
+/** Result of a decoder; network input never makes it throw. */
 export type Decoded<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly problem: WireProblem; readonly message: string };

@@ -1,4 +1,13 @@
-import { type Clock, Events, type Log, silentLog } from '@towpath/core';
+import {
+  type Clock,
+  Events,
+  type Log,
+  Monitor,
+  type MonitorTimes,
+  type PathHealth,
+  silentLog,
+  Wakeup,
+} from '@towpath/core';
 import { formatEndpoint } from '@towpath/net';
 import type { CloseReason, PpppSession } from '@towpath/pppp';
 import { CameraError } from '../artemis/camera-error.ts';
@@ -8,70 +17,76 @@ import { COMMAND_TIME_LIMIT_MS, type Command, login, needsToken, requestText } f
 import { type CameraEvent, decodeEvent } from '../artemis/event.ts';
 import { Channel, encodeFrame, type Frame, GREETING, MessageType } from '../artemis/frame.ts';
 import type { JsonObject } from '../artemis/json.ts';
-import { Bell } from './bell.ts';
 import { type ChannelReader, ChannelReaders } from './channel-readers.ts';
 import { HEARTBEAT_INTERVAL_MS, Heartbeat, type HeartbeatReport } from './heartbeat.ts';
-import { Liveness, suspiciousAfterMs } from './liveness.ts';
 import { RequestTable } from './request-table.ts';
 
-export interface ArtemisSessionOptions {
-  /** The transport, which nobody has attached to yet. Closed together with this session. */
+/** Components of an {@link ArtemisSession}. */
+export interface ArtemisSessionComponents {
+  /** The transport, without handlers attached. Closed together with this session. */
   session: PpppSession;
   clock: Clock;
-  log?: Log;
-  /** How far local wall time is ahead of UTC at a moment, ms: the camera's clock is set to local time. */
-  utcOffsetMs?(wallTimeMs: number): number;
-  /** How long to wait for the camera's greeting before going on without it, ms. @default 1000 */
-  greetingLimitMs?: number;
-  /** @default 3000 */
-  heartbeatIntervalMs?: number;
+  log?: Log | undefined;
 }
 
-/** What happens in a session. */
+export interface ArtemisSessionOptions {
+  /** Offset of local wall time from UTC, ms: the camera's clock is set to local time. */
+  utcOffsetMs?: ((wallTimeMs: number) => number) | undefined;
+  /** Time to wait for the camera's greeting before the login is sent anyway, ms. @default 1000 */
+  greetingLimitMs?: number | undefined;
+  /** @default 3000 */
+  heartbeatIntervalMs?: number | undefined;
+  /** Send heartbeats after the login. @default true */
+  heartbeat?: boolean | undefined;
+  /** Do not set the camera's clock: the login has no time. @default false */
+  keepClock?: boolean | undefined;
+}
+
+/** Events of a session. */
 export interface ArtemisEvents {
   /** An unsolicited message of channel 6. */
   event: CameraEvent;
   heartbeat: HeartbeatReport;
-  /** Emitted once: the session is over. */
+  /** Health of the connection while data is expected. */
+  health: PathHealth;
+  /** Emitted once, when the session is over. */
   closed: CameraError;
 }
 
-/** Observed 0–112 ms after the transport is up. spec/artemis.md §15. */
+/** Observed 0–112 ms after the transport is up. docs/protocol/artemis.md, "Timing". */
 const GREETING_LIMIT_MS = 1000;
 
-/** One ARTEMIS session over one PPPP session: greeting, login, requests, heartbeat, binary channels. spec/artemis.md §4, §5. */
+/**
+ * One ARTEMIS session over one PPPP session: greeting, login, requests, heartbeat, binary channels.
+ * docs/protocol/artemis.md, "Requests and responses", "Session".
+ */
 export class ArtemisSession implements AsyncDisposable {
   readonly events: Events<ArtemisEvents> = new Events();
   readonly carrier: PpppSession;
   readonly clock: Clock;
-  /** The camera as a person reads it. */
+  /** Description of the camera for messages. */
   readonly target: string;
   readonly #options: ArtemisSessionOptions;
   readonly #log: Log;
   readonly #channels: ChannelReaders;
   readonly #requests: RequestTable;
   readonly #heartbeat: Heartbeat;
-  readonly #liveness: Liveness;
-  readonly #greetingBell: Bell;
+  /** Monitors the transport while data is expected. */
+  #watch: Monitor | undefined;
+  #owed = 0;
+  readonly #greetingWakeup: Wakeup;
   #greeting = '';
   #commandBytes = 0;
   #token: number | undefined;
   #closed: CameraError | undefined;
 
-  constructor(options: ArtemisSessionOptions) {
-    const { session, clock } = options;
+  constructor({ session, clock, log = silentLog }: ArtemisSessionComponents, options: ArtemisSessionOptions = {}) {
     this.#options = options;
-    this.#log = options.log ?? silentLog;
+    this.#log = log;
     this.clock = clock;
     this.carrier = session;
     this.target = formatEndpoint(session.peer);
-    this.#greetingBell = new Bell(clock);
-    this.#liveness = new Liveness({
-      clock,
-      lastHeardAt: () => session.stats.lastReceivedAt,
-      rttMs: () => session.stats.rttMs,
-      onDead: (silentMs) => this.#die(`It owed data and has been silent for ${seconds(silentMs)} s.`),
-    });
+    this.#greetingWakeup = new Wakeup({ clock });
     this.#requests = new RequestTable({
       clock,
       log: this.#log,
@@ -86,7 +101,7 @@ export class ArtemisSession implements AsyncDisposable {
       send: (seq) => this.#send(seq, requestText(CommandId.heartbeat, {})),
       acknowledgedBytes: () => this.#commandBytes - session.bufferedBytes(Channel.command),
       onBeat: (report) => this.events.emit('heartbeat', report),
-      onDead: (failures) => this.#die(`It acknowledged none of the last ${failures} heartbeats.`),
+      onDead: (failures) => this.#die(`The last ${failures} heartbeats were not acknowledged.`),
     });
     this.#channels = new ChannelReaders({
       clock,
@@ -101,14 +116,15 @@ export class ArtemisSession implements AsyncDisposable {
     });
   }
 
-  /** Why the session is over; undefined while it lives. */
+  /** Why the session is over; undefined while it is open. */
   get closed(): CameraError | undefined {
     return this.#closed;
   }
 
   /**
    * Waits for the greeting, logs in and starts the heartbeat.
-   * @throws CameraError `login-failed` when the camera refuses or stays silent, `session-closed`; the signal's reason.
+   * @throws CameraError `login-failed` when the camera refuses or does not answer, `session-closed`; the signal's
+   * reason.
    */
   async login(signal?: AbortSignal): Promise<void> {
     await this.#awaitGreeting(signal);
@@ -117,7 +133,7 @@ export class ArtemisSession implements AsyncDisposable {
       password: 'admin',
       needVideo: 0,
       needAudio: 0,
-      utcTime: this.#localSeconds(),
+      ...(this.#options.keepClock ? {} : { utcTime: this.#localSeconds() }),
       supportHeartBeat: true,
     } as const;
     try {
@@ -125,19 +141,20 @@ export class ArtemisSession implements AsyncDisposable {
     } catch (error) {
       throw this.#loginError(error);
     }
-    this.#heartbeat.start();
+    this.setHeartbeat(this.#options.heartbeat ?? true);
     this.#log.info(`Logged in to ${this.target}`);
   }
 
   /**
-   * Sends a command and resolves with its answer. Several may be under way at once.
-   * @throws CameraError `command-timeout`, `command-refused`, `bad-response`, `not-logged-in`, `session-closed`, `busy`;
+   * Sends a command and resolves with its response. Several may be pending at the same time.
+   * @throws CameraError `command-timeout`, `command-refused`, `bad-response`, `not-logged-in`, `session-closed`,
+   * `busy`;
    *   the signal's reason.
    */
   async request<Fields extends object, Response>(
     command: Command<Fields, Response>,
     fields: Fields,
-    options: { signal?: AbortSignal } = {},
+    options: { signal?: AbortSignal | undefined } = {},
   ): Promise<Response> {
     const json = await this.command(command.id, fields, { timeLimitMs: command.timeLimitMs, ...options });
     const response = command.parse(json);
@@ -145,60 +162,74 @@ export class ArtemisSession implements AsyncDisposable {
     throw new CameraError('bad-response', response.message, { target: this.target, details: { cmdId: command.id } });
   }
 
-  /** Sends any command by its number and resolves with the answer's fields. @throws as {@link request}. */
+  /** Sends any command by its number and resolves with the response's fields. @throws as {@link request}. */
   async command(
     id: number,
     fields: object,
-    options: { signal?: AbortSignal; timeLimitMs?: number } = {},
+    options: { signal?: AbortSignal | undefined; timeLimitMs?: number } = {},
   ): Promise<JsonObject> {
     if (this.#closed) throw this.#closed;
     if (needsToken(id) && this.#token === undefined) {
-      const message = `${commandName(id)} needs the token of a login. Log in first.`;
+      const message = `${commandName(id)} needs a login. Next: log in first.`;
       throw new CameraError('not-logged-in', message, { target: this.target, details: { cmdId: id } });
     }
     const text = requestText(id, fields, needsToken(id) ? this.#token : undefined);
     return this.#requests.call(id, text, options.timeLimitMs ?? COMMAND_TIME_LIMIT_MS, options.signal);
   }
 
-  /** Reads the frames of a channel until the returned function is called. Frames that nobody reads are dropped. */
+  /** Reads the frames of a channel until the returned function is called. Frames without a reader are dropped. */
   read(channel: number, reader: ChannelReader): () => void {
     return this.#channels.read(channel, reader);
   }
 
-  /** `Clock.now` of the last bytes of a channel; minus infinity when there were none. */
+  /** `Clock.now` of the last bytes of a channel; minus infinity without any. */
   lastDataAt(channel: number): number {
     return this.#channels.lastDataAt(channel);
   }
 
   /**
-   * Bytes that came from the camera and were not handed on as data: headers and repeats, and what waits behind a gap. It
-   * grows by kilobytes while a gap holds a channel up, and hardly while the camera sends nothing.
+   * Received bytes that were not delivered as data: headers, duplicates, and data after a gap. It grows by kilobytes
+   * while a gap blocks a channel, and hardly while the camera sends nothing.
    */
   get undeliveredBytes(): number {
     return this.carrier.stats.bytesReceived - this.#channels.bytes;
   }
 
-  /** True while a frame of the channel has arrived in part. */
+  /** True while a frame of the channel is incomplete. */
   isMidFrame(channel: number): boolean {
     return this.#channels.isMidFrame(channel);
   }
 
-  /** Says that data is owed to us: until the result is disposed of, silence ends the session early. */
+  /** Marks that data is expected: until the result is disposed of, silence ends the session early. */
   expectData(): Disposable {
-    return this.#liveness.expect();
+    if (this.#owed++ === 0 && !this.#closed) this.#watch = this.#startWatch();
+    let done = false;
+    return {
+      [Symbol.dispose]: () => {
+        if (done) return;
+        done = true;
+        if (--this.#owed === 0) this.#stopWatch();
+      },
+    };
   }
 
-  /** Silence of this long, ms, is suspicious on this path. */
+  /** Silence of this duration, ms, is suspicious on this path. */
   get suspiciousAfterMs(): number {
-    return suspiciousAfterMs(this.carrier.stats.rttMs);
+    return Math.max(SUSPICIOUS_MS, SUSPICIOUS_ROUND_TRIPS * (this.carrier.stats.rttMs ?? 0));
   }
 
-  /** How long nothing at all has come from the camera, ms. */
+  /** Time since the last packet from the camera, ms. */
   get silentMs(): number {
-    return this.#liveness.silentMs;
+    return this.clock.now() - this.carrier.stats.lastReceivedAt;
   }
 
-  /** Ends the session. The camera expects no logout. Idempotent. */
+  /** Starts or stops the heartbeat of a session that is logged in. */
+  setHeartbeat(enabled: boolean): void {
+    if (enabled && this.#token !== undefined && !this.#closed) this.#heartbeat.start();
+    else this.#heartbeat.stop();
+  }
+
+  /** Ends the session. Cameras need no logout. Idempotent. */
   async close(): Promise<void> {
     this.#finish(new CameraError('session-closed', `The session with ${this.target} was closed.`, this.#about()));
     await this.carrier.close();
@@ -210,7 +241,7 @@ export class ArtemisSession implements AsyncDisposable {
 
   async #awaitGreeting(signal?: AbortSignal): Promise<void> {
     const limitMs = this.#options.greetingLimitMs ?? GREETING_LIMIT_MS;
-    if (!this.#closed && this.#greeting.length < GREETING.length) await this.#greetingBell.wait(limitMs, signal);
+    if (!this.#closed && this.#greeting.length < GREETING.length) await this.#greetingWakeup.wait(limitMs, signal);
     if (this.#closed) throw this.#closed;
     if (this.#greeting.length < GREETING.length) this.#log.debug(`No greeting within ${limitMs} ms; logging in anyway`);
   }
@@ -241,44 +272,67 @@ export class ArtemisSession implements AsyncDisposable {
   #takeEvent(frame: Frame): void {
     const event = decodeEvent(frame.body);
     if (event.ok) this.events.emit('event', event.value);
-    else this.#log.debug(`An event that cannot be read: ${event.message}`);
+    else this.#log.debug(`Malformed event: ${event.message}`);
   }
 
   #skipped(channel: number, bytes: Uint8Array): void {
     if (channel === Channel.command && this.#greeting.length < GREETING.length) {
       this.#greeting += Buffer.from(bytes.subarray(0, GREETING.length)).toString('latin1');
-      if (this.#greeting.length >= GREETING.length) this.#greetingBell.ring();
+      if (this.#greeting.length >= GREETING.length) this.#greetingWakeup.wake();
       return;
     }
-    this.#log.debug('Bytes that belong to no message', { channel, bytes: bytes.length });
+    this.#log.debug('Bytes outside of any message were skipped', { channel, bytes: bytes.length });
   }
 
-  /** A camera that also stopped acknowledging is gone; one that only refuses is not. */
+  /** A camera that also stopped acknowledging is lost; one that acknowledges has only refused the request. */
   #requestTimedOut(): void {
-    const { silentMs } = this.#liveness;
+    const { silentMs } = this;
     if (silentMs < Math.max(COMMAND_TIME_LIMIT_MS, this.suspiciousAfterMs)) return;
-    this.#die(`It owed an answer and has been silent for ${seconds(silentMs)} s.`);
+    this.#die(`No packet for ${seconds(silentMs)} s while a response was pending.`);
+  }
+
+  /** Suspect after {@link suspiciousAfterMs} of silence, dead after half as much again. */
+  #startWatch(): Monitor {
+    const { suspiciousAfterMs } = this;
+    return new Monitor(
+      { clock: this.clock },
+      {
+        lastHeardAtMs: () => this.carrier.stats.lastReceivedAt,
+        onHealth: (health) => {
+          if (health === 'dead') this.#die(`No packet for ${seconds(this.silentMs)} s during a transfer.`);
+          else this.events.emit('health', health);
+        },
+        times: watchTimes(suspiciousAfterMs / WATCH_STEPS),
+      },
+    );
+  }
+
+  #stopWatch(): void {
+    const suspect = this.#watch?.state.health === 'suspect';
+    this.#watch?.stop();
+    this.#watch = undefined;
+    if (suspect && !this.#closed) this.events.emit('health', 'good');
   }
 
   #die(why: string): void {
-    const message = `The camera at ${this.target} is gone. ${why}`;
+    const message = `Connection to the camera at ${this.target} lost. ${why}`;
     this.#finish(new CameraError('session-closed', message, this.#about({ reason: 'silent' })));
-    this.carrier.close().catch((error: unknown) => this.#log.warn('The transport did not close', { error }));
+    this.carrier.close().catch((error: unknown) => this.#log.warn('Closing the transport failed', { error }));
   }
 
   #finish(error: CameraError): void {
     if (this.#closed) return;
     this.#closed = error;
     this.#heartbeat.stop();
-    this.#liveness.stop();
-    this.#greetingBell.ring();
+    this.#stopWatch();
+    this.#greetingWakeup.wake();
     this.#requests.failAll(error);
     this.#channels.close();
     this.events.emit('closed', error);
   }
 
   #closeError(reason: CloseReason): CameraError {
-    const message = `The session with ${this.target} is over: ${CLOSE_REASONS[reason]}.`;
+    const message = `The session with ${this.target} ended: ${CLOSE_REASONS[reason]}.`;
     return new CameraError('session-closed', message, this.#about({ reason }));
   }
 
@@ -287,11 +341,33 @@ export class ArtemisSession implements AsyncDisposable {
   }
 }
 
+/**
+ * A healthy camera sends something at least once a second (keep-alives, acknowledgements, data), so this much silence is
+ * suspicious while data is expected.
+ */
+const SUSPICIOUS_MS = 1000;
+const SUSPICIOUS_ROUND_TRIPS = 4;
+const WATCH_STEPS = 2;
+
+/** The session's own keep-alives are the probes: within each step at least one packet must arrive. */
+function watchTimes(stepMs: number): Partial<MonitorTimes> {
+  return {
+    startIntervalMs: stepMs,
+    activeIntervalMs: stepMs,
+    idleIntervalMs: stepMs,
+    minProbeLimitMs: stepMs,
+    maxProbeLimitMs: stepMs,
+    suspectAfter: WATCH_STEPS,
+    deadAfter: WATCH_STEPS + 1,
+    trustMs: Number.POSITIVE_INFINITY,
+  };
+}
+
 const CLOSE_REASONS: Readonly<Record<CloseReason, string>> = {
-  'closed-locally': 'it was closed on this side',
-  'closed-by-peer': 'the camera closed it',
-  'timed-out': 'the camera stopped answering',
-  'carrier-failed': 'the socket failed',
+  'closed-locally': 'closed locally',
+  'closed-by-peer': 'closed by the camera',
+  'timed-out': 'the camera does not answer',
+  'carrier-failed': 'socket error',
 };
 
 function seconds(ms: number): string {

@@ -1,55 +1,60 @@
+import { Wakeup } from '@towpath/core';
 import { type AvFrame, decodeAvFrame, PlaybackMark } from '../artemis/av.ts';
 import { Channel, type Frame } from '../artemis/frame.ts';
 import type { ArtemisSession } from './artemis-session.ts';
-import { Bell } from './bell.ts';
 
-/** What was lost of a stream and why. */
+/** Counters of lost frames, by reason. */
 export interface AvCounters {
-  /** Frames whose end check failed, or that could not be read. */
+  /** Frames with a wrong end check, or that could not be decoded. */
   damaged: number;
-  /** Frames left out while waiting for a key frame. */
+  /** Frames dropped while waiting for a key frame. */
   skipped: number;
-  /** Frames thrown away because the reader was slower than the camera. */
+  /** Frames dropped because the reader was slower than the camera. */
   overrun: number;
 }
 
 export interface AvReaderOptions {
   kind: 'live' | 'playback';
-  /** Frames that wait for their reader. Beyond it live frames are thrown away up to the next key frame. */
+  /** Frames that wait for their reader. Beyond it live frames are dropped up to the next key frame. */
   maxQueuedFrames: number;
   /** Playback: only frames of this session number. */
   sessionNo?: number;
-  /** Without any frame for this long, ms, {@link onQuiet} is called, again and again. */
+  /** Playback: whether frames of another number belong to it too, because the camera numbers its playbacks itself. */
+  acceptsNumber?(sessionNo: number): boolean;
+  /** Without any frame for this time, ms, {@link onQuiet} is called, repeatedly. */
   quietMs: number;
-  onQuiet(): void;
+  /** Playback: returns true when what came is the whole recording, although no end mark did. */
+  onQuiet(): boolean | undefined;
 }
 
 /**
- * Audio and video frames of one channel, deciphered and checked. Video begins with a key frame, and begins with one again
- * after every frame that was lost. spec/artemis.md §9.
+ * Audio and video frames of one channel, deciphered and checked. Video begins with a key frame, also after a lost
+ * frame. docs/protocol/artemis.md, "Audio and video".
  */
 export class AvReader implements Disposable {
   readonly counters: AvCounters = { damaged: 0, skipped: 0, overrun: 0 };
   readonly #session: ArtemisSession;
   readonly #options: AvReaderOptions;
   readonly #queue: AvFrame[] = [];
-  readonly #bell: Bell;
+  readonly #wakeup: Wakeup;
   readonly #channel: number;
   readonly #stopReading: () => void;
   #awaitingKey = true;
   #started: boolean;
   #ended = false;
+  #pictures = 0;
+  #lastPictureMs = 0;
   #paused = false;
 
   constructor(session: ArtemisSession, options: AvReaderOptions) {
     this.#session = session;
     this.#options = options;
-    this.#bell = new Bell(session.clock);
+    this.#wakeup = new Wakeup({ clock: session.clock });
     this.#channel = options.kind === 'live' ? Channel.live : Channel.playback;
     this.#started = options.kind === 'live';
     this.#stopReading = session.read(this.#channel, {
       onFrame: (frame) => this.#take(frame),
-      onClosed: () => this.#bell.ring(),
+      onClosed: () => this.#wakeup.wake(),
     });
   }
 
@@ -68,8 +73,18 @@ export class AvReader implements Disposable {
       }
       if (this.#ended) return undefined;
       if (this.#session.closed) throw this.#session.closed;
-      if (!(await this.#bell.wait(quietMs, signal))) onQuiet();
+      if (!(await this.#wakeup.wait(quietMs, signal)) && onQuiet() === true) this.#ended = true;
     }
+  }
+
+  /** Playback: pictures received, damaged ones included. */
+  get pictures(): number {
+    return this.#pictures;
+  }
+
+  /** Playback: time stamp of the last picture, ms. */
+  get lastPictureMs(): number {
+    return this.#lastPictureMs;
   }
 
   [Symbol.dispose](): void {
@@ -85,18 +100,24 @@ export class AvReader implements Disposable {
     }
     const frame = decoded.value;
     if (this.#options.kind === 'playback' && !this.#belongs(frame)) return;
+    if (frame.video.length > 0) {
+      this.#pictures++;
+      this.#lastPictureMs = frame.timestamp;
+    }
     if (!frame.intact) this.#lost();
     else if (frame.video.length > 0 && this.#awaitingKey && !frame.keyFrame) this.counters.skipped++;
     else this.#deliver(frame);
     if (this.#options.kind === 'playback' && frame.mark === PlaybackMark.end) this.#ended = true;
-    this.#bell.ring();
+    this.#wakeup.wake();
   }
 
-  /** Nothing before the start frame counts, nor what an earlier playback left behind. */
+  /** Frames before the start frame, and frames of an earlier playback, are ignored. */
   #belongs(frame: AvFrame): boolean {
     const { sessionNo } = this.#options;
-    if (sessionNo !== undefined && frame.sessionNo !== sessionNo) return false;
-    if (frame.mark === PlaybackMark.start) this.#started = true;
+    const { acceptsNumber } = this.#options;
+    if (sessionNo !== undefined && frame.sessionNo !== sessionNo && !acceptsNumber?.(frame.sessionNo)) return false;
+    // A lost start mark must not cost the recording: its first key frame starts it as well.
+    if (frame.mark === PlaybackMark.start || frame.keyFrame) this.#started = true;
     return this.#started && !this.#ended;
   }
 
@@ -115,7 +136,7 @@ export class AvReader implements Disposable {
     this.#queue.push(frame);
   }
 
-  /** Live pictures age: a slow reader gets the newest picture that can be decoded, and a gap before it. */
+  /** Live video must stay current: a slow reader gets the newest decodable frame, after a gap. */
   #makeRoom(frame: AvFrame): boolean {
     this.counters.overrun += this.#queue.length;
     this.#queue.length = 0;

@@ -1,4 +1,4 @@
-import { errorMessage, type Log } from '@towpath/core';
+import { errorMessage, type Log, Mutex } from '@towpath/core';
 import type { AvFrame } from '../artemis/av.ts';
 import { CameraError } from '../artemis/camera-error.ts';
 import * as commands from '../artemis/commands.ts';
@@ -8,15 +8,14 @@ import type { ArtemisSession } from './artemis-session.ts';
 import { AvReader } from './av-reader.ts';
 import type { CameraPath } from './camera-path.ts';
 import { isSessionClosed, type PathSource } from './path-source.ts';
-import { Turnstile } from './turnstile.ts';
 
 /** About four seconds of video and audio. */
 export const MAX_QUEUED_FRAMES = 120;
 
-/** A live stream that stands still for this long, ms, is started again: a camera sends 15 pictures a second. */
+/** A live stream without frames for this time, ms, is started again: a camera sends 15 frames per second. */
 const LIVE_QUIET_MS = 5000;
 
-/** Playback that stands still for this long, ms, has failed. */
+/** Playback without frames for this time, ms, has failed. */
 const PLAYBACK_QUIET_MS = 10_000;
 
 type Frames = AsyncGenerator<AvFrame, void, undefined>;
@@ -25,8 +24,10 @@ type Frames = AsyncGenerator<AvFrame, void, undefined>;
 export class AvStreams {
   readonly #ready: PathSource;
   readonly #log: Log;
-  readonly #playbackTurn = new Turnstile();
+  readonly #playbackTurn = new Mutex();
   #playbacks = 0;
+  /** The camera chooses the session numbers of playbacks, so they identify nothing. */
+  #ownNumbers = false;
 
   constructor(ready: PathSource, log: Log) {
     this.#ready = ready;
@@ -34,7 +35,7 @@ export class AvStreams {
   }
 
   /** See `CameraClient.live`. */
-  async *live(maxQueuedFrames: number, signal?: AbortSignal): Frames {
+  async *live(maxQueuedFrames: number, signal?: AbortSignal | undefined): Frames {
     for (;;) {
       const path = await this.#ready(signal);
       try {
@@ -46,24 +47,23 @@ export class AvStreams {
   }
 
   /** See `CameraClient.playback`. */
-  async *playback(item: ItemId, signal?: AbortSignal): Frames {
-    const leave = await this.#playbackTurn.enter(signal);
-    try {
-      const path = await this.#ready(signal);
-      using _use = path.use(() => {});
-      yield* this.#playOn(path.artemis, item, signal);
-    } finally {
-      leave();
-    }
+  async *playback(item: ItemId, signal?: AbortSignal | undefined): Frames {
+    using _turn = await this.#playbackTurn.acquire(signal);
+    const path = await this.#ready(signal);
+    using _use = path.use(() => {});
+    yield* this.#playOn(path.artemis, item, signal);
   }
 
-  /** Ends without an error when a better path has taken over. */
-  async *#liveOn(path: CameraPath, maxQueuedFrames: number, signal?: AbortSignal): Frames {
+  /** Ends without an error when a better path is used instead. */
+  async *#liveOn(path: CameraPath, maxQueuedFrames: number, signal?: AbortSignal | undefined): Frames {
     using reader = new AvReader(path.artemis, {
       kind: 'live',
       maxQueuedFrames,
       quietMs: LIVE_QUIET_MS,
-      onQuiet: () => void this.#quietly(path.artemis, commands.startAv),
+      onQuiet: () => {
+        void this.#quietly(path.artemis, commands.startAv);
+        return undefined;
+      },
     });
     const moved = new AbortController();
     using _use = path.use(() => moved.abort());
@@ -79,18 +79,25 @@ export class AvStreams {
     }
   }
 
-  async *#playOn(artemis: ArtemisSession, item: ItemId, signal?: AbortSignal): Frames {
+  async *#playOn(artemis: ArtemisSession, item: ItemId, signal?: AbortSignal | undefined): Frames {
     const sessionNo = ++this.#playbacks;
+    let totals: commands.PlaybackInfo = {};
     using reader = new AvReader(artemis, {
       kind: 'playback',
       sessionNo,
       maxQueuedFrames: MAX_QUEUED_FRAMES,
       quietMs: PLAYBACK_QUIET_MS,
+      acceptsNumber: () => {
+        // The first playback of a session cannot receive frames of an earlier one.
+        if (sessionNo === 1) this.#ownNumbers = true;
+        return this.#ownNumbers;
+      },
       onQuiet: () => {
+        if (isWhole(reader, totals)) return true;
         throw stalledError(artemis, item);
       },
     });
-    await artemis.request(commands.startPlayback, { ...itemFields(item), sessionNo }, { signal });
+    totals = await artemis.request(commands.startPlayback, { ...itemFields(item), sessionNo }, { signal });
     try {
       for (let frame = await reader.next(signal); frame; frame = await reader.next(signal)) yield frame;
     } finally {
@@ -98,18 +105,25 @@ export class AvStreams {
     }
   }
 
-  /** A request whose failure costs nothing: the session's end stops a stream as well, and starting is tried again. */
+  /** A request whose failure has no effect: the end of the session also stops a stream, and starting is tried again. */
   async #quietly(artemis: ArtemisSession, command: commands.Command<commands.NoFields, JsonObject>): Promise<void> {
     if (artemis.closed) return;
     try {
       await artemis.request(command, {});
     } catch (error) {
-      this.#log.debug(`The camera did not take the request about its stream: ${errorMessage(error)}`);
+      this.#log.debug(`The stream request failed: ${errorMessage(error)}`);
     }
   }
 }
 
+/** True when all pictures that the camera announced have come, or the last one reaches its announced end. */
+function isWhole(reader: AvReader, { totalFrame, totalTime }: commands.PlaybackInfo): boolean {
+  if (totalFrame !== undefined && totalFrame > 0) return reader.pictures >= totalFrame;
+  const pictureMs = reader.lastPictureMs / Math.max(1, reader.pictures - 1);
+  return totalTime !== undefined && totalTime > 0 && reader.lastPictureMs >= totalTime - 2 * pictureMs;
+}
+
 function stalledError({ target }: ArtemisSession, { dirNum, mediaNum }: ItemId): CameraError {
-  const message = `The playback of ${dirNum}/${mediaNum} stands still for ${PLAYBACK_QUIET_MS / 1000} s.`;
+  const message = `The playback of ${dirNum}/${mediaNum} sent no frames for ${PLAYBACK_QUIET_MS / 1000} s.`;
   return new CameraError('transfer-stalled', message, { target, details: { dirNum, mediaNum } });
 }

@@ -3,7 +3,9 @@ import {
   Events,
   errorMessage,
   type Log,
+  PathReason,
   type Random,
+  SharedWork,
   silentLog,
   SystemClock,
   SystemRandom,
@@ -21,53 +23,71 @@ import { type CameraEvents, CameraLink, type SessionTuning } from './camera-link
 import type { CameraPath } from './camera-path.ts';
 import { CameraState } from './camera-state.ts';
 import type { CameraConnector } from './connector.ts';
-import { listMedia, PAGE_ITEMS } from './media-list.ts';
+import { type ListMediaOptions, listMedia, PAGE_ITEMS, type PageRequest } from './media-list.ts';
 import { isSessionClosed } from './path-source.ts';
 import { type ConnectRetryOptions, DEFAULT_RETRY } from './retry.ts';
+import { type CameraStatus, statusStream } from './status-stream.ts';
 import { FILES, THUMBNAILS, type TransferOptions, type TransferResult } from './transfer.ts';
 import { Transfers } from './transfers.ts';
 
-export interface CameraClientOptions extends SessionTuning {
-  /** Finds the camera; called again for every try and every reconnect. */
+/** Components of a {@link CameraClient}. */
+export interface CameraClientComponents {
+  /** Finds the camera; called for every attempt and every reconnect. */
   connector: CameraConnector;
-  clock?: Clock;
-  random?: Random;
-  log?: Log;
+  /** @default the system's */
+  clock?: Clock | undefined;
+  /** @default the system's */
+  random?: Random | undefined;
+  /** @default none */
+  log?: Log | undefined;
+}
+
+export interface CameraClientOptions extends SessionTuning {
   /** Defaults of {@link CameraClient.connectWithRetries}. */
-  retry?: ConnectRetryOptions;
+  retry?: ConnectRetryOptions | undefined;
 }
 
 interface Cancellable {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
-/** A reading that was cut off by the end of its session is repeated on the next this often. */
+/** An interrupted read is repeated on the next session this often. */
 const MAX_REPEATS = 3;
 
 /**
- * A camera that stays connected: logs in, sends the heartbeat, reconnects when the connection is lost, and lets what was
- * being read go on where it was.
+ * A client that stays connected to one camera: logs in, sends the heartbeat, reconnects after a loss, and continues
+ * interrupted downloads and streams.
  *
- * Methods wait while it is reconnecting; they throw CameraError `not-logged-in` when it was never connected and
+ * Methods wait while it is reconnecting. They throw CameraError `not-logged-in` before the first connect and
  * `client-closed` after `close`.
  */
 export class CameraClient implements AsyncDisposable {
-  readonly events: Events<CameraEvents> = new Events();
+  readonly events: Events<CameraEvents>;
+  readonly #connector: CameraConnector;
   readonly #options: CameraClientOptions;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #log: Log;
   readonly #transfers: Transfers;
   readonly #streams: AvStreams;
+  /** The first connect: it is given up when the last of those that wait for it has left. */
+  readonly #connecting: SharedWork<void>;
+  #retry: Required<ConnectRetryOptions> = DEFAULT_RETRY;
   #link: CameraLink | undefined;
   #closed = false;
+  readonly #whenClosed = Promise.withResolvers<void>();
+  #heartbeat = true;
+  #deviceId: string | undefined;
 
-  constructor(options: CameraClientOptions) {
+  constructor(components: CameraClientComponents, options: CameraClientOptions = {}) {
+    this.#connector = components.connector;
     this.#options = options;
-    this.#clock = options.clock ?? new SystemClock();
-    this.#random = options.random ?? new SystemRandom();
-    this.#log = options.log ?? silentLog;
-    const ready = (signal?: AbortSignal) => this.#ready(signal);
+    this.#clock = components.clock ?? new SystemClock();
+    this.#random = components.random ?? new SystemRandom();
+    this.#log = components.log ?? silentLog;
+    this.events = new Events(this.#log);
+    this.#connecting = new SharedWork((signal) => this.#connect(signal));
+    const ready = (signal?: AbortSignal | undefined) => this.#ready(signal);
     this.#transfers = new Transfers(ready);
     this.#streams = new AvStreams(ready, this.#log);
   }
@@ -83,51 +103,51 @@ export class CameraClient implements AsyncDisposable {
   }
 
   /**
-   * Connects and logs in, with several tries. From then on the client reconnects by itself until it is closed.
-   * Does nothing when it is connected; joins in when it is connecting.
-   * @throws CameraError `connect-failed` with the last try's error as cause, `client-closed`; the signal's reason, after
-   *   everything that was opened has been closed.
+   * Connects and logs in, with several attempts. From then on the client reconnects automatically until it is closed.
+   * Does nothing when connected; waits for the running attempt when connecting.
+   * @throws CameraError `connect-failed` with the last attempt's error as cause, `client-closed`; the signal's reason,
+   * after everything that was opened has been closed.
    */
   async connectWithRetries(options: ConnectRetryOptions & Cancellable = {}): Promise<void> {
     const { signal, ...retry } = options;
     if (this.#closed) throw this.#closedError();
     signal?.throwIfAborted();
-    const startedAt = this.#clock.now();
-    const joined = this.#link;
-    const link = joined ?? this.#newLink({ ...DEFAULT_RETRY, ...this.#options.retry, ...retry });
-    try {
-      await link.link.ready(signal);
-    } catch (error) {
-      if (joined === undefined) await this.#discard(link);
-      if (signal?.aborted) throw signal.reason;
-      if (this.#closed) throw this.#closedError();
-      throw this.#connectError(error, this.#clock.now() - startedAt);
+    if (this.#link !== undefined && !this.#connecting.running) {
+      await this.#ready(signal);
+      return;
     }
+    if (!this.#connecting.running) this.#retry = { ...DEFAULT_RETRY, ...this.#options.retry, ...retry };
+    await this.#connecting.join(signal);
   }
 
-  /** What the camera says of itself. @throws CameraError as {@link ArtemisSession.request}. */
-  deviceInfo({ signal }: Cancellable = {}): Promise<DeviceInfo> {
-    return this.#read((session) => session.request(commands.deviceInfo, {}, { signal }), signal);
+  /** Returns the device information. @throws CameraError as {@link ArtemisSession.request}. */
+  async deviceInfo({ signal }: Cancellable = {}): Promise<DeviceInfo> {
+    const info = await this.#read((session) => session.request(commands.deviceInfo, {}, { signal }), signal);
+    this.#deviceId ??= info.devId;
+    return info;
   }
 
   /**
-   * Everything on the card, newest number first, each item once, page by page as it is read.
-   * @param options `pageItems` below 50, 45 by default
+   * Lists all items on the card, newest number first, each once, page by page.
+   * @param options `pageItems` below 50, 45 by default; `onUnreadable` is called after the last item with the number of
+   * entries that could not be read
    * @throws CameraError as {@link ArtemisSession.request}, `bad-argument`
    */
   mediaList({
     pageItems = PAGE_ITEMS,
+    onUnreadable,
     signal,
-  }: Cancellable & { pageItems?: number } = {}): AsyncGenerator<MediaItem, void, undefined> {
+  }: Cancellable & Partial<ListMediaOptions> = {}): AsyncGenerator<MediaItem, void, undefined> {
     if (!Number.isInteger(pageItems) || pageItems < 1) {
-      throw new CameraError('bad-argument', `A page has at least one item, not ${pageItems}.`);
+      throw new CameraError('bad-argument', `pageItems must be at least 1, not ${pageItems}.`);
     }
-    return listMedia((command, fields) => this.#read((s) => s.request(command, fields, { signal }), signal), pageItems);
+    const request: PageRequest = (command, fields) => this.#read((s) => s.request(command, fields, { signal }), signal);
+    return listMedia(request, { pageItems, ...(onUnreadable && { onUnreadable }) });
   }
 
   /**
-   * The small pictures of some items, as they arrive, each once: data or the reason why there is none.
-   * One such transfer runs at a time, a second one waits for its turn.
+   * Downloads thumbnails and yields each item once as it arrives: its data, or the reason why there is none.
+   * Such transfers run one after the other.
    * @throws CameraError `transfer-stalled`, `client-closed`; the signal's reason.
    */
   thumbnails<Item extends ItemId>(
@@ -137,7 +157,7 @@ export class CameraClient implements AsyncDisposable {
     return this.#transfers.run(THUMBNAILS, items, options);
   }
 
-  /** The files of some items, checked against their end checks; otherwise as {@link thumbnails}. */
+  /** Downloads files and verifies their end checks; otherwise as {@link thumbnails}. */
   download<Item extends ItemId>(
     items: Iterable<Item>,
     options: TransferOptions = {},
@@ -146,8 +166,8 @@ export class CameraClient implements AsyncDisposable {
   }
 
   /**
-   * Live video and audio until the reader stops: H.264 in Annex-B form, from a key frame on, AAC in ADTS. After a
-   * reconnect it goes on with the next key frame. Several readers share one stream.
+   * Streams live video and audio until the reader stops: H.264 in Annex-B form, from a key frame on, AAC in ADTS. After
+   * a reconnect it continues with the next key frame. Several readers share one stream.
    * @param options `maxQueuedFrames`: a reader that is slower than that loses frames up to a key frame; 120 by default
    * @throws CameraError as {@link ArtemisSession.request}; the signal's reason.
    */
@@ -156,9 +176,10 @@ export class CameraClient implements AsyncDisposable {
   }
 
   /**
-   * A recorded video, frame by frame, to its end. Does not survive the loss of its session. One runs at a time, a second
-   * one waits for its turn.
-   * @throws CameraError `command-refused`, `session-closed` and others as {@link ArtemisSession.request}; the signal's reason.
+   * Plays a recorded video, frame by frame, to its end. Ends with an error when its session ends. Playbacks run one
+   * after the other.
+   * @throws CameraError `command-refused`, `session-closed` and others as {@link ArtemisSession.request}; the signal's
+   * reason.
    */
   playback(item: ItemId, { signal }: Cancellable = {}): AsyncGenerator<AvFrame, void, undefined> {
     return this.#streams.playback(item, signal);
@@ -171,19 +192,22 @@ export class CameraClient implements AsyncDisposable {
   }
 
   /**
-   * Formats the card: everything on it is lost.
+   * Formats the card; all data on it is lost.
    * @throws CameraError `confirmation-required` without `confirm: true`; as {@link ArtemisSession.request}.
    */
   async formatSdCard({ confirm, signal }: Cancellable & { confirm?: boolean } = {}): Promise<commands.CardSpace> {
     if (confirm !== true) {
-      throw new CameraError('confirmation-required', 'Formatting erases every picture on the card: say confirm: true.');
+      throw new CameraError(
+        'confirmation-required',
+        'Formatting erases every picture on the card. Next: pass confirm: true.',
+      );
     }
     const { artemis } = await this.#ready(signal);
     return artemis.request(commands.formatSdCard, {}, { signal });
   }
 
   /**
-   * Any command by its number, with its fields besides `cmdId` and `token`; resolves with the answer's fields.
+   * Sends any command by its number, with its fields besides `cmdId` and `token`; resolves with the response's fields.
    * @throws CameraError as {@link ArtemisSession.request}.
    */
   async command(
@@ -195,37 +219,74 @@ export class CameraClient implements AsyncDisposable {
     return artemis.command(id, fields, options);
   }
 
-  /** The network is back, or the camera was woken: a waiting reconnect tries at once. */
-  poke(why: string): void {
-    this.#link?.link.poke(why);
+  /** Starts a waiting reconnect at once, because the network is back or the camera was woken. */
+  refresh(reason: PathReason = PathReason.requested): void {
+    this.#link?.link.refresh(reason);
   }
 
-  /** Ends everything; running calls reject with `client-closed`. Idempotent. */
+  /**
+   * Yields the current state and then every change of the connection, until the client is closed.
+   * @throws the signal's reason when it aborts.
+   */
+  status({ signal }: Cancellable = {}): AsyncGenerator<CameraStatus, void, undefined> {
+    return statusStream(this.events, () => this.state, signal);
+  }
+
+  /** Switches the heartbeat off or on again, for this session and later ones. It is on by default. */
+  setHeartbeat(enabled: boolean): void {
+    this.#heartbeat = enabled;
+    this.path?.artemis.setHeartbeat(enabled);
+  }
+
+  /** Closes the connection; the client may connect again. Pending calls reject with `not-logged-in`. */
+  async disconnect(): Promise<void> {
+    if (this.#link && !this.#closed) await this.#discard(this.#link);
+  }
+
+  /** Resolves when the client is closed and everything is released. */
+  closed(): Promise<void> {
+    return this.#whenClosed.promise;
+  }
+
+  /** Closes the client; pending calls reject with `client-closed`. Idempotent. */
   async close(): Promise<void> {
-    if (this.#closed) return;
+    if (this.#closed) return this.closed();
     const previous = this.state;
     this.#closed = true;
     if (this.#link) await this.#link.close();
     else this.events.emit('state', { state: CameraState.CLOSED, previous });
+    this.#whenClosed.resolve();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
+  async #connect(signal: AbortSignal): Promise<void> {
+    const startedAt = this.#clock.now();
+    const link = this.#newLink(this.#retry);
+    try {
+      await link.link.ready(signal);
+    } catch (error) {
+      await this.#discard(link);
+      if (this.#closed) throw this.#closedError();
+      throw signal.aborted ? error : this.#connectError(error, this.#clock.now() - startedAt);
+    }
+  }
+
   #newLink(retry: Required<ConnectRetryOptions>): CameraLink {
-    const { connector, utcOffsetMs, greetingLimitMs, heartbeatIntervalMs } = this.#options;
-    this.#link = new CameraLink({
-      connector,
-      clock: this.#clock,
-      random: this.#random,
-      log: this.#log,
-      retry,
-      events: this.events,
-      utcOffsetMs,
-      greetingLimitMs,
-      heartbeatIntervalMs,
-    });
+    this.#link = new CameraLink(
+      {
+        connector: this.#connector,
+        clock: this.#clock,
+        random: this.#random,
+        log: this.#log,
+        events: this.events,
+        heartbeat: () => this.#heartbeat,
+        deviceId: () => this.#deviceId,
+      },
+      { ...this.#options, retry },
+    );
     return this.#link;
   }
 
@@ -234,28 +295,30 @@ export class CameraClient implements AsyncDisposable {
     await link.abandon();
   }
 
-  /** A path that can be used now, or after the reconnect that is under way. */
+  /** Returns the current path, or the next one while reconnecting. */
   async #ready(signal?: AbortSignal): Promise<CameraPath> {
     for (;;) {
       if (this.#closed) throw this.#closedError();
       signal?.throwIfAborted();
       const link = this.#link?.link;
-      if (link === undefined) {
-        throw new CameraError('not-logged-in', 'The camera is not connected. Call connectWithRetries first.');
-      }
+      if (link === undefined) throw this.#notConnectedError();
       try {
         const path = await link.ready(signal);
         if (path.artemis.closed === undefined) return path;
         link.reportLoss(path, path.artemis.closed);
       } catch (error) {
         if (this.#closed) throw this.#closedError();
+        if (this.#link?.link !== link) throw this.#notConnectedError();
         throw error;
       }
     }
   }
 
-  /** For commands that change nothing: repeated when the session ends under them. */
-  async #read<Result>(use: (session: ArtemisSession) => Promise<Result>, signal?: AbortSignal): Promise<Result> {
+  /** For commands that change nothing: repeated when their session ends. */
+  async #read<Result>(
+    use: (session: ArtemisSession) => Promise<Result>,
+    signal?: AbortSignal | undefined,
+  ): Promise<Result> {
     for (let repeats = 0; ; repeats++) {
       const { artemis } = await this.#ready(signal);
       try {
@@ -267,19 +330,25 @@ export class CameraClient implements AsyncDisposable {
   }
 
   #connectError(error: unknown, elapsedMs: number): CameraError {
-    const target = this.#options.connector.target ?? 'The camera';
-    // Out of time in the middle of a try, which has had no chance to say anything.
+    const target = this.#connector.target ?? 'The camera';
+    // The time limit was reached during an attempt, which has not failed yet.
     const overtime = error instanceof TowpathError && error.code === 'retries-timed-out';
     const last = overtime ? error.cause : error;
     const said =
       last === undefined
-        ? 'Next: wake it, join its network, or allow more time.'
-        : `The last try said: ${errorMessage(last)}`;
+        ? 'Next: wake the camera, join its network, or increase the time limit.'
+        : `Last attempt: ${errorMessage(last)}`;
     const message = `${target} was not reached in ${(elapsedMs / 1000).toFixed(1)} s. ${said}`;
-    return new CameraError('connect-failed', message, { target, cause: error });
+    const report =
+      error instanceof TowpathError ? (error.report ?? (last instanceof TowpathError && last.report)) : undefined;
+    return new CameraError('connect-failed', message, { target, cause: error, report: report || undefined });
+  }
+
+  #notConnectedError(): CameraError {
+    return new CameraError('not-logged-in', 'The camera is not connected. Next: call connectWithRetries.');
   }
 
   #closedError(): CameraError {
-    return new CameraError('client-closed', 'The camera client was closed. Make a new one.');
+    return new CameraError('client-closed', 'The camera client is closed. Next: create a new one.');
   }
 }

@@ -1,5 +1,19 @@
-import { type Clock, errorMessage, type Events, Link, type Log, type Random, type TowpathError } from '@towpath/core';
+import {
+  backoff,
+  type Clock,
+  type ConnectContext,
+  deadline,
+  errorMessage,
+  type Events,
+  Link,
+  type Log,
+  type PathDescription,
+  type Random,
+  type TowpathError,
+} from '@towpath/core';
+import { formatEndpoint } from '@towpath/net';
 import { CameraError } from '../artemis/camera-error.ts';
+import { deviceInfo } from '../artemis/commands.ts';
 import type { CameraEvent } from '../artemis/event.ts';
 import { ArtemisSession } from './artemis-session.ts';
 import { CameraPath } from './camera-path.ts';
@@ -8,77 +22,111 @@ import type { CameraConnector, ConnectedCamera } from './connector.ts';
 import type { HeartbeatReport } from './heartbeat.ts';
 import { againPolicy, type ConnectRetryOptions, firstPolicy } from './retry.ts';
 
-/** What happens to a {@link CameraClient}. */
+/** Events of a {@link CameraClient}. */
 export interface CameraEvents {
   state: { state: CameraState; previous: CameraState };
-  /** Commands can be sent: the first time, after a loss (`reconnect`), or over a better path (`replaced`). */
+  /** Commands can be sent: after the first connect, a loss (`reconnect`), or on a better path (`replaced`). */
   connected: { path: CameraPath; reconnect: boolean; replaced: boolean };
-  /** The camera is lost and is being looked for. */
+  /** The connection is lost; reconnecting begins. */
   lost: TowpathError;
-  /** A try has failed; the next comes in `nextMs`, or never. */
+  /** An attempt has failed; the next one begins in `nextMs`, or never. */
   tryFailed: { error: TowpathError; tries: number; nextMs: number | undefined };
-  /** The first connect has failed for good. */
+  /** The first connect has failed finally. */
   gaveUp: TowpathError;
   /** An unsolicited message of the camera. */
   event: CameraEvent;
   heartbeat: HeartbeatReport;
 }
 
-/** What a {@link CameraClient} may be told about its sessions. */
+/** Session options of a {@link CameraClient}. */
 export interface SessionTuning {
-  /** How far local wall time is ahead of UTC at a moment, ms. @default the system's time zone */
-  utcOffsetMs?(wallTimeMs: number): number;
+  /** Offset of local wall time from UTC, ms. @default the system's time zone */
+  utcOffsetMs?: ((wallTimeMs: number) => number) | undefined;
   /** @default 1000 */
-  greetingLimitMs?: number;
+  greetingLimitMs?: number | undefined;
   /** @default 3000 */
-  heartbeatIntervalMs?: number;
+  heartbeatIntervalMs?: number | undefined;
+  /** Do not set the camera's clock at login. @default false */
+  keepClock?: boolean | undefined;
 }
 
-export interface CameraLinkOptions extends SessionTuning {
+/** What a {@link CameraLink} has of its client. */
+export interface CameraLinkComponents {
   connector: CameraConnector;
   clock: Clock;
   random: Random;
   log: Log;
-  retry: Required<ConnectRetryOptions>;
   events: Events<CameraEvents>;
+  /** Whether new sessions send heartbeats. */
+  heartbeat(): boolean;
+  /** Device id of the camera, once it is known. */
+  deviceId(): string | undefined;
 }
 
-/** The connector ends so much before its try does: by itself it knows more to say than when it is aborted, ms. */
+export interface CameraLinkOptions extends SessionTuning {
+  retry: Required<ConnectRetryOptions>;
+}
+
+/** The connector ends this much before its attempt, ms, so that it can report what it has tried. */
 const DISCOVERY_GRACE_MS = 100;
 
-/** Transfers on a path that was replaced get this long to finish their item, ms. */
+/** Transfers on a replaced path may finish their item within this time, ms. */
 const DRAIN_LIMIT_MS = 5000;
 
-/** Sessions that end sooner than this after their login, ms, are no success: after two in a row each try waits longer. */
+/** Sessions shorter than this after their login, ms, count as failures: after two in a row the waits grow. */
 const SHORT_LIFE_MS = 5000;
 const SHORT_LIFE_DELAY_MS = 250;
 const SHORT_LIFE_MAX_DELAY_MS = 2000;
 
-/** Keeps one camera logged in: a core link whose paths are ARTEMIS sessions. */
+/** Waits before a direct path is searched again while a relay is in use: 5, 10, 20, 40, 60, 60, … s. */
+const DIRECT_RETRY = { baseMs: 5_000, maxMs: 60_000 } as const;
+
+/** Keeps one camera logged in: a link whose paths are ARTEMIS sessions. */
 export class CameraLink {
   readonly link: Link<CameraPath>;
+  readonly #components: CameraLinkComponents;
   readonly #options: CameraLinkOptions;
   readonly #log: Log;
   readonly #target: string;
   #phase: CameraPhase = initialPhase;
   #upAt = 0;
   #shortLives = 0;
+  #sessions = 0;
+  /** Address of the camera in the last session that was not relayed. */
+  #address: string | undefined;
 
-  constructor(options: CameraLinkOptions) {
-    const { clock, log, connector, retry, random } = options;
+  constructor(components: CameraLinkComponents, options: CameraLinkOptions) {
+    const { clock, log, connector, random } = components;
+    const { retry } = options;
+    this.#components = components;
     this.#options = options;
     this.#log = log;
     this.#target = connector.target ?? 'the camera';
-    this.link = new Link({
-      target: this.#target,
-      clock,
-      log,
-      connect: ({ signal, reconnect }) => this.#connect(signal, reconnect),
-      watch: (path, { signal }) => ended(path.artemis, signal),
-      release: (path) => this.#release(path),
-      first: firstPolicy(retry, random),
-      again: againPolicy(random),
-    });
+    const canBeDirect = connector.canBeDirect ?? true;
+    this.link = new Link(
+      { clock, log },
+      {
+        target: this.#target,
+        connect: (context) => this.#connect(context),
+        describe: describePath,
+        watch: ({ artemis }, { signal }) => ended(artemis, signal),
+        health: ({ artemis }, report, signal) => {
+          const stop = artemis.events.on('health', report);
+          signal.addEventListener('abort', stop, { once: true });
+        },
+        drain: (path) => path.supersede(),
+        drainLimitMs: DRAIN_LIMIT_MS,
+        release: ({ artemis }) => artemis.close(),
+        improve: {
+          wanted: ({ kind }) => canBeDirect && kind === 'relay',
+          delaysMs: () => backoff({ ...DIRECT_RETRY, random }),
+        },
+        first: firstPolicy(retry, random),
+        again: againPolicy(random),
+        // A host without a camera stays one for a while; one that was connected may be restarting.
+        fatal: (error) => !this.#phase.wasUp && error instanceof CameraError && error.details.closedHost === true,
+      },
+    );
     this.#follow();
   }
 
@@ -98,14 +146,14 @@ export class CameraLink {
   }
 
   #follow(): void {
-    const { clock } = this.#options;
+    const { clock } = this.#components;
     this.link.events.on('up', ({ path, replaced }) => {
       this.#upAt = clock.now();
       const reconnect = this.#phase.wasUp && !replaced;
       this.#step('up');
       this.#emit('connected', { path, reconnect, replaced });
     });
-    this.link.events.on('down', (error) => {
+    this.link.events.on('down', ({ error }) => {
       this.#shortLives = clock.now() - this.#upAt < SHORT_LIFE_MS ? this.#shortLives + 1 : 0;
       this.#step('lost');
       this.#emit('lost', error);
@@ -129,27 +177,28 @@ export class CameraLink {
     this.#emit('state', { state, previous });
   }
 
-  /** A listener's error is the listener's: it must not end the session from whose timers and datagrams it was called. */
   #emit<Name extends keyof CameraEvents>(name: Name, value: CameraEvents[Name]): void {
-    try {
-      this.#options.events.emit(name, value);
-    } catch (error) {
-      this.#log.error(`A listener of ${name} failed: ${errorMessage(error)}`);
-    }
+    this.#components.events.emit(name, value);
   }
 
-  async #connect(signal: AbortSignal, reconnect: boolean): Promise<CameraPath> {
-    this.#step('try');
-    if (this.#shortLives > 1) await this.#options.clock.sleep(this.#shortLifeDelayMs(), signal);
-    const lineage = new AbortController();
+  async #connect(context: ConnectContext<CameraPath>): Promise<CameraPath> {
+    // Searches for a better path, or a second one, do not change the client's state.
+    const step = (event: CameraStateEvent) => context.purpose === 'connect' && this.#step(event);
+    step('try');
+    if (this.#shortLives > 1 && context.purpose === 'connect') {
+      await this.#components.clock.sleep(this.#shortLifeDelayMs(), context.signal);
+    }
+    const login = Promise.withResolvers<void>();
     try {
-      const connected = await this.#discover(signal, reconnect, lineage);
-      this.#step('found');
-      this.#step('login');
-      return await this.#login(connected, lineage, signal);
-    } catch (error) {
-      lineage.abort(error);
-      throw error;
+      const connected = await this.#discover(context, (further) => {
+        // A direct path may arrive a millisecond after the relay, while the login there is still running.
+        context.goesOn(login.promise.then(() => this.#offer(further, context)));
+      });
+      step('found');
+      step('login');
+      return await this.#login(connected, context.signal);
+    } finally {
+      login.resolve();
     }
   }
 
@@ -157,98 +206,97 @@ export class CameraLink {
     return Math.min(SHORT_LIFE_MAX_DELAY_MS, SHORT_LIFE_DELAY_MS * 2 ** (this.#shortLives - 2));
   }
 
-  async #discover(signal: AbortSignal, reconnect: boolean, lineage: AbortController): Promise<ConnectedCamera> {
-    const { connector, clock, retry } = this.#options;
-    const late = new AbortController();
-    const timer = clock.timer(retry.discoveryTimeoutMs, () => late.abort(this.#notFoundError()));
+  async #discover(
+    { signal, reconnect, purpose, goesOn }: ConnectContext<CameraPath>,
+    offer: (further: ConnectedCamera) => void,
+  ): Promise<ConnectedCamera> {
+    const { connector, clock } = this.#components;
+    const { retry } = this.#options;
+    using limit = deadline(clock, retry.discoveryTimeoutMs, undefined, () => this.#notFoundError());
     try {
       return await connector.connect({
-        signal: AbortSignal.any([signal, late.signal]),
+        signal: AbortSignal.any([signal, limit.signal]),
         limitMs: Math.max(1, retry.discoveryTimeoutMs - DISCOVERY_GRACE_MS),
         reconnect,
-        lifetime: lineage.signal,
-        onBetter: (better) => this.#consider(better, lineage),
+        purpose,
+        knownDevice: this.#components.deviceId() !== undefined,
+        offer,
+        goesOn,
       });
     } catch (error) {
-      // The search's own report says more than the time limit that ended it, unless it only repeats it.
-      throw late.signal.aborted && !signal.aborted ? this.#notFoundError(error) : error;
-    } finally {
-      timer.cancel();
+      // The search's own error has more details than the time limit, unless the time limit ended the search.
+      throw limit.expired && !signal.aborted ? this.#notFoundError(error) : error;
     }
   }
 
   #notFoundError(cause?: unknown): CameraError {
     const seconds = this.#options.retry.discoveryTimeoutMs / 1000;
-    const message = `${this.#target} was not found within ${seconds} s. Is it awake, and is this machine in its network?`;
+    const message = `${this.#target} did not answer within ${seconds} s.`;
     return new CameraError('connect-failed', message, { target: this.#target, cause });
   }
 
-  async #login(connected: ConnectedCamera, lineage: AbortController, signal: AbortSignal): Promise<CameraPath> {
-    const { clock, utcOffsetMs, greetingLimitMs, heartbeatIntervalMs } = this.#options;
+  async #login(connected: ConnectedCamera, signal: AbortSignal): Promise<CameraPath> {
+    const { clock, heartbeat } = this.#components;
     const { session, report } = connected;
-    const log = this.#log;
-    const artemis = new ArtemisSession({ session, clock, log, utcOffsetMs, greetingLimitMs, heartbeatIntervalMs });
+    const { utcOffsetMs, greetingLimitMs, heartbeatIntervalMs, keepClock } = this.#options;
+    const artemis = new ArtemisSession(
+      { session, clock, log: this.#log },
+      { utcOffsetMs, greetingLimitMs, heartbeatIntervalMs, keepClock, heartbeat: heartbeat() },
+    );
     artemis.events.on('event', (event) => this.#emit('event', event));
     artemis.events.on('heartbeat', (beat) => this.#emit('heartbeat', beat));
     try {
       await artemis.login(signal);
-      return new CameraPath(artemis, report, lineage);
+      await this.#checkMoved(artemis, signal);
+      return new CameraPath(`session ${++this.#sessions}`, artemis, report);
     } catch (error) {
       await artemis.close();
       throw error;
     }
   }
 
-  /** Make before break: log in on the better transport first, then move. */
-  #consider(better: ConnectedCamera, lineage: AbortController): void {
-    this.#moveTo(better, lineage).catch((error: unknown) => {
-      this.#log.info(`Staying on the present path: ${errorMessage(error)}`);
-    });
+  /** A session at another address than before may be with another camera: cameras of one family share their UID. */
+  async #checkMoved(artemis: ArtemisSession, signal: AbortSignal): Promise<void> {
+    const { address } = artemis.carrier.peer;
+    const expected = this.#components.deviceId();
+    if (artemis.carrier.pathKind === 'relay') return;
+    if (this.#address !== undefined && this.#address !== address && expected !== undefined) {
+      const { devId } = await artemis.request(deviceInfo, {}, { signal });
+      if (devId !== expected) {
+        const message = `The camera at ${address} is ${devId}, not ${expected}.`;
+        throw new CameraError('other-camera', message, { target: this.#target, details: { expected, found: devId } });
+      }
+      this.#log.info(`The camera has moved from ${this.#address} to ${address}`);
+    }
+    this.#address = address;
   }
 
-  async #moveTo(better: ConnectedCamera, lineage: AbortController): Promise<void> {
-    // A direct path may come a millisecond after the relay's, while the login there is still under way.
-    if (!(await this.#isUp(lineage))) {
-      await better.session.close();
+  /** Make before break: logs in on the further transport, and lets the link choose. */
+  async #offer(further: ConnectedCamera, { signal, offer }: ConnectContext<CameraPath>): Promise<void> {
+    if (signal.aborted) {
+      await further.session.close();
       return;
     }
-    const path = await this.#login(better, lineage, lineage.signal);
-    const old = this.link.path;
-    if (old?.lineage !== lineage || path.artemis.closed) {
-      await path.artemis.close();
-      return;
-    }
-    this.link.replace(path, this.#drained(old));
-  }
-
-  /** Waits until the first path of a lineage is in use; false when it never will be. */
-  async #isUp(lineage: AbortController): Promise<boolean> {
-    if (this.link.path?.lineage === lineage) return true;
     try {
-      await this.link.events.once('up', { accept: ({ path }) => path.lineage === lineage, signal: lineage.signal });
-      return true;
-    } catch {
-      // The lineage ended: its login failed, or the client was closed.
-      return false;
+      offer(await this.#login(further, signal));
+    } catch (error) {
+      this.#log.info(`A further session was not used: ${errorMessage(error)}`);
     }
-  }
-
-  async #drained(old: CameraPath): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = this.#options.clock.timer(DRAIN_LIMIT_MS, resolve);
-    // One turn later, so that those who are told to move on find the new path in place.
-    await Promise.resolve();
-    await Promise.race([old.supersede(), promise]);
-    timer.cancel();
-  }
-
-  async #release(path: CameraPath): Promise<void> {
-    if (this.link.path?.lineage !== path.lineage) path.lineage.abort();
-    await path.artemis.close();
   }
 }
 
-/** Resolves with the reason when the session is over; never when `signal` aborts first. */
+function describePath({ id, pathKind, artemis }: CameraPath): PathDescription {
+  const { peer, stats } = artemis.carrier;
+  return {
+    id,
+    kind: pathKind,
+    label: formatEndpoint(peer),
+    family: peer.address.includes(':') ? 6 : 4,
+    rttMs: stats.rttMs,
+  };
+}
+
+/** Resolves with the reason when the session is over; stays pending when `signal` aborts first. */
 function ended(artemis: ArtemisSession, signal: AbortSignal): Promise<CameraError> {
   return artemis.closed ? Promise.resolve(artemis.closed) : artemis.events.once('closed', { signal });
 }

@@ -1,30 +1,30 @@
-import type { SessionMode } from '@towpath/pppp';
+import type { PathKind } from '@towpath/core';
 import type { ArtemisSession } from './artemis-session.ts';
 
-/** A logged-in session in use. A better one may take its place while transfers still run on this one. */
+/** A logged-in session in use. A better one may replace it while transfers still run on this one. */
 export class CameraPath {
+  /** Unique within the client. */
+  readonly id: string;
   readonly artemis: ArtemisSession;
-  /** What the connector said about how it got there. */
+  /** The connector's report. */
   readonly report: unknown;
-  /** Shared by a path and the better ones that its connector finds for it; aborted when the last of them is gone. */
-  readonly lineage: AbortController;
-  /** How many live streams are being read. */
+  /** Number of readers of live streams. */
   liveUsers = 0;
   readonly #users = new Set<() => void>();
   #superseded: PromiseWithResolvers<void> | undefined;
 
-  constructor(artemis: ArtemisSession, report: unknown, lineage: AbortController) {
+  constructor(id: string, artemis: ArtemisSession, report: unknown) {
+    this.id = id;
     this.artemis = artemis;
     this.report = report;
-    this.lineage = lineage;
   }
 
-  /** By which way it runs. */
-  get mode(): SessionMode {
-    return this.artemis.carrier.mode;
+  /** Its path kind. */
+  get pathKind(): PathKind {
+    return this.artemis.carrier.pathKind;
   }
 
-  /** True when a better path is in use: end what can be ended and go on there. */
+  /** True when a better path is in use: finish running work here and continue there. */
   get superseded(): boolean {
     return this.#superseded !== undefined;
   }
@@ -40,7 +40,7 @@ export class CameraPath {
     };
   }
 
-  /** Asks everybody to move on; resolves when nobody uses the path any more. */
+  /** Requests all users to move to the new path; resolves when nothing uses this path any more. */
   supersede(): Promise<void> {
     this.#superseded ??= Promise.withResolvers();
     if (this.#users.size === 0) this.#superseded.resolve();

@@ -1,18 +1,18 @@
-/** Where a {@link CameraClient} stands. */
+/** States of a {@link CameraClient}. */
 export const CameraState = {
-  /** not started, or every try has failed, or between two tries of the first connect */
+  /** not started, or every attempt has failed, or between two attempts of the first connect */
   DISCONNECTED: 'DISCONNECTED',
-  /** the camera is being looked for */
+  /** searching for the camera */
   DISCOVERING: 'DISCOVERING',
-  /** there is a transport to it */
+  /** a transport to it is open */
   DISCOVERED: 'DISCOVERED',
-  /** the login is under way */
+  /** the login is running */
   AUTHENTICATING: 'AUTHENTICATING',
   /** commands can be sent */
   CONNECTED: 'CONNECTED',
-  /** it was connected, was lost, and is being looked for */
+  /** it was connected, was lost, and is being searched for */
   RECONNECTING: 'RECONNECTING',
-  /** over for good */
+  /** closed */
   CLOSED: 'CLOSED',
 } as const;
 export type CameraState = (typeof CameraState)[keyof typeof CameraState];
@@ -21,7 +21,7 @@ export type CameraStateEvent = 'try' | 'found' | 'login' | 'up' | 'try-failed' |
 
 export interface CameraPhase {
   readonly state: CameraState;
-  /** It was connected before, so looking for it is reconnecting. */
+  /** True when it was connected before, so that the next connect is a reconnect. */
   readonly wasUp: boolean;
 }
 

@@ -1,11 +1,11 @@
 import type { Clock, Log } from '@towpath/core';
 import { Channel, type Frame, FrameStream, MessageType } from '../artemis/frame.ts';
 
-/** Somebody who reads one of the channels. Called synchronously. */
+/** A reader of one channel. Called synchronously. */
 export interface ChannelReader {
   onFrame(frame: Frame): void;
   /** Bytes of the channel have arrived, part of a frame or a whole one. */
-  onBytes?(count: number): void;
+  onBytes?: ((count: number) => void) | undefined;
   /** The session is over; no frame will follow. */
   onClosed?(): void;
 }
@@ -23,7 +23,9 @@ interface ReceivingChannel {
   lastDataAt: number;
 }
 
-/** Which message type belongs on which channel; anything else there is dropped. spec/artemis.md §1. */
+/**
+ * Message types allowed on each channel; others are dropped. docs/protocol/artemis.md, "Channels".
+ */
 const TYPE_OF_CHANNEL: ReadonlyMap<number, number> = new Map<number, number>([
   [Channel.command, MessageType.response],
   [Channel.live, MessageType.liveAv],
@@ -33,7 +35,7 @@ const TYPE_OF_CHANNEL: ReadonlyMap<number, number> = new Map<number, number>([
   [Channel.event, MessageType.event],
 ]);
 
-/** Cuts what arrives on each channel of a session into frames and hands them to the channel's readers. */
+/** Cuts the bytes of each channel into frames and passes them to the channel's readers. */
 export class ChannelReaders {
   readonly #options: ChannelReadersOptions;
   readonly #channels = new Map<number, ReceivingChannel>();
@@ -43,7 +45,7 @@ export class ChannelReaders {
     this.#options = options;
   }
 
-  /** Reads a channel until the returned function is called. Frames that nobody reads are dropped. */
+  /** Reads a channel until the returned function is called. Frames without a reader are dropped. */
   read(channel: number, reader: ChannelReader): () => void {
     const { readers } = this.#channel(channel);
     readers.add(reader);
@@ -66,12 +68,12 @@ export class ChannelReaders {
     return this.#bytes;
   }
 
-  /** `Clock.now` of the last bytes of a channel; minus infinity when there were none. */
+  /** `Clock.now` of the last bytes of a channel; minus infinity without any. */
   lastDataAt(channel: number): number {
     return this.#channel(channel).lastDataAt;
   }
 
-  /** True while a frame of the channel has arrived in part. */
+  /** True while a frame of the channel is incomplete. */
   isMidFrame(channel: number): boolean {
     return this.#channel(channel).stream.pendingBytes > 0;
   }
@@ -97,7 +99,7 @@ export class ChannelReaders {
 
   #dispatch(channel: number, readers: ReadonlySet<ChannelReader>, frame: Frame): void {
     if (TYPE_OF_CHANNEL.get(channel) !== frame.type) {
-      this.#options.log.debug('A message on a channel where it does not belong', { channel, type: frame.type });
+      this.#options.log.debug('Message type not allowed on this channel', { channel, type: frame.type });
       return;
     }
     for (const reader of readers) reader.onFrame(frame);

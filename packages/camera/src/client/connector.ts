@@ -1,34 +1,43 @@
+import type { ConnectPurpose } from '@towpath/core';
 import type { PpppSession } from '@towpath/pppp';
 
 /** A transport to a camera. */
 export interface ConnectedCamera {
-  /** Nobody has attached to it yet. The client closes it. */
+  /** Without handlers attached. The client closes it. */
   readonly session: PpppSession;
-  /** How it was reached, for whoever shows it. */
+  /** Report of how it was reached. */
   readonly report?: unknown;
 }
 
-/** What a {@link CameraConnector} is told. */
+/** Options of a {@link CameraConnector}. */
 export interface ConnectorOptions {
-  /** Aborts the search. Does not touch a session that was already handed over. */
+  /** Ends the search, also the part that continues after the result. Does not affect a session that was handed over. */
   signal: AbortSignal;
-  /** How long the search may take, ms: ending by itself, it can say what it tried; `signal` aborts a little later. */
+  /**
+   * Time limit of the search, ms. `signal` aborts a little later, so that the search can report what it has tried.
+   */
   limitMs?: number;
   /** True when the camera was connected before. */
   reconnect?: boolean;
-  /** The session that results is in use until this aborts; only then may the connector stop looking for better ones. */
-  lifetime?: AbortSignal;
+  /** `improve`: there is a relayed session, and only a direct one is of use. @default 'connect' */
+  purpose?: ConnectPurpose;
+  /** The client can tell its camera from others by its device id, so it may be searched at other addresses. */
+  knownDevice?: boolean;
   /**
-   * Offers a better transport to the same camera, any time after the first was handed over. The client logs in there
-   * before it leaves the one in use, and closes what it does not take.
+   * Takes a further transport to the same camera, any time after the first was returned. The client logs in on it before
+   * it leaves the current one, and closes transports that it does not use.
    */
-  onBetter?(better: ConnectedCamera): void;
+  offer?(further: ConnectedCamera): void;
+  /** Takes the part of the search that continues after the result; closing the client waits for it. */
+  goesOn?(work: Promise<unknown>): void;
 }
 
-/** Finds a camera and opens a transport to it: one try. */
+/** Finds a camera and opens a transport to it: one attempt. */
 export interface CameraConnector {
-  /** What it looks for, as a person reads it. */
+  /** Description of the target for messages. */
   readonly target?: string;
-  /** @throws when there is no way to the camera now; the signal's reason when it aborts. */
+  /** False when it opens relayed sessions only. @default true */
+  readonly canBeDirect?: boolean;
+  /** @throws when the camera cannot be reached; the signal's reason when it aborts. */
   connect(options: ConnectorOptions): Promise<ConnectedCamera>;
 }

@@ -1,18 +1,18 @@
 import { type Clock, deadlineInterval, type Timer } from '@towpath/core';
 
-/** Interval of the vendor's app. spec/artemis.md §5, §7. */
+/** Interval of the vendor's application. docs/protocol/artemis.md, "Session", "Commands". */
 export const HEARTBEAT_INTERVAL_MS = 3000;
 
-/** Heartbeats count in a range of their own. spec/artemis.md §4.2. */
+/** Heartbeats count in a range of their own. docs/protocol/artemis.md, "Sequence numbers". */
 const FIRST_SEQ = 65_537;
 
-/** So many unacknowledged heartbeats in a row mean that nobody listens any more. */
+/** After this many unacknowledged heartbeats in a row the camera counts as lost. */
 const MAX_FAILURES = 5;
 
-/** One heartbeat, as it left. */
+/** One heartbeat that was sent. */
 export interface HeartbeatReport {
   readonly seq: number;
-  /** How late it left, ms. */
+  /** Delay after its planned time, ms. */
   readonly lateMs: number;
   /** Heartbeats in a row that were not acknowledged in time. */
   readonly failures: number;
@@ -26,13 +26,13 @@ export interface HeartbeatOptions {
   /** The total of bytes ever written on its channel that were acknowledged. */
   acknowledgedBytes(): number;
   onBeat(report: HeartbeatReport): void;
-  /** Too many in a row failed. */
+  /** The limit of failed heartbeats is reached. */
   onDead(failures: number): void;
 }
 
 /**
- * Sends 525 on a grid of deadlines. The camera never answers it, so a heartbeat has failed when the transport has not
- * had it acknowledged by the time the next one is due.
+ * Sends command 525 at fixed times. The camera does not respond to it, so a heartbeat has failed when the transport has
+ * not had it acknowledged by the time the next one is due.
  */
 export class Heartbeat {
   readonly #options: HeartbeatOptions;
@@ -45,7 +45,11 @@ export class Heartbeat {
     this.#options = options;
   }
 
+  /** Does nothing when it runs already. */
   start(): void {
+    if (this.#timer !== undefined) return;
+    this.#failures = 0;
+    this.#sentUpTo = 0;
     const { clock, intervalMs } = this.#options;
     this.#timer = deadlineInterval({ clock, intervalMs, onTick: ({ lateMs }) => this.#beat(lateMs) });
   }

@@ -1,4 +1,4 @@
-import type { Clock, Log } from '@towpath/core';
+import { type Clock, deadline, type Log } from '@towpath/core';
 import { CameraError } from '../artemis/camera-error.ts';
 import { decodeText } from '../artemis/cipher.ts';
 import { commandName } from '../artemis/command-id.ts';
@@ -12,24 +12,27 @@ interface Pending {
   reject(error: unknown): void;
 }
 
-/** What a {@link RequestTable} needs of the session that it works for. */
+/** What a {@link RequestTable} needs from its session. */
 export interface RequestTableOptions {
   clock: Clock;
   log: Log;
-  /** What is asked, as a person reads it. */
+  /** Description of the target for messages. */
   target: string;
   /** Writes one request. */
   send(seq: number, text: string): void;
-  /** True when everything that was sent has been acknowledged by the other end. */
+  /** True when the other end has acknowledged everything that was sent. */
   allAcknowledged(): boolean;
-  /** Called when an answer is overdue. */
+  /** Called when a response is overdue. */
   onTimeout(): void;
 }
 
-/** A caller that pipelines more than this has lost count; the vendor's app never has more than three. */
+/** Most pending requests; the vendor's application has at most three. */
 const MAX_PENDING_REQUESTS = 256;
 
-/** Requests under way and the answers that belong to them: matched by `seq`, checked by `cmdId`. spec/artemis.md §4. */
+/**
+ * Pending requests and their responses: matched by `seq`, checked by `cmdId`.
+ * docs/protocol/artemis.md, "Requests and responses".
+ */
 export class RequestTable {
   readonly #options: RequestTableOptions;
   readonly #pending = new Map<number, Pending>();
@@ -39,14 +42,15 @@ export class RequestTable {
     this.#options = options;
   }
 
-  /** How many answers are awaited. */
+  /** Number of pending requests. */
   get size(): number {
     return this.#pending.size;
   }
 
   /**
-   * Sends a request and resolves with its successful answer.
-   * @throws CameraError `command-timeout`, `command-refused`, `bad-response`, `busy`; what {@link failAll} was given;
+   * Sends a request and resolves with its successful response.
+   * @throws CameraError `command-timeout`, `command-refused`, `bad-response`, `busy`; the error given to {@link
+   * failAll};
    *   the signal's reason.
    */
   call(id: number, text: string, timeLimitMs: number, signal?: AbortSignal): Promise<JsonObject> {
@@ -57,25 +61,25 @@ export class RequestTable {
         return;
       }
       if (this.#pending.size >= MAX_PENDING_REQUESTS) {
-        reject(new CameraError('busy', `${MAX_PENDING_REQUESTS} requests await an answer; wait for some.`, { target }));
+        reject(
+          new CameraError('busy', `${MAX_PENDING_REQUESTS} requests are pending. Next: wait for a response.`, {
+            target,
+          }),
+        );
         return;
       }
       const seq = this.#nextSeq++;
-      const timer = clock.timer(timeLimitMs, () => {
-        settle();
-        reject(this.#timeoutError(id, timeLimitMs));
-        this.#options.onTimeout();
-      });
-      const onAbort = () => {
-        settle();
-        reject(signal?.reason);
-      };
+      const limit = deadline(clock, timeLimitMs, signal, () => this.#timeoutError(id, timeLimitMs));
       const settle = () => {
         this.#pending.delete(seq);
-        timer.cancel();
-        signal?.removeEventListener('abort', onAbort);
+        limit.cancel();
       };
-      signal?.addEventListener('abort', onAbort, { once: true });
+      const onAbort = () => {
+        settle();
+        reject(limit.signal.reason);
+        if (limit.expired) this.#options.onTimeout();
+      };
+      limit.signal.addEventListener('abort', onAbort, { once: true });
       this.#pending.set(seq, {
         id,
         resolve: (json) => {
@@ -91,23 +95,23 @@ export class RequestTable {
     });
   }
 
-  /** Takes a response frame. Answers that nobody waits for are dropped. */
+  /** Takes a response frame. Responses without a pending request are dropped. */
   take(frame: Frame): void {
     const { log, target } = this.#options;
     const pending = this.#pending.get(frame.seq);
     if (pending === undefined) {
-      log.debug('A response that nobody waits for', { seq: frame.seq });
+      log.debug('Response without a pending request', { seq: frame.seq });
       return;
     }
     const text = decodeText(frame.body);
     const json = text.ok ? parseJsonObject(text.value) : text;
     if (!json.ok) {
-      const message = `The answer to ${commandName(pending.id)} cannot be read. ${json.message}`;
+      const message = `The response to ${commandName(pending.id)} is malformed. ${json.message}`;
       pending.reject(new CameraError('bad-response', message, { target, details: { cmdId: pending.id } }));
       return;
     }
     if (json.value.cmdId !== pending.id) {
-      log.warn('A response with the number of one request and the command of another', { seq: frame.seq });
+      log.warn('Response with the wrong cmdId', { seq: frame.seq });
       return;
     }
     const refused = refusal(json.value);
@@ -120,7 +124,7 @@ export class RequestTable {
     pending.reject(new CameraError('command-refused', message, { target, details: { cmdId: pending.id, ...refused } }));
   }
 
-  /** Rejects every request under way. */
+  /** Rejects every pending request. */
   failAll(error: CameraError): void {
     for (const pending of [...this.#pending.values()]) pending.reject(error);
   }
@@ -128,8 +132,8 @@ export class RequestTable {
   #timeoutError(id: number, timeLimitMs: number): CameraError {
     const { target } = this.#options;
     const why = this.#options.allAcknowledged()
-      ? 'It received the request; cameras of this family refuse by silence.'
-      : 'It did not even acknowledge the request: the connection is bad or gone.';
+      ? 'The camera acknowledged the request; it refuses commands by silence.'
+      : 'The camera did not acknowledge the request: the connection is poor or lost.';
     const message = `No answer to ${commandName(id)} within ${timeLimitMs / 1000} s. ${why}`;
     return new CameraError('command-timeout', message, { target, details: { cmdId: id, timeLimitMs } });
   }

@@ -1,16 +1,16 @@
 import { backoff, type Random, type RetryPolicy } from '@towpath/core';
 
-/** How a {@link CameraClient} tries to connect for the first time. */
+/** How a {@link CameraClient} makes its first connection. */
 export interface ConnectRetryOptions {
   /** @default 5 */
   tries?: number;
-  /** Waits before the second, third, … try, ms; the last one is repeated. @default 1000, 2000, 4000, 8000, 16000 */
+  /** Waits before the second, third, … attempt, ms; the last one is repeated. @default 1000, 2000, 4000, 8000, 16000 */
   backoffMs?: readonly number[];
   /** Each wait is multiplied by a number from 1 − jitter to 1 + jitter. @default 0.1 */
   jitter?: number;
-  /** Nothing outlives this, ms. @default 90000 */
+  /** Time limit of all attempts, ms. @default 90000 */
   limitMs?: number;
-  /** A try that has no transport after this long has failed, ms. @default 5000 */
+  /** An attempt without a transport after this time has failed, ms. @default 5000 */
   discoveryTimeoutMs?: number;
 }
 
@@ -23,8 +23,8 @@ export const DEFAULT_RETRY: Required<ConnectRetryOptions> = {
 };
 
 /**
- * After a loss the tries never end and never wait long, so that the camera is back within 10 s of the network's return:
- * at worst the wait, then one try.
+ * After a loss the attempts never end and the waits stay short, so that the camera is reconnected within 10 s of the
+ * network's return: at worst the wait, then one attempt.
  */
 const RECONNECT_BASE_MS = 500;
 const RECONNECT_MAX_MS = 2000;

@@ -1,3 +1,4 @@
+import { Wakeup } from '@towpath/core';
 import { CameraError, type CameraErrorCode } from '../artemis/camera-error.ts';
 import { type Command, download, thumbnails } from '../artemis/commands.ts';
 import { Channel, type Frame } from '../artemis/frame.ts';
@@ -5,21 +6,20 @@ import { type ItemId, itemFields, itemKey } from '../artemis/media-item.ts';
 import { decodeFileRecord, decodeThumbnailRecord, fileCheckHolds, type ItemRecord } from '../artemis/record.ts';
 import type { Decoded } from '../artemis/result.ts';
 import type { ArtemisSession } from './artemis-session.ts';
-import { Bell } from './bell.ts';
 
-/** What differs between thumbnails and files. spec/artemis.md §8. */
+/** Differences between thumbnails and files. docs/protocol/artemis.md, "Items". */
 export interface TransferKind {
   readonly channel: number;
-  /** Items asked for in one request. */
+  /** Items in one request. */
   readonly batchItems: number;
   /** Sends the request for some items. */
   ask(session: ArtemisSession, items: readonly ItemId[], signal?: AbortSignal): Promise<unknown>;
   decode(body: Uint8Array): Decoded<ItemRecord>;
-  /** True when the data ends as its header says. */
+  /** True when the data's end check is correct. */
   intact(record: ItemRecord): boolean;
 }
 
-/** 772 on channel 4; the vendor's app asks for a whole page of 45 at once. */
+/** 772 on channel 4; the vendor's application requests a whole page of 45 at once. */
 export const THUMBNAILS: TransferKind = {
   channel: Channel.thumbnail,
   batchItems: 45,
@@ -28,7 +28,7 @@ export const THUMBNAILS: TransferKind = {
   intact: () => true,
 };
 
-/** 1285 on channel 3. A batch of files is short enough to lose little when the session changes under it. */
+/** 1285 on channel 3. A small batch loses little when the session changes during it. */
 export const FILES: TransferKind = {
   channel: Channel.file,
   batchItems: 16,
@@ -41,43 +41,48 @@ function request<Fields extends object>(
   session: ArtemisSession,
   command: Command<Fields, unknown>,
   fields: Fields,
-  signal?: AbortSignal,
+  signal?: AbortSignal | undefined,
 ): Promise<unknown> {
   return session.request(command, fields, { signal });
 }
 
-/** What became of one item. */
+/** Result of one item. */
 export type TransferResult<Item extends ItemId = ItemId> =
   | { readonly item: Item; readonly data: Uint8Array; readonly error?: undefined }
   | { readonly item: Item; readonly data?: undefined; readonly error: CameraError };
 
 export interface TransferOptions {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Called with the number of bytes whenever some arrive, headers included. */
-  onBytes?(count: number): void;
+  onBytes?: ((count: number) => void) | undefined;
+  /** `devId` of the camera that the items are of; records of another one end the transfer. @default that of the first */
+  deviceId?: string;
 }
 
-/** Arrived items that their reader has not taken yet; beyond this the channel is paused and the camera slows down. */
+/** Received items that their reader has not taken yet; beyond this the channel is paused and the camera slows down. */
 const MAX_QUEUED_BYTES: number = 8 * 1024 * 1024;
 
-/** Data is on its way, although a lost packet holds it up, when so much has come in during a silence. */
+/** More bytes than this without a delivered record mean that data arrives after a lost packet. */
 const HELD_UP_BYTES = 2048;
 
-/** A gap that lasts for so many silences is no longer waited for. */
+/** A gap is waited for during this many silences. */
 const MAX_HELD_UP = 10;
 
-/** So many requests in a row without any data: the items are asked for singly, then given up. */
+/** After this many requests in a row without data, the items are requested one by one, then given up. */
 const MAX_FRUITLESS_ASKS = 3;
 
-/** So many items in a row that the camera stays silent about mean that it is stuck. */
+/** After this many items in a row without data, the camera counts as unresponsive. */
 const MAX_SILENT_ITEMS = 3;
 
-/** An item is asked for again this often when others came and it did not, or when it came damaged. */
+/** This many unrequested records in a row count as no progress. */
+const MAX_UNWANTED = 256;
+
+/** An item is requested again this often when others arrived and it did not, or when it was damaged. */
 const MAX_ITEM_TRIES = 3;
 
 /**
- * Fetches items over one session. The camera sends them in the order asked, without an end mark, so what counts is which
- * of them have come; after a second of silence the missing ones are asked for again.
+ * Downloads items over one session. The camera sends them in the order of the request, without an end mark, so the
+ * transfer counts which have arrived; after a second of silence the missing ones are requested again.
  */
 export class Transfer<Item extends ItemId> {
   readonly #session: ArtemisSession;
@@ -86,7 +91,7 @@ export class Transfer<Item extends ItemId> {
   readonly #missing = new Map<number, Item>();
   readonly #tries = new Map<number, number>();
   readonly #queue: ItemRecord[] = [];
-  readonly #bell: Bell;
+  readonly #wakeup: Wakeup;
   readonly #stopping: () => boolean;
   #queuedBytes = 0;
   #paused = false;
@@ -97,8 +102,14 @@ export class Transfer<Item extends ItemId> {
   #batchItems: number;
   #asks = 0;
   #askError: unknown;
+  #deviceId: string | undefined;
+  #other: CameraError | undefined;
+  /** A record's media id was that of the list before, so that another one means another picture. */
+  #mediaIdsKnown = false;
+  /** Unrequested records since the last requested one. */
+  #unwanted = 0;
 
-  /** @param stopping asked between items: true ends the transfer early, without an error */
+  /** @param stopping called between items: true ends the transfer early, without an error */
   constructor(
     session: ArtemisSession,
     kind: TransferKind,
@@ -108,28 +119,29 @@ export class Transfer<Item extends ItemId> {
     this.#session = session;
     this.#kind = kind;
     this.#options = options;
+    this.#deviceId = options.deviceId;
     this.#stopping = options.stopping ?? (() => false);
-    this.#bell = new Bell(session.clock);
+    this.#wakeup = new Wakeup({ clock: session.clock });
     this.#batchItems = kind.batchItems;
     for (const item of items) this.#missing.set(itemKey(item), item);
   }
 
-  /** Wakes the transfer so that it asks `stopping` again. */
-  nudge(): void {
-    this.#bell.ring();
+  /** Makes the transfer call `stopping` again. */
+  wake(): void {
+    this.#wakeup.wake();
   }
 
   /**
-   * Yields each item once: its data, or why it cannot be had (`item-missing`, `item-damaged`, `command-refused`,
+   * Yields each item once: its data, or why there is none (`item-missing`, `item-damaged`, `command-refused`,
    * `transfer-stalled`).
-   * @throws CameraError `session-closed`, `transfer-stalled` when the camera is stuck altogether; the signal's reason.
+   * @throws CameraError `session-closed`, `transfer-stalled` when the camera sends nothing; the signal's reason.
    */
   async *run(): AsyncGenerator<TransferResult<Item>, void, undefined> {
     const session = this.#session;
     const stopReading = session.read(this.#kind.channel, {
       onFrame: (frame) => this.#take(frame),
       onBytes: this.#options.onBytes,
-      onClosed: () => this.#bell.ring(),
+      onClosed: () => this.#wakeup.wake(),
     });
     try {
       while (this.#missing.size > 0 && !this.#stopping()) yield* this.#batch();
@@ -153,7 +165,7 @@ export class Transfer<Item extends ItemId> {
       if (result !== undefined) yield result;
       if (this.#stopping()) return;
       if (asked.every((item) => !this.#missing.has(itemKey(item)))) break;
-      // They come in the order asked: behind the last one nothing more will follow.
+      // Items arrive in the order of the request: nothing follows the last one.
       if (key === last && this.#queue.length === 0) break;
     }
     yield* received > 0 ? this.#passedOver(asked, last) : this.#silence(asked);
@@ -164,14 +176,15 @@ export class Transfer<Item extends ItemId> {
     this.#quietSince = this.#session.clock.now();
     const ask = ++this.#asks;
     this.#kind.ask(this.#session, items, this.#options.signal).catch((error: unknown) => {
-      // Whether data comes is what counts; a late answer says nothing, and silence is noticed sooner than its time limit.
+      // Arriving data decides; a late response has no meaning, and silence is detected before the request's time
+      // limit.
       if (ask !== this.#asks || (error instanceof CameraError && error.code === 'command-timeout')) return;
       this.#askError = error;
-      this.#bell.ring();
+      this.#wakeup.wake();
     });
   }
 
-  /** The next item that was missing; undefined when none came for too long, or the request was refused. */
+  /** Returns the next missing item; undefined when none arrived for too long, or the request was refused. */
   async #next(): Promise<ItemRecord | undefined> {
     const session = this.#session;
     using _expecting = session.expectData();
@@ -181,36 +194,38 @@ export class Transfer<Item extends ItemId> {
       if (record !== undefined) {
         this.#queuedBytes -= record.data.length;
         if (this.#queuedBytes === 0) this.#setPaused(false);
-        // The reader's own pace is not the camera's silence.
+        // Waiting for the reader does not count as silence of the camera.
         this.#quietSince = session.clock.now();
         if (this.#missing.has(itemKey(record))) return record;
         continue;
       }
+      if (this.#other !== undefined) throw this.#other;
       if (session.closed) throw session.closed;
+      if (this.#unwanted > MAX_UNWANTED) throw this.#stalledError();
       if (this.#askError !== undefined || this.#stopping()) return undefined;
       const quietSince = Math.max(this.#quietSince, session.lastDataAt(this.#kind.channel));
       this.#noteQuiet(quietSince);
       const limitMs = session.suspiciousAfterMs;
       const leftMs = quietSince + limitMs - session.clock.now();
-      // A camera that is silent altogether need not be asked again, what we sent is on its way; the session decides.
+      // While the camera sends nothing the request is not repeated: it may still be under way, and the session detects a loss.
       if (leftMs <= 0 && session.silentMs < limitMs && !this.#isHeldUp(limitMs)) return undefined;
-      await this.#bell.wait(leftMs > 0 ? leftMs : limitMs, this.#options.signal);
+      await this.#wakeup.wait(leftMs > 0 ? leftMs : limitMs, this.#options.signal);
     }
   }
 
-  /** A silence begins: what comes in from now on without being delivered waits behind a gap. */
+  /** Begins to count bytes that arrive without being delivered: they come after a gap. */
   #noteQuiet(since: number): void {
     if (this.#quiet.since === since) return;
     const { undeliveredBytes, clock } = this.#session;
     this.#quiet = { since, lookedAt: clock.now(), undeliveredBytes, heldUp: 0 };
   }
 
-  /** True while data comes in but is held up by a lost packet: asking again would only lengthen the queue behind it. */
+  /** True while data arrives after a lost packet: a further request would only lengthen the queue. */
   #isHeldUp(limitMs: number): boolean {
     const { undeliveredBytes, clock } = this.#session;
     const quiet = this.#quiet;
     const now = clock.now();
-    // Too short a look would see nothing on a slow path.
+    // A shorter interval would see nothing on a slow path.
     if (now - quiet.lookedAt < limitMs / 2) return true;
     const grownBytes = undeliveredBytes - quiet.undeliveredBytes;
     this.#quiet = { ...quiet, lookedAt: now, undeliveredBytes, heldUp: quiet.heldUp + 1 };
@@ -219,11 +234,34 @@ export class Transfer<Item extends ItemId> {
 
   #take(frame: Frame): void {
     const record = this.#kind.decode(frame.body);
-    if (!record.ok || !this.#missing.has(itemKey(record.value))) return;
+    if (!record.ok || !this.#missing.has(itemKey(record.value))) {
+      // Otherwise they would count as progress without end.
+      if (++this.#unwanted > MAX_UNWANTED) this.#wakeup.wake();
+      return;
+    }
+    if (!this.#isOurCamera(record.value)) return;
+    this.#unwanted = 0;
     this.#queue.push(record.value);
     this.#queuedBytes += record.value.data.length;
     if (this.#queuedBytes > MAX_QUEUED_BYTES) this.#setPaused(true);
-    this.#bell.ring();
+    this.#wakeup.wake();
+  }
+
+  /** Two cameras of one UID at one address number their pictures alike; only the record tells them apart. */
+  #isOurCamera({ deviceId }: ItemRecord): boolean {
+    if (deviceId === '') return true;
+    this.#deviceId ??= deviceId;
+    if (deviceId === this.#deviceId) return true;
+    this.#other ??= otherCameraError(this.#deviceId, deviceId);
+    this.#wakeup.wake();
+    return false;
+  }
+
+  /** Numbers come again after the card was formatted; media ids do not. Not every model fills them in. */
+  #isListed(item: ItemId & { readonly mediaId?: number }, { mediaId }: ItemRecord): boolean {
+    if (!item.mediaId || mediaId === 0) return true;
+    if (mediaId === item.mediaId) this.#mediaIdsKnown = true;
+    return mediaId === item.mediaId || !this.#mediaIdsKnown;
   }
 
   #judge(key: number, record: ItemRecord): TransferResult<Item> | undefined {
@@ -231,44 +269,46 @@ export class Transfer<Item extends ItemId> {
     this.#fruitless = 0;
     this.#silentItems = 0;
     this.#batchItems = this.#kind.batchItems;
-    if (record.data.length === 0) return this.#fail(item, 'item-missing', 'The camera sent it without data.');
+    if (record.data.length === 0) return this.#fail(item, 'item-empty', 'The camera sent no data for it.');
+    if (!this.#isListed(item, record))
+      return this.#fail(item, 'item-missing', 'The card has another picture of this number now.');
     if (this.#kind.intact(record)) {
       this.#missing.delete(key);
       return { item, data: record.data };
     }
     return this.#tryAgain(key)
       ? undefined
-      : this.#fail(item, 'item-damaged', `Its end was wrong ${MAX_ITEM_TRIES} times.`);
+      : this.#fail(item, 'item-damaged', `Its end check was wrong ${MAX_ITEM_TRIES} times.`);
   }
 
-  /** Others came; those of them that did not, although later ones did, may not exist. */
+  /** Others arrived: items that were passed over may not exist. */
   *#passedOver(asked: readonly Item[], last: number): Generator<TransferResult<Item>, void, undefined> {
     if (this.#missing.has(last)) return;
     for (const item of asked) {
       const key = itemKey(item);
       if (!this.#missing.has(key) || this.#tryAgain(key)) continue;
-      yield this.#fail(item, 'item-missing', `The camera passed over it ${MAX_ITEM_TRIES} times.`);
+      yield this.#fail(item, 'item-missing', `The camera omitted it ${MAX_ITEM_TRIES} times.`);
     }
   }
 
-  /** Nothing came at all. */
+  /** Nothing arrived. */
   *#silence(asked: readonly Item[]): Generator<TransferResult<Item>, void, undefined> {
     if (this.#stopping()) return;
     const refusal = this.#askError;
     if (refusal !== undefined && !isRefusal(refusal)) throw refusal;
     const first = asked[0]!;
     if (asked.length > 1) {
-      // One item that the camera chokes on must not cost the others.
+      // One item that stops the camera must not block the others.
       if (refusal !== undefined || ++this.#fruitless >= MAX_FRUITLESS_ASKS) this.#batchItems = 1;
     } else if (refusal !== undefined) {
       yield this.#give(first, refusal);
     } else if (!this.#tryAgain(itemKey(first))) {
-      if (++this.#silentItems >= MAX_SILENT_ITEMS) throw this.#stalledError();
-      yield this.#fail(first, 'transfer-stalled', `The camera stayed silent ${MAX_ITEM_TRIES} times.`);
+      yield this.#fail(first, 'transfer-stalled', `The camera did not answer ${MAX_ITEM_TRIES} times.`);
+      if (++this.#silentItems >= MAX_SILENT_ITEMS && this.#missing.size > 0) throw this.#stalledError();
     }
   }
 
-  /** Counts a try of an item and says whether another is left. */
+  /** Counts an attempt of an item. @returns whether another one is left */
   #tryAgain(key: number): boolean {
     const tries = (this.#tries.get(key) ?? 0) + 1;
     this.#tries.set(key, tries);
@@ -278,7 +318,7 @@ export class Transfer<Item extends ItemId> {
   #fail(item: Item, code: CameraErrorCode, why: string): TransferResult<Item> {
     const { target } = this.#session;
     const { dirNum, mediaNum } = item;
-    const message = `Item ${dirNum}/${mediaNum} was not received. ${why}`;
+    const message = `Item ${dirNum}/${mediaNum} was not downloaded. ${why}`;
     return this.#give(item, new CameraError(code, message, { target, details: { dirNum, mediaNum } }));
   }
 
@@ -289,8 +329,9 @@ export class Transfer<Item extends ItemId> {
 
   #stalledError(): CameraError {
     const { target } = this.#session;
-    const message = `The camera answers but sends nothing of ${this.#missing.size} items; restarting it may help.`;
-    return new CameraError('transfer-stalled', message, { target, details: { missing: this.#missing.size } });
+    const left = this.#missing.size;
+    const message = `The camera answers but sent none of ${this.#silentItems} items; ${left} more were not asked for. Next: restart the camera.`;
+    return new CameraError('transfer-stalled', message, { target, details: { missing: left } });
   }
 
   #setPaused(paused: boolean): void {
@@ -298,6 +339,12 @@ export class Transfer<Item extends ItemId> {
     this.#paused = paused;
     this.#session.carrier.setPaused(this.#kind.channel, paused);
   }
+}
+
+/** @returns the error for a camera that answers in place of another one */
+export function otherCameraError(expected: string, found: string): CameraError {
+  const message = `Camera ${found} answers where camera ${expected} was connected; nothing of it was saved. Next: connect to the right one.`;
+  return new CameraError('other-camera', message, { details: { expected, found } });
 }
 
 function isRefusal(error: unknown): error is CameraError {

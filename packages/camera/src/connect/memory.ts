@@ -1,18 +1,20 @@
 import type { PathHistorySnapshot, RaceStatisticsSnapshot } from '@towpath/core';
 import type { RememberedPath } from './candidates.ts';
 
-/** What is known of one camera from earlier races; everything is a hint and may be absent. */
+/** Stored data of one camera from earlier races; every field is a hint and may be absent. */
 export interface CameraMemory {
   path?: RememberedPath;
-  /** How each way fared. */
+  /** The UID that the camera had. */
+  uid?: string;
+  /** Results by path kind. */
   history?: PathHistorySnapshot;
-  /** What was counted. */
+  /** Counters. */
   statistics?: RaceStatisticsSnapshot;
 }
 
-/** Remembers what races have taught, also across processes. */
+/** Stores data of earlier races, also across processes. `target` is the camera's address or UID. */
 export interface PathMemory {
-  recall(cameraIp: string): Promise<CameraMemory>;
-  /** Fields that are absent stay as they are. */
-  remember(cameraIp: string, changes: CameraMemory): Promise<void>;
+  recall(target: string): Promise<CameraMemory>;
+  /** Absent fields are not changed. */
+  remember(target: string, changes: CameraMemory): Promise<void>;
 }

@@ -1,45 +1,52 @@
 import { type Clock, type Lease, type Log, SharedPool } from '@towpath/core';
 import type { CameraClient } from '../client/camera-client.ts';
 
-export interface CameraPoolOptions {
+/** Components of a {@link CameraPool}. */
+export interface CameraPoolComponents {
   clock: Clock;
-  /** Makes the client of one camera, not yet connected. */
+  log?: Log | undefined;
+  /** Creates the client of one camera, not yet connected. */
   create(cameraIp: string): CameraClient;
-  /** How long a camera that nobody uses stays connected, ms. @default 30000 */
+}
+
+export interface CameraPoolOptions {
+  /** Time until an unused camera is disconnected, ms. @default 30000 */
   lingerMs?: number;
-  /** How many cameras at once. @default 10000 */
+  /** Most cameras at the same time. @default 10000 */
   maxCameras?: number;
-  log?: Log;
 }
 
 const DEFAULT_LINGER_MS = 30_000;
 
-/** Many cameras at once, each independent; a camera that is asked for twice shares one connection (requirement A11). */
+/** Many independent cameras; users of the same camera share one connection (requirement A11). */
 export class CameraPool implements AsyncDisposable {
   readonly #pool: SharedPool<CameraClient>;
 
-  constructor({ create, clock, log, lingerMs = DEFAULT_LINGER_MS, maxCameras }: CameraPoolOptions) {
-    this.#pool = new SharedPool({
-      clock,
-      create,
-      dispose: (client) => client.close(),
-      lingerMs,
-      ...(log === undefined ? {} : { log }),
-      ...(maxCameras === undefined ? {} : { maxKeys: maxCameras }),
-    });
+  constructor({ create, clock, log }: CameraPoolComponents, options: CameraPoolOptions = {}) {
+    const { lingerMs = DEFAULT_LINGER_MS, maxCameras } = options;
+    this.#pool = new SharedPool(
+      { clock, log },
+      {
+        create,
+        dispose: (client) => client.close(),
+        lingerMs,
+        ...(maxCameras === undefined ? {} : { maxKeys: maxCameras }),
+      },
+    );
   }
 
-  /** Cameras held at the moment. */
+  /** Number of cameras in the pool. */
   get size(): number {
     return this.#pool.size;
   }
 
   /**
-   * A share in the connected client of a camera; whoever asks while it connects waits for the same connection.
-   * @throws CameraError as {@link CameraClient.connectWithRetries}; TowpathError `pool-full`, `pool-closed`; the signal's reason.
+   * Returns a lease of the connected client of a camera; concurrent calls wait for the same connection.
+   * @throws CameraError as {@link CameraClient.connectWithRetries}; TowpathError `pool-full`, `pool-closed`; the
+   * signal's reason.
    */
   async connect(cameraIp: string, { signal }: { signal?: AbortSignal } = {}): Promise<Lease<CameraClient>> {
-    const lease = this.#pool.acquire(cameraIp);
+    const lease = await this.#pool.acquire(cameraIp, signal);
     try {
       await lease.value.connectWithRetries(signal === undefined ? {} : { signal });
       return lease;

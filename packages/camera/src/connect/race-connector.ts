@@ -1,147 +1,143 @@
 import {
-  AbortedError,
-  backoff,
   errorMessage,
-  isAbort,
   type Log,
   PathHistory,
+  type PathKind,
   type RaceProgress,
   type RaceReport,
   RaceStatistics,
   SystemClock,
-  SystemRandom,
   silentLog,
 } from '@towpath/core';
+import { isIpAddress } from '@towpath/net';
 import { CameraError } from '../artemis/camera-error.ts';
 import type { CameraConnector, ConnectedCamera, ConnectorOptions } from '../client/connector.ts';
-import { type ConnectParallelOptions, ParallelConnectionManager, type ParallelConnectionOptions } from './manager.ts';
+import { CameraRace, type CameraRaceResult, type CameraTargetOptions, type RaceSuccess } from './camera-race.ts';
+import { DEFAULT_UID } from './defaults.ts';
 import type { CameraMemory, PathMemory } from './memory.ts';
-import type { ConnectResult, ConnectSuccess } from './report.ts';
 
-export interface RaceConnectorOptions extends Omit<ParallelConnectionOptions, 'history' | 'statistics'> {
-  /** Ways to race. @default LAN and P2P */
-  enableP2p?: boolean;
-  enableLan?: boolean;
-  enableRelay?: boolean;
-  /** Without it what races teach is remembered only as long as the connector lives. */
-  memory?: PathMemory;
-  /** Every step of every race. */
-  onProgress?(progress: RaceProgress): void;
-  /** Every finished race, won or lost. */
-  onResult?(result: ConnectResult): void;
+export interface RaceConnectorOptions extends CameraTargetOptions {
+  /** Kinds of path to try. @default lan and p2p, and relay when there are `servers` */
+  kinds?: Iterable<PathKind> | undefined;
+  /** Time limit of one race, ms; the client's own time limit of an attempt may be shorter. @default 5000 */
+  limitMs?: number | undefined;
+  /** Time limits of attempts follow the measured connect times (requirement A8). @default true */
+  adaptive?: boolean | undefined;
+  /** Without it, results are kept only as long as the connector exists. */
+  memory?: PathMemory | undefined;
+  /** Called with every step of every race. */
+  onProgress?: ((progress: RaceProgress) => void) | undefined;
+  /** Called with the result of every race. */
+  onResult?: ((result: CameraRaceResult) => void) | undefined;
 }
 
-/** A try of its own is bounded, so that a retry comes soon, seconds. Requirement B7. */
-const DISCOVERY_TIME_S = 5;
-
-/** Re-punching from a relay: 5, 10, 20, 40, 60 s and on. */
-const DIRECT_RETRY = { baseMs: 5_000, maxMs: 60_000 };
+/** Time limit of one race, so that the next attempt comes soon, ms. Requirement B7. */
+const DISCOVERY_TIME_MS = 5_000;
 
 /**
- * After so many failed tries the candidates leave from their other set of local ports. Both reasons for a camera's silence
- * are served: it may have admitted the port of an attempt that did not win, so ports are kept; or it may hold a dead
- * session for one, so they change.
+ * After this many failed attempts the candidates use another set of local ports. This covers both reasons for a silent
+ * camera: it may serve only the port of an attempt that did not win, so ports are kept; or it may hold a dead session
+ * for one of them, so ports change.
  */
 const TRIES_PER_PORT_SET = 4;
 
 /**
- * Connects a `CameraClient` by racing: one try is one race. The local port of the last success leads the next race
- * (requirement B6), and how each way fared decides which of them get a head start (A9).
+ * Connects a `CameraClient` by races: one attempt is one race. The local port of the last success is used first
+ * (requirement B6), and earlier results decide which path kinds get a head start (A9).
  */
 export class RaceConnector implements CameraConnector {
   readonly target: string;
   readonly #options: RaceConnectorOptions;
+  readonly #kinds: ReadonlySet<PathKind>;
   readonly #log: Log;
-  #manager: Promise<ParallelConnectionManager> | undefined;
+  #race: Promise<CameraRace> | undefined;
   #memory: CameraMemory = {};
   #statistics = new RaceStatistics();
   #history: PathHistory;
   readonly #portSets = [new Map<string, number>(), new Map<string, number>()];
   #failures = 0;
 
-  /** @throws CameraError `bad-argument`. */
-  constructor(cameraIp: string, options: RaceConnectorOptions = {}) {
-    this.target = cameraIp;
+  /**
+   * @param target the camera's address or UID
+   * @throws CameraError `bad-argument`.
+   */
+  constructor(target: string, options: RaceConnectorOptions = {}) {
+    this.target = target;
     this.#options = options;
-    this.#log = (options.logger ?? silentLog).child('CONNECT');
-    this.#history = new PathHistory(options.clock ?? new SystemClock());
-    // Made once for its checks, so that a wrong argument is told at once and not at the first connect.
-    new ParallelConnectionManager(cameraIp, options);
+    this.#kinds = new Set(options.kinds ?? defaultKinds(options));
+    this.#log = (options.log ?? silentLog).child('CONNECT');
+    this.#history = new PathHistory({ clock: options.clock ?? new SystemClock() });
+    // Created once for its checks, so that a wrong argument is reported at once and not at the first connect.
+    new CameraRace(target, options);
   }
 
-  /** What was counted so far, earlier processes included when there is a memory. */
+  /** Returns the statistics, including earlier processes when there is a memory. */
   get statistics(): RaceStatistics {
     return this.#statistics;
   }
 
-  /** @throws CameraError `connect-failed` with the reason of each way; the signal's reason. */
-  async connect(options: ConnectorOptions): Promise<ConnectedCamera & { report: RaceReport }> {
-    const { lifetime, onBetter } = options;
-    const found = Promise.withResolvers<void>();
-    const result = await this.#race(options, {
-      ...(onBetter === undefined
-        ? {}
-        : {
-            onBetter: (better: ConnectSuccess) => {
-              found.resolve();
-              this.#hand(better, onBetter);
-            },
-          }),
-    });
-    if (!result.success) throw new CameraError('connect-failed', result.error, { target: this.target });
-    if (result.mode === 'relay' && onBetter && lifetime) void this.#leaveRelay(lifetime, onBetter, found.promise);
-    return { session: result.session, report: result.report };
+  get canBeDirect(): boolean {
+    return this.#kinds.has('lan') || this.#kinds.has('p2p');
   }
 
-  async #race({ signal, lifetime, limitMs }: ConnectorOptions, more: ConnectParallelOptions): Promise<ConnectResult> {
-    const { enableP2p, enableLan, enableRelay, onProgress, onResult } = this.#options;
-    this.#manager ??= this.#begin();
-    const manager = await this.#manager;
+  /** @throws CameraError `connect-failed` with the reason of each path kind; the signal's reason. */
+  async connect(options: ConnectorOptions): Promise<ConnectedCamera & { report: RaceReport }> {
+    const { signal, limitMs, purpose, offer, goesOn } = options;
+    const { onProgress, servers = [] } = this.#options;
+    if (purpose === 'standby' && servers.length === 0) {
+      // It would be a second session on the path that is in doubt, and some cameras hold one session only.
+      const message = `There is no other kind of path to ${this.target}.`;
+      throw new CameraError('connect-failed', message, { target: this.target });
+    }
+    this.#race ??= this.#begin();
+    const race = await this.#race;
     const { path } = this.#memory;
-    const result = await manager.connectParallel({
-      ...(enableP2p === undefined ? {} : { enableP2p }),
-      ...(enableLan === undefined ? {} : { enableLan }),
-      ...(enableRelay === undefined ? {} : { enableRelay }),
-      ...(path === undefined ? {} : { remembered: path }),
-      ...(limitMs === undefined ? {} : { maxConnectionTime: limitMs / 1_000 }),
+    const searchLanFor = this.#movedUid(options);
+    const result = await race.run({
+      kinds: [...this.#kinds].filter((kind) => kind !== 'relay' || purpose !== 'improve'),
+      remembered: path,
+      limitMs,
+      searchLanFor,
       localPorts: this.#ports,
-      ...(onProgress === undefined ? {} : { onProgress }),
-      signal: lifetime === undefined ? signal : AbortSignal.any([signal, lifetime]),
-      ...more,
+      onProgress,
+      offer: offer && ((further) => this.#offer(further, offer)),
+      goesOn,
+      signal,
     });
-    onResult?.(result);
+    this.#tell(result);
     this.#keepPorts(result);
     await this.#remember(result);
-    return result;
+    if (result.ok) return { session: result.session, report: result.report };
+    throw new CameraError('connect-failed', result.error, {
+      target: this.target,
+      report: result.report,
+      details: { closedHost: result.closedHost },
+    });
   }
 
-  #hand(better: ConnectSuccess, onBetter: (camera: ConnectedCamera) => void): void {
-    this.#log.info(`A direct path was found: leaving the relay for ${better.winningThread}`);
-    void this.#remember(better);
-    onBetter({ session: better.session, report: better.report });
+  /**
+   * Returns the UID to search the LAN for, when the address does not answer any more (requirement C7). The UID that a
+   * whole family shares is searched only if the client can tell its camera from others.
+   */
+  #movedUid({ knownDevice = false }: ConnectorOptions): string | undefined {
+    const uid = this.#options.uid ?? this.#memory.uid;
+    const searchable = isIpAddress(this.target) && this.#kinds.has('lan') && (this.#options.search ?? true);
+    if (uid === undefined || !searchable || this.#failures === 0) return undefined;
+    return knownDevice || uid !== DEFAULT_UID ? uid : undefined;
   }
 
-  /** While a relay carries, the direct ways are tried again and again, each time a little later. */
-  async #leaveRelay(
-    lifetime: AbortSignal,
-    onBetter: (camera: ConnectedCamera) => void,
-    found: Promise<void>,
-  ): Promise<void> {
-    const { clock = new SystemClock(), random = new SystemRandom(), enableLan, enableP2p } = this.#options;
-    if (enableLan === false && enableP2p === false) return;
-    const done = new AbortController();
-    void found.then(() => done.abort(new AbortedError('A direct path was found.')));
-    const signal = AbortSignal.any([lifetime, done.signal]);
+  #offer(further: RaceSuccess, offer: (camera: ConnectedCamera) => void): void {
+    this.#log.info(`Further path found: ${further.kind}`);
+    void this.#remember(further);
+    offer({ session: further.session, report: further.report });
+  }
+
+  /** An exception of the observer must not keep the session from the caller. */
+  #tell(result: CameraRaceResult): void {
     try {
-      for (const delayMs of backoff({ ...DIRECT_RETRY, random })) {
-        await clock.sleep(delayMs, signal);
-        const result = await this.#race({ signal, limitMs: DISCOVERY_TIME_S * 1_000 }, { enableRelay: false });
-        if (!result.success) continue;
-        this.#hand(result, onBetter);
-        return;
-      }
+      this.#options.onResult?.(result);
     } catch (error) {
-      if (!isAbort(error) && !signal.aborted) this.#log.warn(`Looking for a direct path ended: ${errorMessage(error)}`);
+      this.#log.error(`An observer of the race failed: ${errorMessage(error)}`);
     }
   }
 
@@ -150,38 +146,43 @@ export class RaceConnector implements CameraConnector {
     return this.#portSets[set] ?? new Map();
   }
 
-  #keepPorts({ success, report }: ConnectResult): void {
+  #keepPorts({ ok, report }: CameraRaceResult): void {
     for (const { id, localPort } of report.attempts) if (localPort !== undefined) this.#ports.set(id, localPort);
-    this.#failures = success ? 0 : this.#failures + 1;
+    this.#failures = ok ? 0 : this.#failures + 1;
   }
 
-  async #begin(): Promise<ParallelConnectionManager> {
+  async #begin(): Promise<CameraRace> {
     try {
       this.#memory = (await this.#options.memory?.recall(this.target)) ?? {};
     } catch (error) {
-      this.#log.warn(`What is known of ${this.target} could not be read: ${errorMessage(error)}`);
+      this.#log.warn(`Cannot read the stored data of ${this.target}: ${errorMessage(error)}`);
     }
-    this.#history = new PathHistory(this.#options.clock ?? new SystemClock(), this.#memory.history);
+    this.#history = new PathHistory({ clock: this.#options.clock ?? new SystemClock() }, this.#memory.history);
     this.#statistics = new RaceStatistics(this.#memory.statistics);
-    return new ParallelConnectionManager(this.target, {
-      maxConnectionTime: DISCOVERY_TIME_S,
+    return new CameraRace(this.target, {
       ...this.#options,
-      history: this.#history,
+      limitMs: this.#options.limitMs ?? DISCOVERY_TIME_MS,
+      history: this.#options.adaptive === false ? undefined : this.#history,
       statistics: this.#statistics,
     });
   }
 
-  async #remember(result: ConnectResult): Promise<void> {
-    if (result.success) {
-      const { mode, port: localPort, destinationPort } = result;
-      this.#memory.path = { mode, localPort, destinationPort };
+  async #remember(result: CameraRaceResult): Promise<void> {
+    if (result.ok) {
+      const { kind, session } = result;
+      this.#memory.path = { kind, localPort: session.local.port, destinationPort: session.peer.port };
+      this.#memory.uid = session.uid;
     }
     this.#memory.history = this.#history.snapshot();
     this.#memory.statistics = this.#statistics.snapshot();
     try {
       await this.#options.memory?.remember(this.target, this.#memory);
     } catch (error) {
-      this.#log.warn(`What this race has taught could not be remembered: ${errorMessage(error)}`);
+      this.#log.warn(`Cannot store the result of this race: ${errorMessage(error)}`);
     }
   }
+}
+
+function defaultKinds({ servers = [] }: RaceConnectorOptions): PathKind[] {
+  return servers.length === 0 ? ['lan', 'p2p'] : ['lan', 'p2p', 'relay'];
 }

@@ -1,55 +1,57 @@
-import type { LaneOptions, PathHistory } from '@towpath/core';
+import type { PathHistory, PathKind, PathKindOptions } from '@towpath/core';
 import { CameraError } from '../artemis/camera-error.ts';
-import type { ConnectionMode } from './way.ts';
 
-/** How much each way is worth, relative to the others; 0 or less switches nothing off, it only comes last. */
-export type ModeWeights = Readonly<Partial<Record<ConnectionMode, number>>>;
+/** Preference of each path kind, relative to the others; a kind with weight 0 comes last. */
+export type PathWeights = Readonly<Partial<Record<PathKind, number>>>;
+
+/** A path kind and the delay of its first attempt. */
+export interface KindStart {
+  readonly kind: PathKind;
+  readonly delayMs: number;
+}
 
 /**
- * Head start of the best way over the worst, ms. As much as RFC 8305 gives a preferred address family: enough to spare a
- * camera the traffic of ways that are not needed, little enough not to be felt when the preferred way is dead.
+ * Head start of the best path kind over the worst, ms. As much as RFC 8305 gives a preferred address family: enough to
+ * avoid unnecessary traffic, and short enough when the preferred kind does not work.
  */
 const SPREAD_MS = 250;
 
-/** The ways in order of weight, the best first, each with the head start that the better ones have over it. */
-export function waysByWeight(
-  ways: Iterable<ConnectionMode>,
-  given: ModeWeights | undefined,
+/** Returns the path kinds by weight, the best first, each with its delay. */
+export function kindsByWeight(
+  kinds: Iterable<PathKind>,
+  given: PathWeights | undefined,
   history: PathHistory | undefined,
-): { mode: ConnectionMode; delayMs: number }[] {
-  const list = [...ways];
-  const learnt = history?.weights(list) ?? {};
-  const weight = (mode: ConnectionMode) => Math.max(0, given?.[mode] ?? learnt[mode] ?? 1);
+): KindStart[] {
+  const list = [...kinds];
+  const learned = history?.weights(list) ?? {};
+  const weight = (kind: PathKind) => Math.max(0, given?.[kind] ?? learned[kind] ?? 1);
   const best = Math.max(...list.map(weight), Number.MIN_VALUE);
   return list
-    .map((mode) => ({ mode, delayMs: Math.round((1 - weight(mode) / best) * SPREAD_MS) }))
+    .map((kind) => ({ kind, delayMs: Math.round((1 - weight(kind) / best) * SPREAD_MS) }))
     .toSorted((a, b) => a.delayMs - b.delayMs);
 }
 
-/** @throws CameraError `bad-argument` for a weight that is no number from 0 on. */
-export function checkWeights(weights: ModeWeights): void {
-  for (const [mode, weight] of Object.entries(weights)) {
+/** @throws CameraError `bad-argument` for a weight that is not a number of 0 or more */
+export function checkWeights(weights: PathWeights): void {
+  for (const [kind, weight] of Object.entries(weights)) {
     if (!Number.isFinite(weight) || weight < 0) {
-      throw new CameraError('bad-argument', `The weight of ${mode} is ${weight}; it must be a number from 0 on.`);
+      throw new CameraError('bad-argument', `The weight of ${kind} is ${weight}; it must be 0 or more.`);
     }
   }
 }
 
-/** The lanes of a race. */
-export function lanesOf(
-  ways: readonly { mode: ConnectionMode; delayMs: number }[],
-  staggerMs: number,
-): Record<string, LaneOptions> {
-  return Object.fromEntries(ways.map(({ mode, delayMs }) => [mode, { delayMs, staggerMs }]));
+/** Returns the race's options of each path kind. */
+export function kindOptions(kinds: readonly KindStart[], staggerMs: number): Record<string, PathKindOptions> {
+  return Object.fromEntries(kinds.map(({ kind, delayMs }) => [kind, { delayMs, staggerMs }]));
 }
 
-/** An attempt is given this many times what the way took before (requirement A8) … */
-const PATIENCE = 20;
-/** … but never less than this: a camera may be waking up, ms. */
+/** The time limit of an attempt is this multiple of the earlier connect time (requirement A8) … */
+const LIMIT_FACTOR = 20;
+/** … but at least this, because a camera may be waking up, ms. */
 const MIN_ATTEMPT_MS = 3_000;
 
-/** How long an attempt of a way may take, ms; undefined without experience: as long as the race. */
-export function attemptLimitMs(mode: ConnectionMode, history: PathHistory | undefined): number | undefined {
-  const expectedMs = history?.connectMs(mode);
-  return expectedMs === undefined ? undefined : Math.max(MIN_ATTEMPT_MS, PATIENCE * expectedMs);
+/** Returns the time limit of an attempt, ms; undefined without earlier results: as long as the race. */
+export function attemptLimitMs(kind: PathKind, history: PathHistory | undefined): number | undefined {
+  const expectedMs = history?.connectMs(kind);
+  return expectedMs === undefined ? undefined : Math.max(MIN_ATTEMPT_MS, LIMIT_FACTOR * expectedMs);
 }

@@ -1,12 +1,12 @@
-import type { CaptureDirection } from '@towpath/net';
+import type { CaptureDirection } from '@towpath/net/capture';
 import type { DrwAckCounts, MalformedCount } from './decoded-message.ts';
 
 const INDICES = 65_536;
 
-/** Distinct malformed packets that are told apart; one broken client repeats a few. */
+/** Most distinct malformed packets that are counted; a broken client repeats a few. */
 const MAX_DISTINCT_MALFORMED = 4096;
 
-/** The indices that one side acknowledged on one channel of one connection. */
+/** The indices that one end acknowledged on one channel of one connection. */
 export class AcknowledgedIndices {
   readonly connection: number;
   readonly direction: CaptureDirection;
@@ -38,7 +38,7 @@ export class AcknowledgedIndices {
   }
 }
 
-/** Packets whose sub-header contradicts their length, told apart by their bytes. */
+/** Packets whose sub-header contradicts their length, distinguished by their bytes. */
 export class MalformedPackets {
   readonly #seen = { tx: new Set<string>(), rx: new Set<string>() };
 
@@ -47,7 +47,7 @@ export class MalformedPackets {
     if (seen.size < MAX_DISTINCT_MALFORMED) seen.add(Buffer.from(packet).toString('latin1'));
   }
 
-  /** Writes `tx/malformed` and `rx/malformed` where there are any. */
+  /** Adds `tx/malformed` and `rx/malformed` if there are any. */
   addTo(counts: Record<string, MalformedCount | object>): void {
     for (const direction of ['rx', 'tx'] as const) {
       const distinct = this.#seen[direction].size;

@@ -1,12 +1,12 @@
-import type { CapturedPacket, CaptureDirection } from '@towpath/net';
+import type { CapturedPacket, CaptureDirection } from '@towpath/net/capture';
 import { BleReassembler } from '../artemis/ble-message.ts';
 import { parseJsonObject } from '../artemis/json.ts';
 import type { BleJson } from './decoded-message.ts';
 
-/** Writes that are printed; a camera is woken with one. */
+/** Most writes that are printed; a camera is woken with one. */
 const MAX_WRITES = 256;
 
-/** What a client and a camera said to each other over Bluetooth LE. */
+/** Messages between a client and a camera over Bluetooth LE. */
 export class BleConversation {
   readonly #answer = new BleReassembler();
   readonly #writes: string[] = [];

@@ -1,10 +1,10 @@
-import type { CaptureDirection } from '@towpath/net';
+import type { CaptureDirection } from '@towpath/net/capture';
 import { Channel, type Frame, GREETING } from '../artemis/frame.ts';
 import { type Fragment, FragmentRun, type RunHandlers } from './fragment-run.ts';
 import { IndexSet, type PageBudget, Seen } from './index-set.ts';
 import type { RunKeeper } from './run-keeper.ts';
 
-/** What a stream is part of. */
+/** Identifies a stream. */
 export interface StreamId {
   readonly connection: number;
   readonly localPort: number | undefined;
@@ -20,8 +20,8 @@ export interface StreamHandlers {
 }
 
 /**
- * One channel of one connection in one direction: DRW payloads put in the order of their indices, duplicates dropped,
- * holes survived. What can be told is told with the packet that makes it certain; the rest when the stream is settled.
+ * One channel of one connection in one direction: orders DRW payloads by index, drops duplicates, tolerates
+ * gaps. Each result is reported with the packet that makes it certain; the rest when the stream is settled.
  */
 export class ChannelStream implements RunHandlers {
   readonly id: StreamId;
@@ -32,7 +32,7 @@ export class ChannelStream implements RunHandlers {
   readonly #keeper: RunKeeper;
   readonly #byStart = new Map<number, FragmentRun>();
   readonly #byEnd = new Map<number, FragmentRun>();
-  /** The run that grew last: the next packet nearly always continues it. */
+  /** The run that grew last: the next packet usually continues it. */
   #current: FragmentRun | undefined;
 
   constructor(id: StreamId, handlers: StreamHandlers, keeper: RunKeeper, budget: PageBudget) {
@@ -42,7 +42,7 @@ export class ChannelStream implements RunHandlers {
     this.seen = new IndexSet(budget);
   }
 
-  /** Takes the payload of one DRW. `other` means: not taken, because its index came before with other data. */
+  /** Takes the payload of one DRW. `other`: not taken, because its index had other data before. */
   push(index: number, data: Uint8Array, record: number): Seen {
     const at = this.seen.unwrap(index);
     const seen = this.seen.add(at, fingerprint(data));
@@ -53,12 +53,12 @@ export class ChannelStream implements RunHandlers {
     return seen;
   }
 
-  /** Counts a packet that {@link push} did not take as the retransmission that it must be. */
+  /** Counts a packet that {@link push} did not take as a retransmission. */
   countDuplicate(): void {
     this.duplicates++;
   }
 
-  /** Reports what is left over. Nothing may be pushed afterwards. */
+  /** Reports everything that is left. Nothing may be pushed afterwards. */
   settle(): void {
     for (const run of this.#runs()) {
       run.settle();
@@ -70,7 +70,7 @@ export class ChannelStream implements RunHandlers {
     this.seen.clear();
   }
 
-  /** Settles one run early, because too much is held. */
+  /** Settles one run early, because too much is stored. */
   release(run: FragmentRun): void {
     this.#remove(run);
     if (this.#current === run) this.#current = undefined;
@@ -110,7 +110,7 @@ export class ChannelStream implements RunHandlers {
     this.#keeper.update(this, run);
   }
 
-  /** Keeps a run that is not the current one any more, if something may still become of it. */
+  /** Keeps a run that is no longer the current one, if it may still be completed. */
   #keep(run: FragmentRun): void {
     if (run.settled) {
       this.#keeper.drop(run);
@@ -136,7 +136,7 @@ function isGreeting(data: Uint8Array): boolean {
   return data.length === GREETING.length && data.every((byte, at) => byte === GREETING[at]);
 }
 
-/** Tells apart what one index brings in two sessions: length, first and last bytes. Never 0. */
+/** Fingerprint that distinguishes the data of one index in two sessions: length, first and last bytes. Never 0. */
 function fingerprint(data: Uint8Array): number {
   let hash = data.length;
   const head = Math.min(40, data.length);

@@ -1,22 +1,22 @@
-import type { CapturedEndpoint, CaptureDirection } from '@towpath/net';
+import type { CapturedEndpoint, CaptureDirection } from '@towpath/net/capture';
 import { AcknowledgedIndices } from './acknowledgements.ts';
 import { ChannelStream, type StreamHandlers } from './channel-stream.ts';
 import { MAX_INDEX_PAGES, type PageBudget } from './index-set.ts';
 import { RunKeeper } from './run-keeper.ts';
 
-/** Streams and lists of acknowledgements of all connections together; each camera in use needs about eight. */
+/** Most streams and lists of acknowledgements of all connections; each camera in use needs about eight. */
 export const MAX_STREAMS = 16_384;
 
-/** Endpoint objects whose connection is remembered; more than a recording has. */
+/** Most endpoints whose connection is stored. */
 const MAX_REMEMBERED_ENDPOINTS = 65_536;
 
-/** One client's socket: what runs over it is one conversation, until the port is used for another. */
+/** One client's socket: its traffic is one conversation, until the port is used for another. */
 export interface Connection {
   readonly number: number;
   readonly localPort: number | undefined;
-  /** A handshake or a close came since the last new data, so that indices may start over. */
+  /** A handshake or a close came since the last new data, so that indices may start again. */
   handshake: boolean;
-  /** Another session took its place on the port. */
+  /** Another session has replaced it on the port. */
   over: boolean;
   readonly streams: Map<number, ChannelStream>;
   readonly acks: Map<number, AcknowledgedIndices>;
@@ -46,7 +46,7 @@ export class Connections {
     return connection;
   }
 
-  /** Ends the connection that runs over this end and begins another one there. */
+  /** Ends the connection of this client endpoint and begins another one. */
   restart(local: CapturedEndpoint): Connection {
     const old = this.of(local);
     old.over = true;
@@ -54,7 +54,7 @@ export class Connections {
     return this.#create(local);
   }
 
-  /** Undefined when there are too many already. */
+  /** Undefined when the limit is reached. */
   stream(connection: Connection, direction: CaptureDirection, channel: number): ChannelStream | undefined {
     const key = keyOf(direction, channel);
     let stream = connection.streams.get(key);
@@ -67,7 +67,7 @@ export class Connections {
     return stream;
   }
 
-  /** Undefined when there are too many already. */
+  /** Undefined when the limit is reached. */
   acks(connection: Connection, direction: CaptureDirection, channel: number): AcknowledgedIndices | undefined {
     const key = keyOf(direction, channel);
     let acks = connection.acks.get(key);
@@ -98,7 +98,7 @@ export class Connections {
   }
 }
 
-/** Where a recorder did not know the client's port, there is one connection. */
+/** A recorder that did not store the client's port gives one connection. */
 function keyOfEndpoint({ address, port }: CapturedEndpoint): string {
   return port === undefined ? '' : `${address ?? ''} ${port}`;
 }

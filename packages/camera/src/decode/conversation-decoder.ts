@@ -1,5 +1,5 @@
-import type { CapturedPacket, CaptureDirection } from '@towpath/net';
-import { CipherSet, DRW_HEADER_BYTES, HEADER_BYTES, MessageType } from '@towpath/pppp';
+import type { CapturedPacket, CaptureDirection } from '@towpath/net/capture';
+import { CipherSet, DRW_HEADER_BYTES, HEADER_BYTES, MessageType } from '@towpath/pppp/codec';
 import type { Frame } from '../artemis/frame.ts';
 import { MalformedPackets } from './acknowledgements.ts';
 import { BleConversation } from './ble-conversation.ts';
@@ -25,15 +25,15 @@ export interface ConversationDecoderOptions {
   /** Called with each message, while the packet that completes it is being pushed. */
   onMessage: (message: DecodedMessage) => void;
   /**
-   * Who is the camera, where packets do not say, found in a pass that has seen them all.
-   * @default what the packets pushed so far tell
+   * Which endpoint is the camera, where packets do not show it; from a pass over all packets.
+   * @default derived from the packets pushed so far
    */
   directions?: DirectionFinder | undefined;
 }
 
 /**
- * Turns captured packets into the conversation between a client and a camera. What it holds besides counters is bounded,
- * however long the recording: frames that are not complete, and fragments whose frame may still begin.
+ * Decodes captured packets into the conversation between a client and a camera. Besides counters its memory is bounded,
+ * independent of the length of the recording: incomplete frames, and fragments whose frame may still begin.
  */
 export class ConversationDecoder {
   readonly #onMessage: (message: DecodedMessage) => void;
@@ -63,7 +63,7 @@ export class ConversationDecoder {
     });
   }
 
-  /** Takes the next packet. Its `data` must not be changed afterwards. Does nothing after {@link finish}. */
+  /** Takes the next packet. Its `data` must not be changed afterwards. Has no effect after {@link finish}. */
   push(packet: CapturedPacket): void {
     if (this.#summary !== undefined) return;
     this.#record = packet.record;
@@ -84,7 +84,7 @@ export class ConversationDecoder {
     else if (HANDSHAKE.has(type)) this.#connectionOf(packet, direction).handshake = true;
   }
 
-  /** Ends the conversation: what is left over is reported. The same summary on every call. */
+  /** Ends the conversation and reports everything that is left. Returns the same summary on every call. */
   finish(): ConversationSummary {
     this.#summary ??= this.#summarise();
     return this.#summary;
@@ -116,7 +116,7 @@ export class ConversationDecoder {
     let stream = this.#connections.stream(connection, direction, channel);
     let seen = stream?.push(index, payload, packet.record) ?? Seen.overLimit;
     if (seen === Seen.other) {
-      // Other data under the same index: after a handshake on the same port it is another session.
+      // Other data with the same index after a handshake on the same port belongs to another session.
       if (connection.localPort !== undefined && connection.handshake) {
         connection = this.#connections.restart(direction === 'tx' ? packet.source : packet.destination);
         stream = this.#connections.stream(connection, direction, channel);

@@ -1,19 +1,19 @@
-import { type CapturedPacket, type CaptureReport, detectCaptureFormat, readCapture } from '@towpath/net';
-import { CipherSet } from '@towpath/pppp';
+import { type CapturedPacket, type CaptureReport, detectCaptureFormat, readCapture } from '@towpath/net/capture';
+import { CipherSet } from '@towpath/pppp/codec';
 import { ConversationDecoder } from './conversation-decoder.ts';
 import type { ConversationSummary, DecodedMessage, MessageJson } from './decoded-message.ts';
 import { DirectionFinder } from './direction-finder.ts';
 
-/** What came of a capture file. */
+/** Result of a capture file. */
 export interface DecodedCapture {
-  /** Format of the file, and what of it could not be read. */
+  /** Format of the file, and problems in it. */
   readonly report: CaptureReport;
   readonly summary: ConversationSummary;
 }
 
 /**
- * Decodes a capture file of any format that {@link readCapture} reads. Packets that are neither PPPP (in the clear or
- * under a known key) nor Bluetooth LE are passed over. Never throws, whatever the bytes are.
+ * Decodes a capture file of any format that {@link readCapture} supports. Packets that are neither PPPP (in the clear
+ * or with a known key) nor Bluetooth LE are ignored. Never throws.
  * @param bytes the whole file
  * @param onMessage called with each message, in the order of the packets that complete them
  */
@@ -27,8 +27,8 @@ export function decodeCapture(bytes: Uint8Array, onMessage: (message: DecodedMes
 }
 
 /**
- * The lines that `decode --json` prints: one object per message, then `{"summary": …}` with the rest. All lines are made
- * before the first is handed out. Its result says what the file was.
+ * Returns the lines of `decode --json`: one object per message, then `{"summary": …}`. All lines are created
+ * before the first is returned. The result contains the file's report.
  */
 export function* captureJsonLines(bytes: Uint8Array): Generator<string, CaptureReport> {
   const lines: string[] = [];
@@ -47,7 +47,7 @@ export function conversationDocument(bytes: Uint8Array): ConversationSummary & {
   return { ...before, messages, incomplete, orphan_fragments, ...over, binary_summary };
 }
 
-/** Where packets do not say which way they went, a first pass finds out who is the camera. */
+/** Where packets do not show their direction, a first pass finds the camera. */
 function findDirections(
   bytes: Uint8Array,
   accept: (packet: CapturedPacket) => boolean,

@@ -1,9 +1,9 @@
-import type { CaptureDirection } from '@towpath/net';
+import type { CaptureDirection } from '@towpath/net/capture';
 import type { AvFrame } from '../artemis/av.ts';
 import type { JsonObject } from '../artemis/json.ts';
 import type { ItemRecord } from '../artemis/record.ts';
 
-/** What a message is. `connect_ack` is the camera's greeting, which has no frame header. */
+/** Kind of a message. `connect_ack` is the camera's greeting, which has no frame header. */
 export type MessageKind =
   | 'connect_ack'
   | 'request'
@@ -24,10 +24,10 @@ export interface MessageJson {
   last_index?: number;
   msgType?: number;
   seq?: number;
-  /** Bytes behind the frame header. */
+  /** Bytes after the frame header. */
   length?: number;
   pad_byte7?: number;
-  /** The client's UDP port, where the recorder knew it. */
+  /** The client's UDP port, if the recorder stored it. */
   lport?: number;
   kind: MessageKind;
   text?: string;
@@ -37,7 +37,7 @@ export interface MessageJson {
   cmdId?: unknown;
   av?: AvJson;
   item?: ItemJson;
-  /** The payload is not what its type says. */
+  /** The payload does not have the format of its type. */
   decode_error?: true;
   /** The packet that completed it. */
   record: number;
@@ -57,9 +57,9 @@ export interface AvJson {
   audio_type: number;
   video_type: number;
   check_ok: boolean;
-  /** Bytes behind the data. */
+  /** Bytes after the data. */
   trailing: number;
-  /** False when the data is longer than the frame; then there is none of the two below. */
+  /** False when the data is longer than the frame; then the two fields below are absent. */
   complete: boolean;
   decrypted_sha256?: string;
   decrypted_head?: string;
@@ -74,14 +74,14 @@ export interface ItemJson {
   data_sha256: string;
   /** Begins and ends like a JPEG. */
   jpeg: boolean;
-  /** Files only: the copy of the data's end in the header agrees. */
+  /** Files only: the end check is correct. */
   check_ok?: boolean;
 }
 
-/** A message and what was found in it. */
+/** A message and its content. */
 export interface DecodedMessage {
   readonly json: MessageJson;
-  /** When the packet that completed it was recorded; undefined without a clock. */
+  /** When the packet that completed it was recorded; undefined without timestamps. */
   readonly timeMs: number | undefined;
   /** Number of the connection it belongs to, from 0 in the order in which they appear. */
   readonly connection: number;
@@ -89,7 +89,7 @@ export interface DecodedMessage {
   readonly item: ItemRecord | undefined;
 }
 
-/** A message whose end is missing. */
+/** A message without its end. */
 export interface IncompleteJson {
   dir: CaptureDirection;
   channel: number;
@@ -100,12 +100,12 @@ export interface IncompleteJson {
   length: number;
   pad_byte7: number;
   lport?: number;
-  /** Bytes behind the frame header that are there. */
+  /** Number of bytes present after the frame header. */
   have: number;
   record: number;
 }
 
-/** The payload of a DRW with bytes that belong to no message: its beginning is missing, or they are damaged. */
+/** The payload of a DRW with bytes outside of any message: its beginning is missing, or they are damaged. */
 export interface OrphanJson {
   dir: CaptureDirection;
   channel: number;
@@ -117,12 +117,12 @@ export interface OrphanJson {
   record: number;
 }
 
-/** What can be read of a response whose beginning is missing. */
+/** Readable part of a response whose beginning is missing. */
 export interface PartialTextJson {
   record: number;
   channel: number;
   index: number;
-  /** The least number of full fragments before it that explains how its text is aligned. */
+  /** Least number of full fragments before it that explains the alignment of its text. */
   full_fragments_before: number;
   plaintext_tail: string;
 }
@@ -136,7 +136,7 @@ export interface DrwCounts {
   payload_bytes: number;
 }
 
-/** Packets whose fields contradict their length, under `dir/malformed`: how many different ones there are. */
+/** Packets whose fields contradict their length, under `dir/malformed`: number of distinct ones. */
 export interface MalformedCount {
   distinct: number;
 }
@@ -147,7 +147,7 @@ export interface DrwAckCounts {
   max: number;
 }
 
-/** What was said over Bluetooth LE. */
+/** Messages over Bluetooth LE. */
 export interface BleJson {
   write: string[];
   notifications: number;
@@ -165,11 +165,11 @@ export interface PictureJson {
   sha256: string;
 }
 
-/** Everything but the messages; the order of the keys is part of the format. */
+/** Everything except the messages; the order of the keys is part of the format. */
 export interface ConversationSummary {
   records: number;
   packet_types: { tx: Record<string, number>; rx: Record<string, number> };
-  /** Packets of which the recorder kept only the beginning; absent when there is none. */
+  /** Packets that were recorded only in part; absent when there are none. */
   truncated_records?: number;
   /** By `dir/channel`, with the client's port when there is more than one. */
   drw: Record<string, DrwCounts | MalformedCount>;
@@ -178,7 +178,7 @@ export interface ConversationSummary {
   partial_plaintext?: PartialTextJson[];
   incomplete: IncompleteJson[];
   orphan_fragments: OrphanJson[];
-  /** What was left out because a limit was reached; absent when nothing was. */
+  /** What was omitted because a limit was reached; absent when nothing was. */
   over_limit?: number;
   binary_summary: {
     av_frames_complete: number;

@@ -6,10 +6,10 @@ import { parseJsonObject } from '../artemis/json.ts';
 import { decodeFileRecord, decodeThumbnailRecord, fileCheckHolds, type ItemRecord } from '../artemis/record.ts';
 import type { AvJson, ItemJson, MessageJson, MessageKind } from './decoded-message.ts';
 
-/** Bytes of deciphered video that are printed: enough to see its first unit. */
+/** Bytes of deciphered video that are printed: enough for its first unit. */
 const HEAD_BYTES = 16;
 
-/** What a frame turned out to hold, beside what goes into its JSON. */
+/** Content of a frame in addition to its JSON. */
 export interface FrameContent {
   av: AvFrame | undefined;
   item: ItemRecord | undefined;
@@ -17,7 +17,7 @@ export interface FrameContent {
 
 const NOTHING: FrameContent = { av: undefined, item: undefined };
 
-/** Writes `kind` and everything that follows it, `record` excepted, into `json`. */
+/** Adds `kind` and everything that follows it, except `record`, to `json`. */
 export function describeFrame(json: Omit<MessageJson, 'kind' | 'record'>, frame: Frame): FrameContent {
   const into = json as Partial<MessageJson>;
   into.kind = kindOf(frame.type);
@@ -95,7 +95,7 @@ function describeAv(into: Partial<MessageJson>, body: Uint8Array, kind: 'live' |
     return undefined;
   }
   const view = new DataView(body.buffer, body.byteOffset, body.length);
-  // A Buffer's slice would be deciphered in place, in the recording itself.
+  // A Buffer's slice would be deciphered in place, which changes the recording.
   const frame = decodeAvFrame(new Uint8Array(body.buffer, body.byteOffset, body.length), kind);
   const time = Number(view.getBigUint64(8, true));
   const av: AvJson = {

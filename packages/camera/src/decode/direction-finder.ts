@@ -1,14 +1,17 @@
-import type { CapturedEndpoint, CapturedPacket, CaptureDirection } from '@towpath/net';
-import { MessageType } from '@towpath/pppp';
+import type { CapturedEndpoint, CapturedPacket, CaptureDirection } from '@towpath/net/capture';
+import { MessageType } from '@towpath/pppp/codec';
 import { MessageType as FrameType } from '../artemis/frame.ts';
 
-/** Ports on which cameras and their servers listen; clients use random ones. spec/pppp.md §2. */
+/** Ports on which cameras and their servers listen; clients use random ones. docs/protocol/pppp.md, "Ports". */
 const LISTEN_PORTS = new Set([32108, 32100, 40611]);
 
-/** Endpoints that are kept apart; a recording has two that matter. */
+/** Most endpoints that are distinguished; a recording has two that matter. */
 const MAX_ENDPOINTS = 65_536;
 
-/** How much a packet says about who sent it: a frame names its sender's role, a port or a handshake only suggests it. */
+/**
+ * Weight of a packet as evidence of its sender: a frame shows its sender's role, a port or a handshake only suggests
+ * it.
+ */
 const Weight = { certain: 64, likely: 8, hint: 1 } as const;
 
 const FROM_CLIENT = new Set<number>([
@@ -30,14 +33,14 @@ const FROM_CAMERA = new Set<number>([
 ]);
 
 /**
- * Finds out who is the camera in a recording that only has addresses. Every packet adds evidence to both of its ends;
- * whoever has more of it is the camera.
+ * Finds the camera in a recording that contains addresses only. Every packet adds evidence to both of its endpoints;
+ * the one with more evidence is the camera.
  */
 export class DirectionFinder {
   readonly #evidence = new Map<string, number>();
   readonly #keys = new Map<CapturedEndpoint, string>();
 
-  /** Takes what the packet says about its ends. @param clear its bytes, deciphered */
+  /** Takes the evidence of a packet. @param clear its bytes, deciphered */
   observe(packet: CapturedPacket, clear: Uint8Array): void {
     const weight = cameraSent(packet, clear);
     if (weight === 0) return;
@@ -45,7 +48,7 @@ export class DirectionFinder {
     this.#add(packet.destination, -weight);
   }
 
-  /** `tx` from client to camera. The packet's own ports decide when the evidence does not. */
+  /** Returns `tx` for client to camera. The packet's own ports decide when the evidence does not. */
   direction(packet: CapturedPacket): CaptureDirection {
     const source = this.#evidence.get(this.#key(packet.source)) ?? 0;
     const destination = this.#evidence.get(this.#key(packet.destination)) ?? 0;
@@ -71,7 +74,7 @@ export class DirectionFinder {
   }
 }
 
-/** Positive when the packet looks sent by a camera, negative when by a client. */
+/** Returns a positive number for a packet that a camera seems to have sent, a negative one for a client. */
 function cameraSent(packet: CapturedPacket, clear: Uint8Array): number {
   const type = clear[1] ?? -1;
   if (FROM_CLIENT.has(type)) return -Weight.likely;
@@ -84,7 +87,7 @@ function cameraSent(packet: CapturedPacket, clear: Uint8Array): number {
   return fromListener * Weight.hint;
 }
 
-/** 1 when a DRW brings what only a camera sends, −1 what only a client sends, 0 when it does not say. */
+/** Returns 1 when a DRW contains what only a camera sends, −1 for a client, 0 when unknown. */
 function frameSender(clear: Uint8Array): number {
   const data = clear.subarray(8);
   if (data.length === 3 && data[0] === 0x41 && data[1] === 0x43 && data[2] === 0x4b) return 1;

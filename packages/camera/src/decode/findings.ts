@@ -14,13 +14,13 @@ import { endsLikeJpeg } from './describe-frame.ts';
 import type { Fragment } from './fragment-run.ts';
 import { partialTexts } from './partial-text.ts';
 
-/** Entries of each list of a summary; beyond it they are only counted. */
+/** Most entries of each list of a summary; further ones are only counted. */
 export const MAX_LISTED = 100_000;
 
-/** Orphaned fragments of responses kept for {@link partialTexts}: a response has some tens at most. */
+/** Most orphaned fragments of responses kept for {@link partialTexts}: a response has some tens of them. */
 const MAX_TEXT_FRAGMENTS = 16_384;
 
-/** Collects what a summary lists: fragments without a message, messages without an end, pictures. */
+/** Collects the lists of a summary: fragments without a message, messages without an end, pictures. */
 export class Findings {
   avFrames = 0;
   readonly #orphans: OrphanJson[] = [];
@@ -84,7 +84,7 @@ export class Findings {
     });
   }
 
-  /** All lists in the order of the packets. `omitted` counts what had no room. */
+  /** All lists in the order of the packets. `omitted` counts entries beyond the limits. */
   sorted(): { partial: PartialTextJson[]; incomplete: IncompleteJson[]; orphans: OrphanJson[]; omitted: number } {
     const partial: PartialTextJson[] = [];
     for (const [stream, fragments] of this.#texts) {

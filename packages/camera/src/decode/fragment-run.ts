@@ -6,7 +6,7 @@ export interface Fragment {
   readonly index: number;
   readonly record: number;
   readonly data: Uint8Array;
-  /** Set once it was reported as an orphan, which happens once however many of its bytes belong nowhere. */
+  /** Set when it was reported as an orphan, which happens once. */
   orphan: boolean;
 }
 
@@ -19,34 +19,34 @@ export interface RunHandlers {
 const MAGIC_BYTES = 7;
 
 /**
- * Fragments of a channel without a hole between them, and the frames cut from them. What stands before the first frame
- * (the lead) is kept: it may be the end of a frame whose beginning comes later.
+ * Consecutive fragments of a channel, and the frames cut from them. Bytes before the first frame
+ * (the lead) are kept: they may be the end of a frame whose beginning arrives later.
  */
 export class FragmentRun implements FrameHandlers {
   start: number;
   end: number;
   #lead: Fragment[] = [];
   #leadBytes = 0;
-  /** Bytes of lead that were put in front; offsets below do not count them. */
+  /** Bytes of lead that were prepended; the offsets below do not count them. */
   #base = 0;
-  /** The lead is over: a frame was found, or another run was put in front. */
+  /** The lead is complete: a frame was found, or another run was prepended. */
   #leadOver = false;
   readonly #cutter: FrameStream = new FrameStream(this);
   readonly #handlers: RunHandlers;
-  /** Fragments that bytes from `#consumed` on lie in, and the offset in the run at which each begins. */
+  /** Fragments that contain bytes from `#consumed` on, and the offset in the run at which each begins. */
   #recent: Fragment[] = [];
   #starts: number[] = [];
   #pushed = 0;
   #consumed = 0;
 
-  /** @param start index of its first fragment, counted on beyond 65,535 */
+  /** @param start index of its first fragment, counted beyond 65,535 */
   constructor(start: number, handlers: RunHandlers) {
     this.start = start;
     this.end = start;
     this.#handlers = handlers;
   }
 
-  /** Fragments kept because they may turn out to end a frame that began in a fragment not yet seen. */
+  /** Fragments kept because they may end a frame that began in a fragment not seen yet. */
   get leadCount(): number {
     return this.#lead.length;
   }
@@ -56,7 +56,7 @@ export class FragmentRun implements FrameHandlers {
     return this.#cutter.pendingBytes >= FRAME_HEADER_BYTES;
   }
 
-  /** True when nothing that comes can change what was found so far: neither lead nor a beginning. */
+  /** True when later fragments cannot change the result: there is neither a lead nor a beginning. */
   get settled(): boolean {
     return this.#lead.length === 0 && this.#cutter.pendingBytes === 0;
   }
@@ -66,13 +66,13 @@ export class FragmentRun implements FrameHandlers {
     return !this.#leadOver && this.#cutter.pendingBytes < MAGIC_BYTES;
   }
 
-  /** Adds the fragment that follows. */
+  /** Appends the next fragment. */
   append(fragment: Fragment): void {
     this.end++;
     this.#push(fragment, fragment.data);
   }
 
-  /** Adds a fragment that is a message of its own, without a frame header. False when a frame is being put together. */
+  /** Appends a fragment that is a message without a frame header. False while a frame is incomplete. */
   appendWhole(fragment: Fragment): boolean {
     if (this.#cutter.pendingBytes > 0) return false;
     this.end++;
@@ -83,7 +83,10 @@ export class FragmentRun implements FrameHandlers {
     return true;
   }
 
-  /** Joins this run to `earlier`, whose end is its start: the lead may end a frame that began there. Returns the whole. */
+  /**
+   * Appends this run to `earlier`, whose end is its start: the lead may end a frame that began there. Returns the
+   * whole.
+   */
   joinTo(earlier: FragmentRun): FragmentRun {
     const { length: leadCount } = earlier.#lead;
     const earlierBytes = earlier.#base + earlier.#pushed;
@@ -95,7 +98,7 @@ export class FragmentRun implements FrameHandlers {
       const bytes = fragment.data.subarray(0, left);
       left -= bytes.length;
       earlier.#push(fragment, bytes);
-      // When no more than this fragment counts for what comes next, it was read rightly without the earlier ones.
+      // When only this fragment matters for what follows, it was read correctly without the earlier ones.
       resumes = earlier.#allLead && earlier.#cutter.pendingBytes <= bytes.length;
     }
     if (resumes) {
@@ -122,14 +125,14 @@ export class FragmentRun implements FrameHandlers {
     return this;
   }
 
-  /** Reports what is left: the lead and the beginning of a frame. Nothing may be added afterwards. */
+  /** Reports the rest: the lead and the beginning of a frame. Nothing may be appended afterwards. */
   settle(): void {
     this.#abandonFrame();
     for (const fragment of this.#lead) this.#orphan(fragment);
     this.#lead = [];
   }
 
-  /** Reports a frame that has begun as incomplete; what is too short for a frame header belongs to nothing. */
+  /** Reports a frame that has begun as incomplete; a rest shorter than a frame header belongs to no frame. */
   #abandonFrame(): void {
     const { pendingBytes } = this.#cutter;
     if (pendingBytes >= FRAME_HEADER_BYTES && this.#recent.length > 0) {
@@ -181,7 +184,7 @@ export class FragmentRun implements FrameHandlers {
     this.#leadOver = true;
   }
 
-  /** Keeps of the lead only what lies before the first frame. */
+  /** Keeps of the lead only the part before the first frame. */
   #trimLead(): void {
     let count = 0;
     for (let at = 0; count < this.#lead.length && at < this.#leadBytes; count++) at += this.#lead[count]!.data.length;
@@ -224,7 +227,7 @@ export class FragmentRun implements FrameHandlers {
   }
 }
 
-/** Joins two lists into whichever is the longer: fragments may come one by one from the end. */
+/** Joins two lists into the longer one: fragments may arrive one by one from the end. */
 function joinLists(front: Fragment[], back: Fragment[]): Fragment[] {
   if (front.length < back.length) {
     for (let i = front.length - 1; i >= 0; i--) back.unshift(front[i]!);

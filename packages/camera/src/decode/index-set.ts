@@ -1,10 +1,10 @@
 const PAGE_ENTRIES = 256;
 const PAGES = 256;
 
-/** How far ahead of the highest index an entry is known to be free: half of the 16-bit range. */
+/** An entry this far ahead of the highest index is free: half of the 16-bit range. */
 const HALF_RANGE_PAGES: number = PAGES / 2;
 
-/** Pages that all sets of a decoder may have together: 64 MB, in which 16 million indices find room. */
+/** Most pages of all sets of a decoder: 64 MB, enough for 16 million indices. */
 export const MAX_INDEX_PAGES = 65_536;
 
 /** Counts the pages of several sets. */
@@ -15,16 +15,16 @@ export interface PageBudget {
 export const Seen = {
   first: 0,
   again: 1,
-  /** The index was used before, for other data. */
+  /** The index was used before, with other data. */
   other: 2,
-  /** No room is left to remember it. */
+  /** The limit is reached. */
   overLimit: 3,
 } as const;
 export type Seen = (typeof Seen)[keyof typeof Seen];
 
 /**
- * Which 16-bit indices of a stream were seen, with a fingerprint of what they brought. Indices count on beyond 65,535:
- * as the highest moves on, those half the range behind it are forgotten.
+ * The 16-bit indices seen in a stream, with a fingerprint of their data. Indices count beyond 65,535:
+ * as the highest one advances, indices half the range below it are removed.
  */
 export class IndexSet {
   readonly #pages: (Int32Array | undefined)[] = [];
@@ -46,14 +46,14 @@ export class IndexSet {
     return this.#highest;
   }
 
-  /** Places a 16-bit index near the highest one seen. A stream begins at 0, so there is nothing below it. */
+  /** Places a 16-bit index near the highest one seen. A stream begins at 0. */
   unwrap(index: number): number {
     if (this.#highest < 0) return index;
     const near = this.#highest + (((index - this.#highest) << 16) >> 16);
     return near < 0 ? near + 65_536 : near;
   }
 
-  /** @param index as {@link unwrap} gave it @param fingerprint any number but 0 */
+  /** @param index from {@link unwrap} @param fingerprint any number except 0 */
   add(index: number, fingerprint: number): Seen {
     this.#advance(index);
     const slot = (index >>> 8) % PAGES;
@@ -72,7 +72,7 @@ export class IndexSet {
     return Seen.first;
   }
 
-  /** Forgets everything and gives its pages back. */
+  /** Removes everything and returns its pages. */
   clear(): void {
     for (const page of this.#pages) if (page !== undefined) this.#budget.left++;
     this.#pages.length = 0;

@@ -2,11 +2,11 @@ import { AudioType, type AvFrame, VideoType } from '../artemis/av.ts';
 import type { ItemRecord } from '../artemis/record.ts';
 import type { DecodedMessage } from './decoded-message.ts';
 
-/** Where extracted media go. Names are plain file names: letters, digits, dots and dashes. */
+/** Target of extracted media. Names are plain file names: letters, digits, dots and dashes. */
 export interface MediaTarget {
-  /** Makes a file; the name was not used before. */
+  /** Creates a file; the name was not used before. */
   create(name: string, data: Uint8Array): void;
-  /** Adds to the end of a file that {@link create} made. */
+  /** Appends to a file that {@link create} created. */
   append(name: string, data: Uint8Array): void;
 }
 
@@ -30,9 +30,9 @@ const AUDIO_EXTENSION = new Map<number, string>([
 ]);
 
 /**
- * Writes the pictures, files, video and sound of a conversation to a {@link MediaTarget}: each picture in a file of its
- * own, named by its numbers on the camera's card; video and sound of one connection and channel in one stream each.
- * Damaged audio/video frames are left out.
+ * Writes the pictures, files, video and sound of a conversation to a {@link MediaTarget}: each picture in its own
+ * file, named by its numbers on the camera's card; video and sound of one connection and channel in one stream each.
+ * Damaged audio/video frames are omitted.
  */
 export class MediaExtractor {
   readonly files: ExtractedFile[] = [];
@@ -44,7 +44,7 @@ export class MediaExtractor {
     this.#target = target;
   }
 
-  /** Extracts what one message brings; most bring nothing. */
+  /** Extracts the media of one message, if any. */
   take(message: DecodedMessage): void {
     if (message.item !== undefined) this.#item(message, message.item);
     if (message.av?.intact === true) this.#av(message, message.av);
@@ -84,7 +84,7 @@ export class MediaExtractor {
   }
 }
 
-/** By the first bytes of what the camera stores: JPEG, MP4 (`ftyp` in the first box), AVI (RIFF). */
+/** Determines the file type by the first bytes: JPEG, MP4 (`ftyp` in the first box), AVI (RIFF). */
 function extensionOf(data: Uint8Array): string {
   if (data[0] === 0xff && data[1] === 0xd8) return 'jpg';
   const text = Buffer.from(data.subarray(0, 12)).toString('latin1');

@@ -1,4 +1,4 @@
-import type { CaptureDirection } from '@towpath/net';
+import type { CaptureDirection } from '@towpath/net/capture';
 import type { ConversationSummary } from './decoded-message.ts';
 
 const BLE = 256;

@@ -12,8 +12,8 @@ const BLOCK_BYTES = 16;
 const BROKEN_BLOCK_BYTES = 15;
 
 /**
- * Reads what is left of responses whose first fragments are missing. In CBC a lost block spoils only the one after it,
- * so the text can be read from the second whole block on. spec/artemis.md §3.
+ * Reads the rest of responses whose first fragments are missing. In CBC a lost block damages only the next one,
+ * so the text can be read from the second whole block on. docs/protocol/artemis.md, "Encryption".
  * @param orphans of one stream, in the order of their indices
  */
 export function partialTexts(orphans: readonly Fragment[], channel: number): PartialTextJson[] {
@@ -57,7 +57,7 @@ function textOf(group: readonly Fragment[]): string | undefined {
   return isText(text) ? text : undefined;
 }
 
-/** A wrong guess about the alignment gives noise, which holds control characters or is no UTF-8. */
+/** A wrong alignment gives noise, which contains control characters or is not UTF-8. */
 function isText(text: string): boolean {
   if (text.length === 0) return false;
   for (let at = 0; at < text.length; at++) {

@@ -1,28 +1,32 @@
-import type { ChannelStream } from './channel-stream.ts';
 import type { FragmentRun } from './fragment-run.ts';
 
-/** Frames that may be open at a time in all streams: each may claim 4 MB. */
+/** Most incomplete frames in all streams: each may claim 4 MB. */
 export const MAX_OPEN_FRAMES = 64;
 
-/** Fragments held in all streams in case the beginning of their frame still comes: at most 64 MB of payload. */
+/** Most fragments kept in all streams for a frame whose beginning may still arrive: at most 64 MB of payload. */
 export const MAX_HELD_FRAGMENTS = 65_536;
 
-/** Knows the runs that hold something, oldest first, and releases the oldest when together they hold too much. */
+/** Whose run it is: lets go of it when the keeper asks for room. */
+interface RunOwner {
+  release(run: FragmentRun): void;
+}
+
+/** Tracks the runs with stored data, oldest first, and releases the oldest beyond the limits. */
 export class RunKeeper {
-  readonly #open = new Map<FragmentRun, ChannelStream>();
-  readonly #leads = new Map<FragmentRun, { stream: ChannelStream; fragments: number }>();
+  readonly #open = new Map<FragmentRun, RunOwner>();
+  readonly #leads = new Map<FragmentRun, { owner: RunOwner; fragments: number }>();
   #fragments = 0;
 
-  /** To be called whenever a run has grown. */
-  update(stream: ChannelStream, run: FragmentRun): void {
-    if (run.open) this.#open.set(run, stream);
+  /** Call this whenever a run has grown. */
+  update(owner: RunOwner, run: FragmentRun): void {
+    if (run.open) this.#open.set(run, owner);
     else this.#open.delete(run);
-    this.#updateLead(stream, run);
+    this.#updateLead(owner, run);
     if (this.#open.size > MAX_OPEN_FRAMES) this.#release(this.#open.entries().next().value);
     while (this.#fragments > MAX_HELD_FRAGMENTS) {
       const oldest = this.#leads.entries().next().value;
       if (oldest === undefined) break;
-      this.#release([oldest[0], oldest[1].stream]);
+      this.#release([oldest[0], oldest[1].owner]);
     }
   }
 
@@ -34,7 +38,7 @@ export class RunKeeper {
     this.#leads.delete(run);
   }
 
-  #updateLead(stream: ChannelStream, run: FragmentRun): void {
+  #updateLead(owner: RunOwner, run: FragmentRun): void {
     const { leadCount } = run;
     const lead = this.#leads.get(run);
     if (lead !== undefined) {
@@ -42,12 +46,12 @@ export class RunKeeper {
       lead.fragments = leadCount;
       if (leadCount === 0) this.#leads.delete(run);
     } else if (leadCount > 0) {
-      this.#leads.set(run, { stream, fragments: leadCount });
+      this.#leads.set(run, { owner, fragments: leadCount });
       this.#fragments += leadCount;
     }
   }
 
-  #release(entry: [FragmentRun, ChannelStream] | undefined): void {
+  #release(entry: [FragmentRun, RunOwner] | undefined): void {
     if (entry === undefined) return;
     this.drop(entry[0]);
     entry[1].release(entry[0]);

@@ -1,7 +1,9 @@
 import type { Connection } from './connections.ts';
 import type { ConversationSummary, DrwAckCounts, DrwCounts } from './decoded-message.ts';
 
-/** Counts of all streams, sorted by their names: `rx/ch0`, and `rx/ch0/lport40722` when there are several connections. */
+/**
+ * Counts of all streams, sorted by their names: `rx/ch0`, and `rx/ch0/lport40722` when there are several connections.
+ */
 export function streamCounts(connections: readonly Connection[]): {
   drw: ConversationSummary['drw'];
   drwAck: ConversationSummary['drw_ack'];
@@ -35,7 +37,7 @@ export function streamCounts(connections: readonly Connection[]): {
   return { drw: sorted(drw), drwAck: sorted(drwAck) };
 }
 
-/** A port that was used for several sessions gets a number behind it. */
+/** A port used for several sessions gets a number appended. */
 function suffixOf(localPort: number | undefined, taken: Map<string, number>): string {
   if (localPort === undefined) return '';
   const name = `/lport${localPort}`;

@@ -1,9 +1,9 @@
 import type { ConversationSummary, DecodedMessage, MessageJson } from './decoded-message.ts';
 
-/** Characters of JSON that fit a line beside the columns. */
+/** Characters of JSON in a line, beside the columns. */
 const MAX_JSON_CHARS = 160;
 
-/** One line that a person reads: time, direction, channel, kind, and the message in short. */
+/** Formats a message as one line: time, direction, channel, kind, and its content shortened. */
 export function transcriptLine({ json, timeMs }: DecodedMessage): string {
   const time = timeMs === undefined ? '' : (timeMs / 1000).toFixed(3);
   const arrow = json.dir === 'tx' ? '→' : '←';
@@ -12,35 +12,48 @@ export function transcriptLine({ json, timeMs }: DecodedMessage): string {
   return `${columns.join(' ')} ${inShort(json)}${port}  #${json.record}`.replace(/ {2,}#/, '  #');
 }
 
-/** What the summary says, in lines that a person reads. */
+/** Formats the summary as lines of text. */
 export function summaryLines(summary: ConversationSummary): string[] {
-  const lines = [`${summary.records} packets${truncatedNote(summary)}`];
+  const lines = [`${counted(summary.records, 'packet')}${truncatedNote(summary)}`];
   for (const [name, counts] of Object.entries(summary.drw)) {
-    if ('distinct' in counts) lines.push(`data ${name}: ${counts.distinct} different packets are malformed`);
+    if ('distinct' in counts) lines.push(`data ${name}: ${malformed(counts.distinct)}`);
     else {
       const { unique_indices, first, last, missing, duplicates, payload_bytes } = counts;
       const range = `indices ${first}…${last}, ${missing} missing`;
-      lines.push(`data ${name}: ${unique_indices} packets, ${range}, ${duplicates} repeated, ${payload_bytes} bytes`);
+      lines.push(
+        `data ${name}: ${counted(unique_indices, 'packet')}, ${range}, ${duplicates} repeated, ${counted(payload_bytes, 'byte')}`,
+      );
     }
   }
   for (const [name, counts] of Object.entries(summary.drw_ack)) {
-    if ('distinct' in counts) lines.push(`acks ${name}: ${counts.distinct} different packets are malformed`);
-    else lines.push(`acks ${name}: ${counts.unique} indices of ${counts.min}…${counts.max}`);
+    if ('distinct' in counts) lines.push(`acks ${name}: ${malformed(counts.distinct)}`);
+    else lines.push(`acks ${name}: ${counted(counts.unique, 'index', 'indices')} of ${counts.min}…${counts.max}`);
   }
   if (summary.ble !== undefined) {
-    lines.push(`bluetooth: ${summary.ble.write.length} writes, ${summary.ble.notifications} notifications`);
+    lines.push(
+      `bluetooth: ${counted(summary.ble.write.length, 'write')}, ${counted(summary.ble.notifications, 'notification')}`,
+    );
   }
   for (const { plaintext_tail, record } of summary.partial_plaintext ?? []) {
     lines.push(`end of a response whose beginning is missing: …${shortened(plaintext_tail)}  #${record}`);
   }
   const { av_frames_complete, thumbnail_items_complete, file_items_complete, jpeg_complete } = summary.binary_summary;
   lines.push(
-    `complete: ${av_frames_complete} video or audio frames, ${thumbnail_items_complete} thumbnails, ` +
-      `${file_items_complete} files, of them ${jpeg_complete.length} JPEG pictures`,
+    `complete: ${counted(av_frames_complete, 'video or audio frame')}, ${counted(thumbnail_items_complete, 'thumbnail')}, ` +
+      `${counted(file_items_complete, 'file')}, of them ${counted(jpeg_complete.length, 'JPEG picture')}`,
   );
-  const missing = `${summary.incomplete.length} messages without their end`;
-  lines.push(`left over: ${missing}, ${summary.orphan_fragments.length} fragments without their beginning`);
+  const missing = counted(summary.incomplete.length, 'incomplete message');
+  lines.push(`incomplete: ${missing}, ${counted(summary.orphan_fragments.length, 'fragment')} without a beginning`);
   return lines;
+}
+
+/** `1 packet`, `2 packets`. */
+function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
+function malformed(distinct: number): string {
+  return distinct === 1 ? '1 packet is malformed' : `${distinct} different packets are malformed`;
 }
 
 function truncatedNote({ truncated_records }: ConversationSummary): string {
@@ -48,7 +61,7 @@ function truncatedNote({ truncated_records }: ConversationSummary): string {
 }
 
 function inShort(json: MessageJson): string {
-  if (json.decode_error === true) return `seq ${json.seq}: ${json.length} bytes that do not decode`;
+  if (json.decode_error === true) return `seq ${json.seq}: ${json.length} bytes, not decodable`;
   if (json.kind === 'connect_ack') return json.text ?? '';
   if (json.json_text !== undefined) return `seq ${json.seq} ${shortened(json.json_text)}`;
   if (json.av !== undefined) {
@@ -65,9 +78,9 @@ function inShort(json: MessageJson): string {
   return `seq ${json.seq} ${json.length} bytes`;
 }
 
-/** Control characters could move the cursor of whoever reads this, so they are shown as their codes. */
+/** Control characters could control the terminal, so they are printed as their codes. */
 function shortened(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression matches control characters
   const visible = text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => {
     return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
   });

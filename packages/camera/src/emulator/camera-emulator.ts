@@ -1,6 +1,7 @@
 import { Events, errorMessage, type Log, silentLog, type Timer } from '@towpath/core';
 import { type Endpoint, formatEndpoint, type UdpSocket } from '@towpath/net';
-import { DeviceRegistration, PpppDevice, type PpppSession, SEARCH_PORT } from '@towpath/pppp';
+import { type PpppSession, SEARCH_PORT } from '@towpath/pppp';
+import { DeviceRegistration, PpppDevice } from '@towpath/pppp/device';
 import { CommandId, commandName } from '../artemis/command-id.ts';
 import { FileType, type MediaItem } from '../artemis/media-item.ts';
 import { CameraSession } from './camera-session.ts';
@@ -17,20 +18,22 @@ import { drawnPictures } from './media/picture-source.ts';
 import { FirstContactFirewall } from './network/firewall.ts';
 import { ImpairedNetwork } from './network/impaired-network.ts';
 
-/** The UID that all cameras of the family have (spec artemis §13). */
+/** The UID of all cameras of the family (docs/protocol/artemis.md, "Hotspot"). */
 const FAMILY_UID = 'LBCS-000000-CCCJJ';
 
 const DEFAULT_LISTEN_PORT = 40611;
 
-/** What is cut off at the end of a frame joins the next one this often: 8 of 45 items in one recording, 4 in another. */
+/**
+ * Ratio of frame ends that are sent in one packet with the next frame: 8 of 45 items in one recording, 4 in another.
+ */
 const DEFAULT_MERGE_RATIO = 0.13;
 
-/** What a session holds of a transfer; the window of the real camera holds 128 packets. */
+/** Queued bytes of a transfer in a session; the window of the real camera holds 128 packets. */
 const HIGH_WATER_BYTES: number = 128 * 1024;
 
 /**
- * A camera that is not there: it is found, punched, logged into, and serves pictures and live video, with the habits of the
- * real one (spec artemis §16) and with faults on demand.
+ * An emulated camera: it answers searches and punches, accepts logins, and serves pictures and live video as the real
+ * one does (docs/protocol/artemis.md, "Emulator"); it can inject faults.
  *
  * @example
  * ```ts
@@ -41,7 +44,7 @@ const HIGH_WATER_BYTES: number = 128 * 1024;
  */
 export class CameraEmulator implements AsyncDisposable {
   readonly events: Events<CameraEmulatorEvents> = new Events();
-  /** Change it at any time. */
+  /** May be changed at any time. */
   readonly faults: EmulatorFaults;
   readonly #components: CameraEmulatorComponents;
   readonly #init: CameraEmulatorInit;
@@ -78,12 +81,14 @@ export class CameraEmulator implements AsyncDisposable {
       mergeRatio: init.mergeRatio ?? DEFAULT_MERGE_RATIO,
       audio: init.audio ?? true,
       responseDelayMs: init.responseDelayMs ?? 0,
+      settings: new Map(),
+      settingsPolicy: init.settingsPolicy ?? 'accept',
       faults: this.faults,
       counters: emptyCounters(),
     };
   }
 
-  /** What it is called in `devId` and in every record. */
+  /** Its id in `devId` and in every record. */
   get deviceId(): string {
     return this.#camera.deviceId;
   }
@@ -92,27 +97,27 @@ export class CameraEmulator implements AsyncDisposable {
     return this.#camera.name;
   }
 
-  /** Where sessions run. Only between `start` and `close`. */
+  /** Listen endpoint. Only between `start` and `close`. */
   get listen(): Endpoint {
     return this.#device!.listen;
   }
 
-  /** Counters since `start`; a live view. */
+  /** Counters since `start`; updated continuously. */
   get counters(): Readonly<EmulatorCounters> {
     return this.#camera.counters;
   }
 
-  /** The clients that it has now. */
+  /** Its current clients. */
   get sessions(): readonly PpppSession[] {
     return [...this.#sessions].map(({ session }) => session);
   }
 
-  /** The (address, port) that the firewall admits; undefined before the first contact or without a firewall. */
+  /** The (address, port) that the firewall admits; undefined before the first packet or without a firewall. */
   get admitted(): Endpoint | undefined {
     return this.#firewall.admitted;
   }
 
-  /** What is on the card, newest first. */
+  /** The items on the card, newest first. */
   get items(): readonly MediaItem[] {
     return this.#camera.card.page(0, this.#camera.card.size);
   }
@@ -129,24 +134,30 @@ export class CameraEmulator implements AsyncDisposable {
       for (const port of deadPorts) {
         this.#deadSockets.push(await network.bindUdp({ ...(address ? { address } : {}), port, onMessage() {} }));
       }
-      this.#device = await PpppDevice.open({
-        network: this.#line(searchPort),
-        clock,
-        log: this.#log,
-        uid,
-        listenPort,
-        searchPort,
-        ...(address === undefined ? {} : { address }),
-        ...(keys === undefined ? {} : { keys }),
-        ...(plaintext === undefined ? {} : { plaintext }),
-        ...(offersTcp === undefined ? {} : { offersTcp }),
-        ...(maxSessions === undefined ? {} : { maxSessions }),
-        session: { sending: 'as-device', closeOnBadAck: true, highWaterBytes: HIGH_WATER_BYTES, ...session },
-        onSession: (opened) => this.#onSession(opened),
-      });
+      this.#device = await PpppDevice.open(
+        { network: this.#line(searchPort), clock, log: this.#log },
+        {
+          uid,
+          listenPort,
+          searchPort,
+          ...(address === undefined ? {} : { address }),
+          ...(keys === undefined ? {} : { keys }),
+          ...(plaintext === undefined ? {} : { plaintext }),
+          ...(offersTcp === undefined ? {} : { offersTcp }),
+          ...(maxSessions === undefined ? {} : { maxSessions }),
+          session: {
+            sending: 'as-device',
+            closeOnBadAck: true,
+            closeCopies: 1,
+            highWaterBytes: HIGH_WATER_BYTES,
+            ...session,
+          },
+          onSession: (opened) => this.#onSession(opened),
+        },
+      );
       this.#register(this.#device);
     } catch (error) {
-      this.#log.error('cannot open its ports', { error: errorMessage(error) });
+      this.#log.error('Cannot open the ports of the emulated camera', { error: errorMessage(error) });
       await this.close();
       throw error;
     }
@@ -158,14 +169,14 @@ export class CameraEmulator implements AsyncDisposable {
     this.#schedulePicture();
   }
 
-  /** Takes a picture (or a video) now; it is the first of the list from then on. */
+  /** Adds a picture (or a video) now; it is then the first of the list. */
   takePicture(fileType: number = FileType.photo): MediaItem {
     const item = this.#camera.card.add(fileType, Math.floor(this.#camera.clock.seconds));
     this.events.emit('picture', { item });
     return item;
   }
 
-  /** Is away for a while and has forgotten its sessions; nobody is told. A second reboot prolongs the first. */
+  /** Is unreachable for a while and drops its sessions without CLOSE. A second reboot prolongs the first. */
   reboot({ downMs = 5000, keepFirewall = false }: RebootOptions = {}): void {
     if (this.#closing !== undefined) return;
     this.#down = true;
@@ -184,7 +195,7 @@ export class CameraEmulator implements AsyncDisposable {
     await this.#device?.closeSessions();
   }
 
-  /** Switches the firewall on or off. Switched on, it admits whoever comes next. */
+  /** Switches the firewall on or off. When switched on, it admits the next sender. */
   setFirewall(enabled: boolean): void {
     this.#firewall.enabled = enabled;
     this.#firewall.forget();
@@ -220,7 +231,7 @@ export class CameraEmulator implements AsyncDisposable {
     });
   }
 
-  /** Relays mostly run beside a rendezvous, so the address decides. */
+  /** A relay usually runs beside a rendezvous, so the address decides. */
   #isServer({ address }: Endpoint): boolean {
     return this.#init.servers?.some((server) => server.address === address) ?? false;
   }
@@ -228,23 +239,24 @@ export class CameraEmulator implements AsyncDisposable {
   #register(device: PpppDevice): void {
     const { servers, secret, transport } = this.#init;
     if (servers === undefined || servers.length === 0) return;
-    this.#registration = new DeviceRegistration({
-      ...this.#components,
-      device,
-      servers,
-      ...(secret === undefined ? {} : { secret }),
-      ...(transport === undefined ? {} : { transport }),
-    });
+    this.#registration = new DeviceRegistration(
+      { ...this.#components, device },
+      {
+        servers,
+        ...(secret === undefined ? {} : { secret }),
+        ...(transport === undefined ? {} : { transport }),
+      },
+    );
     this.#registration.events.on('login', ({ server }) => this.events.emit('online', { server }));
     this.#registration.events.on('refused', ({ server, error }) => {
-      this.#log.warn('is refused by a rendezvous', { server: formatEndpoint(server), error: error.message });
+      this.#log.warn('Rendezvous refused the login', { server: formatEndpoint(server), error: error.message });
     });
   }
 
   #onSession(session: PpppSession): void {
-    const { peer, mode } = session;
+    const { peer, pathKind } = session;
     this.#camera.counters.sessions++;
-    this.events.emit('session', { peer, mode });
+    this.events.emit('session', { peer, pathKind });
     const opened = new CameraSession(session, this.#camera, this.#components, {
       onLogin: () => {
         this.#camera.counters.logins++;

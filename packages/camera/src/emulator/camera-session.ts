@@ -11,26 +11,26 @@ import { type CommandContext, type CommandOutcome, runCommand } from './commands
 import { LiveStream } from './live-stream.ts';
 import { loginSchema } from './requests.ts';
 
-/** Without a valid login the real camera closes after 7 to 12 s (spec pppp §7.6). */
+/** Without a valid login the real camera closes after 7 to 12 s (docs/protocol/pppp.md, "Closing"). */
 const LOGIN_LIMIT_MS: readonly [number, number] = [7000, 12_000];
 
-/** A client that lets answers pile up beyond this is not answered any more. */
+/** A client with more unread responses than this gets no further ones. */
 const MAX_QUEUED_ANSWER_BYTES: number = 256 * 1024;
 
-/** The event comes up to 60 ms after the login response (spec artemis §5). */
+/** The event is sent up to 60 ms after the login response (docs/protocol/artemis.md, "Session"). */
 const EVENT_DELAY_MS = 30;
 
-/** What the camera leaves in the header's pad byte of events (spec artemis §2). */
+/** Observed value of the pad byte in events (docs/protocol/artemis.md, "Frame"). */
 const EVENT_PAD = 0x77;
 
-/** What a session tells the emulator. */
+/** Callbacks of a session to the emulator. */
 export interface CameraSessionHandlers {
   onLogin(): void;
   onCommand(id: number): void;
   onClose(reason: CloseReason): void;
 }
 
-/** The camera's side of one session: greeting, login, commands, transfers, live video. */
+/** The camera's end of one session: greeting, login, commands, transfers, live video. */
 export class CameraSession {
   readonly #session: PpppSession;
   readonly #camera: EmulatedCamera;
@@ -74,7 +74,7 @@ export class CameraSession {
     if (session.closed === undefined) session.write(Channel.command, GREETING);
   }
 
-  /** Where the client is. */
+  /** Endpoint of the client. */
   get session(): PpppSession {
     return this.#session;
   }
@@ -93,7 +93,7 @@ export class CameraSession {
   }
 
   #onData(channel: number, data: Uint8Array): void {
-    // Talk audio on channel 1 is taken and thrown away; nothing else is sent by clients.
+    // Talk audio on channel 1 is discarded; clients send nothing else there.
     if (channel === Channel.command) this.#requests.push(data);
   }
 
@@ -140,7 +140,7 @@ export class CameraSession {
     return runCommand(this.#context, id, request, seq);
   }
 
-  /** Answers in the order of the requests. */
+  /** Responds in the order of the requests. */
   #answer(seq: number, { reply, after }: NonNullable<CommandOutcome>): void {
     const send = () => {
       const body = encodeResponseText(JSON.stringify(reply));
@@ -182,7 +182,7 @@ export class CameraSession {
   }
 }
 
-/** 26 bits that depend on nothing but the login request, as on the real camera (spec artemis §6). */
+/** Returns 26 bits that depend only on the login request, as on the real camera (docs/protocol/artemis.md, "Login"). */
 function tokenOf(request: JsonObject): number {
   let hash = 0x811c9dc5;
   for (const byte of Buffer.from(JSON.stringify(request), 'utf8')) hash = Math.imul(hash ^ byte, 0x01000193);

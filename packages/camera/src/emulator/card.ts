@@ -1,16 +1,16 @@
 import { SeededRandom } from '@towpath/core';
 import { FileType, type ItemId, itemKey, type MediaItem } from '../artemis/media-item.ts';
 
-/** Real cameras count on in one folder to 999 and then open the next. */
+/** Real cameras count to 999 in one folder and then open the next. */
 const FIRST_DIRECTORY = 100;
 const ITEMS_PER_DIRECTORY = 999;
 
-/** 2026-01-01 00:00:00: when the first picture of an emulated card was taken, so that a seed always gives the same card. */
+/** 2026-01-01 00:00:00: time of the first picture of an emulated card, so that a seed always gives the same card. */
 const FIRST_ITEM_TIME = 1_767_225_600;
 
 const RECORDING_MS = 10_000;
 
-/** The emulated card: what was taken, oldest first. */
+/** The emulated card: its items, oldest first. */
 export class Card {
   readonly #random: SeededRandom;
   readonly #items: Map<number, MediaItem> = new Map();
@@ -62,7 +62,7 @@ export class Card {
     return this.find(id) !== undefined && this.#items.delete(itemKey(id));
   }
 
-  /** Removes everything. Numbers go on, as on the real camera. */
+  /** Removes everything. Numbers continue, as on the real camera. */
   format(): void {
     this.#items.clear();
   }

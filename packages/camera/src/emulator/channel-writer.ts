@@ -1,26 +1,29 @@
 import type { Random } from '@towpath/core';
 import type { PpppSession } from '@towpath/pppp';
+import type { FrameSource } from './transfers.ts';
 
 /** Largest payload of one DRW packet. */
 const PACKET_BYTES = 1024;
 
-/** How much is handed to the session at a time: whole packets, few calls. */
+/** Bytes passed to the session at once: whole packets, few calls. */
 const WRITE_BYTES: number = 16 * PACKET_BYTES;
 
-/** How many transfers a client may have waiting on one channel; a real camera's memory ends sooner. */
+/** Most queued transfers of a client on one channel. */
 const MAX_WAITING_JOBS = 8;
 
 /**
- * Sends frames on one channel at the pace at which the client takes them. Frames come from iterators and are made only when
- * there is room for them. Now and then the end of a frame waits for the next one and travels in the same packet, as it does
- * on the real camera (spec artemis §2).
+ * Sends frames on one channel as fast as the client accepts them. Frames come from iterators and are created only
+ * when there is room for them. Sometimes the end of a frame is sent in one packet with the next one,
+ * as it does on the real camera (docs/protocol/artemis.md, "Frame").
  */
 export class ChannelWriter {
   readonly #session: PpppSession;
   readonly #channel: number;
   readonly #random: Random;
   readonly #mergeRatio: number;
-  #jobs: Iterator<Uint8Array>[] = [];
+  #jobs: FrameSource[] = [];
+  /** The picture of the next frame is still being drawn. */
+  #drawing: object | undefined;
   #frame: Uint8Array | undefined;
   #at = 0;
   #held: Uint8Array | undefined;
@@ -35,27 +38,28 @@ export class ChannelWriter {
     this.#mergeRatio = mergeRatio;
   }
 
-  /** True while a transfer is under way or waiting. */
+  /** True while a transfer is running or queued. */
   get busy(): boolean {
-    return this.#jobs.length > 0 || this.#frame !== undefined;
+    return this.#jobs.length > 0 || this.#frame !== undefined || this.#drawing !== undefined;
   }
 
-  /** Queues a transfer. False when too many wait already. */
-  enqueue(frames: Iterator<Uint8Array>): boolean {
+  /** Queues a transfer. False when the queue is full. */
+  enqueue(frames: FrameSource): boolean {
     if (this.#jobs.length >= MAX_WAITING_JOBS) return false;
     this.#jobs.push(frames);
     this.#pump();
     return true;
   }
 
-  /** Drops everything that was not yet handed to the session, in the middle of a frame if need be. */
+  /** Drops everything that was not passed to the session yet, also in the middle of a frame. */
   clear(): void {
     this.#jobs = [];
+    this.#drawing = undefined;
     this.#frame = undefined;
     this.#held = undefined;
   }
 
-  /** The session has room again. */
+  /** Continues when the session has room again. */
   onDrain(): void {
     this.#blocked = false;
     this.#pump();
@@ -64,7 +68,7 @@ export class ChannelWriter {
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
-    while (!this.#blocked && this.#session.closed === undefined) {
+    while (!this.#blocked && this.#drawing === undefined && this.#session.closed === undefined) {
       const piece = this.#nextPiece();
       if (piece === undefined) break;
       this.#blocked = true; // onDrain may come from within
@@ -93,14 +97,38 @@ export class ChannelWriter {
   #nextFrame(): boolean {
     for (let job = this.#jobs[0]; job !== undefined; job = this.#jobs[0]) {
       const next = job.next();
-      if (!next.done) {
+      if (next.done) {
+        this.#jobs.shift();
+      } else if (next.value instanceof Uint8Array) {
         this.#frame = next.value;
         this.#at = 0;
         return true;
+      } else {
+        void this.#awaitFrame(next.value);
+        return false;
       }
-      this.#jobs.shift();
     }
     return false;
+  }
+
+  /** What is held back of the frame before is sent meanwhile. */
+  async #awaitFrame(drawn: Promise<Uint8Array>): Promise<void> {
+    const drawing = {};
+    this.#drawing = drawing;
+    let frame: Uint8Array | undefined;
+    try {
+      frame = await drawn;
+    } catch {
+      // The source is closed: the transfer is broken off, as with a camera that is switched off.
+    }
+    if (this.#drawing !== drawing) return;
+    this.#drawing = undefined;
+    if (frame === undefined) this.#jobs.shift();
+    else {
+      this.#frame = frame;
+      this.#at = 0;
+    }
+    this.#pump();
   }
 
   #take(): Uint8Array | undefined {

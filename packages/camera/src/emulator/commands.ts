@@ -5,29 +5,39 @@ import { FileType, type ItemId, type MediaItem } from '../artemis/media-item.ts'
 import type { EmulatedCamera } from './emulated-camera.ts';
 import { cardSpace, deviceInfoReply } from './device-info-reply.ts';
 import { LIVE_HEIGHT, LIVE_WIDTH } from './media/live-scene.ts';
-import { downloadSchema, itemSchema, listSchema, playbackSchema, thumbnailsSchema } from './requests.ts';
-import { fileFrames, playbackFrames, recordedFrames, thumbnailFrames } from './transfers.ts';
+import {
+  downloadSchema,
+  itemSchema,
+  listSchema,
+  playbackSchema,
+  settingsSchema,
+  thumbnailsSchema,
+} from './requests.ts';
+import { type FrameSource, fileFrames, playbackFrames, recordedFrames, thumbnailFrames } from './transfers.ts';
 
-/** What a command may do to the session in which it came. */
+/** Effects that a command may have on its session. */
 export interface CommandContext {
   readonly camera: EmulatedCamera;
-  startTransfer(channel: number, frames: Iterator<Uint8Array>): boolean;
+  startTransfer(channel: number, frames: FrameSource): boolean;
   stopTransfers(channel: number): void;
   startLive(): void;
   stopLive(): void;
 }
 
-/** The answer, and what happens after it was sent. Undefined: silence. */
+/** The response, and what happens after it was sent. Undefined: no response. */
 export type CommandOutcome = { readonly reply: JsonObject; readonly after?: () => void } | undefined;
 
 type Handler = (context: CommandContext, request: JsonObject, seq: number) => CommandOutcome;
 
-/** Larger pages are refused by the real camera (spec artemis §7.2). */
+/** The real camera refuses larger pages (docs/protocol/artemis.md, "Media list"). */
 const MAX_PAGE_ITEMS = 49;
 
 const FAILED = -1;
 
-/** Carries out one command after the login. Unknown commands and unreadable fields meet silence (spec artemis §11). */
+/**
+ * Executes one command after the login. Unknown commands and invalid fields get no response
+ * (docs/protocol/artemis.md, "Errors").
+ */
 export function runCommand(context: CommandContext, id: number, request: JsonObject, seq: number): CommandOutcome {
   return HANDLERS.get(id)?.(context, request, seq);
 }
@@ -36,6 +46,7 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [CommandId.startAv, (context) => succeeded(CommandId.startAv, () => context.startLive())],
   [CommandId.stopAv, (context) => succeeded(CommandId.stopAv, () => context.stopLive())],
   [CommandId.deviceInfo, ({ camera }) => ({ reply: deviceInfoReply(camera) })],
+  [CommandId.setDeviceInfo, setDeviceInfo],
   [CommandId.formatSdCard, formatCard],
   [CommandId.mediaList, listMedia],
   [CommandId.startPlayback, startPlayback],
@@ -47,6 +58,20 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
 
 function succeeded(cmdId: number, after: () => void): CommandOutcome {
   return { reply: { errorMsg: 'Success', result: 0, cmdId }, after };
+}
+
+/** The payload is inferred: fields of the device information, each with a value of its present type. */
+function setDeviceInfo({ camera }: CommandContext, request: JsonObject): CommandOutcome {
+  if (camera.settingsPolicy === 'silent') return undefined;
+  const fields = settingsSchema.safeParse(request);
+  if (!fields.success) return undefined;
+  const present = deviceInfoReply(camera);
+  if (camera.settingsPolicy === 'accept') {
+    for (const [field, value] of Object.entries(fields.data)) {
+      if (typeof present[field] === typeof value) camera.settings.set(field, value);
+    }
+  }
+  return succeeded(CommandId.setDeviceInfo, () => {});
 }
 
 function formatCard({ camera }: CommandContext): CommandOutcome {
@@ -87,12 +112,7 @@ function sendFiles(context: CommandContext, request: JsonObject, seq: number): C
   return transfer(context, CommandId.download, Channel.file, frames);
 }
 
-function transfer(
-  context: CommandContext,
-  cmdId: number,
-  channel: number,
-  frames: Iterator<Uint8Array>,
-): CommandOutcome {
+function transfer(context: CommandContext, cmdId: number, channel: number, frames: FrameSource): CommandOutcome {
   const after = () => {
     if (context.camera.secondTransfer === 'restart') context.stopTransfers(channel);
     context.startTransfer(channel, frames);

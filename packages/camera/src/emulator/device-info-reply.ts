@@ -1,34 +1,45 @@
 import type { EmulatedCamera } from './emulated-camera.ts';
 
 const CARD_MB = 30_196;
-/** What one item takes from the card's free space. */
+/** Space of one item on the card. */
 const ITEM_MB = 2;
 
 const LANGUAGES = ['en', 'de', 'fr', 'es', 'po', 'du', 'it', 'sv', 'pl', 'cn', 'jp'];
 const IMAGE_RESOLUTIONS = [100, 0, 2, 3, 5, 6, 8, 9, 11, 12];
 const VIDEO_RESOLUTIONS = [100, 1, 2, 4, 5, 7, 6];
 
+/**
+ * What a terminal must never be given as it is: clear the screen, set the title, write to the clipboard (OSC 52), return to
+ * the start of the line, a C1 control, bidirectional marks, and a path out of a folder.
+ */
+export const HOSTILE_TEXT =
+  '\x1b[2J\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\rroot# \x9b31m\u202etxt.exe\u2066/../../etc/passwd';
+
 /** Size and free space of the emulated card. */
 export function cardSpace({ card }: EmulatedCamera): { sdTotalMB: number; sdFreeMB: number } {
   return { sdTotalMB: CARD_MB, sdFreeMB: Math.max(0, CARD_MB - ITEM_MB * card.size) };
 }
 
-/** The answer to 512 with the keys and their order as in spec artemis §7.1; 3 × 1024 + 21 bytes on the wire with a name of up to 13 letters. */
+/**
+ * The answer to 512 with the keys and their order as in docs/protocol/artemis.md, "Device info"; 3 × 1024 + 21 bytes on
+ * the wire with a name of up to 13 letters.
+ */
 export function deviceInfoReply(camera: EmulatedCamera): Record<string, unknown> {
   const resolutions = (list: readonly number[]) => list.map((resolution) => ({ resolution }));
   const vertices = [0, 1, 2, 3].flatMap((k) => [`detectionAreaVertex${k}X`, `detectionAreaVertex${k}Y`]);
+  const text = (said: string) => (camera.faults.hostileText ? `${said}${HOSTILE_TEXT}` : said);
   return {
     devId: camera.deviceId,
-    fwVerName: '2.3.0.4',
+    fwVerName: text('2.3.0.4'),
     fwVerCode: 2304,
     bleVerName: '3.3.5',
     bleVerCode: 335,
-    modelName: 'KJK230',
+    modelName: text('KJK230'),
     subModelName: 'KJKD',
     productId: 115,
-    customName: 'Towpath Canal',
+    customName: text('Towpath Canal'),
     cameraNameOnOff: 1,
-    cameraName: camera.name,
+    cameraName: text(camera.name),
     longitude: '',
     latitude: '',
     pwrFreq: 0,
@@ -99,6 +110,7 @@ export function deviceInfoReply(camera: EmulatedCamera): Record<string, unknown>
       supportAutoInfraRed: false,
       supportOnlineService: true,
     },
+    ...Object.fromEntries(camera.settings),
     errorMsg: 'Success',
     result: 0,
     cmdId: 512,

@@ -3,23 +3,32 @@ import type { Card } from './card.ts';
 import type { EmulatorFaults } from './faults.ts';
 import type { PictureSource } from './media/picture-source.ts';
 
-/** How a camera treats commands without its token, or with another one. */
+/** Treatment of commands without a token or with a wrong one. */
 export type TokenPolicy =
-  /** says nothing */
+  /** no response */
   | 'silent'
-  /** answers with `result` -1 */
+  /** a response with `result` -1 */
   | 'refuse'
-  /** does not look */
+  /** not checked */
   | 'ignore';
 
-/** What a camera does with a second 772 or 1285 while one is running. */
+/** Treatment of a second 772 or 1285 while one is running. */
 export type SecondTransferPolicy =
-  /** serves it when the first is done */
+  /** it begins after the first */
   | 'queue'
-  /** breaks the first off, in the middle of a frame, and begins anew */
+  /** it interrupts the first, also in the middle of a frame, and begins */
   | 'restart';
 
-/** What all sessions of one emulated camera share. */
+/** Treatment of 513, whose payload is inferred. */
+export type SettingsPolicy =
+  /** fields that the device information has are changed */
+  | 'accept'
+  /** success, and no change */
+  | 'ignore'
+  /** no response */
+  | 'silent';
+
+/** State shared by all sessions of one emulated camera. */
 export interface EmulatedCamera {
   readonly seed: number;
   readonly name: string;
@@ -34,19 +43,23 @@ export interface EmulatedCamera {
   readonly mergeRatio: number;
   readonly audio: boolean;
   readonly responseDelayMs: number;
-  readonly faults: Pick<EmulatorFaults, 'stuck' | 'wrongToken' | 'closeAfterMs'>;
+  /** Fields of the device information that clients have set (513). */
+  readonly settings: Map<string, string | number | boolean>;
+  /** What it does with 513: no real answer was ever recorded. */
+  readonly settingsPolicy: SettingsPolicy;
+  readonly faults: Pick<EmulatorFaults, 'stuck' | 'wrongToken' | 'closeAfterMs' | 'hostileText'>;
   readonly counters: EmulatorCounters;
 }
 
-/** What an emulated camera counts. */
+/** Counters of an emulated camera. */
 export interface EmulatorCounters {
   sessions: number;
   logins: number;
   commands: number;
   heartbeats: number;
-  /** Requests that could not be deciphered or read. */
+  /** Requests that could not be deciphered or parsed. */
   undecodable: number;
-  /** Requests that were passed over in silence: unknown command, missing or wrong token. */
+  /** Requests without a response: unknown command, missing or wrong token. */
   ignored: number;
 }
 
@@ -54,7 +67,10 @@ export function emptyCounters(): EmulatorCounters {
   return { sessions: 0, logins: 0, commands: 0, heartbeats: 0, undecodable: 0, ignored: 0 };
 }
 
-/** The camera's own clock, in seconds of local wall time counted as if they were UTC; every login sets it (spec artemis §6). */
+/**
+ * The camera's own clock, in seconds of local wall time counted as if they were UTC; every login sets it
+ * (docs/protocol/artemis.md, "Login").
+ */
 export class CameraClock {
   readonly #clock: Clock;
   #offsetMs = 0;

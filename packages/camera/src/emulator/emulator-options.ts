@@ -1,20 +1,20 @@
-import type { Clock, Log, Random } from '@towpath/core';
+import type { Clock, Log, Random, PathKind } from '@towpath/core';
 import type { Endpoint, Network } from '@towpath/net';
-import type { CloseReason, SessionMode, SessionOptions } from '@towpath/pppp';
+import type { CloseReason, SessionOptions } from '@towpath/pppp';
 import type { MediaItem } from '../artemis/media-item.ts';
 import type { EmulatedCamera } from './emulated-camera.ts';
 import type { EmulatorFaultOptions } from './faults.ts';
 import type { PictureSource } from './media/picture-source.ts';
 
-/** What an emulated camera runs on. */
+/** Components of an emulated camera. */
 export interface CameraEmulatorComponents {
   readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;
-  readonly log?: Log;
+  readonly log?: Log | undefined;
 }
 
-/** What may be chosen of an emulated camera. */
+/** Options of an emulated camera. */
 export interface CameraEmulatorInit
   extends Partial<
     Pick<
@@ -28,52 +28,56 @@ export interface CameraEmulatorInit
       | 'mergeRatio'
       | 'audio'
       | 'responseDelayMs'
+      | 'settingsPolicy'
     >
   > {
-  /** Shown in pictures and in the device info; capitals, digits and a little punctuation can be drawn. @default `TOWPATH` and the seed */
+  /**
+   * Shown in pictures and in the device info; capitals, digits and some punctuation can be drawn. @default `TOWPATH`
+   * and the seed
+   */
   readonly name?: string;
-  /** UID in the transport. @default the constant one of the real cameras */
+  /** UID in PPPP. @default the constant of the real cameras */
   readonly uid?: string;
   /** Local address to listen on. @default all */
   readonly address?: string;
-  /** UDP port of sessions; 0 lets the system choose. @default 40611 */
+  /** UDP port of sessions; 0 for any free port. @default 40611 */
   readonly listenPort?: number;
-  /** UDP port where searches arrive, or false for none. @default 32108 */
+  /** UDP port for LAN search, or false for none. @default 32108 */
   readonly searchPort?: number | false;
-  /** UDP ports that are open and silent. @default none */
+  /** UDP ports that are open but do not answer. @default none */
   readonly deadPorts?: readonly number[];
   /** Items on the card. @default 83 */
   readonly itemCount?: number;
   /** Every n-th item is a video; 0: none is. @default 0 */
   readonly videoEvery?: number;
-  /** Where pictures come from. @default drawn ones, in a cache of their own */
+  /** Source of the pictures. @default drawn ones, with their own cache */
   readonly pictures?: PictureSource;
-  /** Takes a picture every so many ms; 0: only on {@link takePicture}. @default 0 */
+  /** Adds a picture at this interval, ms; 0: only on {@link takePicture}. @default 0 */
   readonly newPictureEveryMs?: number;
-  /** Hears on the listen port only the (address, port) of the first contact. @default false */
+  /** Serves on the listen port only the first (address, port) that sends a packet. @default false */
   readonly firewall?: boolean;
-  /** Network keys in which it answers when it is asked in them, beside plaintext. @default none */
+  /** Network keys besides plaintext; answers use the key of the request. @default none */
   readonly keys?: readonly string[];
-  /** False: only keyed datagrams are understood. @default true */
+  /** False: only enciphered datagrams are accepted. @default true */
   readonly plaintext?: boolean;
-  /** Offers TCP 51 times before it is ready, as the recorded camera does after a LAN search. @default false */
+  /** Sends 0x43 51 times before it is ready, as the recorded camera does after a LAN search. @default false */
   readonly offersTcp?: boolean;
-  /** Sessions at once. @default 8 */
+  /** Most sessions at the same time. @default 8 */
   readonly maxSessions?: number;
-  /** Rendezvous servers at which it logs in, so that it is reached from far away. The firewall lets them through. */
+  /** Rendezvous servers to log in at. The firewall admits them. */
   readonly servers?: readonly Endpoint[];
-  /** Its secret at the servers. Never logged. */
+  /** Its secret for the servers (DSK). Never logged. */
   readonly secret?: string;
-  /** How it reaches servers and relays. @default 'auto' */
+  /** Transport to servers and relays. @default 'auto' */
   readonly transport?: 'udp' | 'tcp' | 'auto';
-  /** How the transport behaves, over the real camera's habits. */
+  /** Session options, in addition to the real camera's behaviour. */
   readonly session?: SessionOptions;
   readonly faults?: EmulatorFaultOptions;
 }
 
-/** What an emulated camera tells. */
+/** Events of an emulated camera. */
 export interface CameraEmulatorEvents {
-  session: { readonly peer: Endpoint; readonly mode: SessionMode };
+  session: { readonly peer: Endpoint; readonly pathKind: PathKind };
   /** A rendezvous server has accepted its login. */
   online: { readonly server: Endpoint };
   login: { readonly peer: Endpoint };
@@ -84,9 +88,9 @@ export interface CameraEmulatorEvents {
   rebooted: { readonly downMs: number };
 }
 
-/** How a reboot goes. */
+/** Options of a reboot. */
 export interface RebootOptions {
-  /** How long the camera is away, ms. @default 5000 */
+  /** How long the camera is unreachable, ms. @default 5000 */
   readonly downMs?: number;
   /** Keep the (address, port) that the firewall admits. @default false */
   readonly keepFirewall?: boolean;

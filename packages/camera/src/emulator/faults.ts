@@ -1,22 +1,24 @@
 import { type LinkFaults, noLinkFaults } from './network/link-faults.ts';
 
-/** How an emulated camera misbehaves. Every field may be changed at any time; it takes effect at once. */
+/** Faults of an emulated camera. Every field may be changed at any time and takes effect at once. */
 export interface EmulatorFaults {
-  /** What happens to datagrams on their way to the camera. */
+  /** Faults of datagrams to the camera. */
   readonly toCamera: LinkFaults;
-  /** What happens to datagrams on their way from the camera. */
+  /** Faults of datagrams from the camera. */
   readonly fromCamera: LinkFaults;
-  /** Hears nothing and says nothing; sessions are not forgotten. */
+  /** Receives and sends nothing; sessions are kept. */
   silent: boolean;
-  /** Acknowledges, and answers nothing. */
+  /** Acknowledges, but sends no responses. */
   stuck: boolean;
-  /** Hands out tokens that it does not accept afterwards. */
+  /** Issues tokens that it does not accept afterwards. */
   wrongToken: boolean;
-  /** Closes each session that begins from now on after so many ms; 0: does not. */
+  /** Texts of the device information contain terminal control sequences, bidirectional marks and a path. */
+  hostileText: boolean;
+  /** Closes each new session after this time, ms; 0: never. */
   closeAfterMs: number;
 }
 
-/** Faults to begin with. */
+/** Initial faults. */
 export interface EmulatorFaultOptions extends Partial<Omit<EmulatorFaults, 'toCamera' | 'fromCamera'>> {
   readonly toCamera?: Partial<LinkFaults>;
   readonly fromCamera?: Partial<LinkFaults>;
@@ -27,6 +29,7 @@ export function createFaults({ toCamera, fromCamera, ...rest }: EmulatorFaultOpt
     silent: false,
     stuck: false,
     wrongToken: false,
+    hostileText: false,
     closeAfterMs: 0,
     ...rest,
     toCamera: { ...noLinkFaults(), ...toCamera },

@@ -6,15 +6,15 @@ import type { EmulatedCamera } from './emulated-camera.ts';
 import { FRAMES_PER_SECOND, LIVE_HEIGHT, LIVE_WIDTH, LiveScene } from './media/live-scene.ts';
 import { AAC_FRAME_MS, SILENT_AAC_FRAME } from './media/silence.ts';
 
-/** With this much unacknowledged, about a second of pictures, the camera leaves pictures out until there is room. */
+/** With this much unacknowledged data, about a second of video, frames are skipped until there is room. */
 const MAX_QUEUED_BYTES: number = 64 * 1024;
 
-/** A timer of the platform may fire this much before its time. */
+/** A timer of the platform may fire this much early. */
 const EARLY_MS = 0.5;
 
 const FRAME_MS: number = 1000 / FRAMES_PER_SECOND;
 
-/** Sends live frames on channel 1 from its start to `stop` (spec artemis §9). */
+/** Sends live frames on channel 1 from its start to `stop` (docs/protocol/artemis.md, "Audio and video"). */
 export class LiveStream {
   readonly #session: PpppSession;
   readonly #camera: EmulatedCamera;
@@ -43,7 +43,7 @@ export class LiveStream {
 
   #tick(): void {
     const elapsed = this.#clock.now() - this.#startedAt + EARLY_MS;
-    // What could not be sent in its time is left out: pictures are numbered by the time that has passed.
+    // Frames that could not be sent in time are skipped: frames are numbered by the elapsed time.
     if (elapsed >= this.#pictures * FRAME_MS) {
       this.#pictures = Math.floor(elapsed / FRAME_MS) + 1;
       this.#sendPicture(elapsed);

@@ -1,19 +1,22 @@
 import { z } from 'zod';
 import type { ItemId } from '../artemis/media-item.ts';
 
-/** What clients send, as far as the emulator reads it (spec artemis §4, §6, §7). */
+/**
+ * Request fields that the emulator reads (docs/protocol/artemis.md, "Requests and responses", "Login",
+ * "Commands").
+ */
 
 /** Numbers of folders and items have 16 bits on the wire. */
 const MAX_UINT16 = 0xffff;
 const MAX_UINT32 = 0xffff_ffff;
 
-/** More than a page of the list, far less than what would keep the camera busy for an hour. */
+/** More than a page of the list, and small enough to bound the work of one request. */
 const MAX_REQUESTED_ITEMS = 1000;
 
 interface LoginRequest {
   readonly usrName: string;
   readonly password: string;
-  readonly utcTime?: number;
+  readonly utcTime?: number | undefined;
 }
 
 interface ListRequest {
@@ -45,3 +48,11 @@ export const playbackSchema: z.ZodType<PlaybackRequest> = z.object({
   ...itemFields,
   sessionNo: z.int().min(0).max(MAX_UINT32),
 });
+
+/** More than any value of the device information. */
+const MAX_SETTING_CHARS = 64;
+
+/** Settings besides the fields that every request has. */
+export const settingsSchema: z.ZodType<Record<string, string | number | boolean>> = z
+  .record(z.string().max(MAX_SETTING_CHARS), z.union([z.string().max(MAX_SETTING_CHARS), z.number(), z.boolean()]))
+  .transform(({ cmdId: _cmdId, token: _token, ...fields }) => fields);

@@ -7,10 +7,19 @@ import { FRAMES_PER_SECOND, LIVE_HEIGHT, LIVE_WIDTH, LiveScene } from './media/l
 import type { RecordSubject } from './media/picture-source.ts';
 import { AAC_FRAME_MS, SILENT_AAC_FRAME } from './media/silence.ts';
 
+/** A frame, or one whose picture is still being drawn. */
+export type FrameSource = Iterator<Uint8Array | Promise<Uint8Array>>;
+
 const NOTHING: Uint8Array = new Uint8Array(0);
 
-/** One thumbnail frame per item, numbered from 1 (spec artemis §8). An item that is not there has no data. */
-export function* thumbnailFrames(camera: EmulatedCamera, ids: readonly ItemId[]): Generator<Uint8Array> {
+/**
+ * Yields one thumbnail frame per item, numbered from 1 (docs/protocol/artemis.md, "Items"). A missing item has no
+ * data.
+ */
+export function* thumbnailFrames(
+  camera: EmulatedCamera,
+  ids: readonly ItemId[],
+): Generator<Uint8Array | Promise<Uint8Array>> {
   let seq = 0;
   for (const id of ids) {
     const item = camera.card.find(id);
@@ -18,19 +27,25 @@ export function* thumbnailFrames(camera: EmulatedCamera, ids: readonly ItemId[])
       item === undefined
         ? encodeThumbnailRecord({ ...id, deviceId: camera.deviceId, mediaId: 0, data: NOTHING })
         : camera.pictures.thumbnailRecord(subjectOf(camera, item));
-    yield encodeFrame(MessageType.thumbnail, ++seq, record);
+    yield framed(MessageType.thumbnail, ++seq, record);
   }
 }
 
-/** One file frame per item; all carry the number of the request. Videos are played, not downloaded: they have no data. */
-export function* fileFrames(camera: EmulatedCamera, ids: readonly ItemId[], seq: number): Generator<Uint8Array> {
+/**
+ * Yields one file frame per item, all with the number of the request. Videos cannot be downloaded: they have no data.
+ */
+export function* fileFrames(
+  camera: EmulatedCamera,
+  ids: readonly ItemId[],
+  seq: number,
+): Generator<Uint8Array | Promise<Uint8Array>> {
   for (const id of ids) {
     const item = camera.card.find(id);
     const record =
       item === undefined || item.fileType !== FileType.photo
         ? encodeFileRecord({ ...id, deviceId: camera.deviceId, mediaId: item?.mediaId ?? 0, data: NOTHING })
         : camera.pictures.fileRecord(subjectOf(camera, item));
-    yield encodeFrame(MessageType.file, seq, record);
+    yield framed(MessageType.file, seq, record);
   }
 }
 
@@ -39,7 +54,10 @@ export function recordedFrames(item: MediaItem): number {
   return Math.round((item.durationMs / 1000) * FRAMES_PER_SECOND);
 }
 
-/** A recording with its silent sound, the frames of spec artemis §9; the same item gives the same bytes. */
+/**
+ * A recording with its silent sound, the frames of docs/protocol/artemis.md, "Audio and video"; the same item gives the
+ * same bytes.
+ */
 export function* playbackFrames(camera: EmulatedCamera, item: MediaItem, sessionNo: number): Generator<Uint8Array> {
   const title = `${camera.name} ${item.dirNum}-${item.mediaNum}`;
   const scene = new LiveScene(item.mediaId, title, item.mediaTime);
@@ -69,6 +87,11 @@ export function* playbackFrames(camera: EmulatedCamera, item: MediaItem, session
   }
   const end = { keyFrame: false, video: NOTHING, audio: NOTHING, mark: PlaybackMark.end, timestamp: item.durationMs };
   yield encodeFrame(MessageType.playbackAv, ++seq, encodeAvFrame({ ...common, ...end, frameNumber: seq }));
+}
+
+function framed(type: number, seq: number, record: Uint8Array | Promise<Uint8Array>): Uint8Array | Promise<Uint8Array> {
+  if (record instanceof Uint8Array) return encodeFrame(type, seq, record);
+  return record.then((drawn) => encodeFrame(type, seq, drawn));
 }
 
 function subjectOf(camera: EmulatedCamera, item: MediaItem): RecordSubject {

@@ -1,36 +1,39 @@
 import { type Clock, SystemClock } from '@towpath/core';
 import { CameraError, type CameraErrorCode } from '../artemis/camera-error.ts';
-import { FileType, type MediaItem } from '../artemis/media-item.ts';
-import type { TransferOptions, TransferResult } from '../client/transfer.ts';
+import { FileType, itemKey, type MediaItem } from '../artemis/media-item.ts';
+import { otherCameraError, type TransferOptions, type TransferResult } from '../client/transfer.ts';
 import type { MediaLibrary } from './media-library.ts';
 import type { MediaSource } from './media-source.ts';
 import { recordVideo } from './record-video.ts';
 
-/** What is happening in {@link downloadMedia}. */
+/** Events of {@link downloadMedia}. */
 export type DownloadEvent =
-  /** The list was read: `wanted` of its items will be fetched. */
+  /** The list was read: `wanted` of its items will be downloaded. */
   | { readonly type: 'listed'; readonly listed: number; readonly present: number; readonly wanted: number }
   /** An item is on disk. */
   | { readonly type: 'saved'; readonly item: MediaItem; readonly path: string; readonly progress: DownloadProgress }
-  /** An item could not be had. */
+  /** An item could not be downloaded. */
   | {
       readonly type: 'failed';
       readonly item: MediaItem;
       readonly error: CameraError;
       readonly progress: DownloadProgress;
     }
-  /** Bytes have come in; at most every 200 ms. */
+  /** Bytes have arrived; at most every 200 ms. */
   | { readonly type: 'bytes'; readonly progress: DownloadProgress };
 
 export interface DownloadProgress {
   /** Items saved or failed. */
   readonly done: number;
   readonly wanted: number;
-  /** Received so far, headers and repeated items included. */
+  /** Received so far, including headers and repeated items. */
   readonly bytes: number;
   /** Over the last second or so. */
   readonly bytesPerSecond: number;
 }
+
+/** What names an item for people: the folder's number and its own. */
+export type ItemName = Pick<MediaItem, 'dirNum' | 'mediaNum'>;
 
 export interface DownloadMediaOptions {
   client: MediaSource;
@@ -38,26 +41,39 @@ export interface DownloadMediaOptions {
   clock?: Clock;
   /** @default 'files' */
   what?: 'files' | 'thumbnails';
-  /** Only items taken at this moment or later: seconds of the camera's local wall time, counted as if they were UTC. */
+  /** Only items taken at this time or later: seconds of the camera's local wall time, counted as if they were UTC. */
   since?: number;
-  /** Leave out what was ever saved here, also when its file is gone. Without it, missing and incomplete files come again. */
+  /**
+   * Skip items that were ever saved here, also when the file was removed. Otherwise missing and incomplete files are
+   * downloaded again.
+   */
   newOnly?: boolean;
-  /** At most so many, newest number first. */
+  /** At most this many, newest number first. */
   limit?: number;
-  /** Any further choice. */
+  /** Further filter. */
   select?(item: MediaItem): boolean;
+  /** Items of an earlier listing to choose from. @default those on the card */
+  among?: Iterable<MediaItem>;
+  /** Items that must be among the chosen ones: those that the card does not have are listed in the summary. */
+  items?: readonly ItemName[];
   onEvent?(event: DownloadEvent): void;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
-/** What came of it. */
+/** Result of a download. */
 export interface DownloadSummary {
   /** Items on the card. */
   readonly listed: number;
-  /** Chosen items that were complete on disk already. */
+  /** Selected items that were complete on disk already. */
   readonly present: number;
   readonly saved: number;
   readonly failed: readonly { readonly item: MediaItem; readonly error: CameraError }[];
+  /** Items of {@link DownloadMediaOptions.items} that the card does not have. */
+  readonly missing: readonly ItemName[];
+  /** Entries of the card's list that could not be read: they exist, and were not downloaded. */
+  readonly unreadable: number;
+  /** Selected items that the camera sent without data within the last day, and that were not requested again. */
+  readonly empty: number;
   /** Of the saved items. */
   readonly bytes: number;
   readonly elapsedMs: number;
@@ -66,22 +82,24 @@ export interface DownloadSummary {
 const BYTES_EVENT_INTERVAL_MS = 200;
 const RATE_WINDOW_MS = 1000;
 
-/** Saves under way at once: enough to hide the disk's latency behind the network. */
+/** Concurrent saves: enough to hide the disk's latency. */
 const MAX_SAVES = 4;
 
 /**
- * Fetches pictures and videos, or their thumbnails, to disk. What is there already is not fetched again, so a download that
- * was interrupted goes on where it was.
- * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`; as `CameraClient.mediaList` and `download`; the
- *   signal's reason. What was saved before stays.
+ * Downloads pictures and videos, or their thumbnails, to disk. Completed files are never fetched again, so that an
+ * interrupted download can be resumed.
+ * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`; `other-camera` when the folder holds the items of
+ *   another camera, or when another one answers in the middle; as `CameraClient.mediaList` and `download`; the
+ * signal's reason. Files saved before are kept.
  */
 export async function downloadMedia(options: DownloadMediaOptions): Promise<DownloadSummary> {
   const { client, library, onEvent, what = 'files' } = options;
   const clock = options.clock ?? new SystemClock();
   const startedAt = clock.now();
-  const { listed, present, wanted } = await choose(options);
+  const deviceId = await identify(options);
+  const { listed, present, empty, unreadable, missing, wanted } = await choose(options);
   onEvent?.({ type: 'listed', listed, present, wanted: wanted.length });
-  const job = new Job(options, new Meter(clock, wanted.length, onEvent));
+  const job = new Job(options, deviceId, new Meter(clock, wanted.length, onEvent));
   const isPhoto = ({ fileType }: MediaItem) => fileType === FileType.photo;
   try {
     if (what === 'thumbnails') await job.transfer(client.thumbnails(wanted, job.transferOptions), 'saveThumbnail');
@@ -95,10 +113,20 @@ export async function downloadMedia(options: DownloadMediaOptions): Promise<Down
     await library.flush();
   }
   const { saved, failed, bytes } = job;
-  return { listed, present, saved, failed, bytes, elapsedMs: Math.round(clock.now() - startedAt) };
+  return {
+    listed,
+    present,
+    saved,
+    failed,
+    missing,
+    unreadable,
+    empty,
+    bytes,
+    elapsedMs: Math.round(clock.now() - startedAt),
+  };
 }
 
-/** One run of {@link downloadMedia}: what it has saved, and what it could not have. */
+/** One run of {@link downloadMedia}: saved items and failures. */
 class Job {
   readonly saves: Saves = new Saves();
   readonly failed: { item: MediaItem; error: CameraError }[] = [];
@@ -108,10 +136,17 @@ class Job {
   readonly #options: DownloadMediaOptions;
   readonly #meter: Meter;
 
-  constructor(options: DownloadMediaOptions, meter: Meter) {
+  readonly #deviceId: string | undefined;
+
+  constructor(options: DownloadMediaOptions, deviceId: string | undefined, meter: Meter) {
+    this.#deviceId = deviceId;
     this.#options = options;
     this.#meter = meter;
-    this.transferOptions = { signal: options.signal, onBytes: (count) => meter.add(count) };
+    this.transferOptions = {
+      signal: options.signal,
+      onBytes: (count) => meter.add(count),
+      ...(deviceId !== undefined && { deviceId }),
+    };
   }
 
   async transfer(results: AsyncIterable<TransferResult<MediaItem>>, save: 'save' | 'saveThumbnail'): Promise<void> {
@@ -126,7 +161,10 @@ class Job {
   async video(item: MediaItem): Promise<void> {
     const { client, library } = this.#options;
     try {
-      const recorded = await recordVideo(client, item, this.transferOptions);
+      const { signal, onBytes } = this.transferOptions;
+      const recorded = await recordVideo(client, item, { signal, ...(onBytes && { onBytes }) });
+      // Frames carry no device id, and the session may be another one than when the recording was listed.
+      if (this.#deviceId !== undefined) checkIdentity(this.#deviceId, await deviceIdOf(this.#options));
       const save = library.saveVideo(item, recorded);
       await this.saves.add(save.then((path) => this.#saved(item, path, recorded.video.length)));
     } catch (error) {
@@ -143,31 +181,72 @@ class Job {
 
   #failed(item: MediaItem, error: CameraError): void {
     this.failed.push({ item, error });
+    if (error.code === 'item-empty') this.#options.library.noteEmpty(item);
     this.#options.onEvent?.({ type: 'failed', item, error, progress: this.#meter.itemDone() });
   }
 }
 
-/** Failures that say nothing about the other items. */
+/** Failures that concern one item only. */
 const OF_ONE_ITEM: ReadonlySet<CameraErrorCode> = new Set<CameraErrorCode>([
   'command-refused',
   'command-timeout',
   'bad-response',
   'item-missing',
+  'item-empty',
   'item-damaged',
   'session-closed',
   'transfer-stalled',
 ]);
 
-async function choose(
-  options: DownloadMediaOptions,
-): Promise<{ listed: number; present: number; wanted: MediaItem[] }> {
+/** What {@link choose} found. */
+interface Choice extends Pick<DownloadSummary, 'listed' | 'present' | 'empty' | 'unreadable' | 'missing'> {
+  readonly wanted: readonly MediaItem[];
+}
+
+/** Binds the folder to the camera. @returns its device id; undefined when it does not tell one */
+async function identify(options: DownloadMediaOptions): Promise<string | undefined> {
+  const deviceId = await deviceIdOf(options);
+  if (deviceId !== undefined) options.library.claim(deviceId);
+  return deviceId;
+}
+
+async function deviceIdOf({ client, signal }: DownloadMediaOptions): Promise<string | undefined> {
+  try {
+    return (await client.deviceInfo({ signal })).devId || undefined;
+  } catch (error) {
+    // Some models do not answer; then the records' own ids still have to be the same.
+    const silent = error instanceof CameraError && SILENT_ABOUT_ITSELF.has(error.code);
+    if (silent) return undefined;
+    throw error;
+  }
+}
+
+const SILENT_ABOUT_ITSELF: ReadonlySet<CameraErrorCode> = new Set<CameraErrorCode>([
+  'command-refused',
+  'command-timeout',
+  'bad-response',
+]);
+
+function checkIdentity(expected: string, found: string | undefined): void {
+  if (found !== undefined && found !== expected) throw otherCameraError(expected, found);
+}
+
+async function choose(options: DownloadMediaOptions): Promise<Choice> {
   const { client, library, signal, since, newOnly, limit = Number.POSITIVE_INFINITY, select, what } = options;
   const wanted: MediaItem[] = [];
+  const missing = new Map((options.items ?? []).map((item) => [itemKey(item), item]));
+  const isNamed = (item: MediaItem) => options.items === undefined || missing.delete(itemKey(item));
+  let unreadable = 0;
+  let empty = 0;
   let listed = 0;
   let chosen = 0;
   let present = 0;
-  for await (const item of client.mediaList({ signal })) {
+  const onUnreadable = (count: number) => {
+    unreadable = count;
+  };
+  for await (const item of options.among ?? client.mediaList({ signal, onUnreadable })) {
     listed++;
+    if (!isNamed(item)) continue;
     if (since !== undefined && item.mediaTime < since) continue;
     if (chosen >= limit || select?.(item) === false) continue;
     chosen++;
@@ -175,17 +254,18 @@ async function choose(
       (newOnly === true && library.knows(item)) ||
       (await (what === 'thumbnails' ? library.holdsThumbnail(item) : library.holds(item)));
     if (here) present++;
+    else if (options.items === undefined && library.isEmpty(item)) empty++;
     else wanted.push(item);
   }
-  return { listed, present, wanted };
+  return { listed, present, empty, unreadable, missing: [...missing.values()], wanted };
 }
 
-/** A few writes at a time; the first failure stops the rest. */
+/** A few concurrent writes; the first failure stops the others. */
 class Saves {
   readonly #running = new Set<Promise<void>>();
   #failure: { error: unknown } | undefined;
 
-  /** Starts minding `save`; resolves when there is room for another. @throws the first failure of any save */
+  /** Adds `save`; resolves when there is room for another. @throws the first failure of any save */
   async add(save: Promise<void>): Promise<void> {
     const minded = save
       .catch((error: unknown) => {
@@ -211,7 +291,7 @@ class Saves {
   }
 }
 
-/** Counts bytes and items, and tells of them now and then. */
+/** Counts bytes and items, and reports them at intervals. */
 class Meter {
   readonly #clock: Clock;
   readonly #wanted: number;

@@ -3,56 +3,67 @@ import { join } from 'node:path';
 import { type Clock, errorCode, type Log, silentLog, SystemClock } from '@towpath/core';
 import type { MediaItem } from '../artemis/media-item.ts';
 import { diskError, replaceFile, syncFolder } from '../store/disk.ts';
+import { CameraError } from '../artemis/camera-error.ts';
+import { captureTime } from './capture-time.ts';
 import { fileName } from './file-name.ts';
 import { entryKey, formatIndex, INDEX_NAME, type IndexEntry, parseIndex } from './media-index.ts';
 import type { RecordedVideo } from './record-video.ts';
 
 export interface MediaLibraryOptions {
-  /** Made when it does not exist. */
+  /** Created if it does not exist. */
   folder: string;
   clock?: Clock;
-  log?: Log;
+  log?: Log | undefined;
+  /** Zone of the camera's clock, an IANA name or `±HH:MM`. @default the machine's own */
+  timeZone?: string | undefined;
 }
 
 interface PutOptions {
-  /** The name that the index has for it already. */
+  /** Its name in the index. */
   own: string | undefined;
   subfolder?: string;
   extension?: string;
 }
 
+/** An item without data is asked for again after this long, ms: the camera may have been writing it. */
+const EMPTY_AGAIN_MS = 24 * 3_600_000;
+
 const THUMBNAIL_FOLDER = 'thumbnails';
 
-/** Others on the machine may look at pictures, as at any file. */
+/** Other users may read pictures. */
 const FILE_MODE = 0o644;
 
-/** The index is written at most this often while items come in, ms: it names all items each time. */
+/** Shortest interval between writes of the index, ms: it lists all items each time. */
 const INDEX_INTERVAL_MS = 1000;
 
 /**
- * A folder of pictures and videos with an index of what the camera said of each. Files appear under their names only when
- * they are whole. Nothing that is already in the folder is overwritten.
+ * A folder of pictures and videos with an index of the camera's data. Files get their names only when they
+ * are complete. Existing files are not overwritten.
  */
 export class MediaLibrary implements AsyncDisposable {
   readonly folder: string;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #timeZone: string | undefined;
+  #camera: string | undefined;
+  #isNew = true;
   readonly #entries = new Map<string, IndexEntry>();
-  /** Names that a save has chosen and that may not exist yet. */
+  /** Names that a running save has chosen. */
   readonly #taken = new Set<string>();
   #dirty = false;
   #indexedAt = Number.NEGATIVE_INFINITY;
   #indexing: Promise<void> = Promise.resolve();
 
-  private constructor({ folder, clock, log }: MediaLibraryOptions) {
+  private constructor({ folder, clock, log, timeZone }: MediaLibraryOptions) {
+    this.#timeZone = timeZone;
     this.folder = folder;
     this.#clock = clock ?? new SystemClock();
     this.#log = log ?? silentLog;
   }
 
   /**
-   * Opens a folder and reads its index. A damaged index is set aside; the files it named are recognised when they come
-   * again.
+   * Opens a folder and reads its index. A damaged index is moved away; its files are recognised when they are
+   * downloaded again.
    * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`
    */
   static async open(options: MediaLibraryOptions): Promise<MediaLibrary> {
@@ -66,30 +77,80 @@ export class MediaLibrary implements AsyncDisposable {
     return library;
   }
 
-  /** What the index says, in no particular order. */
+  /** Returns the entries of the index, in no particular order. */
   get entries(): IterableIterator<IndexEntry> {
     return this.#entries.values();
   }
 
-  /** True when the item was ever saved here, even if its file is gone by now. */
+  /** True when the item was ever saved here, even if its file was removed. */
   knows(item: MediaItem): boolean {
     return this.#entry(item)?.file !== undefined;
   }
 
-  /** True when the item's file is here with the size that it was verified with. */
+  /** True when the item's file exists with its verified size. */
   async holds(item: MediaItem): Promise<boolean> {
     const entry = this.#entry(item);
     return entry?.file !== undefined && (await this.#size(entry.file)) === entry.bytes;
   }
 
-  /** True when the item's thumbnail is here. */
+  /** True when this folder had no index when it was opened. */
+  get isNew(): boolean {
+    return this.#isNew;
+  }
+
+  /** Device id of the camera whose items the folder holds; undefined until {@link claim}. */
+  get camera(): string | undefined {
+    return this.#camera;
+  }
+
+  /**
+   * Binds the folder to a camera: items of two cameras have the same numbers and must not be mixed.
+   *
+   * @param deviceId `devId` of the device info
+   * @throws CameraError `other-camera` when the folder belongs to another one
+   */
+  claim(deviceId: string): void {
+    if (this.#camera !== undefined && this.#camera !== deviceId) {
+      throw new CameraError(
+        'other-camera',
+        `${this.folder} holds the pictures of camera ${this.#camera}, and this is camera ${deviceId}. Next: choose another folder.`,
+        { details: { folder: this.folder, camera: this.#camera, deviceId } },
+      );
+    }
+    if (this.#camera === undefined) this.#dirty = true;
+    this.#camera = deviceId;
+  }
+
+  /** Marks items as known and not wanted: they were on the card before the folder was first used. */
+  setBaseline(items: Iterable<MediaItem>): void {
+    for (const item of items) if (!this.#entries.has(entryKey(item))) this.#note(item, { baseline: true });
+  }
+
+  /** True when the item was marked by {@link setBaseline} and never saved. */
+  isBaseline(item: MediaItem): boolean {
+    const entry = this.#entry(item);
+    return entry?.baseline === true && entry.file === undefined;
+  }
+
+  /** Notes that the camera sent the item without data. */
+  noteEmpty(item: MediaItem): void {
+    this.#note(item, { emptyAt: new Date(this.#clock.wallTime()).toISOString() });
+  }
+
+  /** True when the camera sent the item without data within the last day. Later it is asked for again: it may be complete. */
+  isEmpty(item: MediaItem): boolean {
+    const emptyAt = Date.parse(this.#entry(item)?.emptyAt ?? '');
+    return this.#clock.wallTime() - emptyAt < EMPTY_AGAIN_MS;
+  }
+
+  /** True when the item's thumbnail exists. */
   async holdsThumbnail(item: MediaItem): Promise<boolean> {
     const entry = this.#entry(item);
     return entry?.thumbnail !== undefined && (await this.#size(join(THUMBNAIL_FOLDER, entry.thumbnail))) !== undefined;
   }
 
   /**
-   * Saves verified data of an item and notes it in the index.
+   * Saves verified data of an item and adds it to the index.
    * @returns the path of the file
    * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`
    */
@@ -100,18 +161,21 @@ export class MediaLibrary implements AsyncDisposable {
     return join(this.folder, file);
   }
 
-  /** Saves a video as its streams: `100_0005.h264`, `100_0005.aac`. Returns and throws as {@link save}. */
-  async saveVideo(item: MediaItem, { video, videoKind, audio }: RecordedVideo): Promise<string> {
+  /** Saves a video, and its sound beside it when the container cannot hold it. Returns and throws as {@link save}. */
+  async saveVideo(item: MediaItem, { video, extension, audio }: RecordedVideo): Promise<string> {
     const entry = this.#entry(item);
     // The sound first: an item counts as saved with its picture.
-    if (audio) this.#note(item, { audio: await this.#put(item, audio, { own: entry?.audio, extension: 'aac' }) });
-    const file = await this.#put(item, video, { own: entry?.file, extension: videoKind });
+    if (audio) {
+      const options = { own: entry?.audio, extension: audio.extension };
+      this.#note(item, { audio: await this.#put(item, audio.data, options) });
+    }
+    const file = await this.#put(item, video, { own: entry?.file, extension });
     this.#note(item, { file, bytes: video.length, savedAt: new Date(this.#clock.wallTime()).toISOString() });
     await this.#indexSoon();
     return join(this.folder, file);
   }
 
-  /** Saves the small picture of an item in `thumbnails`. Returns and throws as {@link save}. */
+  /** Saves the thumbnail of an item in `thumbnails`. Returns and throws as {@link save}. */
   async saveThumbnail(item: MediaItem, data: Uint8Array): Promise<string> {
     const own = this.#entry(item)?.thumbnail;
     const thumbnail = await this.#put(item, data, { own, subfolder: THUMBNAIL_FOLDER, extension: 'jpg' });
@@ -120,9 +184,10 @@ export class MediaLibrary implements AsyncDisposable {
     return join(this.folder, THUMBNAIL_FOLDER, thumbnail);
   }
 
-  /** Writes the index if it has changed, and makes the names of all files survive a power cut. */
+  /** Writes the index if it has changed, and syncs the folder. */
   async flush(): Promise<void> {
-    await this.#indexing;
+    // A failed write was told to whoever began it; the index is still to be written, perhaps with space again.
+    await this.#indexing.catch(() => {});
     if (!this.#dirty) return;
     this.#indexing = this.#writeIndex();
     await this.#indexing;
@@ -141,19 +206,22 @@ export class MediaLibrary implements AsyncDisposable {
       if (errorCode(error) === 'ENOENT') return;
       throw error;
     }
-    const entries = parseIndex(text);
-    if (entries === undefined) {
-      this.#log.warn('The index is damaged; beginning a new one', { path });
+    this.#isNew = false;
+    const index = parseIndex(text);
+    if (index === undefined) {
+      this.#log.warn('The index is damaged; starting a new one', { path });
       await rename(path, `${path}.damaged`);
       return;
     }
-    for (const entry of entries) this.#entries.set(entryKey(entry), entry);
+    this.#camera = index.camera;
+    for (const entry of index.entries) this.#entries.set(entryKey(entry), entry);
   }
 
   #note(item: MediaItem, changes: Partial<IndexEntry>): void {
     const { fileType, dirNum, mediaNum, durationMs, mediaId, mediaTime } = item;
     const key = entryKey(item);
-    const said = { fileType, dirNum, mediaNum, durationMs, mediaId, mediaTime };
+    const taken = captureTime(mediaTime, this.#timeZone);
+    const said = { fileType, dirNum, mediaNum, durationMs, mediaId, mediaTime, ...(taken && { takenAt: taken.iso }) };
     this.#entries.set(key, { ...this.#entries.get(key), ...said, ...changes });
     this.#dirty = true;
   }
@@ -168,7 +236,7 @@ export class MediaLibrary implements AsyncDisposable {
     this.#indexedAt = this.#clock.now();
     try {
       await syncFolder(join(this.folder, THUMBNAIL_FOLDER));
-      await replaceFile(join(this.folder, INDEX_NAME), formatIndex(this.#entries.values()), {
+      await replaceFile(join(this.folder, INDEX_NAME), formatIndex(this.#camera, this.#entries.values()), {
         mode: FILE_MODE,
         syncFolder: true,
       });
@@ -182,30 +250,32 @@ export class MediaLibrary implements AsyncDisposable {
     return this.#entries.get(entryKey(item));
   }
 
-  /** Writes `data` under its own name, the item's usual one, or one with its id when that belongs to something else. */
+  /** Writes `data` under its previous name, its usual one, or one with its id when that belongs to another item. */
   async #put(item: MediaItem, data: Uint8Array, options: PutOptions): Promise<string> {
     const { own, subfolder = '', extension } = options;
-    const usual = [fileName(item, { extension }), fileName(item, { extension, mediaId: item.mediaId })];
+    const taken = captureTime(item.mediaTime, this.#timeZone);
+    const name = { extension, taken: taken?.compact };
+    const usual = [fileName(item, name), fileName(item, { ...name, mediaId: item.mediaId })];
     const names = own === undefined ? usual : [own];
-    for (const [n, name] of names.entries()) {
-      const relative = join(subfolder, name);
+    for (const [n, candidate] of names.entries()) {
+      const relative = join(subfolder, candidate);
       const path = join(this.folder, relative);
       const last = n === names.length - 1;
-      // A name that two saves want at once goes to the first; the other takes the one with its id.
+      // When two saves need the same name, the first gets it; the other takes the one with its id.
       if (this.#taken.has(relative) && !last) continue;
       this.#taken.add(relative);
       try {
         if (!last && (await this.#belongsToAnother(path, data))) continue;
-        await replaceFile(path, data, { mode: FILE_MODE });
-        return name;
+        await replaceFile(path, data, { mode: FILE_MODE, modifiedAt: taken?.epochMs });
+        return candidate;
       } finally {
         this.#taken.delete(relative);
       }
     }
-    throw new TypeError('unreachable: the last name is always taken');
+    throw new TypeError('unreachable: the last name is always free');
   }
 
-  /** A file of this name with other content: another picture, or somebody's own. */
+  /** A file of this name with other content: another picture, or a file of the user. */
   async #belongsToAnother(path: string, data: Uint8Array): Promise<boolean> {
     try {
       return Buffer.compare(await readFile(path), data) !== 0;

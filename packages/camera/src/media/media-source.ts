@@ -1,4 +1,4 @@
 import type { CameraClient } from '../client/camera-client.ts';
 
-/** What fetching media needs of a camera client. */
-export type MediaSource = Pick<CameraClient, 'mediaList' | 'download' | 'thumbnails' | 'playback'>;
+/** What a download needs from a camera client. */
+export type MediaSource = Pick<CameraClient, 'deviceInfo' | 'mediaList' | 'download' | 'thumbnails' | 'playback'>;

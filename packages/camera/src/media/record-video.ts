@@ -1,16 +1,17 @@
-import { AudioType, VideoType } from '../artemis/av.ts';
+import { errorMessage, type Log, silentLog } from '@towpath/core';
+import { AudioType, type AvFrame, VideoType } from '../artemis/av.ts';
 import { CameraError } from '../artemis/camera-error.ts';
 import type { MediaItem } from '../artemis/media-item.ts';
 import type { MediaSource } from './media-source.ts';
 
-/** A video of the card, as elementary streams: the camera plays recordings, it does not hand out their files. */
+/** A video of the card: cameras play recordings instead of sending their files. */
 export interface RecordedVideo {
-  /** Annex-B for H.264 and H.265. */
+  /** An MP4 file with its AAC sound; for motion JPEG, which MP4 players do not open, the bare pictures. */
   readonly video: Uint8Array;
-  /** `h264`, `h265` or `mjpeg`. */
-  readonly videoKind: VideoKind;
-  /** AAC in ADTS; undefined when there is none. */
-  readonly audio: Uint8Array | undefined;
+  /** `mp4`, `mjpeg`, or `h264` and `h265` for bare streams that no container takes. */
+  readonly extension: string;
+  /** Sound that the video file does not hold, as the camera sent it; undefined when there is none. */
+  readonly audio: { readonly data: Uint8Array; readonly extension: string } | undefined;
 }
 
 type VideoKind = 'h264' | 'h265' | 'mjpeg';
@@ -21,21 +22,39 @@ const KINDS: ReadonlyMap<number, VideoKind> = new Map<number, VideoKind>([
   [VideoType.mjpeg, 'mjpeg'],
 ]);
 
-/** A minute in the camera's best quality has about 30 MB; it is held in memory until it is whole. */
+const AUDIO_EXTENSIONS: ReadonlyMap<number, string> = new Map<number, string>([
+  [AudioType.pcm, 'pcm'],
+  [AudioType.adpcm, 'adpcm'],
+  [AudioType.g711, 'g711'],
+  [AudioType.aac, 'aac'],
+  [AudioType.g726, 'g726'],
+]);
+
+/** Four bytes of start code and one of header: an access unit has more. */
+const START_CODE_AND_HEADER_BYTES = 5;
+
+/** A minute in the best quality has about 30 MB; it is kept in memory until it is complete. */
 const MAX_RECORDING_BYTES = 256 * 1024 * 1024;
 
-/** A recording is played from its start again this often when the connection was lost in it. */
+/** A recording is played again from its start this often when the connection was lost. */
 const MAX_TRIES = 3;
 
+export interface RecordVideoOptions {
+  signal?: AbortSignal | undefined;
+  log?: Log | undefined;
+  /** Called with the number of bytes whenever some arrive. */
+  onBytes?(count: number): void;
+}
+
 /**
- * Plays a recording to its end and keeps it.
+ * Plays a recording to its end and returns it.
  * @throws CameraError `item-missing` without any picture, `item-damaged` beyond 256 MB; as
  *   `CameraClient.playback`.
  */
 export async function recordVideo(
   client: Pick<MediaSource, 'playback'>,
   item: MediaItem,
-  options: { signal?: AbortSignal; onBytes?(count: number): void } = {},
+  options: RecordVideoOptions = {},
 ): Promise<RecordedVideo> {
   for (let tries = 1; ; tries++) {
     try {
@@ -50,29 +69,54 @@ export async function recordVideo(
 async function play(
   client: Pick<MediaSource, 'playback'>,
   item: MediaItem,
-  { signal, onBytes }: { signal?: AbortSignal; onBytes?(count: number): void },
+  { signal, onBytes, log = silentLog }: RecordVideoOptions,
 ): Promise<RecordedVideo> {
-  const video: Uint8Array[] = [];
-  const audio: Uint8Array[] = [];
-  let videoKind: VideoKind | undefined;
+  const frames: AvFrame[] = [];
   let bytes = 0;
   for await (const frame of client.playback(item, { signal })) {
     const count = frame.video.length + frame.audio.length;
     bytes += count;
     onBytes?.(count);
     if (bytes > MAX_RECORDING_BYTES) throw itemError(item, 'item-damaged', 'it does not end');
-    if (frame.video.length > 0) {
-      videoKind ??= KINDS.get(frame.videoType);
-      video.push(frame.video);
-    }
-    if (frame.audio.length > 0 && frame.audioType === AudioType.aac) audio.push(frame.audio);
+    if (!isMarker(frame)) frames.push(frame);
   }
+  const pictures = frames.filter(({ video }) => video.length > 0);
+  const videoKind = KINDS.get(pictures[0]?.videoType ?? -1);
   if (videoKind === undefined) throw itemError(item, 'item-missing', 'it has no picture of a known kind');
-  return { video: Buffer.concat(video), videoKind, audio: audio.length > 0 ? Buffer.concat(audio) : undefined };
+  const sound = frames.filter(({ audio }) => audio.length > 0);
+  const audioType = sound[0]?.audioType ?? 0;
+  const inside = audioType === AudioType.aac && sound.every((frame) => frame.audioType === audioType);
+  const beside = sound.length > 0 && !inside;
+  const audio = beside
+    ? { data: joined(sound, 'audio'), extension: AUDIO_EXTENSIONS.get(audioType) ?? 'bin' }
+    : undefined;
+  if (videoKind !== 'mjpeg') {
+    const { muxMp4 } = await import('./mp4.ts');
+    try {
+      const video = await muxMp4({ pictures, sound: inside ? sound : [], videoKind, durationMs: item.durationMs });
+      return { video, extension: 'mp4', audio };
+    } catch (error) {
+      // A stream that does not fit into a container, for example without parameter sets, is stored unchanged.
+      log.warn(`Video ${item.dirNum}/${item.mediaNum} is kept as bare streams: ${errorMessage(error)}`);
+    }
+  }
+  const loose = audio ?? (inside ? { data: joined(sound, 'audio'), extension: 'aac' } : undefined);
+  return { video: joined(pictures, 'video'), extension: videoKind, audio: loose };
+}
+
+/** Recordings may begin and end with a marker frame: a start code without a picture. */
+function isMarker({ video, audio }: AvFrame): boolean {
+  if (audio.length > 0 || video.length > START_CODE_AND_HEADER_BYTES) return false;
+  const text = Buffer.from(video).toString('hex');
+  return text.startsWith('00000001') || text.startsWith('000001');
+}
+
+function joined(frames: readonly AvFrame[], part: 'video' | 'audio'): Uint8Array {
+  return Buffer.concat(frames.map((frame) => frame[part]));
 }
 
 function itemError({ dirNum, mediaNum }: MediaItem, code: 'item-damaged' | 'item-missing', why: string): CameraError {
-  return new CameraError(code, `Video ${dirNum}/${mediaNum} was not received: ${why}.`, {
+  return new CameraError(code, `Video ${dirNum}/${mediaNum} was not downloaded: ${why}.`, {
     details: { dirNum, mediaNum },
   });
 }

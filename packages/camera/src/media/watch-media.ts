@@ -8,62 +8,84 @@ import type { MediaSource } from './media-source.ts';
 export interface WatchMediaOptions {
   client: Pick<MediaSource, 'mediaList'>;
   clock?: Clock;
-  log?: Log;
-  /** How often to look, ms. The camera does not tell of new pictures. @default 10000 */
+  log?: Log | undefined;
+  /** Interval of checks, ms. The camera does not report new pictures. @default 10000 */
   everyMs?: number;
-  /** Yield what is on the card at the start too. @default false */
+  /** Also yield the items that are on the card at the start. @default false */
   includeExisting?: boolean;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 const EVERY_MS = 10_000;
 
 /**
- * New pictures and videos as they appear on the card, the oldest of each look first. Ends only by its signal, by its reader
- * stopping, or with the client; a look that fails is made up for by the next.
+ * Yields new pictures and videos, the oldest of each check first. Ends only by its signal, by its reader,
+ * or with the client; after a failed check the next one includes its items.
  * @throws CameraError `client-closed`, `not-logged-in`, `command-refused`, `bad-response`; the signal's reason.
  */
 export async function* watchMedia(options: WatchMediaOptions): AsyncGenerator<MediaItem, void, undefined> {
-  const { client, everyMs = EVERY_MS, includeExisting = false, signal } = options;
+  let first = true;
+  for await (const { items } of watchChecks(options)) {
+    if (!first || options.includeExisting) yield* items;
+    first = false;
+  }
+}
+
+/** One successful check of the card. */
+export interface MediaCheck {
+  /** Items that no check before has seen, oldest first; at the first check all of the card. */
+  readonly items: readonly MediaItem[];
+  /** Entries of the list that could not be read. */
+  readonly unreadable: number;
+}
+
+/** Yields every successful check, those without new items too. Ends and throws as {@link watchMedia}. */
+export async function* watchChecks(
+  options: Omit<WatchMediaOptions, 'includeExisting'>,
+): AsyncGenerator<MediaCheck, void, undefined> {
+  const { client, everyMs = EVERY_MS, signal } = options;
   const clock = options.clock ?? new SystemClock();
   const log = options.log ?? silentLog;
   const seen = new Set<string>();
   for (let first = true; ; ) {
     const lookedAt = clock.now();
     try {
-      const fresh = await look(client, seen, first, signal);
-      const isNews = !first || includeExisting;
+      const check = await look(client, seen, first, signal);
       first = false;
-      if (isNews) yield* fresh;
+      yield check;
     } catch (error) {
       if (!isPassing(error)) throw error;
-      log.info(`Could not look for new pictures: ${errorMessage(error)}`);
+      log.info(`Check for new pictures failed: ${errorMessage(error)}`);
     }
     await clock.sleep(lookedAt + everyMs - clock.now(), signal);
   }
 }
 
-/** Items that were not seen before, oldest first. */
+/** Returns items that were not seen before, oldest first. */
 async function look(
   client: Pick<MediaSource, 'mediaList'>,
   seen: Set<string>,
   first: boolean,
   signal: AbortSignal | undefined,
-): Promise<MediaItem[]> {
+): Promise<MediaCheck> {
   const fresh: MediaItem[] = [];
   let known = 0;
-  for await (const item of client.mediaList({ signal })) {
+  let unreadable = 0;
+  const onUnreadable = (count: number) => {
+    unreadable = count;
+  };
+  for await (const item of client.mediaList({ signal, onUnreadable })) {
     const key = entryKey(item);
     if (!seen.has(key)) {
       fresh.push(item);
       known = 0;
     } else if (++known >= PAGE_ITEMS && !first) {
-      // New ones stand first; behind a page of known ones there are only more of them.
+      // New items come first; after a page of known ones there are no new ones.
       break;
     }
   }
   for (const item of fresh) seen.add(entryKey(item));
-  return fresh.reverse();
+  return { items: fresh.reverse(), unreadable };
 }
 
 function isPassing(error: unknown): boolean {

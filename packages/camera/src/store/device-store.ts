@@ -1,35 +1,35 @@
 import { z } from 'zod';
 
-/** What is remembered of one device. Everything in it is a hint: it may be absent, old or wrong. */
+/** Stored data of one device. Every field is a hint: it may be absent, old or wrong. */
 export interface DeviceRecord {
-  /** Local port of the last session: some cameras only serve the (address, port) they first saw. 1…65535 */
-  readonly localPort?: number;
-  /** Over which way the last session ran: `lan`, `p2p`, `relay`. */
-  readonly mode?: string;
-  /** Where the device was reached last. */
-  readonly endpoint?: { readonly address: string; readonly port: number };
-  /** How each way fared, as whoever races them writes it; any JSON value. */
+  /** Local port of the last session: some cameras serve only the first (address, port) that sends to them. 1…65535 */
+  readonly localPort?: number | undefined;
+  /** Path kind of the last session: `lan`, `p2p`, `relay`. */
+  readonly mode?: string | undefined;
+  /** Last endpoint of the device. */
+  readonly endpoint?: { readonly address: string; readonly port: number } | undefined;
+  /** Path history; any JSON value. */
   readonly pathHistory?: unknown;
-  /** What was counted of the races, as whoever races writes it; any JSON value. */
+  /** Race statistics; any JSON value. */
   readonly statistics?: unknown;
 }
 
-/** Remembers something about each device, across processes. `device` is any text that names one. */
+/** Stores data of each device, across processes. `device` is any text that identifies one. */
 export interface DeviceStore {
-  /** What is remembered; empty for a device that was never seen. Damage counts as never seen. */
+  /** Returns the stored data; empty for an unknown device or damaged data. */
   load(device: string): Promise<DeviceRecord>;
   /**
-   * Changes some fields and keeps the others; a field that is `undefined` is forgotten.
+   * Changes some fields and keeps the others; a field that is `undefined` is removed.
    * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`
    */
   update(device: string, changes: DeviceRecord): Promise<void>;
-  /** Forgets a device. @throws CameraError as {@link update} */
+  /** Removes a device. @throws CameraError as {@link update} */
   remove(device: string): Promise<void>;
 }
 
 const port = z.int().min(1).max(65_535);
 
-/** Reads a record from outside: what is not as it should be is left out. */
+/** Reads a record from outside; invalid fields are omitted. */
 export const deviceRecordSchema: z.ZodType<DeviceRecord> = z.object({
   localPort: port.optional().catch(undefined),
   mode: z.string().max(20).optional().catch(undefined),
@@ -41,7 +41,7 @@ export const deviceRecordSchema: z.ZodType<DeviceRecord> = z.object({
   statistics: z.unknown().optional(),
 });
 
-/** Remembers for as long as the process lives. */
+/** Stores data in memory. */
 export class MemoryDeviceStore implements DeviceStore {
   readonly #records = new Map<string, DeviceRecord>();
 
@@ -58,7 +58,7 @@ export class MemoryDeviceStore implements DeviceStore {
   }
 }
 
-/** `old` with the changes applied, without the fields that they forget. */
+/** Returns `old` with the changes applied, without the fields that they remove. */
 export function merged(old: DeviceRecord, changes: DeviceRecord): DeviceRecord {
   return Object.fromEntries(Object.entries({ ...old, ...changes }).filter(([, value]) => value !== undefined));
 }

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errorCode, errorMessage } from '@towpath/core';
@@ -6,21 +7,26 @@ import { CameraError, type CameraErrorCode } from '../artemis/camera-error.ts';
 export interface ReplaceOptions {
   /** Permission bits of a new file. */
   mode: number;
-  /** Also make the new name survive a power cut, not only the content. @default false */
+  /** Modification time of the file, ms since the Unix epoch. @default now */
+  modifiedAt?: number | undefined;
+  /** Also sync the folder, so that the new name survives a power failure. @default false */
   syncFolder?: boolean;
 }
 
 /**
- * Puts `data` under the name `path` so that a reader, also after a crash or a power cut, finds either the old file or the
- * whole new one. The folder must exist.
+ * Writes `data` to `path` atomically: after a crash or a power failure a reader finds either the old file or the whole
+ * new one. The folder must exist.
  * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`
  */
 export async function replaceFile(path: string, data: Uint8Array | string, options: ReplaceOptions): Promise<void> {
   const temporary = temporaryName(path);
   try {
-    const file = await open(temporary, 'w', options.mode);
+    await rm(temporary, { force: true });
+    // A link that somebody put under this name is not followed.
+    const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, options.mode);
     try {
       await file.writeFile(data);
+      if (options.modifiedAt !== undefined) await file.utimes(new Date(), new Date(options.modifiedAt));
       await file.sync();
     } finally {
       await file.close();
@@ -29,26 +35,26 @@ export async function replaceFile(path: string, data: Uint8Array | string, optio
     if (options.syncFolder) await syncFolder(dirname(path));
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {
-      // The write's own error says more than that its remains could not be removed either.
+      // The error of the write matters more than that of the clean-up.
     });
     throw diskError(error, path);
   }
 }
 
-/** Makes the names in a folder survive a power cut. */
+/** Syncs a folder, so that its names survive a power failure. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r');
   try {
     await handle.sync();
   } catch (error) {
-    // Some file systems and Windows cannot sync a folder; they keep names safe in their own way.
+    // Some file systems and Windows cannot sync a folder.
     if (!['EINVAL', 'EPERM', 'EISDIR', 'ENOTSUP'].includes(errorCode(error))) throw error;
   } finally {
     await handle.close();
   }
 }
 
-/** A failure of the file system as a {@link CameraError} that names the file. */
+/** Converts a failure of the file system into a {@link CameraError} with the file's name. */
 export function diskError(error: unknown, path: string): CameraError {
   if (error instanceof CameraError) return error;
   const system = errorCode(error);
@@ -59,7 +65,7 @@ export function diskError(error: unknown, path: string): CameraError {
   });
 }
 
-/** Hidden, beside the file, and of this process: another one's half-written file is never touched. */
+/** Hidden, beside the file, and unique to this process. */
 function temporaryName(path: string): string {
   return join(dirname(path), `.${basename(path)}.${process.pid}.part`);
 }
@@ -73,6 +79,6 @@ const CODES: Readonly<Record<string, CameraErrorCode>> = {
 };
 
 const ADVICE: Readonly<Partial<Record<CameraErrorCode, string>>> = {
-  'disk-full': 'the disk is full. Make room and start again; what is complete stays.',
-  'permission-denied': 'it may not be written. Choose another folder or change its permissions.',
+  'disk-full': 'the disk is full. Next: free space and run again; completed files are kept.',
+  'permission-denied': 'permission denied. Next: choose another folder or change its permissions.',
 };

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode, errorMessage, type Log, silentLog } from '@towpath/core';
 import { z } from 'zod';
@@ -8,7 +8,7 @@ import { diskError, replaceFile } from './disk.ts';
 
 const VERSION = 1;
 
-const fileSchema = z.object({ version: z.int(), record: deviceRecordSchema });
+const fileSchema = z.object({ version: z.int(), device: z.string().optional(), record: deviceRecordSchema });
 
 type Found =
   | { readonly state: 'usable'; readonly record: DeviceRecord }
@@ -16,15 +16,14 @@ type Found =
 
 /**
  * One small JSON file per device, readable by its owner only. Several processes may use one folder: files are replaced
- * whole, fields are merged with what is there at the moment of writing, and the last writer of a field wins, which is all
- * that hints need.
+ * atomically, fields are merged with those on disk at the time of writing, and the last writer of a field wins.
  */
 export class FileDeviceStore implements DeviceStore {
   readonly #folder: string;
   readonly #log: Log;
   readonly #writing = new Map<string, Promise<void>>();
 
-  /** @param options `folder` is made when it is first needed */
+  /** @param options `folder` is created when first needed */
   constructor(options: { folder: string; log?: Log }) {
     this.#folder = options.folder;
     this.#log = options.log ?? silentLog;
@@ -40,7 +39,7 @@ export class FileDeviceStore implements DeviceStore {
       const found = await this.#read(device);
       const path = this.#path(device);
       if (found.state === 'newer') {
-        this.#log.warn('Not written: the file is of a later version', { path });
+        this.#log.warn('Not written: the file has a newer version', { path });
         return;
       }
       await mkdir(this.#folder, { recursive: true, mode: 0o700 });
@@ -50,11 +49,23 @@ export class FileDeviceStore implements DeviceStore {
     });
   }
 
+  /** Returns the devices of the folder, sorted; files that cannot be read are left out. @throws TowpathError as `update`. */
+  async list(): Promise<string[]> {
+    const names = await readdir(this.#folder).catch((error: unknown) => {
+      if (errorCode(error) === 'ENOENT') return [];
+      throw diskError(error, this.#folder);
+    });
+    const found = await Promise.all(
+      names.filter((name) => name.endsWith('.json')).map((name) => deviceOf(join(this.#folder, name))),
+    );
+    return found.filter((device) => device !== undefined).sort();
+  }
+
   remove(device: string): Promise<void> {
     return this.#inTurn(device, () => rm(this.#path(device), { force: true }));
   }
 
-  /** One change of a device at a time, in order. */
+  /** Changes of a device run one after the other. */
   async #inTurn(device: string, change: () => Promise<void>): Promise<void> {
     const before = this.#writing.get(device) ?? Promise.resolve();
     const turn = before.then(change).catch((error: unknown) => {
@@ -78,18 +89,28 @@ export class FileDeviceStore implements DeviceStore {
       if (parsed.success && parsed.data.version > VERSION) return { state: 'newer' };
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return { state: 'absent' };
-      this.#log.warn(`What was remembered cannot be read: ${errorMessage(error)}`, { path });
+      this.#log.warn(`Cannot read the stored data: ${errorMessage(error)}`, { path });
       return { state: error instanceof SyntaxError ? 'damaged' : 'absent' };
     }
-    this.#log.warn('What was remembered is damaged', { path });
+    this.#log.warn('The stored data is damaged', { path });
     return { state: 'damaged' };
   }
 
-  /** A name that a person recognises, and a digest that keeps apart what the name cannot. */
+  /** Returns a readable name with a digest that makes it unique. */
   #path(device: string): string {
     const readable = device.replace(/[^A-Za-z0-9.-]/g, '_').slice(0, 60);
     const digest = createHash('sha256').update(device).digest('hex').slice(0, 12);
     return join(this.#folder, `${readable}.${digest}.json`);
+  }
+}
+
+async function deviceOf(path: string): Promise<string | undefined> {
+  try {
+    const parsed = fileSchema.safeParse(JSON.parse(await readFile(path, 'utf8')));
+    return parsed.success ? parsed.data.device : undefined;
+  } catch {
+    // Damaged, or removed meanwhile: `load` logs it.
+    return undefined;
   }
 }
 

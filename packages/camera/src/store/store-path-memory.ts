@@ -4,7 +4,7 @@ import type { RememberedPath } from '../connect/candidates.ts';
 import type { CameraMemory, PathMemory } from '../connect/memory.ts';
 import type { DeviceRecord, DeviceStore } from './device-store.ts';
 
-/** Lets a connector remember in a device store, so that another process leaves from the same port and knows the ways. */
+/** Stores a connector's data in a device store, so that another process can use it. */
 export class StorePathMemory implements PathMemory {
   readonly #store: DeviceStore;
 
@@ -30,7 +30,7 @@ export class StorePathMemory implements PathMemory {
         ? {}
         : {
             localPort: path.localPort,
-            mode: path.mode,
+            mode: path.kind,
             endpoint: { address: cameraIp, port: path.destinationPort },
           }),
       ...(history === undefined ? {} : { pathHistory: history }),
@@ -42,10 +42,10 @@ export class StorePathMemory implements PathMemory {
 function pathOf({ localPort, endpoint, mode }: DeviceRecord): RememberedPath | undefined {
   if (localPort === undefined || endpoint === undefined) return undefined;
   if (mode !== 'lan' && mode !== 'p2p' && mode !== 'relay') return undefined;
-  return { mode, localPort, destinationPort: endpoint.port };
+  return { kind: mode, localPort, destinationPort: endpoint.port };
 }
 
-/** More ways and codes than there are: a bound for files that somebody has filled. */
+/** Most path kinds and codes in a file. */
 const MAX_KEYS = 64;
 const count = z.number().min(0);
 

@@ -1,31 +1,38 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ByteReader, ByteWriter } from '../encoding/bytes.ts';
+import {
+  ByteReader,
+  ByteWriter,
+  KEY_BYTES,
+  MAX_ANNOUNCEMENT_BYTES,
+  MAX_STATEMENT_BYTES,
+  type PartyId,
+  type PeerId,
+} from '@towpath/membership';
 import { ControlError } from '../control-error.ts';
-import { KEY_BYTES, type PartyId, type PeerId } from '../identity/keys.ts';
 import { readSecretFile, writeSecretFile } from '../identity/secret-file.ts';
-import { MAX_ANNOUNCEMENT_BYTES } from '../membership/announcement.ts';
-import { MAX_STATEMENT_BYTES } from '../membership/statement.ts';
 
-/** What a node remembers of a party: enough to connect to its peers while no server can be reached. */
+/** Stored data of a party: enough to connect to its peers while no server can be reached. */
 export interface SavedParty {
   readonly partyKey: Uint8Array;
   readonly statements: readonly Uint8Array[];
-  /** The signed announcement of each peer that was heard last. */
+  /** The last signed announcement of each peer. */
   readonly announcements: ReadonlyMap<PeerId, Uint8Array>;
 }
 
-/** Where a node keeps its parties. Everything that comes out is verified again. */
+/** Storage of a node's parties. Everything read from it is verified again. */
 export interface ClientStorage {
   loadAll(): Promise<SavedParty[]>;
   save(id: PartyId, party: SavedParty): Promise<void>;
   remove(id: PartyId): Promise<void>;
-  /** Keeps the secret seed of a party that was founded here. */
+  /** Stores the secret seed of a party that was created here. */
   savePartySecret(id: PartyId, seed: Uint8Array): Promise<void>;
   loadPartySecret(id: PartyId): Promise<Uint8Array | undefined>;
+  /** Forgets the secret of a party that was not created after all. */
+  removePartySecret(id: PartyId): Promise<void>;
 }
 
-/** For tests and for processes that need not remember. */
+/** In memory, for tests and processes that store nothing. */
 export class MemoryStorage implements ClientStorage {
   readonly #parties = new Map<PartyId, SavedParty>();
   readonly #secrets = new Map<PartyId, Uint8Array>();
@@ -48,6 +55,10 @@ export class MemoryStorage implements ClientStorage {
 
   async loadPartySecret(id: PartyId): Promise<Uint8Array | undefined> {
     return this.#secrets.get(id);
+  }
+
+  async removePartySecret(id: PartyId): Promise<void> {
+    this.#secrets.delete(id);
   }
 }
 
@@ -93,10 +104,14 @@ export class FileStorage implements ClientStorage {
     return seed?.length === KEY_BYTES ? seed : undefined;
   }
 
+  async removePartySecret(id: PartyId): Promise<void> {
+    await rm(join(this.#folder, `${id}.key`), { force: true });
+  }
+
   async #load(path: string): Promise<SavedParty> {
     const party = decode((await readSecretFile(path)) ?? new Uint8Array(0));
     if (party !== undefined) return party;
-    throw new ControlError('invalid-identity', `${path} is damaged. Move it away and join the party again.`);
+    throw new ControlError('invalid-identity', `${path} is damaged. Next: move it away and join the party again.`);
   }
 }
 

@@ -9,62 +9,59 @@ import type {
   TurnCredentials,
 } from '../control-plane.ts';
 import {
+  authorAppointment,
+  authorByMember,
+  authorFounderReplacement,
+  authorJoin,
+  authorRotation,
+  generateInviteCode,
   generateSigningKey,
+  type Invite,
+  type InvitedRole,
+  isInviteCode,
+  type LogHead,
+  MAX_CLOCK_SKEW_MS,
+  type MemberContent,
+  openInviteCode,
+  parseInviteLink,
   type PartyId,
   type PeerId,
+  sealInvite,
   type SignatureVerifier,
   type SigningKey,
   signingKeyFromSeed,
-  verifySignatureInPool,
-} from '../identity/keys.ts';
-import type { NodeIdentity } from '../identity/node-identity.ts';
-import {
-  authorAppointment,
-  authorByMember,
-  authorJoin,
-  authorRotation,
-  type MemberContent,
-} from '../membership/author.ts';
-import {
-  generateInviteCode,
-  type Invite,
-  isInviteCode,
-  openInviteCode,
-  parseInviteLink,
-  sealInvite,
   unsealInvite,
-} from '../membership/invite.ts';
-import type { LogHead } from '../membership/party-state.ts';
-import type { InvitedRole } from '../membership/statement.ts';
+  verifySignatureInPool,
+} from '@towpath/membership';
+import type { NodeIdentity } from '../identity/node-identity.ts';
 import type { ServerMessage } from '../wire/messages.ts';
 import { type ClientStorage, MemoryStorage, type SavedParty } from './client-storage.ts';
 import { PartySaver } from './party-saver.ts';
-import { foundParty, readAsGuest } from './enter-party.ts';
+import { foundParty, readInvited } from './enter-party.ts';
+import { farDate } from './far-date.ts';
 import { PartyReplica } from './party-replica.ts';
 import { PartySession } from './party-session.ts';
+import { RelayCredentials } from './relay-credentials.ts';
 import { ServerLink } from './server-link.ts';
 import type { ControlTransport } from './transport.ts';
 
-/** Day-long unless said otherwise: time to get a message across, not to be found in an old chat. */
+/** Default validity of an invite: one day. */
 const DEFAULT_INVITE_MS = 24 * 3_600_000;
-/** Credentials are asked for again when less than this is left of them. */
-const CREDENTIALS_MARGIN_MS = 120_000;
-
 interface WithSignal {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
-/** What a {@link ControlClient} is made of. */
+/** Components of a {@link ControlClient}. */
 export interface ControlClientComponents {
   readonly transport: ControlTransport;
   readonly identity: NodeIdentity;
   readonly clock: Clock;
-  /** Unpredictable: keys and nonces come from it. */
+  /** Must be unpredictable: source of keys and nonces. */
   readonly random: Random;
-  readonly log?: Log;
+  readonly log?: Log | undefined;
   /** @default memory only */
   readonly storage?: ClientStorage;
-  /** How signatures are checked. @default on the threads of Node's pool */
+  /** Checks signatures. @default on the threads of Node's pool */
   readonly verify?: SignatureVerifier;
   /**
    * Keep a connection, over which servers push and which makes this node present. A program that does one thing and
@@ -74,8 +71,8 @@ export interface ControlClientComponents {
 }
 
 /**
- * A node's side of the control plane. It verifies every party by itself, keeps one connection to some server, and
- * works on what it knows while none can be reached.
+ * The node's end of the control plane. It verifies every party itself, keeps one connection to a server, and
+ * uses its stored data while none can be reached.
  */
 export class ControlClient implements ControlPlane {
   readonly events: Events<ControlPlaneEvents> = new Events();
@@ -88,13 +85,14 @@ export class ControlClient implements ControlPlane {
   readonly #link: ServerLink;
   readonly #sessions = new Map<PartyId, PartySession>();
   #identity: NodeIdentity;
-  /** While keys are being replaced: some parties know these already. */
+  /** The next keys during a rotation: some parties have them already. */
   #nextIdentity: NodeIdentity | undefined;
   #rotating: Promise<unknown> = Promise.resolve();
   readonly #saver: PartySaver;
+  readonly #credentials: RelayCredentials;
   #inbox: Promise<void> = Promise.resolve();
   #relays: readonly Relay[] = [];
-  #credentials: TurnCredentials | undefined;
+  #signalsFromMs: number | undefined;
   #closed = false;
 
   private constructor(components: ControlClientComponents) {
@@ -105,6 +103,7 @@ export class ControlClient implements ControlPlane {
     this.#log = log;
     this.#storage = components.storage ?? new MemoryStorage();
     this.#saver = new PartySaver({ storage: this.#storage, log }, (party) => this.#sessions.get(party)?.saved());
+    this.#credentials = new RelayCredentials({ transport, clock });
     this.#verify = components.verify ?? verifySignatureInPool;
     this.#identity = components.identity;
     this.#link = new ServerLink(
@@ -117,12 +116,13 @@ export class ControlClient implements ControlPlane {
           this.#emit('server', { connected: true, address });
         },
         onDown: () => this.#emit('server', { connected: false, address: undefined }),
+        onClockSkew: ({ message }) => this.#suspectClock(message),
       },
     );
   }
 
   /**
-   * Takes up the parties that the storage remembers, verified, and starts to connect; does not wait for a server.
+   * Loads and verifies the stored parties, and starts to connect; does not wait for a server.
    * @throws ControlError `invalid-identity` when the storage is damaged.
    */
   static async open(components: ControlClientComponents): Promise<ControlClient> {
@@ -134,6 +134,11 @@ export class ControlClient implements ControlPlane {
 
   get connected(): boolean {
     return this.#link.connection !== undefined;
+  }
+
+  /** Connects anew at once: the network has changed, and the connection before may be dead without having said so. */
+  reconnect(): void {
+    if (!this.#closed && this.#link.started) this.#link.renew();
   }
 
   /** Resolves once a server is connected. @throws the signal's reason when it aborts. */
@@ -150,8 +155,8 @@ export class ControlClient implements ControlPlane {
   }
 
   /**
-   * Asks the servers once for what is new in a party and who is online; needs no connection. What does not add up is
-   * told by `suspicion` before this resolves.
+   * Requests once what is new in a party and who is online; needs no connection. Verification failures are
+   * emitted as `suspicion` before this resolves.
    * @throws ControlError `server-unavailable`; `not-a-member` when this node was removed.
    */
   async refresh(party: PartyId, options: WithSignal = {}): Promise<PartyView> {
@@ -159,13 +164,21 @@ export class ControlClient implements ControlPlane {
     await session.refresh(options.signal);
     const view = session.view();
     if (view !== undefined) return view;
-    const message = `This node was removed from ${session.replica.state.name}: ask for a new invite.`;
+    const message = `This node was removed from ${session.replica.state.name}. Next: ask for a new invite.`;
     throw new ControlError('not-a-member', message, { target: party });
   }
 
-  async createParty(options: WithSignal & { name: string; memberName: string }): Promise<PartyView> {
+  async createParty(
+    options: WithSignal & { name: string; memberName: string; setupCode?: string },
+  ): Promise<PartyView> {
     const founded = await foundParty(
-      { transport: this.#transport, random: this.#random, storage: this.#storage, verify: this.#verify },
+      {
+        transport: this.#transport,
+        clock: this.#clock,
+        random: this.#random,
+        storage: this.#storage,
+        verify: this.#verify,
+      },
       { ...options, keys: this.#keys(), request: this.#request(options.signal) },
     );
     return this.#follow(this.#session(founded));
@@ -173,19 +186,22 @@ export class ControlClient implements ControlPlane {
 
   async join(invite: Invite, options: WithSignal & { memberName: string }): Promise<PartyView> {
     const inviteKey = signingKeyFromSeed(invite.secret);
-    const replica = new PartyReplica(invite.partyKey, this.#verify);
+    const replica = this.#replica(invite.partyKey);
     const present = this.party(replica.id);
     if (present !== undefined) return present;
     const session = this.#session(replica);
-    await readAsGuest(this.#transport, replica, invite.head, { key: inviteKey, signal: options.signal });
+    await readInvited(this.#transport, replica, invite.head, {
+      invited: { key: inviteKey, signal: options.signal },
+      own: this.#request(options.signal),
+    });
     if (session.self === undefined) {
-      await session.say(
+      await session.appendStatement(
         (state) =>
           authorJoin(state, {
             invite: inviteKey,
             node: this.#keys(),
             name: options.memberName,
-            timeMs: this.#transport.serverTime(),
+            timeMs: this.#clock.wallTime(),
           }),
         options.signal,
         inviteKey,
@@ -194,12 +210,38 @@ export class ControlClient implements ControlPlane {
     return this.#follow(session);
   }
 
+  /**
+   * Makes this node the founder of a party with the party's key: after its members were removed by somebody who had the
+   * founder's node.
+   * @param partySecret the content of the party's key file.
+   * @throws ControlError `forbidden` when the servers do not know the key's party.
+   */
+  async recoverParty(partySecret: Uint8Array, options: WithSignal & { memberName: string }): Promise<PartyView> {
+    const partyKey = signingKeyFromSeed(partySecret);
+    const replica = this.#replica(partyKey.publicKey);
+    const known = this.#sessions.get(replica.id);
+    const session = known ?? this.#session(replica);
+    await session.sync(options.signal, partyKey);
+    const timeMs = this.#clock.wallTime();
+    await session.appendStatement(
+      (state) => {
+        const member = state.memberByKey(this.#identity.signing.publicKey);
+        if (member?.role === 'founder') return undefined;
+        if (member !== undefined) return authorAppointment(state, { partyKey, member: member.id, timeMs });
+        return authorFounderReplacement(state, { partyKey, node: this.#keys(), name: options.memberName, timeMs });
+      },
+      options.signal,
+      partyKey,
+    );
+    return known === undefined ? this.#follow(session) : session.view()!;
+  }
+
   async leave(party: PartyId, options: WithSignal = {}): Promise<void> {
     const session = this.#require(party);
     const self = session.self!.id;
     session.leaving = true;
     try {
-      await this.#say(party, () => ({ type: 'remove', member: self }), options.signal);
+      await this.#appendStatement(party, () => ({ type: 'remove', member: self }), options.signal);
     } catch (error) {
       session.leaving = false;
       throw error;
@@ -209,9 +251,9 @@ export class ControlClient implements ControlPlane {
   async invite(party: PartyId, options: InviteOptions = {}): Promise<Invite> {
     const key = generateSigningKey(this.#random);
     const { role = 'member', maxUses = 1, validForMs = DEFAULT_INVITE_MS, signal } = options;
-    const expiresAtMs = Math.floor(this.#transport.serverTime() + validForMs);
+    const expiresAtMs = Math.floor(this.#clock.wallTime() + validForMs);
     const content: MemberContent = { type: 'invite', inviteKey: key.publicKey, role, maxUses, expiresAtMs };
-    await this.#say(party, () => content, signal);
+    await this.#appendStatement(party, () => content, signal);
     const { partyKey, state } = this.#require(party).replica;
     return { partyKey, secret: key.seed, head: state.head!, servers: this.#transport.servers };
   }
@@ -220,7 +262,12 @@ export class ControlClient implements ControlPlane {
     const code = generateInviteCode(this.#random);
     const opened = await openInviteCode(code);
     const sealed = sealInvite(invite, opened, this.#random);
-    await this.#transport.keepInvite(party, opened.lookup, sealed, this.#request(options.signal));
+    const inviteKey = signingKeyFromSeed(invite.secret).publicKey;
+    await this.#transport.keepInvite(
+      party,
+      { lookup: opened.lookup, inviteKey, sealed },
+      this.#request(options.signal),
+    );
     return code;
   }
 
@@ -231,15 +278,15 @@ export class ControlClient implements ControlPlane {
   }
 
   async revokeInvite(party: PartyId, inviteKey: Uint8Array, options: WithSignal = {}): Promise<void> {
-    await this.#say(party, () => ({ type: 'revoke-invite', inviteKey }), options.signal);
+    await this.#appendStatement(party, () => ({ type: 'revoke-invite', inviteKey }), options.signal);
   }
 
   async remove(party: PartyId, peer: PeerId, options: WithSignal = {}): Promise<void> {
-    await this.#say(party, () => ({ type: 'remove', member: peer }), options.signal);
+    await this.#appendStatement(party, () => ({ type: 'remove', member: peer }), options.signal);
   }
 
   async setRole(party: PartyId, peer: PeerId, role: InvitedRole, options: WithSignal = {}): Promise<void> {
-    await this.#say(party, () => ({ type: 'set-role', member: peer, role }), options.signal);
+    await this.#appendStatement(party, () => ({ type: 'set-role', member: peer, role }), options.signal);
   }
 
   /**
@@ -251,12 +298,12 @@ export class ControlClient implements ControlPlane {
     if (seed === undefined) {
       throw new ControlError(
         'forbidden',
-        'The key of this party is not on this machine: appoint where it was created.',
+        'The key of this party is not on this machine. Next: run this where the party was created.',
       );
     }
     const partyKey = signingKeyFromSeed(seed);
-    const timeMs = this.#transport.serverTime();
-    await this.#require(party).say(
+    const timeMs = this.#clock.wallTime();
+    await this.#require(party).appendStatement(
       (state) => authorAppointment(state, { partyKey, member: peer, timeMs }),
       options.signal,
     );
@@ -267,7 +314,7 @@ export class ControlClient implements ControlPlane {
    * same keys when it fails half way.
    */
   rotateKeys(next: NodeIdentity, options: WithSignal = {}): Promise<void> {
-    // One after the other: each rotation starts from the keys that the one before left.
+    // One after the other: each rotation starts from the keys of the previous one.
     const turn = this.#rotating.then(() => this.#rotate(next, options.signal));
     this.#rotating = turn.catch(() => undefined);
     return turn;
@@ -285,14 +332,8 @@ export class ControlClient implements ControlPlane {
     return this.#relays;
   }
 
-  async turnCredentials(options: WithSignal = {}): Promise<TurnCredentials> {
-    const known = this.#credentials;
-    if (known !== undefined && known.expiresAtMs - CREDENTIALS_MARGIN_MS > this.#transport.serverTime()) return known;
-    const [party] = this.#sessions.keys();
-    if (party === undefined)
-      throw new ControlError('not-a-member', 'Only members of a party use the relays: join one.');
-    this.#credentials = await this.#transport.turnCredentials(party, this.#request(options.signal));
-    return this.#credentials;
+  turnCredentials(options: WithSignal = {}): Promise<TurnCredentials> {
+    return this.#credentials.get(this.#sessions, this.#request(options.signal));
   }
 
   observeHead(party: PartyId, from: PeerId, head: LogHead): void {
@@ -300,7 +341,7 @@ export class ControlClient implements ControlPlane {
     if (session !== undefined) this.#enqueue(() => session.observeHead(from, head));
   }
 
-  /** Stops following; nothing is left running, what is known is stored. Idempotent. */
+  /** Closes the connection and stores everything. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -320,10 +361,10 @@ export class ControlClient implements ControlPlane {
     const from = this.#identity.signing;
     const to = { signing: next.signing, wireGuardPublicKey: next.wireGuard.publicKey };
     for (const session of this.#sessions.values()) {
-      await session.say(
+      await session.appendStatement(
         (state) =>
           state.memberByKey(next.signing.publicKey) === undefined
-            ? authorRotation(state, { from, to, timeMs: this.#transport.serverTime() })
+            ? authorRotation(state, { from, to, timeMs: this.#clock.wallTime() })
             : undefined,
         signal,
       );
@@ -333,10 +374,13 @@ export class ControlClient implements ControlPlane {
     this.#link.renew();
   }
 
-  #say(party: PartyId, content: () => MemberContent, signal: AbortSignal | undefined): Promise<void> {
+  #appendStatement(party: PartyId, content: () => MemberContent, signal: AbortSignal | undefined): Promise<void> {
     const session = this.#require(party);
     const { signing } = this.#identityIn(session.replica);
-    return session.say((state) => authorByMember(state, signing, content(), this.#transport.serverTime()), signal);
+    return session.appendStatement(
+      (state) => authorByMember(state, signing, content(), this.#clock.wallTime()),
+      signal,
+    );
   }
 
   #follow(session: PartySession): PartyView {
@@ -349,18 +393,22 @@ export class ControlClient implements ControlPlane {
   }
 
   async #restore(saved: SavedParty): Promise<void> {
-    const replica = new PartyReplica(saved.partyKey, this.#verify);
-    const { doubt } = await replica.offer(0, saved.statements);
+    const replica = this.#replica(saved.partyKey);
+    const { failure } = await replica.restore(saved.statements);
     const session = this.#session(replica);
-    if (doubt !== undefined || session.self === undefined) {
-      this.#log.error('a stored party is not this node’s or was altered; it is left out', {
+    if (failure !== undefined || session.self === undefined) {
+      this.#log.error('A stored party does not belong to this node or was changed; ignored', {
         party: replica.id,
-        reason: doubt?.message ?? 'this node is no member',
+        reason: failure?.message ?? 'this node is no member',
       });
       return;
     }
     this.#sessions.set(replica.id, session);
     await session.restore(saved.announcements);
+  }
+
+  #replica(partyKey: Uint8Array): PartyReplica {
+    return new PartyReplica(partyKey, { clock: this.#clock, verify: this.#verify });
   }
 
   #session(replica: PartyReplica): PartySession {
@@ -374,6 +422,7 @@ export class ControlClient implements ControlPlane {
         log: this.#log,
         link: this.#link,
         identity: () => this.#identityIn(replica),
+        signalsFromMs: () => this.#signalsFromMs ?? Number.POSITIVE_INFINITY,
         verify: this.#verify,
       },
       {
@@ -392,19 +441,30 @@ export class ControlClient implements ControlPlane {
   }
 
   async #receive(message: ServerMessage): Promise<void> {
-    if (message.type === 'relays') {
+    if (message.type === 'welcome') {
+      const now = this.#clock.wallTime();
+      this.#signalsFromMs ??= Math.min(message.timeMs, Math.floor(this.#transport.serverTime()));
+      if (Math.abs(message.timeMs - now) <= MAX_CLOCK_SKEW_MS) return;
+      this.#suspectClock(farDate(this.#link.connection?.address ?? '', message.timeMs, now).message);
+    } else if (message.type === 'relays') {
       this.#relays = message.relays;
       this.#emit('relays', message.relays);
     } else if ('party' in message) {
-      await this.#sessions.get(message.party)?.receive(message);
+      const session = this.#sessions.get(message.party);
+      if (session !== undefined) await session.receive(message);
+      else if (message.type === 'signal') this.#link.send({ type: 'received', ack: message.ack, taken: false });
     }
   }
 
-  /** One thing after the other: a signal of a member comes after the statement that makes it one. */
+  #suspectClock(message: string): void {
+    for (const session of this.#sessions.values()) session.suspectClock(message);
+  }
+
+  /** Messages are processed in order: a signal of a member comes after the statement that admits it. */
   #enqueue(work: () => Promise<void>): void {
     this.#inbox = this.#inbox.then(work).catch((error: unknown) => {
       if (!this.#closed && !isAbort(error))
-        this.#log.warn('a message was not taken in', { error: errorMessage(error) });
+        this.#log.warn('A message could not be processed', { error: errorMessage(error) });
     });
   }
 
@@ -419,7 +479,7 @@ export class ControlClient implements ControlPlane {
   #require(party: PartyId): PartySession {
     const session = this.#sessions.get(party);
     if (session !== undefined) return session;
-    throw new ControlError('not-a-member', `This node is not in a party ${party}: join it first.`, { target: party });
+    throw new ControlError('not-a-member', `This node is not in a party ${party}. Next: join it.`, { target: party });
   }
 
   #identityIn(replica: PartyReplica): NodeIdentity {

@@ -1,40 +1,65 @@
-import type { Random } from '@towpath/core';
+import type { Clock, Random } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
-import { generateSigningKey, type SignatureVerifier } from '../identity/keys.ts';
-import { authorGenesis, type NodeKeys } from '../membership/author.ts';
-import type { LogHead } from '../membership/party-state.ts';
+import {
+  authorGenesis,
+  generateSigningKey,
+  type LogHead,
+  type NodeKeys,
+  type SignatureVerifier,
+} from '@towpath/membership';
+import { openSetupCode, proveSetupCode } from '../wire/setup-code.ts';
 import type { ClientStorage } from './client-storage.ts';
-import { PartyReplica } from './party-replica.ts';
+import { failureError, PartyReplica } from './party-replica.ts';
 import type { ControlTransport, RequestOptions } from './transport.ts';
 
-/** Makes a party with a key of its own, keeps that key, and hands the first statement to a server. */
+/** Creates a party with its own key, stores that key, and sends the first statement to a server. */
 export async function foundParty(
-  components: { transport: ControlTransport; random: Random; storage: ClientStorage; verify: SignatureVerifier },
-  options: { name: string; memberName: string; keys: NodeKeys; request: RequestOptions },
+  components: {
+    transport: ControlTransport;
+    clock: Clock;
+    random: Random;
+    storage: ClientStorage;
+    verify: SignatureVerifier;
+  },
+  options: {
+    name: string;
+    memberName: string;
+    setupCode?: string | undefined;
+    keys: NodeKeys;
+    request: RequestOptions;
+  },
 ): Promise<PartyReplica> {
-  const { transport, random, storage, verify } = components;
+  const { transport, clock, random, storage } = components;
+  const setupKey = options.setupCode === undefined ? undefined : openSetupCode(options.setupCode).key;
   const partyKey = generateSigningKey(random);
   const genesis = authorGenesis({
     partyKey,
     partyName: options.name,
     founder: options.keys,
     founderName: options.memberName,
-    timeMs: transport.serverTime(),
+    timeMs: clock.wallTime(),
   });
-  const replica = new PartyReplica(partyKey.publicKey, verify);
-  const { doubt } = await replica.offer(0, [genesis.bytes]);
-  if (doubt !== undefined) throw new ControlError('invalid-statement', doubt.message);
-  // Before anybody knows of the party: without this key it could never get another founder.
+  const replica = new PartyReplica(partyKey.publicKey, components);
+  const { failure } = await replica.offer(0, [genesis]);
+  if (failure !== undefined) throw new ControlError('invalid-statement', failure.message);
+  // Stored before the party exists: without this key no other founder could be appointed.
   await storage.savePartySecret(replica.id, partyKey.seed);
-  await transport.append(replica.id, 0, genesis.bytes, options.request);
+  const proof = setupKey && proveSetupCode(setupKey, genesis.bytes);
+  try {
+    await transport.append(replica.id, 0, genesis.bytes, { ...options.request, setupProof: proof });
+  } catch (error) {
+    // After a refusal there is no such party. After a lost answer there may be one, and its key must stay.
+    if (error instanceof ControlError && error.kind === 'refused') await storage.removePartySecret(replica.id);
+    throw error;
+  }
   return replica;
 }
 
 /**
- * Reads a party's log by an invite, and holds it against what the inviter saw.
- * @throws ControlError `untrusted-log` when the server shows something forged, or less than the invite proves.
+ * Reads a party's log with an invite and compares it with the head in the invite.
+ * @throws ControlError `untrusted-log` when the log is forged, or shorter than the invite proves
  */
-export async function readAsGuest(
+async function readAsGuest(
   transport: ControlTransport,
   replica: PartyReplica,
   head: LogHead,
@@ -42,12 +67,34 @@ export async function readAsGuest(
 ): Promise<void> {
   for (;;) {
     const { length, statements } = await transport.readLog(replica.id, replica.length, request);
-    const { added, doubt } = await replica.offer(replica.length, statements);
-    if (doubt !== undefined) throw new ControlError('untrusted-log', doubt.message);
+    const { added, failure } = await replica.offer(replica.length, statements);
+    if (failure !== undefined) throw failureError(failure);
     if (added === 0 || replica.length >= length) break;
   }
   if (replica.compare(head) === 'known') return;
   const message =
-    'The control server does not show the party as the invite describes it: it hides or changes something. Ask for a new invite, over another way.';
+    'Verification failed: the log of the control server does not match the invite. Next: ask for a new invite, over another channel.';
   throw new ControlError('untrusted-log', message);
+}
+
+/**
+ * Reads a party by an invite; one that was used up by this very node is no obstacle to it.
+ * @param requests `invited` is signed with the key of the invite, `own` with the key of this node
+ * @throws ControlError as {@link readAsGuest}; `invalid-invite`
+ */
+export async function readInvited(
+  transport: ControlTransport,
+  replica: PartyReplica,
+  head: LogHead,
+  requests: { invited: RequestOptions; own: RequestOptions },
+): Promise<void> {
+  try {
+    await readAsGuest(transport, replica, head, requests.invited);
+  } catch (error) {
+    if (!(error instanceof ControlError) || error.code !== 'invalid-invite') throw error;
+    // The answer to an earlier attempt may have been lost on its way.
+    await readAsGuest(transport, replica, head, requests.own).catch(() => {
+      throw error;
+    });
+  }
 }

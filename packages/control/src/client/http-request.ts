@@ -1,12 +1,12 @@
 import { type Agent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { errorMessage } from '@towpath/core';
+import { errorCode, errorMessage } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 
 /** The largest answer: a page of a log, with room. */
 const MAX_ANSWER_BYTES = 8_388_608;
 
-/** One HTTP request, without cleverness: `fetch` can neither be given an authority nor a bounded answer. */
+/** One HTTP request. `fetch` supports neither a certificate authority nor a limit of the response size. */
 export function sendRequest(
   url: URL,
   options: {
@@ -40,8 +40,19 @@ export function sendRequest(
   });
 }
 
-/** What cannot be reached is said in one way, so that another server is tried. */
+/** Certificates that no known authority has signed; Node's own advice is for Node's command line. */
+const UNTRUSTED: ReadonlySet<string> = new Set([
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+]);
+
+/** One code for every failure to reach a server, so that another one is tried. */
 export function unreachable(url: URL, cause: unknown): ControlError {
-  const message = `The control server ${url.host} cannot be reached: ${errorMessage(cause)}`;
+  const code = errorCode(cause);
+  const message = UNTRUSTED.has(code)
+    ? `The certificate of the control server ${url.host} is not trusted (${code}). Next: give its certificate authority: --ca FILE`
+    : `The control server ${url.host} cannot be reached: ${errorMessage(cause)}. Next: check the address, and that the server runs.`;
   return new ControlError('server-unavailable', message, { target: url.host, cause });
 }

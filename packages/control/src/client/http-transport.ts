@@ -4,23 +4,23 @@ import { type Clock, type Log, type Random, race, silentLog } from '@towpath/cor
 import { z } from 'zod';
 import { ControlError, type ControlErrorCode } from '../control-error.ts';
 import type { Relay, TurnCredentials } from '../control-plane.ts';
-import { fromBase64, toBase64 } from '../encoding/bytes.ts';
-import type { PartyId } from '../identity/keys.ts';
-import { MAX_STATEMENT_BYTES } from '../membership/statement.ts';
+import { fromBase64, MAX_CLOCK_SKEW_MS, MAX_STATEMENT_BYTES, type PartyId, toBase64 } from '@towpath/membership';
+import type { SealedInvite } from '../server/invite-codes.ts';
 import { base64Text, type PresenceEntry, presenceSchema, type ServerMessage } from '../wire/messages.ts';
-import { NONCE_BYTES, signRequest } from '../wire/request-signing.ts';
+import { authorityOf, NONCE_BYTES, signRequest } from '../wire/request-signing.ts';
+import { farDate } from './far-date.ts';
 import { sendRequest } from './http-request.ts';
 import { openLiveSocket } from './live-socket.ts';
 import type { ControlTransport, LiveConnection, RequestOptions } from './transport.ts';
 
-/** One server may take this long to answer, ms. */
+/** Time limit of one server, ms. */
 const REQUEST_LIMIT_MS = 10_000;
-/** How often, and how long at a time, a request waits when the server says that there were too many. */
+/** Number and length of waits when a server reports too many requests. */
 const MAX_WAITS = 4;
 const MAX_WAIT_MS = 5_000;
-/** All servers together, to connect. */
+/** Time limit to connect, all servers together. */
 const CONNECT_LIMIT_MS = 15_000;
-/** How much sooner one server is tried than the next. */
+/** Head start of one server over the next. */
 const STAGGER_MS = 300;
 
 const statements = z.array(base64Text(MAX_STATEMENT_BYTES)).max(4_096);
@@ -40,7 +40,7 @@ const credentialsSchema = z.object({
   urls: z.array(z.string()),
 });
 
-/** Control servers over HTTP and WebSocket: any of them will do, the one that answered last is asked first. */
+/** Control servers over HTTP and WebSocket. All are equal; the one that answered last is tried first. */
 export class HttpTransport implements ControlTransport {
   readonly servers: readonly string[];
   readonly #urls: readonly URL[];
@@ -50,16 +50,17 @@ export class HttpTransport implements ControlTransport {
   readonly #ca: string | undefined;
   readonly #http = new HttpAgent({ keepAlive: true, maxSockets: 8 });
   readonly #https: HttpsAgent;
+  /** What each server's clock is ahead of this machine's, where that is within bounds. */
+  readonly #offsetsMs = new Map<number, number>();
   #preferred = 0;
-  #offsetMs = 0;
 
   /**
-   * @param init.servers `http://host:port` or `https://…`, one or more.
-   * @param init.ca PEM of the authority to trust, instead of the system's.
-   * @throws ControlError `invalid-request` when an address is none.
+   * @param init.servers `http://host:port` or `https://…`, one or more
+   * @param init.ca PEM of a certificate authority, instead of the system's
+   * @throws ControlError `invalid-request` for an invalid address
    */
   constructor(
-    components: { clock: Clock; random: Random; log?: Log },
+    components: { clock: Clock; random: Random; log?: Log | undefined },
     init: { servers: readonly string[]; ca?: string },
   ) {
     this.#clock = components.clock;
@@ -69,24 +70,24 @@ export class HttpTransport implements ControlTransport {
     this.#https = new HttpsAgent({ keepAlive: true, maxSockets: 8, ...(init.ca === undefined ? {} : { ca: init.ca }) });
     this.servers = [...init.servers];
     this.#urls = init.servers.map(parseServer);
-    if (this.#urls.length === 0) throw new ControlError('invalid-request', 'Name a control server: http://host:port');
+    if (this.#urls.length === 0)
+      throw new ControlError('invalid-request', 'No control server was given. Next: add one as http://host:port');
   }
 
   serverTime(): number {
-    return this.#clock.wallTime() + this.#offsetMs;
+    return this.#timeOf(this.#preferred);
   }
 
   async connect(options: Parameters<ControlTransport['connect']>[0]): Promise<LiveConnection> {
     const result = await race<LiveConnection>(
       this.#inOrder().map((at) => ({
         id: `${at}`,
-        lane: 'servers',
+        kind: 'servers',
         label: this.#urls[at]!.host,
         connect: ({ signal }) => this.#open(at, { ...options, signal }),
       })),
+      { clock: this.#clock, log: this.#log },
       {
-        clock: this.#clock,
-        log: this.#log,
         limitMs: CONNECT_LIMIT_MS,
         staggerMs: STAGGER_MS,
         undo: (connection) => connection.close(),
@@ -127,19 +128,22 @@ export class HttpTransport implements ControlTransport {
     statement: Uint8Array,
     options: RequestOptions,
   ): Promise<{ ok: true } | { ok: false; statements: readonly Uint8Array[] }> {
+    const { setupProof } = options;
+    const body = { statement: toBase64(statement), ...(setupProof === undefined ? {} : { setupProof }) };
     const path = sequence === 0 ? '/v1/parties' : `/v1/parties/${party}/statements`;
-    const answer = await this.#request('POST', path, { statement: toBase64(statement) }, options);
+    const answer = await this.#request('POST', path, body, options);
     if (answer.status === 201) return { ok: true };
-    const body = errorSchema.safeParse(answer.body);
-    if (answer.status === 409 && body.success && body.data.statements !== undefined) {
-      return { ok: false, statements: decodeAll(body.data.statements) };
+    const refused = errorSchema.safeParse(answer.body);
+    if (answer.status === 409 && refused.success && refused.data.statements !== undefined) {
+      return { ok: false, statements: decodeAll(refused.data.statements) };
     }
     throw errorOf(answer);
   }
 
-  async keepInvite(party: PartyId, lookup: string, sealed: Uint8Array, options: RequestOptions): Promise<void> {
-    const path = `/v1/parties/${party}/invites/${lookup}`;
-    const answer = await this.#request('PUT', path, { sealed: toBase64(sealed) }, options);
+  async keepInvite(party: PartyId, invite: SealedInvite, options: RequestOptions): Promise<void> {
+    const path = `/v1/parties/${party}/invites/${invite.lookup}`;
+    const body = { sealed: toBase64(invite.sealed), inviteKey: toBase64(invite.inviteKey) };
+    const answer = await this.#request('PUT', path, body, options);
     if (answer.status !== 201) throw errorOf(answer);
   }
 
@@ -154,7 +158,7 @@ export class HttpTransport implements ControlTransport {
   }
 
   /**
-   * Reports a relay, good for 30 s. `options.key` is one of the servers' relay reporters.
+   * Reports a relay, valid for 30 s. `options.key` is one of the servers' relay reporters.
    * @throws ControlError `forbidden`.
    */
   async reportRelay(relay: Relay, options: RequestOptions): Promise<void> {
@@ -182,18 +186,18 @@ export class HttpTransport implements ControlTransport {
     const parts = { method: 'GET', path: '/v1/socket', body: new Uint8Array(0) };
     try {
       return await openLiveSocket(url, {
-        headers: signRequest(key, parts, this.#stamp()),
+        headers: signRequest(key, parts, this.#stamp(at)),
         ca: this.#ca,
         clock: this.#clock,
         signal,
         refusal: (status, body) => errorOf({ status, body: parseJson(body) }),
         onMessage: (message) => {
-          if (message.type === 'welcome') this.#offsetMs = message.timeMs - this.#clock.wallTime();
+          if (message.type === 'welcome') this.#learnTime(at, message.timeMs);
           onMessage(message);
         },
       });
     } catch (error) {
-      if (again && this.#learnTime(error)) return this.#open(at, options, false);
+      if (again && this.#mayCorrect(at, error)) return this.#open(at, options, false);
       throw error;
     }
   }
@@ -204,12 +208,12 @@ export class HttpTransport implements ControlTransport {
       if (answer.status !== 429 || waits >= MAX_WAITS) return answer;
       const { retryAfterMs } = errorOf(answer).details;
       if (typeof retryAfterMs !== 'number' || !(retryAfterMs <= MAX_WAIT_MS)) return answer;
-      // Not all who were told to wait come back in the same instant.
+      // Random waits, so that clients do not return at the same time.
       await this.#clock.sleep(retryAfterMs * (1 + this.#random.next()), options.signal);
     }
   }
 
-  /** Asks one server after the other until one answers. */
+  /** Tries one server after the other until one answers. */
   async #askAny(method: string, path: string, body: unknown, options: RequestOptions): Promise<Answer> {
     let last: unknown;
     for (const at of this.#inOrder()) {
@@ -240,7 +244,7 @@ export class HttpTransport implements ControlTransport {
     const url = new URL(path, this.#urls[at]);
     const bytes = body === undefined ? new Uint8Array(0) : new TextEncoder().encode(JSON.stringify(body));
     const headers = {
-      ...signRequest(key, { method, path, body: bytes }, this.#stamp()),
+      ...signRequest(key, { method, path, body: bytes }, this.#stamp(at)),
       ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': `${bytes.length}` }),
     };
     const overtime = new AbortController();
@@ -259,7 +263,7 @@ export class HttpTransport implements ControlTransport {
         signal: signal === undefined ? overtime.signal : AbortSignal.any([signal, overtime.signal]),
       });
       const parsed = { status: answer.status, body: parseJson(answer.body) };
-      if (again && answer.status === 401 && this.#learnTime(errorOf(parsed))) {
+      if (again && answer.status === 401 && this.#mayCorrect(at, errorOf(parsed))) {
         return await this.#ask(at, method, path, body, { key, signal }, false);
       }
       return parsed;
@@ -268,16 +272,31 @@ export class HttpTransport implements ControlTransport {
     }
   }
 
-  #stamp(): { timeMs: number; nonce: Uint8Array } {
-    return { timeMs: this.serverTime(), nonce: this.#random.bytes(NONCE_BYTES) };
+  #timeOf(at: number): number {
+    return this.#clock.wallTime() + (this.#offsetsMs.get(at) ?? 0);
   }
 
-  /** A wrong clock of this machine need not keep it out: requests are dated by the server's. */
-  #learnTime(error: unknown): boolean {
+  #stamp(at: number): { server: string; timeMs: number; nonce: Uint8Array } {
+    return { server: authorityOf(this.#urls[at]!), timeMs: this.#timeOf(at), nonce: this.#random.bytes(NONCE_BYTES) };
+  }
+
+  /** @returns false when the server's clock is too far away to be followed. */
+  #learnTime(at: number, serverTimeMs: number): boolean {
+    const offsetMs = serverTimeMs - this.#clock.wallTime();
+    if (!(Math.abs(offsetMs) <= MAX_CLOCK_SKEW_MS)) return false;
+    this.#offsetsMs.set(at, offsetMs);
+    return true;
+  }
+
+  /**
+   * Whether a request that was refused for its date is worth another try with a date nearer to the server's clock.
+   * @throws ControlError `clock-skew` when the two clocks are so far apart that one of them is wrong.
+   */
+  #mayCorrect(at: number, error: unknown): boolean {
     if (!(error instanceof ControlError) || error.code !== 'clock-skew') return false;
     const { serverTimeMs } = error.details;
     if (typeof serverTimeMs !== 'number') return false;
-    this.#offsetMs = serverTimeMs - this.#clock.wallTime();
+    if (!this.#learnTime(at, serverTimeMs)) throw farDate(this.#urls[at]!.host, serverTimeMs, this.#clock.wallTime());
     this.#log.warn(error.message);
     return true;
   }
@@ -291,7 +310,10 @@ interface Answer {
 function parseServer(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new ControlError('invalid-request', `${text} is no address of a control server: http://host:port`);
+    throw new ControlError(
+      'invalid-request',
+      `${text} is not the address of a control server. Expected http://host:port`,
+    );
   }
   return url;
 }
@@ -300,7 +322,7 @@ function parseJson(body: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(body));
   } catch {
-    // Reported by whoever expected something else.
+    // Reported by the caller.
     return undefined;
   }
 }
@@ -309,7 +331,7 @@ function expectAnswer<T>(answer: Answer, schema: z.ZodType<T>): T {
   if (answer.status < 200 || answer.status > 299) throw errorOf(answer);
   const parsed = schema.safeParse(answer.body);
   if (parsed.success) return parsed.data;
-  throw new ControlError('bad-answer', 'The server’s answer is not that of a Towpath control server of this version.');
+  throw new ControlError('bad-answer', 'The server is not a Towpath control server of this version.');
 }
 
 const KNOWN_CODES: ReadonlySet<string> = new Set<ControlErrorCode>([
@@ -317,6 +339,9 @@ const KNOWN_CODES: ReadonlySet<string> = new Set<ControlErrorCode>([
   'forbidden',
   'replayed',
   'clock-skew',
+  'wrong-server',
+  'setup-code-required',
+  'invalid-invite',
   'not-found',
   'conflict',
   'invalid-request',

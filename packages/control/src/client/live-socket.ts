@@ -1,18 +1,18 @@
-import { type Clock, deadlineInterval } from '@towpath/core';
+import type { Clock } from '@towpath/core';
 import { WebSocket } from 'ws';
 import { ControlError } from '../control-error.ts';
 import { parseServerMessage, type ServerMessage } from '../wire/messages.ts';
+import { ConnectionWatch } from './connection-watch.ts';
 import { unreachable } from './http-request.ts';
 import type { LiveConnection } from './transport.ts';
 
-/** The largest message of a server: a page of a log, with room. */
+/** The largest message of a server: a page of a log, with margin. */
 const MAX_MESSAGE_BYTES = 2_097_152;
-/** Servers ping every 15 s; after two missed pings the connection is dead. */
-const SILENT_AFTER_MS = 40_000;
-const CHECK_EVERY_MS = 10_000;
+/** The largest answer of a server that refuses a connection. */
+const MAX_REFUSAL_BYTES = 65_536;
 
 /**
- * Opens the WebSocket of a node.
+ * Opens the WebSocket connection of a node.
  * @throws ControlError with the server's own code when it refuses; `server-unavailable`; the signal's reason.
  */
 export function openLiveSocket(
@@ -23,7 +23,7 @@ export function openLiveSocket(
     clock: Clock;
     signal: AbortSignal;
     onMessage(message: ServerMessage): void;
-    /** Turns a refusal into an error. */
+    /** Converts a refusal into an error. */
     refusal(status: number, body: Uint8Array): ControlError;
   },
 ): Promise<LiveConnection> {
@@ -36,51 +36,58 @@ export function openLiveSocket(
       ...(ca === undefined ? {} : { ca }),
     });
     const closed = Promise.withResolvers<ControlError>();
-    let heardAt = clock.now();
-    const watch = deadlineInterval({
-      clock,
-      intervalMs: CHECK_EVERY_MS,
-      onTick: () => {
-        if (clock.now() - heardAt > SILENT_AFTER_MS) socket.terminate();
-      },
-    });
+    let watch: ConnectionWatch | undefined;
     const onAbort = () => {
       reject(signal.reason);
       socket.terminate();
     };
     signal.addEventListener('abort', onAbort, { once: true });
-    socket.on('ping', () => {
-      heardAt = clock.now();
-    });
+    socket.on('pong', (payload) => watch?.answered(payload.toString()));
     socket.on('message', (data, isBinary) => {
-      heardAt = clock.now();
       const message = isBinary ? undefined : parseServerMessage(data.toString());
-      // Something newer than this version knows; what matters is asked for again.
+      // A message of a newer version; missing data is requested again.
       if (message !== undefined) onMessage(message);
     });
     socket.on('unexpected-response', (request, answer) => {
       const parts: Buffer[] = [];
-      answer.on('data', (part: Buffer) => parts.push(part));
-      answer.on('end', () => {
-        reject(refusal(answer.statusCode ?? 0, Buffer.concat(parts)));
+      let size = 0;
+      const finish = () => {
+        reject(refusal(answer.statusCode ?? 0, Buffer.concat(parts).subarray(0, MAX_REFUSAL_BYTES)));
         request.destroy();
         socket.terminate();
+      };
+      answer.on('data', (part: Buffer) => {
+        size += part.length;
+        parts.push(part);
+        // Whatever it is, it is no refusal of ours, and may never end.
+        if (size > MAX_REFUSAL_BYTES) finish();
       });
+      answer.on('error', (error) => reject(unreachable(url, error)));
+      answer.on('end', finish);
     });
     socket.on('error', (error) => reject(unreachable(url, error)));
     socket.on('close', (code, reason) => {
-      watch.cancel();
+      watch?.[Symbol.dispose]();
       signal.removeEventListener('abort', onAbort);
       const why = reason.toString() || `code ${code}`;
-      const error = new ControlError('server-unavailable', `${url.host} ended the connection: ${why}.`, {
+      const error = new ControlError('server-unavailable', `${url.host} closed the connection: ${why}.`, {
         target: url.host,
       });
       closed.resolve(error);
       reject(error);
     });
     socket.on('open', () => {
-      // From now on the connection belongs to whoever asked for it.
+      // From now on the caller owns the connection.
       signal.removeEventListener('abort', onAbort);
+      watch = new ConnectionWatch(
+        { clock },
+        {
+          ping: (payload) => {
+            if (socket.readyState === WebSocket.OPEN) socket.ping(payload);
+          },
+          onDead: () => socket.terminate(),
+        },
+      );
       resolve({
         address: url.host,
         closed: closed.promise,
@@ -97,5 +104,5 @@ export function openLiveSocket(
   });
 }
 
-/** How long a server may take to answer a close. */
+/** Time limit for a server's answer to a close. */
 const CLOSE_GRACE_MS = 500;

@@ -1,5 +1,5 @@
 import type { Clock, Log, Random } from '@towpath/core';
-import { verifySignature } from '../identity/keys.ts';
+import { verifySignature } from '@towpath/membership';
 import { generateNodeIdentity, type NodeIdentity } from '../identity/node-identity.ts';
 import { ControlService, type ControlServiceInit } from '../server/service.ts';
 import { MemoryStore } from '../store/memory-store.ts';
@@ -9,32 +9,32 @@ import { ControlClient } from './control-client.ts';
 import { LocalTransport } from './local-transport.ts';
 
 /**
- * A control plane within one process: the same service and the same clients as over the network, without sockets.
- * For tests, simulations and demonstrations; runs on a virtual clock, signatures are checked at once.
+ * A control plane in one process: the same service and clients as over the network, without sockets.
+ * For tests, simulations and demonstrations; runs on a virtual clock, and checks signatures synchronously.
  */
 export class LocalControlPlane implements AsyncDisposable {
   readonly service: ControlService;
-  readonly #components: { clock: Clock; random: Random; log?: Log };
+  readonly #components: { clock: Clock; random: Random; log?: Log | undefined };
   readonly #clients = new Set<ControlClient>();
 
-  private constructor(service: ControlService, components: { clock: Clock; random: Random; log?: Log }) {
+  private constructor(service: ControlService, components: { clock: Clock; random: Random; log?: Log | undefined }) {
     this.service = service;
     this.#components = components;
   }
 
-  /** @param init.store where parties are kept. @default memory */
+  /** @param init.store store of the parties. @default memory */
   static async start(
-    components: { clock: Clock; random: Random; log?: Log },
+    components: { clock: Clock; random: Random; log?: Log | undefined },
     init: ControlServiceInit & { store?: ControlStore } = {},
   ): Promise<LocalControlPlane> {
     const store = init.store ?? new MemoryStore(components);
     return new LocalControlPlane(
-      await ControlService.start({ ...components, store, verify: verifySignature }, init),
+      await ControlService.start({ ...components, store, verify: verifySignature }, { founding: 'open', ...init }),
       components,
     );
   }
 
-  /** A node of this process: what `mesh` is given as its control plane. */
+  /** Returns a node of this process, as control plane for `mesh`. */
   async node(init: { identity?: NodeIdentity; storage?: ClientStorage } = {}): Promise<ControlClient> {
     const { clock } = this.#components;
     const client = await ControlClient.open({

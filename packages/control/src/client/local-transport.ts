@@ -1,12 +1,13 @@
 import type { Clock } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import type { TurnCredentials } from '../control-plane.ts';
-import type { PartyId } from '../identity/keys.ts';
+import type { PartyId } from '@towpath/membership';
+import type { SealedInvite } from '../server/invite-codes.ts';
 import type { ControlService } from '../server/service.ts';
 import { parseServerMessage, type PresenceEntry } from '../wire/messages.ts';
 import type { ControlTransport, LiveConnection, RequestOptions } from './transport.ts';
 
-/** Straight into a service in the same process. */
+/** Transport to a service in the same process. */
 export class LocalTransport implements ControlTransport {
   readonly servers: readonly string[] = [];
   readonly #clock: Clock;
@@ -26,15 +27,16 @@ export class LocalTransport implements ControlTransport {
     const closed = Promise.withResolvers<ControlError>();
     const end = (why: string) => {
       service.detach(session);
-      closed.resolve(new ControlError('server-unavailable', `The control server has ended the connection: ${why}.`));
+      closed.resolve(new ControlError('server-unavailable', `The control server closed the connection: ${why}.`));
     };
-    const session = service.attach(key.publicKey, {
+    const session = service.attach(key.publicKey, 'this process', {
       send: (text) => {
         const message = parseServerMessage(text);
-        // Later, as over a network: never while the service is still at it.
+        // Asynchronous, as over a network: not during a call into the service.
         if (message !== undefined) queueMicrotask(() => onMessage(message));
         return true;
       },
+      drained: async () => {},
       close: (reason) => queueMicrotask(() => end(reason)),
     });
     return {
@@ -66,16 +68,18 @@ export class LocalTransport implements ControlTransport {
     party: PartyId,
     sequence: number,
     statement: Uint8Array,
-    { key }: RequestOptions,
+    { key, setupProof }: RequestOptions,
   ): Promise<{ ok: true } | { ok: false; statements: readonly Uint8Array[] }> {
     const service = this.#service;
     const by = key.publicKey;
-    const outcome = await (sequence === 0 ? service.create(statement, by) : service.append(party, statement, by));
+    const outcome = await (sequence === 0
+      ? service.create(statement, by, setupProof)
+      : service.append(party, statement, by));
     return outcome.ok ? { ok: true } : { ok: false, statements: outcome.statements };
   }
 
-  keepInvite(party: PartyId, lookup: string, sealed: Uint8Array, { key }: RequestOptions): Promise<void> {
-    return this.#service.keepInvite(party, lookup, sealed, key.publicKey);
+  keepInvite(party: PartyId, invite: SealedInvite, { key }: RequestOptions): Promise<void> {
+    return this.#service.keepInvite(party, invite, key.publicKey);
   }
 
   findInvite(lookup: string): Promise<Uint8Array> {

@@ -1,28 +1,39 @@
+import type { Clock } from '@towpath/core';
+import { ControlError } from '../control-error.ts';
 import type { SuspicionKind } from '../control-plane.ts';
-import { equalBytes } from '../encoding/bytes.ts';
-import { type PartyId, type SignatureVerifier, verifySignatureInPool } from '../identity/keys.ts';
-import { type LogHead, PartyState } from '../membership/party-state.ts';
-import type { StatementFailure } from '../membership/rules.ts';
-import { extendLog, type LogVerdict, verifyLogInPool } from '../membership/verify.ts';
+import {
+  equalBytes,
+  extendLog,
+  latestAcceptableMs,
+  type LogEntry,
+  type LogHead,
+  type LogVerdict,
+  type PartyId,
+  PartyState,
+  type SignatureVerifier,
+  type StatementFailure,
+  type VerifyOptions,
+  verifyLogInPool,
+} from '@towpath/membership';
 
-/** What does not add up about statements that were offered. */
-export interface Doubt {
+/** Why offered statements were refused. */
+export interface VerificationFailure {
   readonly kind: SuspicionKind;
   readonly sequence: number;
   readonly message: string;
 }
 
-/** What became of offered statements. */
+/** Result of offered statements. */
 export interface Offer {
-  /** How many were new, good, and are part of the log now. */
+  /** Number of new, verified statements that are part of the log now. */
   readonly added: number;
-  /** Statements are missing between what is known and what was offered. */
+  /** Statements are missing between the known log and the offered ones. */
   readonly gap: boolean;
-  readonly doubt: Doubt | undefined;
+  readonly failure: VerificationFailure | undefined;
 }
 
 /**
- * One member's own copy of a party's log. It only ever grows, by statements that it has verified, so what it has seen
+ * One member's copy of a party's log. It only grows, by verified statements; so it detects rollbacks and forks.
  * once cannot be taken back: it is the member's memory against rollback and forks.
  */
 export class PartyReplica {
@@ -31,11 +42,13 @@ export class PartyReplica {
   readonly #statements: Uint8Array[] = [];
   readonly #hashes: Uint8Array[] = [];
   #state: PartyState;
+  readonly #clock: Clock;
   readonly #verify: SignatureVerifier;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(partyKey: Uint8Array, verify: SignatureVerifier = verifySignatureInPool) {
-    this.#verify = verify;
+  constructor(partyKey: Uint8Array, components: { clock: Clock; verify: SignatureVerifier }) {
+    this.#clock = components.clock;
+    this.#verify = components.verify;
     this.partyKey = partyKey;
     this.#state = new PartyState(partyKey);
     this.id = this.#state.id;
@@ -49,41 +62,54 @@ export class PartyReplica {
     return this.#statements.length;
   }
 
-  /** The encoded statements from `from` on. */
+  /** Returns the encoded statements from `from` on. */
   since(from: number): readonly Uint8Array[] {
     return this.#statements.slice(from);
   }
 
-  /** Verifies and takes over statements, the first of which is number `from`. Offers are taken one after the other. */
-  offer(from: number, statements: readonly Uint8Array[]): Promise<Offer> {
-    const turn = this.#last.then(() => this.#take(from, statements));
-    this.#last = turn.catch(() => undefined);
-    return turn;
+  /**
+   * Verifies and takes over statements, the first of which is number `from`. Offers are taken one after the other. What
+   * is dated far ahead of this machine's clock is refused.
+   */
+  offer(from: number, statements: readonly LogEntry[]): Promise<Offer> {
+    return this.#inTurn(() => this.#take(from, statements, latestAcceptableMs(this.#clock.wallTime())));
   }
 
-  /** How somebody else's head fits: `ahead` of this replica, `known` to it, or a `fork`. */
+  /** As `offer`, for statements that this node has verified before: a machine may start with a wrong clock. */
+  restore(statements: readonly Uint8Array[]): Promise<Offer> {
+    return this.#inTurn(() => this.#take(0, statements, undefined));
+  }
+
+  /** Relation of another member's head to this copy: `ahead`, `known`, or a `fork`. */
   compare(head: LogHead): 'ahead' | 'known' | 'fork' {
     const own = this.#hashes[head.sequence];
     if (own === undefined) return 'ahead';
     return equalBytes(own, head.hash) ? 'known' : 'fork';
   }
 
-  async #take(from: number, statements: readonly Uint8Array[]): Promise<Offer> {
-    if (from > this.length) return { added: 0, gap: true, doubt: undefined };
+  #inTurn(work: () => Promise<Offer>): Promise<Offer> {
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #take(from: number, statements: readonly LogEntry[], notAfterMs: number | undefined): Promise<Offer> {
+    if (from > this.length) return { added: 0, gap: true, failure: undefined };
     for (let at = 0; at < statements.length && from + at < this.length; at++) {
-      if (equalBytes(statements[at]!, this.#statements[from + at]!)) continue;
-      return { added: 0, gap: false, doubt: forkAt(from + at) };
+      if (equalBytes(bytesOf(statements[at]!), this.#statements[from + at]!)) continue;
+      return { added: 0, gap: false, failure: forkAt(from + at) };
     }
     const fresh = statements.slice(this.length - from);
-    if (fresh.length === 0) return { added: 0, gap: false, doubt: undefined };
+    if (fresh.length === 0) return { added: 0, gap: false, failure: undefined };
     const before = this.length;
+    const options: VerifyOptions = { verify: this.#verify, ...(notAfterMs === undefined ? {} : { notAfterMs }) };
     const verdict =
       before === 0
-        ? await verifyLogInPool(this.partyKey, fresh, this.#verify)
-        : await extendLog(this.#state, fresh, this.#verify);
+        ? await verifyLogInPool(this.partyKey, fresh, options)
+        : await extendLog(this.#state, fresh, options);
     this.#keep(verdict);
-    const doubt = verdict.ok ? undefined : doubtOf(verdict.failure, before);
-    return { added: this.length - before, gap: false, doubt };
+    const failure = verdict.ok ? undefined : failureOf(verdict.failure, before);
+    return { added: this.length - before, gap: false, failure };
   }
 
   #keep(verdict: LogVerdict): void {
@@ -95,20 +121,36 @@ export class PartyReplica {
   }
 }
 
-function doubtOf(failure: StatementFailure, before: number): Doubt {
+/** What a caller is told when statements that it needs were refused. */
+export function failureError({ kind, message }: VerificationFailure): ControlError {
+  return new ControlError(kind === 'clock' ? 'clock-skew' : 'untrusted-log', message);
+}
+
+function failureOf(failure: StatementFailure, before: number): VerificationFailure {
   const { sequence, reason, message } = failure;
   if (reason === 'broken-chain' && sequence === before && before > 0) return forkAt(sequence);
+  if (reason === 'dated-ahead') {
+    return {
+      kind: 'clock',
+      sequence,
+      message: `${message} It was not applied. Next: set this machine's clock; if it is right, do not trust the control server.`,
+    };
+  }
   return {
     kind: 'forged',
     sequence,
-    message: `${message} The control server, or somebody who changed its data, is not to be trusted; nothing of it was applied.`,
+    message: `${message} Verification of the control server's data failed; none of it was applied.`,
   };
 }
 
-function forkAt(sequence: number): Doubt {
+function bytesOf(entry: LogEntry): Uint8Array {
+  return entry instanceof Uint8Array ? entry : entry.bytes;
+}
+
+function forkAt(sequence: number): VerificationFailure {
   return {
     kind: 'fork',
     sequence,
-    message: `The control server shows a second history of the party, from statement ${sequence} on. It was not applied; compare with other members who to trust.`,
+    message: `The control server shows a second history of the party, from statement ${sequence} on. It was not applied. Next: compare with other members.`,
   };
 }

@@ -1,8 +1,8 @@
 import { errorMessage, type Log } from '@towpath/core';
-import type { PartyId } from '../identity/keys.ts';
+import type { PartyId } from '@towpath/membership';
 import type { ClientStorage, SavedParty } from './client-storage.ts';
 
-/** Stores parties as they change: one write at a time, however fast they change, and always the newest. */
+/** Stores parties as they change: one write at a time, always with the newest state. */
 export class PartySaver {
   readonly #storage: ClientStorage;
   readonly #log: Log;
@@ -10,7 +10,7 @@ export class PartySaver {
   readonly #dirty = new Set<PartyId>();
   #saving: Promise<void> | undefined;
 
-  /** @param current what there is to store of a party; undefined when it is to be forgotten. */
+  /** @param current the state of a party to store; undefined to delete it */
   constructor(components: { storage: ClientStorage; log: Log }, current: (party: PartyId) => SavedParty | undefined) {
     this.#storage = components.storage;
     this.#log = components.log;
@@ -30,7 +30,7 @@ export class PartySaver {
   }
 
   async #save(): Promise<void> {
-    // What changes in this turn goes into one write.
+    // Changes of this event loop iteration are combined in one write.
     await Promise.resolve();
     for (const party of this.#dirty) {
       this.#dirty.delete(party);
@@ -39,7 +39,7 @@ export class PartySaver {
         if (saved === undefined) await this.#storage.remove(party);
         else await this.#storage.save(party, saved);
       } catch (error) {
-        this.#log.error('a party could not be stored', { party, error: errorMessage(error) });
+        this.#log.error('Cannot store a party', { party, error: errorMessage(error) });
       }
     }
   }

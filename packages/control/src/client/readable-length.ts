@@ -1,6 +1,6 @@
 import { ControlError } from '../control-error.ts';
 
-/** What a read of the log says of its length: 0 when there is no such party; undefined when this node may not read it. */
+/** Returns the length of a log from a read: 0 when there is no such party; undefined when this node may not read it. */
 export async function lengthAtServer(length: Promise<number>): Promise<number | undefined> {
   try {
     return await length;

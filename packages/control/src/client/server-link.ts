@@ -1,22 +1,22 @@
-import { backoff, type Clock, Link, type Log, type Random } from '@towpath/core';
+import { backoff, type Clock, Link, type Log, PathReason, type Random } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
-import type { SigningKey } from '../identity/keys.ts';
+import type { SigningKey } from '@towpath/membership';
 import type { ClientMessage, ServerMessage, SignalMessage } from '../wire/messages.ts';
 import type { ControlTransport, LiveConnection } from './transport.ts';
 
-/** The first try again comes soon, and no wait is longer than this: a server that is back is found in seconds. */
+/** The first retry comes soon, and waits stay short, so that a server that is back is found within seconds. */
 const RETRY = { baseMs: 250, factor: 2, maxMs: 8_000, jitter: 0.5 };
-/** After a loss everybody comes back, but not all in the same instant. */
+/** Random delay after a loss, so that nodes do not reconnect at the same time. */
 const SPREAD_MS = 500;
 /** How long the way to another member's connection and back may take. */
-const SIGNAL_LIMIT_MS = 3_000;
+const SIGNAL_LIMIT_MS = 4_000;
 
 interface Waiting {
   resolve(): void;
   reject(error: ControlError): void;
 }
 
-/** Keeps one connection to some control server. */
+/** Keeps one connection to a control server. */
 export class ServerLink {
   readonly #transport: ControlTransport;
   readonly #clock: Clock;
@@ -33,22 +33,25 @@ export class ServerLink {
       key(): SigningKey;
       onUp(connection: LiveConnection): void;
       onDown(): void;
+      /** The date of a server is too far from this machine's clock. */
+      onClockSkew(error: ControlError): void;
       onMessage(message: ServerMessage): void;
     },
   ) {
     this.#transport = components.transport;
     this.#clock = components.clock;
     this.#random = components.random;
-    this.#link = new Link<LiveConnection>({
+    this.#link = new Link<LiveConnection>(components, {
       target: 'the control plane',
-      clock: components.clock,
-      log: components.log,
       first: { delaysMs: () => backoff({ ...RETRY, random: this.#random }) },
       connect: async ({ signal, tries, reconnect }) => {
         if (reconnect && tries <= 1) await this.#clock.sleep(this.#random.next() * SPREAD_MS, signal);
         const key = init.key();
         const onMessage = (message: ServerMessage) => this.#settle(message) || init.onMessage(message);
-        const connection = await this.#transport.connect({ key, signal, onMessage });
+        const connection = await this.#transport.connect({ key, signal, onMessage }).catch((error: unknown) => {
+          if (error instanceof ControlError && error.code === 'clock-skew') init.onClockSkew(error);
+          throw error;
+        });
         this.#connectedAs = key;
         return connection;
       },
@@ -66,12 +69,12 @@ export class ServerLink {
     return this.#link.path;
   }
 
-  /** The key that the connection was opened with. */
+  /** The key with which the connection was opened. */
   get connectedAs(): SigningKey | undefined {
     return this.#connectedAs;
   }
 
-  /** Whether there is to be a connection at all. */
+  /** Whether a connection is wanted. */
   get started(): boolean {
     return this.#started;
   }
@@ -86,21 +89,21 @@ export class ServerLink {
     await this.#link.ready(signal);
   }
 
-  /** Connects anew: as another node, after its keys changed. */
+  /** Reconnects with other keys. */
   renew(): void {
     const connection = this.#link.path;
-    if (connection === undefined) this.#link.poke('the keys changed');
+    if (connection === undefined) this.#link.refresh(PathReason.requested);
     else this.#link.reportLoss(connection, new ControlError('closed', 'Connecting again under other keys.'));
   }
 
-  /** Nothing happens without a connection: what matters is told again when there is one. */
+  /** Without a connection nothing is sent; important data is sent again on the next one. */
   send(message: ClientMessage): void {
     this.#link.path?.send(message);
   }
 
   /**
    * Hands a signal to the server and waits until it was passed on.
-   * @throws ControlError `peer-offline`, `server-unavailable`, `not-a-member`, `limit-exceeded`.
+   * @throws ControlError `peer-offline`, `no-answer`, `signal-refused`, `server-unavailable`, `not-a-member`, `limit-exceeded`.
    */
   async signal(message: Omit<SignalMessage, 'type' | 'id'>, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
@@ -138,8 +141,11 @@ export class ServerLink {
       'peer-offline': 'The peer is not connected to the control plane now.',
       'not-a-member': 'The control server does not count this node to the party.',
       'limit-exceeded': 'Too many signals in a short time: wait a moment.',
+      'no-answer': 'The peer is connected to the control plane, but has not confirmed the signal in time. Try again.',
+      refused:
+        "The peer refused the signal: compare the clocks of both machines, and see whether the peer's log is current.",
     }[reason];
-    this.#waiting.get(message.id)?.reject(new ControlError(reason, text));
+    this.#waiting.get(message.id)?.reject(new ControlError(reason === 'refused' ? 'signal-refused' : reason, text));
     return true;
   }
 
@@ -149,5 +155,5 @@ export class ServerLink {
 }
 
 function unavailable(): ControlError {
-  return new ControlError('server-unavailable', 'No control server can be reached now; it is tried again and again.');
+  return new ControlError('server-unavailable', 'No control server can be reached; retrying.');
 }

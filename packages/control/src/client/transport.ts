@@ -1,17 +1,20 @@
 import type { TurnCredentials } from '../control-plane.ts';
 import type { ControlError } from '../control-error.ts';
-import type { PartyId, SigningKey } from '../identity/keys.ts';
+import type { PartyId, SigningKey } from '@towpath/membership';
+import type { SealedInvite } from '../server/invite-codes.ts';
 import type { ClientMessage, PresenceEntry, ServerMessage } from '../wire/messages.ts';
 
-/** Who signs a request, and when it is given up. */
+/** Key and time limit of a request. */
 export interface RequestOptions {
   readonly key: SigningKey;
   readonly signal?: AbortSignal | undefined;
+  /** Proof of a setup code, with a genesis statement. */
+  readonly setupProof?: string | undefined;
 }
 
-/** A connection over which the server pushes. */
+/** A connection on which the server pushes messages. */
 export interface LiveConnection {
-  /** The server's address, for people. */
+  /** Address of the server, for messages. */
   readonly address: string;
   /** Resolves when the connection is over, with the reason. */
   readonly closed: Promise<ControlError>;
@@ -20,9 +23,12 @@ export interface LiveConnection {
   close(): Promise<void>;
 }
 
-/** How a client reaches control servers: over HTTP and WebSocket, or within one process. */
+/** Connection of a client to control servers: over HTTP and WebSocket, or in one process. */
 export interface ControlTransport {
-  /** Unix time in ms as the server sees it: by it, members agree on what is fresh. */
+  /**
+   * Unix time in ms by this machine's clock, corrected towards the server's by {@link MAX_CLOCK_SKEW_MS} at the most.
+   * For what is over within minutes: requests and signals. Whatever lasts is dated by this machine's clock alone.
+   */
   serverTime(): number;
   /** @throws ControlError `server-unavailable` when no server can be reached. */
   connect(options: RequestOptions & { onMessage(message: ServerMessage): void }): Promise<LiveConnection>;
@@ -31,16 +37,16 @@ export interface ControlTransport {
     from: number,
     options: RequestOptions,
   ): Promise<{ length: number; statements: readonly Uint8Array[] }>;
-  /** Who of a party is connected to any server now; for its members. */
+  /** Members of a party that are connected to any server; for members only. */
   readPresence(party: PartyId, options: RequestOptions): Promise<readonly PresenceEntry[]>;
-  /** @returns what came before it instead, when somebody was faster. */
+  /** @returns the statements of another author, when the append was too late */
   append(
     party: PartyId,
     sequence: number,
     statement: Uint8Array,
     options: RequestOptions,
   ): Promise<{ ok: true } | { ok: false; statements: readonly Uint8Array[] }>;
-  keepInvite(party: PartyId, lookup: string, sealed: Uint8Array, options: RequestOptions): Promise<void>;
+  keepInvite(party: PartyId, invite: SealedInvite, options: RequestOptions): Promise<void>;
   findInvite(lookup: string, options: RequestOptions): Promise<Uint8Array>;
   turnCredentials(party: PartyId, options: RequestOptions): Promise<TurnCredentials>;
   /** The addresses to put into invites. */

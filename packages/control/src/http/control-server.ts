@@ -9,42 +9,51 @@ import { ControlError } from '../control-error.ts';
 import { ControlService, type ControlServiceInit } from '../server/service.ts';
 import type { ControlStore } from '../store/store.ts';
 import type { RequestClaims } from '../wire/request-signing.ts';
+import type { BufferLimits } from './buffered-memory.ts';
+import { DEFAULT_BUFFERS, DEFAULT_CONNECTIONS, DEFAULT_LIMITS } from './default-limits.ts';
 import { answerTo } from './errors.ts';
+import { type ConnectionLimitOptions, ConnectionLimits } from './connection-limits.ts';
 import { ControlMetrics } from './metrics.ts';
-import { addressKey, RequestGuard, type RequestLimits } from './request-guard.ts';
+import { parserErrors } from './parser-errors.ts';
+import { RequestGuard, type RequestLimits } from './request-guard.ts';
 import { registerRoutes } from './routes.ts';
+import { localEnd, ServerNames } from './server-names.ts';
 import { ControlSockets } from './sockets.ts';
 
-/** What a control server may be told; nothing is needed. */
+/** Options of a control server; all are optional. */
 export interface ControlServerInit extends ControlServiceInit {
   /** Address to listen on. @default '127.0.0.1' */
   host?: string;
-  /** @default 0, which lets the system choose */
+  /** @default 0, any free port */
   port?: number;
   /** PEM of certificate and key: HTTPS and secure WebSockets. */
   tls?: { cert: string; key: string };
   /** @default 200 per second, 2000 at once, for an address; 20 and 200 for a node; a party every 2 s, 50 at once */
   limits?: Partial<RequestLimits>;
-  /** Open connections in all. @default 20000 */
-  maxConnections?: number;
-  /** Open connections of one address. @default 1024 */
-  maxConnectionsPerAddress?: number;
+  /**
+   * Names that nodes know this server by, as `host` or `host:port`, besides the address that it is reached at: behind a
+   * NAT, a proxy or with a DNS name. Requests that are signed for another name are refused.
+   */
+  names?: readonly string[];
+  /** Bytes that nodes may leave unread. @default 8 MiB for a connection, 32 MiB for an address, 256 MiB in all */
+  buffers?: Partial<BufferLimits>;
+  /**
+   * Open connections. Unproven ones have not sent an accepted request yet.
+   * @default 20000 in all, 1024 of one address; unproven 2048 and 128
+   */
+  connections?: Partial<ConnectionLimitOptions>;
   /** A request has to be complete within this time, ms. @default 10000 */
   requestTimeoutMs?: number;
   /** Who may read `/metrics`. @default 'loopback' */
   metrics?: 'loopback' | 'everybody' | 'nobody';
 }
 
-/** A statement of the largest size in base64 is 700 bytes, a sealed invite 2.5 KB: ten times as much is never needed. */
+/** The largest statement in base64 has 700 bytes, a sealed invite 2.5 KB; the limit is several times as large. */
 const MAX_BODY_BYTES = 16_384;
 const MAX_HEADER_BYTES = 8_192;
-const DEFAULT_LIMITS: RequestLimits = {
-  perAddress: { perSecond: 200, burst: 2_000 },
-  perNode: { perSecond: 20, burst: 200 },
-  creations: { perSecond: 0.5, burst: 50 },
-};
+const READY = '/ready';
 
-/** The control plane on HTTP and WebSocket. */
+/** The control plane over HTTP and WebSocket. */
 export class ControlServer implements AsyncDisposable {
   readonly service: ControlService;
   readonly #app: FastifyInstance;
@@ -54,11 +63,13 @@ export class ControlServer implements AsyncDisposable {
   readonly #init: ControlServerInit;
   readonly #guard: RequestGuard;
   readonly #sockets: ControlSockets;
+  readonly #connections: ConnectionLimits;
   readonly #metrics: ControlMetrics;
   readonly #claims = new WeakMap<FastifyRequest, RequestClaims>();
   readonly #bodies = new WeakMap<FastifyRequest, Uint8Array>();
   readonly #startedAt = new WeakMap<FastifyRequest, number>();
   #address = '';
+  #stopWatching = () => {};
   #closing = false;
 
   private constructor(
@@ -71,28 +82,49 @@ export class ControlServer implements AsyncDisposable {
     this.#clock = components.clock;
     this.#log = components.log;
     this.#init = init;
-    this.#guard = new RequestGuard(components, { ...DEFAULT_LIMITS, ...init.limits });
-    this.#sockets = new ControlSockets({ ...components, service, guard: this.#guard, metrics: () => this.#metrics });
-    this.#metrics = new ControlMetrics(service, () => this.#sockets.counts);
+    this.#guard = new RequestGuard(
+      { ...components, names: new ServerNames(init.names ?? []) },
+      { ...DEFAULT_LIMITS, ...init.limits },
+    );
+    this.#sockets = new ControlSockets(
+      { ...components, service, guard: this.#guard, metrics: () => this.#metrics },
+      { buffers: { ...DEFAULT_BUFFERS, ...init.buffers } },
+    );
+    this.#connections = new ConnectionLimits(
+      { onRefused: (reason) => this.#metrics.refused(reason) },
+      { ...DEFAULT_CONNECTIONS, ...init.connections },
+    );
+    this.#metrics = new ControlMetrics(service, () => ({
+      ...this.#sockets.counts,
+      connections: this.#connections.counts,
+    }));
+    const parsing = parserErrors({
+      bodyOf: ({ code, message }) => ({ code, message, details: {} }),
+      onRefused: ({ code }) => this.#metrics.refused(code),
+    });
     this.#app = fastify({
       bodyLimit: MAX_BODY_BYTES,
       forceCloseConnections: 'idle',
-      return503OnClosing: true,
+      // Fastify's own answer has another form: see `#onRequest`.
+      return503OnClosing: false,
       routerOptions: { maxParamLength: 100 },
+      clientErrorHandler: parsing.onClientError,
+      frameworkErrors: (error, request, reply) => void this.#unroutable(error, request, reply),
       serverFactory: (handler) => {
         const server = this.#createServer(handler);
-        this.#sockets.serve(server);
+        parsing.watch(server);
+        this.#sockets.serve(server, this.#connections);
         return server;
       },
     });
   }
 
   /**
-   * Starts to listen. The store stays the caller's to close.
+   * Starts to listen. The caller closes the store.
    * @throws ControlError `store-failed`; a system error (`EADDRINUSE`) when the address cannot be used.
    */
   static async start(
-    components: { store: ControlStore; clock: Clock; random: Random; log?: Log },
+    components: { store: ControlStore; clock: Clock; random: Random; log?: Log | undefined },
     init: ControlServerInit = {},
   ): Promise<ControlServer> {
     const log = components.log ?? silentLog;
@@ -107,7 +139,7 @@ export class ControlServer implements AsyncDisposable {
     return server;
   }
 
-  /** Where it listens: `http://127.0.0.1:4100`. */
+  /** Its URL: `http://127.0.0.1:4100`. */
   get address(): string {
     return this.#address;
   }
@@ -117,19 +149,22 @@ export class ControlServer implements AsyncDisposable {
     return this.#app.swagger();
   }
 
-  /** A request without a socket, for tests. */
+  /** Injects a request without a socket, for tests. */
   get inject(): FastifyInstance['inject'] {
     return this.#app.inject.bind(this.#app);
   }
 
-  /** Lets requests finish, tells every node to connect elsewhere, stops listening. Idempotent. */
+  /** Finishes requests, closes the connections of nodes so that they connect elsewhere, stops listening. Idempotent. */
   async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
+    this.#stopWatching();
     await this.service.close();
-    // The close frames are on their way; whoever does not answer them is cut off.
+    // The close frames are sent; connections that do not answer them are then terminated.
     setImmediate(() => this.#sockets.close());
     await this.#app.close();
+    // The caller closes the store next.
+    await this.service.settled();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -137,34 +172,24 @@ export class ControlServer implements AsyncDisposable {
   }
 
   #createServer(handler: Parameters<typeof createServer>[1]): Server {
-    const { requestTimeoutMs = 10_000, maxConnections = 20_000, maxConnectionsPerAddress = 1_024, tls } = this.#init;
+    const { requestTimeoutMs = 10_000, tls } = this.#init;
     const options = {
       requestTimeout: requestTimeoutMs,
       headersTimeout: Math.min(requestTimeoutMs, 5_000),
       keepAliveTimeout: 5_000,
       connectionsCheckingInterval: Math.min(1_000, requestTimeoutMs),
       maxHeaderSize: MAX_HEADER_BYTES,
+      // Node's own answer has no body.
+      requireHostHeader: false,
       noDelay: true,
     };
     const server =
-      tls === undefined ? createServer(options, handler) : createTlsServer({ ...options, ...tls }, handler);
-    server.maxConnections = maxConnections;
-    const perAddress = new Map<string, number>();
-    server.on('connection', (socket) => {
-      const address = addressKey(socket.remoteAddress ?? '');
-      const open = (perAddress.get(address) ?? 0) + 1;
-      if (open > maxConnectionsPerAddress) {
-        this.#metrics.refused('too-many-connections');
-        socket.destroy();
-        return;
-      }
-      perAddress.set(address, open);
-      socket.once('close', () => {
-        const left = (perAddress.get(address) ?? 1) - 1;
-        if (left === 0) perAddress.delete(address);
-        else perAddress.set(address, left);
-      });
-    });
+      tls === undefined
+        ? createServer(options, handler)
+        : createTlsServer({ ...options, ...tls, handshakeTimeout: Math.min(requestTimeoutMs, 5_000) }, handler);
+    this.#connections.watch(server);
+    // A client that takes in nothing of an answer; WebSockets have a watch of their own.
+    server.setTimeout(2 * requestTimeoutMs);
     return server;
   }
 
@@ -181,7 +206,7 @@ export class ControlServer implements AsyncDisposable {
     app.addHook('onResponse', async (request, reply) => this.#answered(request, reply));
     app.setErrorHandler((error, _, reply) => this.#failed(error, reply));
     app.setNotFoundHandler((_, reply) => {
-      const message = 'There is nothing here: see /openapi.json.';
+      const message = 'No such route. See /openapi.json.';
       return reply.code(404).send({ code: 'not-found', message, details: {} });
     });
     await app.register(swagger, { openapi: OPENAPI, transform: jsonSchemaTransform });
@@ -193,6 +218,7 @@ export class ControlServer implements AsyncDisposable {
       this.#registerPublicRoutes(scope);
       done();
     });
+    this.#stopWatching = this.#store.onBusRestored(() => this.#guard.forgetNonces());
     await app.listen({ host: this.#init.host ?? '127.0.0.1', port: this.#init.port ?? 0, backlog: 4_096 });
     const { address, port, family } = app.server.address() as AddressInfo;
     const scheme = this.#init.tls === undefined ? 'http' : 'https';
@@ -203,8 +229,8 @@ export class ControlServer implements AsyncDisposable {
     const open = { config: { unsigned: true } };
     scope.get('/health', { ...open, schema: { summary: 'The process runs' } }, async () => ({ status: 'ok' }));
     scope.get(
-      '/ready',
-      { ...open, schema: { summary: 'The store works and requests are taken' } },
+      READY,
+      { ...open, schema: { summary: 'The store works and requests are accepted' } },
       async (_, reply) => {
         if (this.#closing) return reply.code(503).send({ status: 'closing' });
         await this.#store.ready();
@@ -215,7 +241,10 @@ export class ControlServer implements AsyncDisposable {
       const { metrics = 'loopback' } = this.#init;
       const local = /^(127\.|::1$|::ffff:127\.)/.test(request.ip);
       if (metrics === 'nobody' || (metrics === 'loopback' && !local)) {
-        throw new ControlError('forbidden', 'Metrics are read on the server itself; its configuration can allow more.');
+        throw new ControlError(
+          'forbidden',
+          'Metrics are served to this machine only; the configuration can allow more.',
+        );
       }
       return reply.type(this.#metrics.contentType).send(await this.#metrics.text());
     });
@@ -224,8 +253,12 @@ export class ControlServer implements AsyncDisposable {
 
   #onRequest(request: FastifyRequest): void {
     this.#startedAt.set(request, this.#clock.now());
-    this.#guard.admit(request.ip, request.headers);
-    if (!isUnsigned(request)) this.#claims.set(request, this.#guard.claims(request.headers));
+    if (this.#closing && request.routeOptions.url !== READY) {
+      throw new ControlError('closed', 'The server is shutting down. Next: use another server, or try again.');
+    }
+    if (request.headers.host === undefined) throw new ControlError('invalid-request', 'There is no Host header.');
+    this.#guard.admit(request.ip, request.headers, costOf(request));
+    if (!isUnsigned(request)) this.#claims.set(request, this.#guard.claims(request.headers, localEnd(request.socket)));
   }
 
   #parseBody(request: FastifyRequest, body: Buffer, done: (error: Error | null, body?: unknown) => void): void {
@@ -237,7 +270,7 @@ export class ControlServer implements AsyncDisposable {
     try {
       done(null, JSON.parse(body.toString()));
     } catch {
-      // What the parser says quotes the body; who sent it knows it.
+      // The parser's message contains the body; the sender knows it.
       done(new ControlError('invalid-request', 'The body is not JSON.'));
     }
   }
@@ -247,6 +280,7 @@ export class ControlServer implements AsyncDisposable {
     if (claims === undefined) return;
     const body = this.#bodies.get(request) ?? new Uint8Array(0);
     await this.#guard.authenticate(claims, { method: request.method, path: request.url, body });
+    this.#connections.prove(request.socket.remoteAddress, request.socket.remotePort);
   }
 
   #claimsOf(request: FastifyRequest): RequestClaims {
@@ -262,7 +296,18 @@ export class ControlServer implements AsyncDisposable {
     this.#log.debug('answered', { method: request.method, route, status: reply.statusCode, durationMs });
   }
 
+  /** A request whose path has no route because it cannot be decoded, or is too long; it costs as much as others. */
+  #unroutable(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    try {
+      this.#guard.admit(request.ip, request.headers);
+    } catch (limited) {
+      return this.#failed(limited, reply);
+    }
+    return this.#failed(error, reply);
+  }
+
   #failed(error: unknown, reply: FastifyReply): FastifyReply {
+    if (this.#closing) reply.header('connection', 'close');
     const { status, body, unexpected } = answerTo(error);
     if (status < 500) this.#metrics.refused(body.code);
     if (unexpected) this.#log.error('a request failed', { error: errorMessage(error) });
@@ -270,6 +315,12 @@ export class ControlServer implements AsyncDisposable {
     if (typeof retryAfterMs === 'number') reply.header('retry-after', Math.ceil(retryAfterMs / 1_000));
     return reply.code(status).serializer(JSON.stringify).type('application/json').send(body);
   }
+}
+
+/** What the answer to a request takes of the budget of its address. */
+function costOf(request: FastifyRequest): number {
+  const { config } = request.routeOptions;
+  return (config as { cost?: number } | undefined)?.cost ?? 1;
 }
 
 function isUnsigned(request: FastifyRequest): boolean {
@@ -284,9 +335,9 @@ const OPENAPI = {
     version: '1',
     description:
       'Parties, presence, signals and relays. Requests are signed by a node key: towpath-signature is the Ed25519 ' +
-      'signature over the lines "towpath request v1", method, path with query, towpath-time (ms since 1970), ' +
+      'signature over the lines "towpath request v2", towpath-server, method, path with query, towpath-time (ms since 1970), ' +
       'towpath-nonce (16 bytes, base64url) and the SHA-256 of the body in hex, joined by line feeds. A request is ' +
-      'taken once, within 60 s of its time. What a statement is, stands in docs/control-trust.md.',
+      'accepted once, within 60 s of its time. Statements: docs/protocol/control.md, "Statement".',
   },
   components: {
     securitySchemes: {
@@ -294,7 +345,8 @@ const OPENAPI = {
         type: 'apiKey' as const,
         in: 'header' as const,
         name: 'towpath-signature',
-        description: 'With towpath-key, towpath-time and towpath-nonce.',
+        description:
+          'With towpath-key, towpath-server (host:port that the node was given), towpath-time and towpath-nonce.',
       },
     },
   },

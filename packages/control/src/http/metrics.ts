@@ -1,6 +1,12 @@
 import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
 import type { ControlService } from '../server/service.ts';
 
+interface SocketCounts {
+  readonly open: number;
+  readonly bufferedBytes: number;
+  readonly connections: { readonly open: number; readonly unproven: number };
+}
+
 /** The numbers of a control server, for Prometheus. */
 export class ControlMetrics {
   readonly #registry = new Registry();
@@ -8,7 +14,7 @@ export class ControlMetrics {
   readonly #duration: Histogram<'route'>;
   readonly #refused: Counter<'reason'>;
 
-  constructor(service: ControlService, sockets: () => { open: number; bufferedBytes: number }) {
+  constructor(service: ControlService, sockets: () => SocketCounts) {
     const registers = [this.#registry];
     const gauge = (name: string, help: string, value: () => number) =>
       new Gauge({
@@ -23,7 +29,35 @@ export class ControlMetrics {
     gauge('followed_parties', 'Parties with a connected member', () => service.counts.followedParties);
     gauge('servers', 'Control servers on the same store', () => service.counts.servers);
     gauge('sockets', 'Open WebSockets', () => sockets().open);
+    gauge('connections', 'Open TCP connections, TLS handshakes included', () => sockets().connections.open);
+    gauge(
+      'unproven_connections',
+      'Open TCP connections without an accepted request yet: idle, slow, in a TLS handshake',
+      () => sockets().connections.unproven,
+    );
     gauge('buffered_bytes', 'Bytes that nodes have not taken in yet', () => sockets().bufferedBytes);
+    new Gauge({
+      name: 'towpath_control_limit',
+      help: 'Limits of one party and of all parties of one founder',
+      labelNames: ['limit'],
+      registers,
+      collect() {
+        for (const [limit, value] of Object.entries(service.limits.options)) this.set({ limit }, value);
+      },
+    });
+    const counted: Record<string, number> = {};
+    new Counter({
+      name: 'towpath_control_limit_reached_total',
+      help: 'Requests refused because a party or a founder was at a limit',
+      labelNames: ['limit'],
+      registers,
+      collect() {
+        for (const [limit, value] of Object.entries(service.limits.reached)) {
+          this.inc({ limit }, value - (counted[limit] ?? 0));
+          counted[limit] = value;
+        }
+      },
+    });
     gauge('memory_bytes', 'Resident memory of the process', () => process.memoryUsage.rss());
     const counter = (name: string, help: string, value: () => number) => {
       let last = 0;
@@ -39,8 +73,12 @@ export class ControlMetrics {
       });
     };
     counter('statements_total', 'Statements added to logs of parties', () => service.counts.statements);
-    counter('signals_total', 'Signals passed on', () => service.counts.signals);
-    counter('signals_undelivered_total', 'Signals whose receiver was not connected', () => service.counts.undelivered);
+    counter('signals_total', 'Signals that their receivers have confirmed', () => service.counts.signals);
+    counter(
+      'signals_undelivered_total',
+      'Signals that were not confirmed; their senders were told',
+      () => service.counts.undelivered,
+    );
     this.#requests = new Counter({
       name: 'towpath_control_requests_total',
       help: 'HTTP requests by route and status',

@@ -1,65 +1,94 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { isIPv6 } from 'node:net';
-import type { Clock, Random } from '@towpath/core';
+import { type Clock, type Random, RateLimit, type RateLimitOptions } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import type { ControlStore } from '../store/store.ts';
-import { RateLimiter, type RateLimit } from '../server/rate-limit.ts';
+import type { LocalEnd, ServerNames } from './server-names.ts';
 import { claimsAreSigned, readClaims, type RequestClaims, type RequestParts } from '../wire/request-signing.ts';
 
-/** How far a node's clock may be from the server's: requests are good for this long, and their nonces are kept. */
+/** Allowed difference of the clocks of node and server: requests are valid for this time, and their nonces are kept. */
 export const CLOCK_WINDOW_MS = 60_000;
-/** Nonces of reading requests kept in memory; beyond it reading is refused until old ones have expired. */
+/** Most nonces of GET requests in memory; beyond it GET requests are refused until old nonces have expired. */
 const MAX_READ_NONCES = 200_000;
 
-/** How much an address and a node may ask of a server. */
+/** Request limits. */
 export interface RequestLimits {
   /** Requests of one address, whoever signs them. */
-  readonly perAddress: RateLimit;
+  readonly perAddress: RateLimitOptions;
   /** Requests that one node has signed. */
-  readonly perNode: RateLimit;
+  readonly perNode: RateLimitOptions;
   /** Parties created from one address: each takes room for good. */
-  readonly creations: RateLimit;
+  readonly creations: RateLimitOptions;
 }
 
-/** Decides whether a request is let in: who signed it, when, and how many there were before. */
+/** Decides whether a request is accepted: its signature, its time, and the rate of requests. */
 export class RequestGuard {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #store: ControlStore;
-  readonly #addresses: RateLimiter;
-  readonly #nodes: RateLimiter;
-  readonly #creations: RateLimiter;
+  readonly #names: ServerNames;
+  readonly #addresses: RateLimit;
+  readonly #nodes: RateLimit;
+  readonly #creations: RateLimit;
   readonly #readNonces = new Map<string, number>();
+  /** Since when every nonce is known, ms since 1970: those before may be lost with a process or a store. */
+  #noncesSinceMs: number;
 
-  constructor(components: { clock: Clock; random: Random; store: ControlStore }, limits: RequestLimits) {
+  constructor(
+    components: { clock: Clock; random: Random; store: ControlStore; names: ServerNames },
+    limits: RequestLimits,
+  ) {
     this.#clock = components.clock;
     this.#random = components.random;
     this.#store = components.store;
-    this.#addresses = new RateLimiter(this.#clock, limits.perAddress);
-    this.#nodes = new RateLimiter(this.#clock, limits.perNode);
-    this.#creations = new RateLimiter(this.#clock, limits.creations);
+    this.#names = components.names;
+    this.#addresses = new RateLimit(components, limits.perAddress);
+    this.#nodes = new RateLimit(components, limits.perNode);
+    this.#creations = new RateLimit(components, limits.creations);
+    this.#noncesSinceMs = Math.floor(components.clock.wallTime());
   }
 
-  /** What costs nothing to check, before a body is read. @throws ControlError. */
-  admit(address: string, headers: IncomingHttpHeaders): void {
-    if (headers.origin !== undefined) {
-      throw new ControlError('forbidden', 'Web pages may not call the control plane. Use the Towpath client.');
+  /** Nonces may have been lost: refuses every request that is dated before now. */
+  forgetNonces(): void {
+    this.#noncesSinceMs = Math.floor(this.#clock.wallTime());
+  }
+
+  /**
+   * What costs nothing to check, before a body is read.
+   * @param cost what the answer takes of the address's budget; 1 for the cheapest.
+   * @throws ControlError `forbidden`, `limit-exceeded`.
+   */
+  admit(address: string, headers: IncomingHttpHeaders, cost = 1): void {
+    if (headers.origin !== undefined || this.#names.isForeignHost(headers.host)) {
+      throw new ControlError(
+        'forbidden',
+        'Web pages may not call the control plane, and the Host header must be an address or a name of this server. ' +
+          'Next: use the Towpath client; whoever runs the server adds a name with --public-name.',
+      );
     }
-    const waitMs = this.#addresses.take(addressKey(address));
-    if (waitMs > 0) throw tooMany('address', waitMs);
+    take(this.#addresses, 'address', addressKey(address), cost);
   }
 
-  /** A party is about to be created. @throws ControlError `limit-exceeded`. */
+  /** Counts the creation of a party. @throws ControlError `limit-exceeded`. */
   admitCreation(address: string): void {
-    const waitMs = this.#creations.take(addressKey(address));
-    if (waitMs > 0) throw tooMany('address', waitMs);
+    take(this.#creations, 'address', addressKey(address));
   }
 
-  /** The claims of a request that has to be signed. @throws ControlError `unauthorized`, `clock-skew`. */
-  claims(headers: IncomingHttpHeaders): RequestClaims {
+  /**
+   * Returns the claims of a request that must be signed.
+   * @throws ControlError `unauthorized`, `wrong-server`, `clock-skew`.
+   */
+  claims(headers: IncomingHttpHeaders, local: LocalEnd): RequestClaims {
     const claims = readClaims(headers);
     if (claims === undefined) {
-      throw new ControlError('unauthorized', 'This request is not signed by a node key. Use the Towpath client.');
+      throw new ControlError('unauthorized', 'The request is not signed by a node key. Next: use the Towpath client.');
+    }
+    if (!this.#names.accepts(claims.server, local)) {
+      throw new ControlError(
+        'wrong-server',
+        `This request was signed for the server "${printable(claims.server)}", which is no name of this one. Next: use an ` +
+          'address of this server itself; whoever runs it adds a name with --public-name or --public-address.',
+      );
     }
     const now = this.#clock.wallTime();
     const aheadMs = claims.timeMs - now;
@@ -67,7 +96,14 @@ export class RequestGuard {
       const off = `${Math.round(Math.abs(aheadMs) / 1_000)} s ${aheadMs > 0 ? 'ahead of' : 'behind'}`;
       throw new ControlError(
         'clock-skew',
-        `Your clock is ${off} the server's; ${CLOCK_WINDOW_MS / 1_000} s are allowed. Set it, for instance by NTP.`,
+        `Your clock is ${off} the server's; ${CLOCK_WINDOW_MS / 1_000} s are allowed. Next: set it, for instance by NTP.`,
+        { details: { serverTimeMs: Math.floor(now) } },
+      );
+    }
+    if (claims.timeMs < this.#noncesSinceMs) {
+      throw new ControlError(
+        'clock-skew',
+        'The request is dated before this server started, which cannot tell whether it is a repetition. Next: sign it again.',
         { details: { serverTimeMs: Math.floor(now) } },
       );
     }
@@ -77,21 +113,20 @@ export class RequestGuard {
   /** @throws ControlError `unauthorized`, `replayed`, `limit-exceeded`, `store-failed`. */
   async authenticate(claims: RequestClaims, parts: RequestParts): Promise<void> {
     if (!claimsAreSigned(claims, parts)) {
-      throw new ControlError('unauthorized', 'The signature does not fit the request: it was changed on the way.');
+      throw new ControlError('unauthorized', 'Invalid signature: the request was changed, or signed by another key.');
     }
-    const waitMs = this.#nodes.take(claims.keyText);
-    if (waitMs > 0) throw tooMany('node', waitMs);
+    take(this.#nodes, 'node', claims.keyText);
     const until = claims.timeMs + CLOCK_WINDOW_MS;
     const fresh =
       parts.method === 'GET' ? this.#firstRead(claims.nonce, until) : await this.#firstWrite(claims.nonce, until);
-    if (!fresh) throw new ControlError('replayed', 'This very request came before; each is taken once.');
+    if (!fresh) throw new ControlError('replayed', 'Replay rejected: nonce already used.');
   }
 
-  /** As {@link authenticate} for a connection, which must not be opened twice on any server. */
+  /** As {@link authenticate} for a connection, whose request must not be replayed to any server. */
   async authenticateConnection(claims: RequestClaims, path: string): Promise<void> {
     await this.authenticate(claims, { method: 'GET', path, body: new Uint8Array(0) });
     if (await this.#firstWrite(claims.nonce, claims.timeMs + CLOCK_WINDOW_MS)) return;
-    throw new ControlError('replayed', 'This very request came before; each is taken once.');
+    throw new ControlError('replayed', 'Replay rejected: nonce already used.');
   }
 
   #firstRead(nonce: string, until: number): boolean {
@@ -100,7 +135,7 @@ export class RequestGuard {
       const now = this.#clock.wallTime();
       for (const [each, expires] of this.#readNonces) if (expires < now) this.#readNonces.delete(each);
       if (this.#readNonces.size >= MAX_READ_NONCES) {
-        throw new ControlError('limit-exceeded', 'The server is too busy to read now. Try again in a minute.');
+        throw new ControlError('limit-exceeded', 'Too many GET requests. Next: try again in a minute.');
       }
     }
     this.#readNonces.set(nonce, until);
@@ -108,12 +143,12 @@ export class RequestGuard {
   }
 
   #firstWrite(nonce: string, until: number): Promise<boolean> {
-    // The value is this request's own, so that a store which tries twice never takes another's for it.
+    // The value is unique to this request, so that a store that retries does not take another's for it.
     return this.#store.createRecord('nonce', nonce, this.#random.bytes(8), until);
   }
 }
 
-/** Whom an address belongs to: an IPv4 address to one, of IPv6 everybody has a /64 (RFC 6177) at the least. */
+/** Returns the rate limit key of an address: the IPv4 address, or the /64 of an IPv6 address (RFC 6177). */
 export function addressKey(address: string): string {
   if (!isIPv6(address) || address.startsWith('::ffff:')) return address;
   const [head = '', tail = ''] = address.split('::');
@@ -123,8 +158,14 @@ export function addressKey(address: string): string {
   return [...left, ...zeros, ...right].slice(0, 4).join(':');
 }
 
-function tooMany(whose: 'address' | 'node', waitMs: number): ControlError {
-  return new ControlError('limit-exceeded', `Too many requests from this ${whose}. Wait ${waitMs} ms.`, {
+function printable(text: string): string {
+  return text.replace(/[^\w.:[\]-]/g, '?');
+}
+
+function take(limit: RateLimit, whose: 'address' | 'node', key: string, cost = 1): void {
+  if (limit.take(key, cost)) return;
+  const waitMs = Math.max(1, Math.ceil(limit.waitMs(key, cost)));
+  throw new ControlError('limit-exceeded', `Too many requests from this ${whose}. Wait ${waitMs} ms.`, {
     details: { retryAfterMs: waitMs },
   });
 }

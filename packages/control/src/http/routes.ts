@@ -2,17 +2,23 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { ControlError } from '../control-error.ts';
-import { fromBase64, toBase64, toHex } from '../encoding/bytes.ts';
-import type { PartyId } from '../identity/keys.ts';
-import { MAX_SEALED_INVITE_BYTES } from '../membership/invite.ts';
-import type { LogHead } from '../membership/party-state.ts';
-import { MAX_STATEMENT_BYTES } from '../membership/statement.ts';
+import {
+  fromBase64,
+  KEY_BYTES,
+  type LogHead,
+  MAX_SEALED_INVITE_BYTES,
+  MAX_STATEMENT_BYTES,
+  type PartyId,
+  toBase64,
+  toHex,
+} from '@towpath/membership';
 import type { AppendOutcome } from '../server/party-directory.ts';
 import type { ControlService } from '../server/service.ts';
+import { SETUP_PROOF_BYTES } from '../wire/setup-code.ts';
 import { base64Text, idText, relaySchema, sequenceNumber } from '../wire/messages.ts';
 import type { RequestClaims } from '../wire/request-signing.ts';
 
-/** Every request that has to be signed carries this requirement in the OpenAPI document. */
+/** Security requirement of signed requests in the OpenAPI document. */
 const signed = [{ nodeSignature: [] }];
 
 const headSchema = z.object({ sequence: sequenceNumber, hash: z.string().regex(/^[0-9a-f]{64}$/) });
@@ -39,7 +45,7 @@ const partyParams = z.object({ party: idText });
 const errors = { '4xx': errorSchema, '5xx': errorSchema };
 const appended = { 201: z.object({ party: idText, head: headSchema }), 409: conflictSchema, ...errors };
 
-/** What the routes need of their server. */
+/** What the routes need from their server. */
 export interface RouteGuard {
   /** The verified claims of a request. */
   claimsOf(request: FastifyRequest): RequestClaims;
@@ -47,7 +53,7 @@ export interface RouteGuard {
   admitCreation(request: FastifyRequest): void;
 }
 
-/** The API for nodes. */
+/** Registers the API for nodes. */
 export function registerRoutes(instance: FastifyInstance, service: ControlService, guard: RouteGuard): void {
   const app = instance.withTypeProvider<ZodTypeProvider>();
   const by = (request: FastifyRequest) => guard.claimsOf(request).key;
@@ -55,16 +61,17 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
   app.post(
     '/v1/parties',
     {
+      config: { cost: 8 },
       schema: {
         summary: 'Create a party from its first statement',
         security: signed,
-        body: z.object({ statement: statementText }),
+        body: z.object({ statement: statementText, setupProof: base64Text(SETUP_PROOF_BYTES).optional() }),
         response: appended,
       },
     },
     async (request, reply) => {
       guard.admitCreation(request);
-      const outcome = await service.create(bytesOf(request.body.statement), by(request));
+      const outcome = await service.create(bytesOf(request.body.statement), by(request), request.body.setupProof);
       const answer = appendAnswer(outcome.party, outcome);
       return 'party' in answer ? reply.code(201).send(answer) : reply.code(409).send(answer);
     },
@@ -74,7 +81,7 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
     '/v1/parties/:party/statements',
     {
       schema: {
-        summary: 'Add the next statement to the log of a party',
+        summary: 'Append the next statement to the log of a party',
         security: signed,
         params: partyParams,
         body: z.object({ statement: statementText }),
@@ -92,6 +99,7 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
   app.get(
     '/v1/parties/:party/statements',
     {
+      config: { cost: 8 },
       schema: {
         summary: 'Read the log of a party; signed by a member, a former member, or the key of an invite',
         security: signed,
@@ -113,8 +121,9 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
   app.get(
     '/v1/parties/:party',
     {
+      config: { cost: 8 },
       schema: {
-        summary: 'What the server takes a party to be, and who is connected. Not proven: nodes verify the statements',
+        summary: 'The server’s view of a party, with presence. Without proof: nodes verify the statements',
         security: signed,
         params: partyParams,
         response: { 200: partySchema, ...errors },
@@ -133,17 +142,23 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
   app.put(
     '/v1/parties/:party/invites/:lookup',
     {
+      config: { cost: 4 },
       schema: {
-        summary: 'Keep a sealed invite for whoever knows its code',
+        summary: 'Store a sealed invite under the lookup value of its code',
         security: signed,
         params: partyParams.extend({ lookup: idText }),
-        body: z.object({ sealed: base64Text(MAX_SEALED_INVITE_BYTES).min(1) }),
+        body: z.object({
+          sealed: base64Text(MAX_SEALED_INVITE_BYTES).min(1),
+          inviteKey: base64Text(KEY_BYTES).length(43),
+        }),
         response: { 201: z.object({ lookup: idText }), ...errors },
       },
     },
     async (request, reply) => {
       const { party, lookup } = request.params;
-      await service.keepInvite(party, lookup, bytesOf(request.body.sealed), by(request));
+      const { sealed, inviteKey } = request.body;
+      const invite = { lookup, inviteKey: bytesOf(inviteKey), sealed: bytesOf(sealed) };
+      await service.keepInvite(party, invite, by(request));
       return reply.code(201).send({ lookup });
     },
   );
@@ -152,7 +167,7 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
     '/v1/invites/:lookup',
     {
       schema: {
-        summary: 'The sealed invite behind a code; signed by any key',
+        summary: 'Return a sealed invite; signed by any key',
         security: signed,
         params: z.object({ lookup: idText }),
         response: { 200: z.object({ sealed: z.string() }), ...errors },
@@ -164,6 +179,7 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
   app.post(
     '/v1/parties/:party/turn-credentials',
     {
+      config: { cost: 2 },
       schema: {
         summary: 'Time-limited credentials for the relays',
         security: signed,
@@ -198,7 +214,7 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
     '/v1/relays/:id',
     {
       schema: {
-        summary: 'Report a relay, good for 30 s; signed by one of the configured reporters',
+        summary: 'Report a relay, valid for 30 s; signed by one of the configured reporters',
         security: signed,
         params: z.object({ id: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/) }),
         body: relaySchema,
@@ -207,7 +223,7 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
     },
     async (request) => {
       const { id } = request.params;
-      if (request.body.id !== id) throw new ControlError('invalid-request', 'The id of the path and the body differ.');
+      if (request.body.id !== id) throw new ControlError('invalid-request', 'The ids in path and body differ.');
       await service.reportRelay(request.body, by(request));
       return { id };
     },
@@ -217,7 +233,7 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
     '/v1/socket',
     {
       schema: {
-        summary: 'The WebSocket of a node: signals and changes. Answers 426 to anything but an upgrade',
+        summary: 'The WebSocket of a node: signals and changes. Returns 426 without an upgrade',
         security: signed,
         response: { 101: z.null().describe('Upgraded.'), 426: errorSchema, ...errors },
       },
@@ -226,13 +242,13 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
       reply
         .code(426)
         .header('upgrade', 'websocket')
-        .send({ code: 'invalid-request', message: 'Connect with a WebSocket.', details: {} }),
+        .send({ code: 'invalid-request', message: 'This route needs a WebSocket upgrade.', details: {} }),
   );
 }
 
 function bytesOf(text: string): Uint8Array {
   const bytes = fromBase64(text);
-  if (bytes === undefined) throw new ControlError('invalid-request', 'This is not base64url without padding.');
+  if (bytes === undefined) throw new ControlError('invalid-request', 'Invalid base64url: no padding allowed.');
   return bytes;
 }
 
@@ -248,7 +264,7 @@ function appendAnswer(
     return { party, head: headOf({ sequence: outcome.statement.sequence, hash: outcome.statement.hash }) };
   return {
     code: 'conflict',
-    message: 'Somebody else was faster: sign it again on top of these statements.',
+    message: 'Another statement was appended first. Next: sign again after these statements.',
     details: {},
     head: outcome.head === undefined ? null : headOf(outcome.head),
     statements: outcome.statements.map(toBase64),

@@ -3,12 +3,12 @@ import type { ControlStore } from '../store/store.ts';
 import type { ControlServer, ControlServerInit } from './control-server.ts';
 
 /**
- * Starts a control server. The store stays the caller's to close. What a server needs is loaded here and not before,
+ * Starts a control server. The caller closes the store. Server modules are loaded here,
  * because most programs that use this package only connect to one.
  * @throws ControlError `store-failed`; a system error (`EADDRINUSE`) when the address cannot be used.
  */
 export async function startControlServer(
-  components: { store: ControlStore; clock: Clock; random: Random; log?: Log },
+  components: { store: ControlStore; clock: Clock; random: Random; log?: Log | undefined },
   init: ControlServerInit = {},
 ): Promise<ControlServer> {
   const { ControlServer: Server } = await import('./control-server.ts');

@@ -1,8 +1,8 @@
 import type { Random } from '@towpath/core';
 import { z } from 'zod';
 import { ControlError } from '../control-error.ts';
-import { fromBase64, toBase64 } from '../encoding/bytes.ts';
 import {
+  fromBase64,
   generateSigningKey,
   generateWireGuardKey,
   KEY_BYTES,
@@ -10,12 +10,13 @@ import {
   peerIdOf,
   type SigningKey,
   signingKeyFromSeed,
+  toBase64,
   type WireGuardKey,
   wireGuardKeyFromPrivate,
-} from './keys.ts';
+} from '@towpath/membership';
 import { readSecretFile, writeSecretFile } from './secret-file.ts';
 
-/** What a node is: the key that it signs with and the key that WireGuard uses. Both are secret. */
+/** A node's keys: the signing key and the WireGuard key. Both are secret. */
 export interface NodeIdentity {
   readonly signing: SigningKey;
   readonly wireGuard: WireGuardKey;
@@ -23,7 +24,7 @@ export interface NodeIdentity {
   readonly id: PeerId;
 }
 
-/** A new node. @param random must be unpredictable: `SystemRandom`. */
+/** Generates a node identity. @param random must be unpredictable: `SystemRandom`. */
 export function generateNodeIdentity(random: Random): NodeIdentity {
   return identityOf(generateSigningKey(random), generateWireGuardKey(random));
 }
@@ -31,7 +32,7 @@ export function generateNodeIdentity(random: Random): NodeIdentity {
 const fileSchema = z.strictObject({ version: z.literal(1), signingSeed: z.string(), wireGuardPrivateKey: z.string() });
 
 /**
- * The identity in a file; a new one, stored there with mode 0600, when there is no such file.
+ * Reads the identity from a file; creates one, with mode 0600, when there is no such file.
  * @throws ControlError `invalid-identity` when the file is damaged or open to others.
  */
 export async function loadNodeIdentity(path: string, random: Random): Promise<NodeIdentity> {
@@ -47,7 +48,7 @@ export async function loadNodeIdentity(path: string, random: Random): Promise<No
   if (seed === undefined || privateKey === undefined) {
     throw new ControlError(
       'invalid-identity',
-      `${path} is not a node identity. Restore it from a backup, or move it away to become a new node.`,
+      `${path} is not a node identity. Next: restore it from a backup, or move it away to create a new node.`,
     );
   }
   return identityOf(signingKeyFromSeed(seed), wireGuardKeyFromPrivate(privateKey));
@@ -71,7 +72,7 @@ function parseJson(content: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(content));
   } catch {
-    // Reported by the caller, as any other content that does not fit.
+    // Reported by the caller.
     return undefined;
   }
 }

@@ -5,12 +5,11 @@ import { errorCode } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 
 /**
- * Replaces a file as a whole, readable by its owner only (0600, its folder 0700 when it is made here): after a
- * crash there is the old content or the new one.
+ * Replaces a file atomically, readable by its owner only (0600; its folder 0700 when it is created).
  */
 export async function writeSecretFile(path: string, content: Uint8Array | string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  // A name of its own: another process of the same node may be writing the same file.
+  // A unique name: another process of the node may write the same file.
   const next = `${path}.${randomUUID()}.new`;
   try {
     await using file = await open(next, 'wx', 0o600);
@@ -25,7 +24,7 @@ export async function writeSecretFile(path: string, content: Uint8Array | string
 
 /**
  * Reads what {@link writeSecretFile} wrote; undefined when there is no such file.
- * @throws ControlError `invalid-identity` when others than the owner can read it.
+ * @throws ControlError `invalid-identity` when other users can read it
  */
 export async function readSecretFile(path: string): Promise<Uint8Array | undefined> {
   try {
@@ -33,7 +32,7 @@ export async function readSecretFile(path: string): Promise<Uint8Array | undefin
     if ((mode & 0o077) !== 0) {
       throw new ControlError(
         'invalid-identity',
-        `${path} holds keys and can be read by others than its owner. Run: chmod 600 ${path}`,
+        `${path} contains keys and is readable by other users. Next: chmod 600 ${path}`,
       );
     }
     return new Uint8Array(await readFile(path));

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { idText, presenceSchema, type PresenceEntry } from '../wire/messages.ts';
+import { idText, presenceSchema, type PresenceEntry, type SignalOutcome } from '../wire/messages.ts';
 
-/** What servers on one store tell each other over its bus. */
+/** Messages between servers with one store, over its bus. */
 export type ClusterMessage =
   | { kind: 'alive'; server: string }
   | { kind: 'gone'; server: string }
@@ -9,18 +9,17 @@ export type ClusterMessage =
   | { kind: 'statement'; server: string; sequence: number; statement: string }
   | { kind: 'presence'; server: string; whole: boolean; entries: PresenceEntry[] }
   | { kind: 'who-is-there'; server: string }
-  /** On a server's own channel. `sender` is the node key to answer to. */
+  /** On a server's own channel; answered by `signalled` with the same `id`. */
   | {
       kind: 'signal';
       server: string;
-      sender: string;
       id: number;
       party: string;
       from: string;
       to: string;
       payload: string;
     }
-  | { kind: 'signalled'; server: string; sender: string; id: number; delivered: boolean };
+  | { kind: 'signalled'; server: string; id: number; outcome: SignalOutcome };
 
 const server = z.string();
 const number = z.number();
@@ -33,27 +32,31 @@ const schema: z.ZodType<ClusterMessage> = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('signal'),
     server,
-    sender: z.string(),
     id: number,
     party: idText,
     from: idText,
     to: idText,
     payload: z.string(),
   }),
-  z.object({ kind: z.literal('signalled'), server, sender: z.string(), id: number, delivered: z.boolean() }),
+  z.object({
+    kind: z.literal('signalled'),
+    server,
+    id: number,
+    outcome: z.enum(['delivered', 'peer-offline', 'no-answer', 'refused', 'limit-exceeded']),
+  }),
 ]);
 
 export function encodeClusterMessage(message: ClusterMessage): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(message));
 }
 
-/** Undefined when it is nothing that this version sends. */
+/** Undefined when this version does not know it. */
 export function decodeClusterMessage(data: Uint8Array): ClusterMessage | undefined {
   try {
     const result = schema.safeParse(JSON.parse(new TextDecoder().decode(data)));
     return result.success ? result.data : undefined;
   } catch {
-    // Not JSON: of another version, or from somebody else on the bus; the caller counts it.
+    // Not JSON: another version or another program on the bus; the caller counts it.
     return undefined;
   }
 }

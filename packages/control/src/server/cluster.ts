@@ -1,26 +1,25 @@
 import { type Clock, deadlineInterval, type Log, type Random, type Timer } from '@towpath/core';
-import { toHex } from '../encoding/bytes.ts';
-import type { PartyId } from '../identity/keys.ts';
+import { type PartyId, toHex } from '@towpath/membership';
 import type { ControlStore } from '../store/store.ts';
 import { type ClusterMessage, decodeClusterMessage, encodeClusterMessage } from './cluster-messages.ts';
 
 const ALIVE_EVERY_MS = 2_000;
-/** Three signs of life missed. */
+/** Three missed messages. */
 const SILENT_AFTER_MS = 6_500;
 
-/** What comes from the other servers. */
+/** Callbacks of the cluster. */
 export interface ClusterHandlers {
   /** On a party's channel, or on this server's own when `party` is undefined. */
   onMessage(message: ClusterMessage, party: PartyId | undefined): void;
-  /** A server was heard for the first time, or again after it had been given up. */
+  /** A server was heard for the first time, or again after it was removed. */
   onServerSeen(): void;
   /** A server stopped, or has been silent for 6.5 s. */
   onServerGone(server: string): void;
 }
 
-/** The servers on one store: equals who tell each other that they live. */
+/** The servers with one store; all are equal and announce themselves at intervals. */
 export class Cluster {
-  /** Names this server. */
+  /** Id of this server. */
   readonly id: string;
   readonly #store: ControlStore;
   readonly #clock: Clock;
@@ -38,7 +37,7 @@ export class Cluster {
     this.#handlers = handlers;
   }
 
-  /** How many servers there are, this one included. */
+  /** Number of servers, including this one. */
   get size(): number {
     return this.#heardAt.size + 1;
   }
@@ -65,7 +64,7 @@ export class Cluster {
     for (const stop of this.#stops) stop();
   }
 
-  /** Hears what is said about a party until the returned function is called. */
+  /** Subscribes to a party until the returned function is called. */
   joinParty(party: PartyId): Promise<() => void> {
     return this.#store.subscribe(`party.${party}`, (data) => this.#heard(data, party));
   }
@@ -85,11 +84,11 @@ export class Cluster {
   #heard(data: Uint8Array, party: PartyId | undefined): void {
     const message = decodeClusterMessage(data);
     if (message === undefined) {
-      this.#log.warn('something on the bus is not of this version', { bytes: data.length });
+      this.#log.warn('Unknown message on the bus', { bytes: data.length });
       return;
     }
     const own = message.server === this.id;
-    // One's own statements take the same way as everybody's, so that they are pushed in one order.
+    // Own statements take the same path as those of others, so that they are pushed in one order.
     if (own && message.kind !== 'statement') return;
     if (message.kind === 'gone') {
       this.#drop(message.server);
@@ -110,7 +109,7 @@ export class Cluster {
 
   #drop(server: string): void {
     if (!this.#heardAt.delete(server)) return;
-    this.#log.info('another control server is gone', { server });
+    this.#log.info('Another control server is gone', { server });
     this.#handlers.onServerGone(server);
   }
 }

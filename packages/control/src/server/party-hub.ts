@@ -1,12 +1,12 @@
 import type { Clock, Timer } from '@towpath/core';
-import type { PartyId, PeerId } from '../identity/keys.ts';
+import type { PartyId, PeerId } from '@towpath/membership';
 import type { PresenceEntry, ServerMessage } from '../wire/messages.ts';
 import type { Session } from './session.ts';
 
-/** Presence changes are gathered this long, so that a thousand members who come at once are told in a few messages. */
+/** Presence changes are collected for this time, so that a thousand simultaneous joins give few messages. */
 const GATHER_MS = 20;
 
-/** Entries of one message: with announcements of the largest size it stays under 700 KB. */
+/** Most entries of one message: with announcements of the largest size it stays under 700 KB. */
 const MAX_ENTRIES = 120;
 
 interface LocalPresence {
@@ -14,19 +14,19 @@ interface LocalPresence {
   announcement: string | undefined;
 }
 
-/** What a hub needs of its server. */
+/** What a hub needs from its server. */
 export interface HubHost {
   readonly clock: Clock;
-  /** Tells the other servers. */
+  /** Sends to the other servers. */
   publish(party: PartyId, entries: PresenceEntry[], whole: boolean): void;
 }
 
-/** Who follows one party, here and on other servers. Lives while somebody follows it here. */
+/** The members of one party that are connected here and on other servers. Exists while a member is connected here. */
 export class PartyHub {
   readonly party: PartyId;
   readonly #host: HubHost;
   readonly #local = new Map<PeerId, LocalPresence>();
-  /** By server. Soft: told by the servers themselves, dropped when one falls silent. */
+  /** By server. Reported by the servers themselves, removed when one is silent. */
   readonly #remote = new Map<string, Map<PeerId, string | undefined>>();
   readonly #changed = new Set<PeerId>();
   #timer: Timer | undefined;
@@ -48,7 +48,7 @@ export class PartyHub {
     return [...this.#local.values()].map((each) => each.session);
   }
 
-  /** The server that `peer` is connected to, if it is not this one. */
+  /** Returns the server to which `peer` is connected, if it is another one. */
   serverOf(peer: PeerId): string | undefined {
     for (const [server, peers] of this.#remote) if (peers.has(peer)) return server;
     return undefined;
@@ -76,7 +76,7 @@ export class PartyHub {
     this.#change(peer);
   }
 
-  /** What another server says about its nodes. */
+  /** Takes presence from another server. */
   hear(server: string, entries: readonly PresenceEntry[], whole: boolean): void {
     const known = this.#remote.get(server) ?? new Map<PeerId, string | undefined>();
     this.#remote.set(server, known);
@@ -95,14 +95,14 @@ export class PartyHub {
     }
   }
 
-  /** Drops what a server said that is gone. */
+  /** Removes the presence of a server that is gone. */
   forget(server: string): void {
     const peers = this.#remote.get(server);
     this.#remote.delete(server);
     for (const peer of peers?.keys() ?? []) this.#change(peer);
   }
 
-  /** Tells the other servers who is connected here. */
+  /** Reports to the other servers who is connected here. */
   publishAll(): void {
     const entries = [...this.#local].map(([peer, { announcement }]) => ({ peer, online: true, announcement }));
     this.#host.publish(this.party, entries, true);

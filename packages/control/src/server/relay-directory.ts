@@ -3,10 +3,10 @@ import type { Relay } from '../control-plane.ts';
 import type { ControlStore } from '../store/store.ts';
 import { relaySchema } from '../wire/messages.ts';
 
-/** A relay that has not reported for this long is taken off the list. */
+/** A relay without a report for this time is removed from the list. */
 const REPORT_LASTS_MS = 30_000;
 
-/** The relays that members may use: the configured ones and those that report themselves, on any server. */
+/** The relays for members: configured ones and those that report themselves, on any server. */
 export class RelayDirectory {
   readonly #store: ControlStore;
   readonly #clock: Clock;
@@ -32,7 +32,7 @@ export class RelayDirectory {
     return this.#current;
   }
 
-  /** Takes a relay's report, good for 30 s, and tells the other servers. */
+  /** Takes a relay's report, valid for 30 s, and informs the other servers. */
   async report(relay: Relay): Promise<void> {
     const value = new TextEncoder().encode(JSON.stringify(relay));
     await this.#store.putRecord('relay', relay.id, value, this.#clock.wallTime() + REPORT_LASTS_MS);
@@ -40,7 +40,7 @@ export class RelayDirectory {
     await this.refresh();
   }
 
-  /** Reads the list again, and says so if it has changed. */
+  /** Reads the list again and emits it if it has changed. */
   async refresh(): Promise<void> {
     const reported = (await this.#store.listRecords('relay')).flatMap(({ value }) => this.#read(value));
     const ids = new Set(reported.map((relay) => relay.id));
@@ -55,7 +55,7 @@ export class RelayDirectory {
     try {
       return [relaySchema.parse(JSON.parse(new TextDecoder().decode(value)))];
     } catch (error) {
-      this.#log.warn('a stored relay cannot be read', { error: errorMessage(error) });
+      this.#log.warn('Malformed relay record in the store', { error: errorMessage(error) });
       return [];
     }
   }

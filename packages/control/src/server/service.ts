@@ -4,56 +4,90 @@ import {
   errorMessage,
   type Log,
   type Random,
+  type RateLimitOptions,
   silentLog,
   type Timer,
 } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import type { Relay } from '../control-plane.ts';
-import { toBase64 } from '../encoding/bytes.ts';
-import { type PartyId, partyIdOf, type SignatureVerifier } from '../identity/keys.ts';
-import { decodeStatement } from '../membership/statement.ts';
-import type { PartyState } from '../membership/party-state.ts';
-import { type ControlStore, MAX_RECORD_AGE_MS } from '../store/store.ts';
+import {
+  decodeStatement,
+  equalBytes,
+  failureOf,
+  inviteProblem,
+  type PartyId,
+  partyIdOf,
+  type PartyState,
+  type SignatureVerifier,
+  type SignedStatement,
+  toBase64,
+} from '@towpath/membership';
+import type { ControlStore } from '../store/store.ts';
 import type { ClientMessage, PresenceEntry } from '../wire/messages.ts';
+import { statementRefused } from '../statement-refused.ts';
+import { Founding } from './founding.ts';
+import { InviteCodes, type SealedInvite } from './invite-codes.ts';
 import { type AppendOutcome, PAGE_STATEMENTS, PartyDirectory } from './party-directory.ts';
-import type { RateLimit } from './rate-limit.ts';
+import { DEFAULT_PARTY_LIMITS, type PartyLimitName, type PartyLimitOptions, PartyLimits } from './party-limits.ts';
 import { RelayDirectory } from './relay-directory.ts';
 import type { Session, SessionSink } from './session.ts';
-import { Switchboard, type SwitchboardCounts } from './switchboard.ts';
+import { SessionRouter, type SwitchboardCounts } from './session-router.ts';
 import { issueTurnCredentials } from './turn-credentials.ts';
+import { turnUser } from '../wire/turn-user.ts';
+import { TurnRevocation } from './turn-revocation.ts';
+import { WorkInFlight } from './work-in-flight.ts';
 
-/** What a {@link ControlService} is made of. */
+/** Components of a {@link ControlService}. */
 export interface ControlServiceComponents {
   readonly store: ControlStore;
   readonly clock: Clock;
   readonly random: Random;
-  readonly log?: Log;
-  /** How signatures are checked. @default on the threads of Node's pool */
+  readonly log?: Log | undefined;
+  /** Checks signatures. @default on the threads of Node's pool */
   readonly verify?: SignatureVerifier;
 }
 
-/** What a control server may be told; nothing is needed. */
+/** Options of a control server; all are optional. */
 export interface ControlServiceInit {
   /** Relays that do not report themselves. */
   relays?: readonly Relay[];
   /** The secret shared with the TURN servers. Without it there are no TURN credentials. */
   turnSecret?: string;
-  /** @default one hour */
+  /** @default 10 minutes */
   turnCredentialsValidForMs?: number;
   /** Node keys (base64url) that may report relays. @default none */
   relayReporters?: readonly string[];
-  /** Whether the owner of this node key (base64url) may found parties. @default anybody may */
-  mayCreateParty?(nodeKey: string): boolean;
+  /**
+   * Who may create parties: `open`, anybody; `setup-code`, whoever has shown a setup code once.
+   * @default 'setup-code'
+   */
+  founding?: 'open' | 'setup-code';
+  /** How much one party and one founder may use. @default DEFAULT_PARTY_LIMITS */
+  partyLimits?: Partial<PartyLimitOptions>;
+  /**
+   * Called when members of a party are members no more: users of {@link ControlService.turnCredentials} whose
+   * allocations have to end.
+   */
+  onTurnUsersRevoked?(users: readonly string[]): void;
   /** Messages of one node over its WebSocket. @default 200 per second, 1000 at once */
-  messageLimit?: RateLimit;
+  messageLimit?: RateLimitOptions;
+  /** Messages of all nodes at one address. @default 4000 per second, 20000 at once */
+  messageLimitPerAddress?: RateLimitOptions;
 }
 
 const RELAYS_EVERY_MS = 5_000;
-const DEFAULT_MESSAGE_LIMIT: RateLimit = { perSecond: 200, burst: 1_000 };
+/**
+ * How long TURN credentials are valid: relays in other processes accept those of a removed member for this time. Nodes renew them a
+ * minute before.
+ */
+export const DEFAULT_TURN_CREDENTIALS_MS = 600_000;
+/** Messages of one node, and of all nodes at one address. */
+export const DEFAULT_MESSAGE_LIMIT: RateLimitOptions = { perSecond: 200, burst: 1_000 };
+export const DEFAULT_MESSAGE_LIMIT_PER_ADDRESS: RateLimitOptions = { perSecond: 4_000, burst: 20_000 };
 
 /**
- * The control plane without its network: parties' logs, presence and signals for nodes that somebody else has
- * authenticated. Any number of services share a store; none leads.
+ * The control plane without network code: logs, presence and signals of parties, for nodes that were authenticated
+ * before. Any number of services can share a store; all are equal.
  */
 export class ControlService implements AsyncDisposable {
   readonly #store: ControlStore;
@@ -61,8 +95,14 @@ export class ControlService implements AsyncDisposable {
   readonly #log: Log;
   readonly #init: ControlServiceInit;
   readonly #directory: PartyDirectory;
+  readonly #founding: Founding;
+  readonly #codes: InviteCodes;
+  readonly #limits: PartyLimits;
+  readonly #revocation: TurnRevocation;
   readonly #relays: RelayDirectory;
-  readonly #switchboard: Switchboard;
+  readonly #sessionRouter: SessionRouter;
+  /** Uses of the store that no request waits for. */
+  readonly #work = new WorkInFlight();
   #statements = 0;
   #timer: Timer | undefined;
   #stopWatching = () => {};
@@ -74,16 +114,56 @@ export class ControlService implements AsyncDisposable {
     this.#clock = clock;
     this.#log = log;
     this.#init = init;
-    this.#directory = new PartyDirectory({ ...components, log });
-    this.#switchboard = new Switchboard(
+    const limits = { ...DEFAULT_PARTY_LIMITS, ...init.partyLimits };
+    this.#founding = new Founding(
+      { ...components, log },
+      {
+        open: init.founding === 'open',
+        partiesPerFounder: limits.partiesPerFounder,
+        refuse: (message) => this.#limits.refuse('partiesPerFounder', message),
+      },
+    );
+    this.#limits = new PartyLimits(
+      {
+        founding: this.#founding,
+        stateOf: (party) => this.#directory.current(party),
+        codesOf: (party) => this.#codes.usage(party),
+      },
+      limits,
+    );
+    this.#directory = new PartyDirectory(
+      { ...components, log },
+      {
+        admit: (state, statement) => this.#limits.admitStatement(state, statement),
+        onMembersGone: ({ id, creator }, members) =>
+          init.onTurnUsersRevoked?.(members.map((member) => turnUser({ member, party: id, founder: creator }))),
+      },
+    );
+    this.#codes = new InviteCodes(
+      { ...components, directory: this.#directory },
+      { admit: (state, bytes) => this.#limits.admitCode(state, bytes) },
+    );
+    this.#revocation = new TurnRevocation({
+      clock,
+      log,
+      parties: {
+        peek: (party) => this.#directory.peek(party),
+        // A relay that is closed after this service still asks.
+        current: async (party) => (this.#closed ? undefined : this.#work.run(() => this.#directory.current(party))),
+      },
+    });
+    this.#sessionRouter = new SessionRouter(
       { store, clock, random, log, directory: this.#directory },
-      { messageLimit: init.messageLimit ?? DEFAULT_MESSAGE_LIMIT },
+      {
+        messageLimit: init.messageLimit ?? DEFAULT_MESSAGE_LIMIT,
+        messageLimitPerAddress: init.messageLimitPerAddress ?? DEFAULT_MESSAGE_LIMIT_PER_ADDRESS,
+      },
     );
     this.#relays = new RelayDirectory(
       { store, clock, log },
       {
         fixed: init.relays ?? [],
-        onChange: (relays) => this.#switchboard.broadcast({ type: 'relays', relays: [...relays] }),
+        onChange: (relays) => this.#sessionRouter.broadcast({ type: 'relays', relays: [...relays] }),
       },
     );
   }
@@ -96,7 +176,13 @@ export class ControlService implements AsyncDisposable {
   }
 
   get counts(): SwitchboardCounts & { statements: number } {
-    return { ...this.#switchboard.counts, statements: this.#statements };
+    return { ...this.#sessionRouter.counts, statements: this.#statements };
+  }
+
+  /** The limits of parties, and how often each was reached. */
+  get limits(): { options: PartyLimitOptions; reached: Readonly<Record<PartyLimitName, number>> } {
+    const { options, reached } = this.#limits;
+    return { options, reached };
   }
 
   get store(): ControlStore {
@@ -108,32 +194,48 @@ export class ControlService implements AsyncDisposable {
   }
 
   /**
-   * Adds a statement to a party's log and tells everybody.
-   * @param by who hands it in; who may read the party is told what came before it instead.
+   * Appends a statement to a party's log and informs all members.
+   * @param by key of the sender; if it may read the party, it gets the statements that came first
    * @throws ControlError as {@link PartyDirectory.append}.
    */
   async append(party: PartyId, bytes: Uint8Array, by: Uint8Array): Promise<AppendOutcome> {
-    const outcome = await this.#directory.append(party, bytes);
-    if (!outcome.ok && !(await this.#mayRead(party, by))) return { ok: false, head: undefined, statements: [] };
-    if (outcome.ok) {
-      this.#statements++;
-      this.#switchboard.announceStatement(party, outcome.statement.sequence, bytes);
-    }
-    return outcome;
+    return this.#append(party, decode(bytes), by);
   }
 
-  /** As `append` for the first statement. @throws ControlError `forbidden` when its founder may not create parties. */
-  async create(bytes: Uint8Array, by: Uint8Array): Promise<AppendOutcome & { party: PartyId }> {
-    const decoded = decodeStatement(bytes);
-    if (!decoded.ok || decoded.statement.content.type !== 'genesis') {
-      throw new ControlError('invalid-statement', 'A party begins with a genesis statement.');
+  /**
+   * As `append` for the first statement.
+   * @param setupProof of a setup code, see {@link proveSetupCode}.
+   * @throws ControlError `setup-code-required`, `limit-exceeded`.
+   */
+  async create(bytes: Uint8Array, by: Uint8Array, setupProof?: string): Promise<AppendOutcome & { party: PartyId }> {
+    const genesis = decode(bytes);
+    const { content, author: founder } = genesis;
+    if (content.type !== 'genesis') {
+      throw new ControlError('invalid-statement', 'The first statement of a party must be genesis.');
     }
-    const { nodeKey, partyKey } = decoded.statement.content;
-    if (this.#init.mayCreateParty?.(toBase64(nodeKey)) === false) {
-      throw new ControlError('forbidden', 'This server creates parties for chosen nodes only. Ask whoever runs it.');
-    }
-    const party = partyIdOf(partyKey);
-    return { ...(await this.append(party, bytes, by)), party };
+    const party = partyIdOf(content.partyKey);
+    const outcome = await this.#founding.admit({ founder, party, genesis: bytes, proof: setupProof }, () =>
+      this.#append(party, genesis, by),
+    );
+    return { ...outcome, party };
+  }
+
+  /** Makes a code by which one more node may create parties. @throws ControlError `limit-exceeded`, `store-failed`. */
+  createSetupCode(): Promise<string> {
+    return this.#founding.createCode();
+  }
+
+  /** Whether anybody has created a party here, or has a setup code. */
+  hasFounders(): Promise<boolean> {
+    return this.#founding.begun();
+  }
+
+  /**
+   * Whether the TURN credentials of a user that {@link turnCredentials} issued have ended before their time, because the
+   * member is no member any more. For a TURN server in this process, which asks at every request.
+   */
+  isTurnUserRevoked(user: string): boolean {
+    return this.#revocation.isRevoked(user);
   }
 
   /**
@@ -142,22 +244,24 @@ export class ControlService implements AsyncDisposable {
    */
   async read(party: PartyId, from: number, by: Uint8Array): Promise<{ length: number; statements: Uint8Array[] }> {
     const state = await this.#directory.current(party);
-    if (state === undefined) throw new ControlError('not-found', `There is no party ${party} here.`);
-    const end = readableEnd(state, by);
-    if (end === 0) throw new ControlError('forbidden', 'Only members and invited nodes read the log of a party.');
+    if (state === undefined) throw new ControlError('not-found', `There is no party ${party} on this server.`);
+    const { end, problem } = readableEnd(state, by, this.#clock.wallTime());
+    if (problem !== undefined) throw problem;
+    if (end === 0) throw new ControlError('forbidden', 'Only members and invited nodes can read the log of a party.');
     const statements = await this.#store.readLog(party, from, Math.max(0, Math.min(PAGE_STATEMENTS, end - from)));
     return { length: Math.min(state.length, end), statements };
   }
 
   /**
-   * What this server takes a party to be, with who is online on any server. Nobody has proven it: nodes verify the log.
+   * Returns the server's view of a party with its presence. Without proof: nodes verify the log.
    * @throws ControlError `not-found`, `forbidden`.
    */
   async describe(party: PartyId, by: Uint8Array): Promise<{ state: PartyState; presence: PresenceEntry[] }> {
     const state = await this.#directory.current(party);
-    if (state === undefined) throw new ControlError('not-found', `There is no party ${party} here.`);
-    if (state.memberByKey(by) === undefined) throw new ControlError('forbidden', 'Only members see who is in a party.');
-    return { state, presence: await this.#switchboard.presence(party, [...state.members.keys()]) };
+    if (state === undefined) throw new ControlError('not-found', `There is no party ${party} on this server.`);
+    if (state.memberByKey(by) === undefined)
+      throw new ControlError('forbidden', 'Only members can list the members of a party.');
+    return { state, presence: await this.#sessionRouter.presence(party, [...state.members.keys()]) };
   }
 
   /** @throws ControlError `forbidden` when `by` is no member, `not-found` when there is no TURN server. */
@@ -165,12 +269,15 @@ export class ControlService implements AsyncDisposable {
     party: PartyId,
     by: Uint8Array,
   ): Promise<{ username: string; credential: string; expiresAtMs: number; urls: string[] }> {
-    const member = (await this.#directory.current(party))?.memberByKey(by);
-    if (member === undefined) throw new ControlError('forbidden', 'Only members of a party use the relays.');
-    const { turnSecret, turnCredentialsValidForMs = 3_600_000 } = this.#init;
+    const state = await this.#directory.current(party);
+    const member = state?.memberByKey(by);
+    if (state === undefined || member === undefined) {
+      throw new ControlError('forbidden', 'Only members of a party can use the relays.');
+    }
+    const { turnSecret, turnCredentialsValidForMs = DEFAULT_TURN_CREDENTIALS_MS } = this.#init;
     if (turnSecret === undefined) throw new ControlError('not-found', 'This server has no relays.');
     const issued = issueTurnCredentials(turnSecret, {
-      user: member.id,
+      user: turnUser({ member: member.id, party, founder: state.creator }),
       nowMs: this.#clock.wallTime(),
       validForMs: turnCredentialsValidForMs,
     });
@@ -178,72 +285,80 @@ export class ControlService implements AsyncDisposable {
   }
 
   /**
-   * Keeps a sealed invite for whoever knows its code.
-   * @throws ControlError `forbidden` unless `by` leads the party, `conflict` when the place is taken.
+   * Stores a sealed invite.
+   * @throws ControlError `forbidden` unless `by` is the founder or an admin, `conflict` when the lookup value is taken
    */
-  async keepInvite(party: PartyId, lookup: string, sealed: Uint8Array, by: Uint8Array): Promise<void> {
-    const member = (await this.#directory.current(party))?.memberByKey(by);
-    if (member === undefined || member.role === 'member') {
-      throw new ControlError('forbidden', 'Only the founder and admins of a party share its invites.');
+  async keepInvite(party: PartyId, invite: SealedInvite, by: Uint8Array): Promise<void> {
+    const state = await this.#directory.current(party);
+    const member = state?.memberByKey(by);
+    if (state === undefined || member === undefined || member.role === 'member') {
+      throw new ControlError('forbidden', 'Only the founder and admins of a party can store invites.');
     }
-    const until = this.#clock.wallTime() + MAX_RECORD_AGE_MS;
-    if (!(await this.#store.createRecord('invite', lookup, sealed, until))) {
-      throw new ControlError('conflict', 'There is an invite under this code already: make a new code.');
-    }
+    await this.#codes.keep(state, invite);
   }
 
-  /** @throws ControlError `not-found`. */
-  async findInvite(lookup: string): Promise<Uint8Array> {
-    const sealed = await this.#store.getRecord('invite', lookup);
-    if (sealed !== undefined) return sealed;
-    throw new ControlError('not-found', 'No invite has this code: check for a typing slip, or ask for a new one.');
+  /** @throws ControlError `not-found`; `invalid-invite` when the invite was used up, revoked, or has expired. */
+  findInvite(lookup: string): Promise<Uint8Array> {
+    return this.#codes.find(lookup);
   }
 
   /** @throws ControlError `forbidden` unless `by` is one of the configured reporters. */
   async reportRelay(relay: Relay, by: Uint8Array): Promise<void> {
     if (!this.#init.relayReporters?.includes(toBase64(by))) {
-      throw new ControlError('forbidden', 'This key may not report relays: add it to the server’s relay reporters.');
+      throw new ControlError(
+        'forbidden',
+        'This key may not report relays. Next: add it to the relay reporters of the server.',
+      );
     }
     await this.#relays.report(relay);
   }
 
-  /** Takes the report of a relay in this process; good for 30 s, like any other. */
+  /** Takes the report of a relay in this process; valid for 30 s. Does nothing once the service is closed. */
   async reportOwnRelay(relay: Relay): Promise<void> {
-    await this.#relays.report(relay);
+    if (!this.#closed) await this.#work.run(() => this.#relays.report(relay));
   }
 
-  /** A node has connected; an older connection of the same node is closed. */
-  attach(key: Uint8Array, sink: SessionSink): Session {
-    const session = this.#switchboard.attach(key, sink);
+  /**
+   * A node has connected; an older connection of the same node is closed.
+   * @param source whose budget its messages come out of: its address.
+   */
+  attach(key: Uint8Array, source: string, sink: SessionSink): Session {
+    const session = this.#sessionRouter.attach(key, source, sink);
     if (this.#relays.current.length > 0) session.send({ type: 'relays', relays: [...this.#relays.current] });
     return session;
   }
 
   /** The node's connection is gone. Idempotent. */
   detach(session: Session): void {
-    this.#switchboard.detach(session);
+    this.#sessionRouter.detach(session);
   }
 
   /** A message of a connected node. @returns false when the node sends too much and has to be dropped. */
   receive(session: Session, message: ClientMessage): Promise<boolean> {
-    return this.#switchboard.receive(session, message);
+    return this.#work.run(() => this.#sessionRouter.receive(session, message));
   }
 
-  /** Closes every session; the store stays open. Idempotent. */
+  /** Closes every session; the store stays open and is in use until {@link settled}. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#timer?.cancel();
     this.#stopWatching();
-    await this.#switchboard.close();
+    await this.#sessionRouter.close();
+  }
+
+  /** Resolves when nothing uses the store any more; after {@link close}. Messages that wait for a connection end with it. */
+  settled(): Promise<void> {
+    return this.#work.settled();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+    await this.settled();
   }
 
   async #open(): Promise<void> {
-    await this.#switchboard.open();
+    await this.#sessionRouter.open();
     this.#stopWatching = await this.#store.subscribe('relays', () => this.#refreshRelays());
     await this.#relays.refresh();
     this.#timer = deadlineInterval({
@@ -253,21 +368,48 @@ export class ControlService implements AsyncDisposable {
     });
   }
 
+  async #append(party: PartyId, statement: SignedStatement, by: Uint8Array): Promise<AppendOutcome> {
+    const outcome = await this.#directory.append(party, statement);
+    if (!outcome.ok && !(await this.#mayRead(party, by))) return { ok: false, head: undefined, statements: [] };
+    if (outcome.ok) {
+      this.#statements++;
+      this.#sessionRouter.announceStatement(party, statement.sequence, statement.bytes);
+    }
+    return outcome;
+  }
+
   async #mayRead(party: PartyId, by: Uint8Array): Promise<boolean> {
     const state = await this.#directory.current(party);
-    return state !== undefined && readableEnd(state, by) === Number.POSITIVE_INFINITY;
+    return state !== undefined && readableEnd(state, by, this.#clock.wallTime()).end === Number.POSITIVE_INFINITY;
   }
 
   #refreshRelays(): void {
-    this.#relays.refresh().catch((error: unknown) => {
-      if (!this.#closed) this.#log.warn('the list of relays could not be read', { error: errorMessage(error) });
-    });
+    this.#work
+      .run(() => this.#relays.refresh())
+      .catch((error: unknown) => {
+        if (!this.#closed) this.#log.warn('Cannot read the list of relays', { error: errorMessage(error) });
+      });
   }
 }
 
-/** How many statements the owner of a key may read: all as a member or invited, up to its end as a former member. */
-function readableEnd(state: PartyState, key: Uint8Array): number {
-  if (state.memberByKey(key) !== undefined || state.invite(key) !== undefined) return Number.POSITIVE_INFINITY;
+/**
+ * How many statements the owner of a key may read: all as a member, as somebody who is invited now, or with the key of the
+ * party; as a former member up to its end.
+ */
+function readableEnd(state: PartyState, key: Uint8Array, nowMs: number): { end: number; problem?: ControlError } {
+  if (state.memberByKey(key) !== undefined || equalBytes(key, state.partyKey)) return { end: Number.POSITIVE_INFINITY };
+  if (state.inviteKeyIsKnown(key)) {
+    const problem = inviteProblem(state, key, nowMs);
+    if (problem === undefined) return { end: Number.POSITIVE_INFINITY };
+    const { message } = statementRefused(failureOf(state.length, problem.reason, problem.because));
+    return { end: 0, problem: new ControlError('invalid-invite', message) };
+  }
   const end = state.endOfKey(key);
-  return end === undefined ? 0 : end + 1;
+  return { end: end === undefined ? 0 : end + 1 };
+}
+
+function decode(bytes: Uint8Array): SignedStatement {
+  const decoded = decodeStatement(bytes);
+  if (decoded.ok) return decoded.statement;
+  throw new ControlError('invalid-statement', `The statement is malformed (${decoded.failure}).`);
 }

@@ -1,11 +1,11 @@
-/** A bus within one process: everything arrives, later in the same turn of the event loop. */
+/** A bus in one process: messages are delivered asynchronously in the same event loop iteration. */
 export class LocalBus {
   readonly #channels = new Map<string, Set<(data: Uint8Array) => void>>();
 
   publish(channel: string, data: Uint8Array): void {
     const handlers = this.#channels.get(channel);
     if (handlers === undefined) return;
-    // As over a network: never while the publisher is still at it.
+    // Asynchronous, as over a network: not during the publisher's call.
     queueMicrotask(() => {
       for (const handler of [...handlers]) handler(data);
     });

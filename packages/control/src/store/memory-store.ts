@@ -1,17 +1,17 @@
 import type { Clock } from '@towpath/core';
-import type { PartyId } from '../identity/keys.ts';
+import type { PartyId } from '@towpath/membership';
 import { LocalBus } from './local-bus.ts';
-import { type ControlStore, MAX_NONCE_AGE_MS, MAX_RECORD_AGE_MS, type RecordKind, type StoredRecord } from './store.ts';
+import { type ControlStore, checkedKey, expiryOf, type RecordKind, type StoredRecord } from './store.ts';
 
 interface Kept {
   readonly value: Uint8Array;
   readonly expiresAtMs: number;
 }
 
-/** Records above which expired ones are looked for when one is added. */
+/** Number of records above which expired ones are removed at each insertion. */
 const SWEEP_FROM = 1_024;
 
-/** A store for tests and for {@link LocalControlPlane}: gone with the process. Several servers may share one. */
+/** A store in memory for tests and for {@link LocalControlPlane}. Several servers may share one. */
 export class MemoryStore implements ControlStore {
   readonly #clock: Clock;
   readonly #logs = new Map<PartyId, Uint8Array[]>();
@@ -36,17 +36,17 @@ export class MemoryStore implements ControlStore {
   }
 
   async createRecord(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): Promise<boolean> {
-    if (this.#live(kind, key) !== undefined) return false;
+    if (this.#live(kind, checkedKey(key)) !== undefined) return false;
     this.#put(kind, key, value, expiresAtMs);
     return true;
   }
 
   async putRecord(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): Promise<void> {
-    this.#put(kind, key, value, expiresAtMs);
+    this.#put(kind, checkedKey(key), value, expiresAtMs);
   }
 
   async getRecord(kind: RecordKind, key: string): Promise<Uint8Array | undefined> {
-    return this.#live(kind, key);
+    return this.#live(kind, checkedKey(key));
   }
 
   #put(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): void {
@@ -56,8 +56,7 @@ export class MemoryStore implements ControlStore {
       for (const [each, { expiresAtMs: until }] of kept) if (until <= now) kept.delete(each);
       this.#sweepAt = Math.max(SWEEP_FROM, kept.size * 2);
     }
-    const longest = kind === 'nonce' ? MAX_NONCE_AGE_MS : MAX_RECORD_AGE_MS;
-    kept.set(key, { value: new Uint8Array(value), expiresAtMs: Math.min(expiresAtMs, now + longest) });
+    kept.set(key, { value: new Uint8Array(value), expiresAtMs: expiryOf(kind, expiresAtMs, now) });
   }
 
   #live(kind: RecordKind, key: string): Uint8Array | undefined {
@@ -71,6 +70,12 @@ export class MemoryStore implements ControlStore {
     return list.map(([key, { value }]) => ({ key, value })).sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
+  async deleteRecord(kind: RecordKind, key: string): Promise<boolean> {
+    const there = this.#live(kind, checkedKey(key)) !== undefined;
+    this.#kind(kind).delete(key);
+    return there;
+  }
+
   publish(channel: string, data: Uint8Array): void {
     this.#bus.publish(channel, data);
   }
@@ -79,7 +84,7 @@ export class MemoryStore implements ControlStore {
     return this.#bus.subscribe(channel, handler);
   }
 
-  onBusRestored(): () => void {
+  onBusRestored(_listener: () => void): () => void {
     return () => {};
   }
 

@@ -1,34 +1,42 @@
 import type { KV, KvOptions } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { backoff, type Clock, errorMessage, type Log, type Random, silentLog } from '@towpath/core';
-import { ByteReader, ByteWriter, equalBytes } from '../encoding/bytes.ts';
+import { ByteReader, ByteWriter, equalBytes, type PartyId } from '@towpath/membership';
 import { ControlError } from '../control-error.ts';
-import type { PartyId } from '../identity/keys.ts';
-import { type ControlStore, MAX_NONCE_AGE_MS, MAX_RECORD_AGE_MS, type RecordKind, type StoredRecord } from './store.ts';
+import {
+  type ControlStore,
+  checkedKey,
+  expiryOf,
+  isPermanent,
+  MAX_NONCE_AGE_MS,
+  MAX_RECORD_AGE_MS,
+  type RecordKind,
+  type StoredRecord,
+} from './store.ts';
 
-/** Where the cluster is and how much of it has to agree. */
+/** Connection to the cluster. */
 export interface NatsStoreInit {
   /** `127.0.0.1:4222`, several for a cluster. */
   servers: readonly string[];
-  /** Copies of everything: 1 on a single server, 3 or 5 on a cluster. @default 1 */
+  /** Number of replicas: 1 on a single server, 3 or 5 on a cluster. @default 1 */
   replicas?: 1 | 3 | 5;
-  /** Begins the name of every bucket and subject. @default 'towpath' */
+  /** Prefix of every bucket and subject. @default 'towpath' */
   prefix?: string;
-  /** PEM of the authority to trust, when the servers want TLS. */
+  /** PEM of a certificate authority, when the servers require TLS. */
   tls?: { ca?: string; cert?: string; key?: string };
   user?: string;
   password?: string;
   token?: string;
-  /** How long to wait for the first server, and for each answer, in ms. @default 2000 */
+  /** Time limit for the first server, and for each answer, ms. @default 2000 */
   timeoutMs?: number;
 }
 
-/** Statements fetched one by one before the rest is streamed: what a reader that is nearly up to date lacks. */
+/** Statements fetched one by one before the rest is streamed: enough for a reader that is nearly up to date. */
 const FETCH_SINGLY = 8;
-/** How long an operation is tried again: a cluster that lost a leader takes up to 9 s to elect another. */
+/** Time limit of retries: a cluster that lost its leader takes up to 9 s to elect another. */
 const RETRY_LIMIT_MS = 9_500;
 const RETRY = { baseMs: 50, maxMs: 500 };
-/** Parties whose length is remembered, to spare a look at the statement before the one that is added. */
+/** Parties whose length is cached, to save a read before an append. */
 const MAX_REMEMBERED_LENGTHS = 50_000;
 
 /**
@@ -45,12 +53,13 @@ export class NatsStore implements ControlStore {
   readonly #statements: KV;
   readonly #records: KV;
   readonly #nonces: KV;
+  readonly #grants: KV;
   readonly #lengths = new Map<PartyId, number>();
   readonly #restored = new Set<() => void>();
 
   private constructor(
-    components: { clock: Clock; random: Random; log?: Log },
-    opened: { connection: NatsConnection; prefix: string; statements: KV; records: KV; nonces: KV },
+    components: { clock: Clock; random: Random; log?: Log | undefined },
+    opened: { connection: NatsConnection; prefix: string; statements: KV; records: KV; nonces: KV; grants: KV },
   ) {
     this.#clock = components.clock;
     this.#random = components.random;
@@ -60,8 +69,9 @@ export class NatsStore implements ControlStore {
     this.#statements = opened.statements;
     this.#records = opened.records;
     this.#nonces = opened.nonces;
+    this.#grants = opened.grants;
     this.#watchConnection().catch((error: unknown) => {
-      this.#log.error('the watch over the NATS connection ended', { error: errorMessage(error) });
+      this.#log.error('Monitoring of the NATS connection ended', { error: errorMessage(error) });
     });
   }
 
@@ -70,10 +80,10 @@ export class NatsStore implements ControlStore {
    * @throws ControlError `store-failed` when no server answers or JetStream is off.
    */
   static async connect(
-    components: { clock: Clock; random: Random; log?: Log },
+    components: { clock: Clock; random: Random; log?: Log | undefined },
     init: NatsStoreInit,
   ): Promise<NatsStore> {
-    // Loaded only where a cluster is used.
+    // Loaded only when a cluster is used.
     const [{ connect }, { Kvm }, { jetstream, StorageType }] = await Promise.all([
       import('@nats-io/transport-node'),
       import('@nats-io/kv'),
@@ -103,6 +113,7 @@ export class NatsStore implements ControlStore {
         prefix,
         statements: await create('statements', { storage: StorageType.File }),
         records: await create('records', { storage: StorageType.File, ttl: MAX_RECORD_AGE_MS }),
+        grants: await create('grants', { storage: StorageType.File }),
         nonces: await create('nonces', { storage: StorageType.Memory, ttl: MAX_NONCE_AGE_MS }),
       });
     } catch (error) {
@@ -136,8 +147,8 @@ export class NatsStore implements ControlStore {
 
   createRecord(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): Promise<boolean> {
     return this.#try('store a record in NATS', async (again) => {
-      const name = `${kind}.${key}`;
-      const data = withExpiry(value, expiresAtMs);
+      const name = recordName(kind, key);
+      const data = this.#withExpiry(kind, value, expiresAtMs);
       if (await this.#create(this.#bucket(kind), name, data, again)) return true;
       const there = await this.#bucket(kind).get(name);
       if (there === null || this.#live(there.value) !== undefined) return false;
@@ -148,13 +159,13 @@ export class NatsStore implements ControlStore {
 
   putRecord(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): Promise<void> {
     return this.#try('store a record in NATS', async () => {
-      await this.#bucket(kind).put(`${kind}.${key}`, withExpiry(value, expiresAtMs));
+      await this.#bucket(kind).put(recordName(kind, key), this.#withExpiry(kind, value, expiresAtMs));
     });
   }
 
   getRecord(kind: RecordKind, key: string): Promise<Uint8Array | undefined> {
     return this.#try('read a record from NATS', async () => {
-      const entry = await this.#bucket(kind).get(`${kind}.${key}`);
+      const entry = await this.#bucket(kind).get(recordName(kind, key));
       return entry === null ? undefined : this.#live(entry.value);
     });
   }
@@ -171,6 +182,21 @@ export class NatsStore implements ControlStore {
     });
   }
 
+  deleteRecord(kind: RecordKind, key: string): Promise<boolean> {
+    return this.#try('remove a record from NATS', async () => {
+      const name = recordName(kind, key);
+      const there = await this.#bucket(kind).get(name);
+      if (there === null || there.operation !== 'PUT' || this.#live(there.value) === undefined) return false;
+      try {
+        await this.#bucket(kind).delete(name, { previousSeq: there.revision });
+        return true;
+      } catch (error) {
+        if (isTaken(error)) return false;
+        throw error;
+      }
+    });
+  }
+
   publish(channel: string, data: Uint8Array): void {
     if (!this.#connection.isClosed()) this.#connection.publish(`${this.#prefix}.${channel}`, data);
   }
@@ -183,7 +209,7 @@ export class NatsStore implements ControlStore {
           else handler(message.data);
         },
       });
-      // The servers take commands in order: once they answer, the subscription stands.
+      // The servers process commands in order: after their answer the subscription is active.
       await this.#connection.flush();
       return () => subscription.unsubscribe();
     });
@@ -196,7 +222,7 @@ export class NatsStore implements ControlStore {
     };
   }
 
-  /** Does not try again: whoever asks wants to know how it is now. */
+  /** Does not retry: the caller wants the current state. */
   async ready(): Promise<void> {
     try {
       await this.#statements.status();
@@ -217,13 +243,14 @@ export class NatsStore implements ControlStore {
     for await (const status of this.#connection.status()) {
       if (status.type === 'disconnect') this.#log.warn('lost a NATS server', { server: status.server });
       if (status.type !== 'reconnect') continue;
-      this.#log.info('connected to a NATS server again', { server: status.server });
+      this.#log.info('Reconnected to a NATS server', { server: status.server });
       for (const listener of [...this.#restored]) listener();
     }
   }
 
   #bucket(kind: RecordKind): KV {
-    return kind === 'nonce' ? this.#nonces : this.#records;
+    if (kind === 'nonce') return this.#nonces;
+    return isPermanent(kind) ? this.#grants : this.#records;
   }
 
   async #statement(party: PartyId, sequence: number): Promise<Uint8Array | undefined> {
@@ -246,7 +273,9 @@ export class NatsStore implements ControlStore {
     return statements;
   }
 
-  /** Whether the key was free. @param again it was tried before, and may have been stored without an answer. */
+  /**
+   * Returns whether the key was free. @param again a retry; the first attempt may have been stored without an answer
+   */
   async #create(bucket: KV, key: string, value: Uint8Array, again: boolean): Promise<boolean> {
     try {
       await bucket.create(key, value);
@@ -269,6 +298,13 @@ export class NatsStore implements ControlStore {
     this.#lengths.set(party, length);
   }
 
+  #withExpiry(kind: RecordKind, value: Uint8Array, expiresAtMs: number): Uint8Array {
+    return new ByteWriter()
+      .u48(expiryOf(kind, expiresAtMs, this.#clock.wallTime()))
+      .raw(value)
+      .done();
+  }
+
   #live(data: Uint8Array): Uint8Array | undefined {
     const reader = new ByteReader(data);
     const expiresAtMs = reader.u48();
@@ -284,7 +320,12 @@ export class NatsStore implements ControlStore {
   }
 }
 
-/** Runs something again while the cluster elects a leader or the connection moves to another server. */
+/** A key in the buckets of records. */
+function recordName(kind: RecordKind, key: string): string {
+  return `${kind}.${checkedKey(key)}`;
+}
+
+/** Retries while the cluster elects a leader or the connection moves to another server. */
 async function tryAgain<T>(
   { clock, random }: { clock: Clock; random: Random },
   run: (again: boolean) => Promise<T>,
@@ -297,20 +338,16 @@ async function tryAgain<T>(
       return await run(again);
     } catch (error) {
       const delayMs = delays.next().value ?? RETRY.maxMs;
-      if (hopeless() || clock.now() + delayMs > end) throw error;
+      if (error instanceof ControlError || hopeless() || clock.now() + delayMs > end) throw error;
       await clock.sleep(delayMs);
     }
   }
 }
 
-/** JetStream says that the key is not at the revision that was expected: somebody was there first. */
+/** JetStream reports that the key does not have the expected revision: another writer was first. */
 function isTaken(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return code === 10_071 || code === 10_164;
-}
-
-function withExpiry(value: Uint8Array, expiresAtMs: number): Uint8Array {
-  return new ByteWriter().u48(Math.floor(expiresAtMs)).raw(value).done();
 }
 
 function failed(what: string, cause: unknown): ControlError {

@@ -2,11 +2,11 @@ import { chmodSync } from 'node:fs';
 import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
 import { type Clock, errorMessage, type Timer } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
-import type { PartyId } from '../identity/keys.ts';
+import type { PartyId } from '@towpath/membership';
 import { LocalBus } from './local-bus.ts';
-import { type ControlStore, MAX_NONCE_AGE_MS, MAX_RECORD_AGE_MS, type RecordKind, type StoredRecord } from './store.ts';
+import { type ControlStore, checkedKey, expiryOf, type RecordKind, type StoredRecord } from './store.ts';
 
-/** Each entry brings the database from one version (its index) to the next. Only ever add to the end. */
+/** Each entry migrates the database from one version (its index) to the next. Append only. */
 const MIGRATIONS: readonly string[] = [
   `CREATE TABLE statements (
      party TEXT NOT NULL, sequence INTEGER NOT NULL, statement BLOB NOT NULL,
@@ -17,10 +17,10 @@ const MIGRATIONS: readonly string[] = [
    CREATE INDEX records_by_expiry ON records (expires_at);`,
 ];
 
-/** Nonces wait this long for a write that takes them along, ms. */
+/** Nonces wait this long for another write, ms. */
 const NONCES_WAIT_MS = 200;
 
-/** Expired records are deleted once in so many writes; until then they are only not seen. */
+/** Expired records are deleted once in this many writes; until then they are ignored. */
 const SWEEP_EVERY_WRITES = 1_000;
 
 interface Job {
@@ -30,16 +30,18 @@ interface Job {
 }
 
 /**
- * The embedded store: one SQLite file in WAL mode. Writes of one turn of the event loop share a transaction, so
- * that a hundred joins at once cost one flush to disk, and each is acknowledged only after that flush. Nonces are the
- * exception: they count at once, because no other process uses the file, and go to disk with the next write.
+ * The embedded store: one SQLite file in WAL mode. Writes of one event loop iteration share a transaction, so
+ * that a hundred joins need one flush to disk, and each is acknowledged after that flush. Nonces are the
+ * exception: they are effective at once, because no other process uses the file, and are written with the next flush.
  */
 export class SqliteStore implements ControlStore {
   readonly #clock: Clock;
   readonly #path: string;
   readonly #database: DatabaseSync;
   readonly #bus = new LocalBus();
-  readonly #sql: Readonly<Record<'length' | 'read' | 'append' | 'create' | 'put' | 'get' | 'list', StatementSync>>;
+  readonly #sql: Readonly<
+    Record<'length' | 'read' | 'append' | 'create' | 'put' | 'get' | 'list' | 'delete', StatementSync>
+  >;
   #jobs: Job[] = [];
   readonly #newNonces = new Map<string, { value: Uint8Array; until: number }>();
   #nonceTimer: Timer | undefined;
@@ -47,7 +49,7 @@ export class SqliteStore implements ControlStore {
   #closed = false;
 
   /**
-   * Opens or creates the database and brings its tables up to date.
+   * Opens or creates the database and migrates its tables.
    * @param init.path a file, created with mode 0600, or `:memory:`.
    * @throws ControlError `store-failed` when the file cannot be opened, is damaged, or is of a newer version.
    */
@@ -71,6 +73,7 @@ export class SqliteStore implements ControlStore {
         ),
         put: prepare('INSERT OR REPLACE INTO records (kind, key, value, expires_at) VALUES (?, ?, ?, ?)'),
         get: prepare('SELECT value FROM records WHERE kind = ? AND key = ? AND expires_at > ?'),
+        delete: prepare('DELETE FROM records WHERE kind = ? AND key = ? AND expires_at > ?'),
         list: prepare('SELECT key, value FROM records WHERE kind = ? AND expires_at > ? ORDER BY key'),
       };
     } catch (error) {
@@ -92,6 +95,7 @@ export class SqliteStore implements ControlStore {
   }
 
   async createRecord(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): Promise<boolean> {
+    checkedKey(key);
     if (kind === 'nonce') return this.#takeNonce(key, value, this.#bounded(kind, expiresAtMs));
     return this.#write(() => {
       const until = this.#bounded(kind, expiresAtMs);
@@ -101,17 +105,21 @@ export class SqliteStore implements ControlStore {
 
   putRecord(kind: RecordKind, key: string, value: Uint8Array, expiresAtMs: number): Promise<void> {
     return this.#write(() => {
-      this.#sql.put.run(kind, key, value, this.#bounded(kind, expiresAtMs));
+      this.#sql.put.run(kind, checkedKey(key), value, this.#bounded(kind, expiresAtMs));
     });
   }
 
   async getRecord(kind: RecordKind, key: string): Promise<Uint8Array | undefined> {
-    return this.#live(kind, key);
+    return this.#live(kind, checkedKey(key));
   }
 
   async listRecords(kind: RecordKind): Promise<StoredRecord[]> {
     const rows = this.#read(() => this.#sql.list.all(kind, this.#now()));
     return rows.map((row) => ({ key: row.key as string, value: row.value as Uint8Array }));
+  }
+
+  deleteRecord(kind: RecordKind, key: string): Promise<boolean> {
+    return this.#write(() => Number(this.#sql.delete.run(kind, checkedKey(key), this.#now()).changes) > 0);
   }
 
   publish(channel: string, data: Uint8Array): void {
@@ -160,11 +168,11 @@ export class SqliteStore implements ControlStore {
   }
 
   #bounded(kind: RecordKind, expiresAtMs: number): number {
-    const longest = kind === 'nonce' ? MAX_NONCE_AGE_MS : MAX_RECORD_AGE_MS;
-    return Math.floor(Math.min(expiresAtMs, this.#now() + longest));
+    return expiryOf(kind, expiresAtMs, this.#now());
   }
 
   #read<T>(query: () => T): T {
+    if (this.#closed) throw new ControlError('closed', 'The store is closed.');
     try {
       return query();
     } catch (error) {
@@ -214,7 +222,7 @@ export class SqliteStore implements ControlStore {
       this.#newNonces.clear();
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
-      // Nonces stay for the next flush; whoever waits for a write hears of it.
+      // Nonces stay for the next flush; callers that wait for a write get the error.
       for (const job of jobs) job.reject(failed(`write to the database ${this.#path}`, error));
       return;
     }
@@ -232,7 +240,9 @@ export class SqliteStore implements ControlStore {
 function migrate(database: DatabaseSync): void {
   const version = Number(database.prepare('PRAGMA user_version').get()?.user_version);
   if (version > MIGRATIONS.length) {
-    throw new Error(`it has version ${version}, this program knows ${MIGRATIONS.length}; use a newer Towpath`);
+    throw new Error(
+      `it has version ${version}, this program supports ${MIGRATIONS.length}. Next: use a newer version of Towpath`,
+    );
   }
   for (const [at, sql] of MIGRATIONS.entries()) {
     if (at >= version) database.exec(`BEGIN; ${sql} PRAGMA user_version = ${at + 1}; COMMIT;`);

@@ -1,8 +1,6 @@
 import { z } from 'zod';
 import type { Relay } from '../control-plane.ts';
-import { MAX_ANNOUNCEMENT_BYTES } from '../membership/announcement.ts';
-import { MAX_SIGNAL_BYTES } from '../membership/signal-seal.ts';
-import { MAX_STATEMENT_BYTES } from '../membership/statement.ts';
+import { MAX_ANNOUNCEMENT_BYTES, MAX_SIGNAL_BYTES, MAX_STATEMENT_BYTES } from '@towpath/membership';
 
 /** Base64url text of up to `bytes` bytes. */
 export function base64Text(bytes: number): z.ZodString {
@@ -14,25 +12,27 @@ export function base64Text(bytes: number): z.ZodString {
 
 /** A party or peer id. */
 export const idText: z.ZodString = z.string().regex(/^[0-9a-f]{32}$/);
-/** A place in a log. */
+/** A position in a log. */
 export const sequenceNumber: z.ZodNumber = z.number().int().min(0).max(0xffff_ffff);
 
-/** Parties that one node can follow over one connection. */
+/** Most parties that one node can follow on one connection. */
 export const MAX_PARTIES_PER_NODE = 64;
 /** The largest message of a client: a signal in base64, with its frame. */
 export const MAX_CLIENT_MESSAGE_BYTES: number = Math.ceil((MAX_SIGNAL_BYTES * 4) / 3) + 512;
 
 const number = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
-/** What a node sends over its WebSocket. */
+/** Messages of a node on its WebSocket. */
 export type ClientMessage =
   | FollowMessage
   | { type: 'unfollow'; party: string }
   | { type: 'announce'; party: string; announcement: string }
+  /** The signal that came with `ack` was taken, or refused as forged, old, or seen before. */
+  | { type: 'received'; ack: number; taken: boolean }
   /** Pass `payload` on to a member; answered by `delivered` or `undelivered` with the same `id`. */
   | SignalMessage;
 
-/** Push everything about the party from now on: its log from statement `next` on, presence, signals. */
+/** Requests everything about the party from now on: its log from statement `next` on, presence, signals. */
 export interface FollowMessage {
   type: 'follow';
   party: string;
@@ -48,7 +48,8 @@ export interface SignalMessage {
   payload: string;
 }
 
-const clientMessageSchema: z.ZodType<ClientMessage> = z.discriminatedUnion('type', [
+/** Wire format of a node's messages. */
+export const clientMessageSchema: z.ZodType<ClientMessage> = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('follow'),
     party: idText,
@@ -57,6 +58,7 @@ const clientMessageSchema: z.ZodType<ClientMessage> = z.discriminatedUnion('type
   }),
   z.object({ type: z.literal('unfollow'), party: idText }),
   z.object({ type: z.literal('announce'), party: idText, announcement: base64Text(MAX_ANNOUNCEMENT_BYTES) }),
+  z.object({ type: z.literal('received'), ack: number, taken: z.boolean() }),
   z.object({
     type: z.literal('signal'),
     id: number,
@@ -66,21 +68,21 @@ const clientMessageSchema: z.ZodType<ClientMessage> = z.discriminatedUnion('type
   }),
 ]);
 
-/** Whether a member is connected to a server, and what it announced. */
+/** Whether a member is connected to a server, and its announcement. */
 export interface PresenceEntry {
   peer: string;
   online: boolean;
   announcement?: string | undefined;
 }
 
-/** An entry of presence as it goes over the wire. */
+/** Wire format of a presence entry. */
 export const presenceSchema: z.ZodType<PresenceEntry> = z.object({
   peer: idText,
   online: z.boolean(),
   announcement: base64Text(MAX_ANNOUNCEMENT_BYTES).optional(),
 });
 
-/** A relay as it goes over the wire. */
+/** Wire format of a relay. */
 export const relaySchema: z.ZodType<Relay> = z.object({
   id: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/),
   urls: z
@@ -92,21 +94,29 @@ export const relaySchema: z.ZodType<Relay> = z.object({
   healthy: z.boolean(),
 });
 
+/** What became of a signal that was handed to the receiver's connection. */
+export type SignalOutcome = 'delivered' | 'peer-offline' | 'no-answer' | 'refused' | 'limit-exceeded';
+
+/** Why a signal was not delivered, as far as its server knows. */
+export type UndeliveredReason = Exclude<SignalOutcome, 'delivered'> | 'not-a-member';
+
 /** What a server sends over a node's WebSocket. */
 export type ServerMessage =
   | { type: 'welcome'; server: string; timeMs: number }
-  /** Statements from `from` on; `length` is how many the log has. */
+  /** Statements from `from` on; `length` is the length of the log. */
   | { type: 'statements'; party: string; from: number; length: number; statements: string[] }
-  /** `whole` replaces everything known about who is online. */
+  /** `whole` replaces all earlier presence. */
   | { type: 'presence'; party: string; whole: boolean; entries: PresenceEntry[] }
-  | { type: 'signal'; party: string; from: string; payload: string }
+  /** To be answered by `received` with the same `ack`. */
+  | { type: 'signal'; ack: number; party: string; from: string; payload: string }
   | { type: 'delivered'; id: number }
-  | { type: 'undelivered'; id: number; reason: 'peer-offline' | 'not-a-member' | 'limit-exceeded' }
+  | { type: 'undelivered'; id: number; reason: UndeliveredReason }
   /** The server does not push this party (any more). */
   | { type: 'refused'; party: string; reason: 'not-a-member' | 'not-found' | 'limit-exceeded' }
   | { type: 'relays'; relays: Relay[] };
 
-const serverMessageSchema: z.ZodType<ServerMessage> = z.discriminatedUnion('type', [
+/** Wire format of a server's messages. */
+export const serverMessageSchema: z.ZodType<ServerMessage> = z.discriminatedUnion('type', [
   z.object({ type: z.literal('welcome'), server: z.string().max(64), timeMs: z.number() }),
   z.object({
     type: z.literal('statements'),
@@ -116,12 +126,18 @@ const serverMessageSchema: z.ZodType<ServerMessage> = z.discriminatedUnion('type
     statements: z.array(base64Text(MAX_STATEMENT_BYTES)).max(4_096),
   }),
   z.object({ type: z.literal('presence'), party: idText, whole: z.boolean(), entries: z.array(presenceSchema) }),
-  z.object({ type: z.literal('signal'), party: idText, from: idText, payload: base64Text(MAX_SIGNAL_BYTES) }),
+  z.object({
+    type: z.literal('signal'),
+    ack: number,
+    party: idText,
+    from: idText,
+    payload: base64Text(MAX_SIGNAL_BYTES),
+  }),
   z.object({ type: z.literal('delivered'), id: number }),
   z.object({
     type: z.literal('undelivered'),
     id: number,
-    reason: z.enum(['peer-offline', 'not-a-member', 'limit-exceeded']),
+    reason: z.enum(['peer-offline', 'not-a-member', 'limit-exceeded', 'no-answer', 'refused']),
   }),
   z.object({
     type: z.literal('refused'),
@@ -131,13 +147,13 @@ const serverMessageSchema: z.ZodType<ServerMessage> = z.discriminatedUnion('type
   z.object({ type: z.literal('relays'), relays: z.array(relaySchema).max(1_000) }),
 ]);
 
-/** Reads what a node sent; undefined when it is no message of ours. */
+/** Parses a node's message; undefined when it is invalid. */
 export function parseClientMessage(text: string): ClientMessage | undefined {
   const result = clientMessageSchema.safeParse(parseJson(text));
   return result.success ? result.data : undefined;
 }
 
-/** Reads what a server sent; undefined when it is no message of ours. */
+/** Parses a server's message; undefined when it is invalid. */
 export function parseServerMessage(text: string): ServerMessage | undefined {
   const result = serverMessageSchema.safeParse(parseJson(text));
   return result.success ? result.data : undefined;
@@ -147,7 +163,7 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // Reported by the caller, as any other text that is no message.
+    // Reported by the caller.
     return undefined;
   }
 }

@@ -1,18 +1,30 @@
-import { fromBase64, toBase64, toHex } from '../encoding/bytes.ts';
-import { KEY_BYTES, SIGNATURE_BYTES, type SigningKey, sha256, verifySignature } from '../identity/keys.ts';
+import {
+  fromBase64,
+  KEY_BYTES,
+  sha256,
+  SIGNATURE_BYTES,
+  type SigningKey,
+  toBase64,
+  toHex,
+  verifySignature,
+} from '@towpath/membership';
 
 /** The headers that sign a request. */
 export const SIGNING_HEADERS = {
   key: 'towpath-key',
+  server: 'towpath-server',
   time: 'towpath-time',
   nonce: 'towpath-nonce',
   signature: 'towpath-signature',
 } as const;
 
-/** Bytes of a nonce: two requests never share one by chance. */
+/** A DNS name has 253 characters at the most (RFC 1035 §2.3.4), a port six with its colon. */
+const MAX_HEADER_LENGTH = 260;
+
+/** Bytes of a nonce: two requests do not share one by chance. */
 export const NONCE_BYTES = 16;
 
-/** What is signed of a request. */
+/** The signed parts of a request, besides the server. */
 export interface RequestParts {
   /** `GET`, `POST`, … */
   readonly method: string;
@@ -25,32 +37,45 @@ export interface RequestParts {
 export interface RequestClaims {
   readonly key: Uint8Array;
   readonly keyText: string;
+  /** The server that the request was signed for, as {@link authorityOf}. */
+  readonly server: string;
   readonly timeMs: number;
   readonly nonce: string;
   readonly signature: Uint8Array;
 }
 
-/** Headers by which the owner of `key` vouches for a request, once, at about `timeMs` (Unix time). */
+/** Names a server in signed requests: host and port of the URL that the node was given, as `192.0.2.7:4100`. */
+export function authorityOf(url: URL): string {
+  const port = url.port === '' ? (url.protocol === 'https:' || url.protocol === 'wss:' ? '443' : '80') : url.port;
+  return `${url.hostname}:${port}`;
+}
+
+/**
+ * Returns the headers that sign a request with `key`, for one server, at about `timeMs` (Unix time). Another
+ * server refuses the same request.
+ */
 export function signRequest(
   key: SigningKey,
   parts: RequestParts,
-  when: { timeMs: number; nonce: Uint8Array },
+  about: { server: string; timeMs: number; nonce: Uint8Array },
 ): Record<string, string> {
-  const timeMs = Math.floor(when.timeMs);
-  const nonce = toBase64(when.nonce);
+  const { server } = about;
+  const timeMs = Math.floor(about.timeMs);
+  const nonce = toBase64(about.nonce);
   return {
+    [SIGNING_HEADERS.server]: server,
     [SIGNING_HEADERS.key]: toBase64(key.publicKey),
     [SIGNING_HEADERS.time]: `${timeMs}`,
     [SIGNING_HEADERS.nonce]: nonce,
-    [SIGNING_HEADERS.signature]: toBase64(key.sign(signedText(parts, timeMs, nonce))),
+    [SIGNING_HEADERS.signature]: toBase64(key.sign(signedText(parts, { server, timeMs, nonce }))),
   };
 }
 
-/** The claims in a request's headers; undefined when one is missing or malformed. */
+/** Returns the claims in a request's headers; undefined when one is missing or malformed. */
 export function readClaims(headers: Readonly<Record<string, unknown>>): RequestClaims | undefined {
   const text = (name: string) => {
     const value = headers[name];
-    return typeof value === 'string' && value.length <= 128 ? value : '';
+    return typeof value === 'string' && value.length <= MAX_HEADER_LENGTH ? value : '';
   };
   const keyText = text(SIGNING_HEADERS.key);
   const key = fromBase64(keyText, KEY_BYTES);
@@ -58,17 +83,21 @@ export function readClaims(headers: Readonly<Record<string, unknown>>): RequestC
   const nonce = text(SIGNING_HEADERS.nonce);
   const time = text(SIGNING_HEADERS.time);
   if (key === undefined || signature === undefined || fromBase64(nonce, NONCE_BYTES) === undefined) return undefined;
-  if (!/^[0-9]{1,15}$/.test(time)) return undefined;
-  return { key, keyText, timeMs: Number(time), nonce, signature };
+  const server = text(SIGNING_HEADERS.server);
+  if (!/^[0-9]{1,15}$/.test(time) || server === '') return undefined;
+  return { key, keyText, server, timeMs: Number(time), nonce, signature };
 }
 
 /** True when the owner of the claimed key signed exactly this request. */
 export function claimsAreSigned(claims: RequestClaims, parts: RequestParts): boolean {
-  return verifySignature(claims.key, signedText(parts, claims.timeMs, claims.nonce), claims.signature);
+  return verifySignature(claims.key, signedText(parts, claims), claims.signature);
 }
 
-/** One line each: a fixed text, method, path with query, time, nonce, SHA-256 of the body in hex. */
-function signedText({ method, path, body }: RequestParts, timeMs: number, nonce: string): Uint8Array {
-  const lines = ['towpath request v1', method, path, `${timeMs}`, nonce, toHex(sha256(body))];
+/** One line each: a fixed text, server, method, path with query, time, nonce, SHA-256 of the body in hex. */
+function signedText(
+  { method, path, body }: RequestParts,
+  { server, timeMs, nonce }: { server: string; timeMs: number; nonce: string },
+): Uint8Array {
+  const lines = ['towpath request v2', server, method, path, `${timeMs}`, nonce, toHex(sha256(body))];
   return new TextEncoder().encode(lines.join('\n'));
 }

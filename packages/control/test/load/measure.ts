@@ -11,10 +11,7 @@ import { SystemRandom } from '@towpath/core';
 import type { WebSocket } from 'ws';
 import { HttpTransport } from '../../src/client/http-transport.ts';
 import { PartyReplica } from '../../src/client/party-replica.ts';
-import { toBase64 } from '../../src/encoding/bytes.ts';
-import { peerIdOf } from '../../src/identity/keys.ts';
-import { authorByMember } from '../../src/membership/author.ts';
-import { verifyLog } from '../../src/membership/verify.ts';
+import { authorByMember, peerIdOf, toBase64, verifyLog, verifySignatureInPool } from '@towpath/membership';
 import { clock, connect, inParallel, type LoadParty, makeParty, percentile, postStatement } from './swarm.ts';
 
 /** How long everything gets to come to rest. */
@@ -124,10 +121,12 @@ export async function signalling(
   await upload(first.address, parties);
   const took: number[] = [];
   const sockets = new Map<string, WebSocket>();
-  const onMessage = (data: { toString(): string }) => {
+  const onMessage = function (this: WebSocket, data: { toString(): string }) {
     const text = data.toString();
     if (!text.startsWith('{"type":"signal"')) return;
-    const sentAt = Number(Buffer.from(JSON.parse(text).payload, 'base64url').toString().split(' ')[0]);
+    const { ack, payload } = JSON.parse(text);
+    this.send(JSON.stringify({ type: 'received', ack, taken: true }));
+    const sentAt = Number(Buffer.from(payload, 'base64url').toString().split(' ')[0]);
     took.push(clock.now() - sentAt);
   };
   const nodes = parties.flatMap((party) => party.nodes.map((node, at) => ({ party, node, at }))).slice(0, count);
@@ -210,12 +209,12 @@ export async function sync(
     const times: number[] = [];
     for (let round = 0; round < 5; round++) {
       const transport = new HttpTransport({ clock, random }, { servers: [server.address] });
-      const replica = new PartyReplica(party.state.partyKey);
+      const replica = new PartyReplica(party.state.partyKey, { clock, verify: verifySignatureInPool });
       const startedAt = clock.now();
       for (;;) {
         const page = await transport.readLog(party.id, replica.length, { key: party.nodes[0]!.signing });
-        const { doubt } = await replica.offer(replica.length, page.statements);
-        if (doubt !== undefined) throw new Error(doubt.message);
+        const { failure } = await replica.offer(replica.length, page.statements);
+        if (failure !== undefined) throw new Error(failure.message);
         if (replica.length >= page.length) break;
       }
       times.push(clock.now() - startedAt);

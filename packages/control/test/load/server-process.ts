@@ -24,8 +24,15 @@ const server = await ControlServer.start(
   {
     limits: { perAddress: freely, perNode: freely, creations: freely },
     messageLimit: freely,
-    maxConnections: 100_000,
-    maxConnectionsPerAddress: 100_000,
+    messageLimitPerAddress: freely,
+    founding: 'open',
+    partyLimits: {
+      membersPerParty: 1e5,
+      bytesPerParty: 1e9,
+      membersPerFounder: 1e5,
+      bytesPerFounder: 1e9,
+    },
+    connections: { total: 100_000, perAddress: 100_000, unprovenTotal: 100_000, unprovenPerAddress: 100_000 },
     port: Number(process.argv[4] ?? 0),
   },
 );

@@ -1,15 +1,21 @@
-import { SystemClock, SystemRandom } from '@towpath/core';
+import { type Clock, type Random, SystemClock, SystemRandom } from '@towpath/core';
 import { WebSocket } from 'ws';
-import { toBase64 } from '../../src/encoding/bytes.ts';
-import { generateSigningKey, generateWireGuardKey } from '../../src/identity/keys.ts';
-import { authorByMember, authorGenesis, authorJoin, type NodeKeys } from '../../src/membership/author.ts';
-import { PartyState } from '../../src/membership/party-state.ts';
-import { commitStatement } from '../../src/membership/rules.ts';
-import type { SignedStatement } from '../../src/membership/statement.ts';
-import { NONCE_BYTES, signRequest } from '../../src/wire/request-signing.ts';
+import {
+  authorByMember,
+  authorGenesis,
+  authorJoin,
+  commitStatement,
+  generateSigningKey,
+  generateWireGuardKey,
+  type NodeKeys,
+  PartyState,
+  type SignedStatement,
+  toBase64,
+} from '@towpath/membership';
+import { authorityOf, NONCE_BYTES, signRequest } from '../../src/wire/request-signing.ts';
 
 export const clock: SystemClock = new SystemClock();
-const random = new SystemRandom();
+const random: SystemRandom = new SystemRandom();
 
 /** A party made in memory, with the keys of all its members. */
 export interface LoadParty {
@@ -19,14 +25,15 @@ export interface LoadParty {
   readonly statements: readonly SignedStatement[];
 }
 
-function newNode(): NodeKeys {
+function newNode(random: Random): NodeKeys {
   return { signing: generateSigningKey(random), wireGuardPublicKey: generateWireGuardKey(random).publicKey };
 }
 
-export function makeParty(members: number): LoadParty {
+export function makeParty(members: number, world: { clock: Clock; random: Random } = { clock, random }): LoadParty {
+  const { clock, random } = world;
   const partyKey = generateSigningKey(random);
   const state = new PartyState(partyKey.publicKey);
-  const nodes = Array.from({ length: members }, newNode);
+  const nodes = Array.from({ length: members }, () => newNode(random));
   const statements: SignedStatement[] = [];
   const add = (statement: SignedStatement) => {
     statements.push(statement);
@@ -53,7 +60,11 @@ export async function send(
 ): Promise<number> {
   const text = JSON.stringify(body);
   const parts = { method, path, body: new TextEncoder().encode(text) };
-  const headers = signRequest(node.signing, parts, { timeMs: clock.wallTime(), nonce: random.bytes(NONCE_BYTES) });
+  const headers = signRequest(node.signing, parts, {
+    server: authorityOf(new URL(address)),
+    timeMs: clock.wallTime(),
+    nonce: random.bytes(NONCE_BYTES),
+  });
   const answer = await fetch(address + path, {
     method,
     headers: { ...headers, 'content-type': 'application/json' },
@@ -76,7 +87,11 @@ export function postStatement(
 /** Opens a node's WebSocket. */
 export function connect(address: string, node: NodeKeys): Promise<WebSocket> {
   const parts = { method: 'GET', path: '/v1/socket', body: new Uint8Array(0) };
-  const headers = signRequest(node.signing, parts, { timeMs: clock.wallTime(), nonce: random.bytes(NONCE_BYTES) });
+  const headers = signRequest(node.signing, parts, {
+    server: authorityOf(new URL(address)),
+    timeMs: clock.wallTime(),
+    nonce: random.bytes(NONCE_BYTES),
+  });
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(`${address.replace('http', 'ws')}/v1/socket`, { headers, perMessageDeflate: false });
     socket.on('open', () => resolve(socket));
@@ -91,10 +106,10 @@ export async function inParallel<T>(
   work: (item: T, at: number) => Promise<unknown>,
 ): Promise<void> {
   let next = 0;
-  const lane = async () => {
+  const kind = async () => {
     for (let at = next++; at < items.length; at = next++) await work(items[at]!, at);
   };
-  await Promise.all(Array.from({ length: width }, lane));
+  await Promise.all(Array.from({ length: width }, kind));
 }
 
 export function percentile(values: readonly number[], share: number): number {

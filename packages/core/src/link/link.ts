@@ -2,72 +2,68 @@ import type { Clock, Timer } from '../clock.ts';
 import { AbortedError, errorCode, errorMessage, TowpathError } from '../errors.ts';
 import { Events } from '../events.ts';
 import { type Log, silentLog } from '../log.ts';
+import { PathReason } from '../paths/path-reason.ts';
+import { type PathDescription, PathSet, type PathSetEvents } from '../paths/path-set.ts';
+import { RunToCompletion } from '../run-to-completion.ts';
+import { abortable } from '../time/abortable.ts';
+import { deadline } from '../time/deadline.ts';
+import { Improvement } from './improvement.ts';
 import { initialLink, type LinkEffect, type LinkEvent, type LinkPhase, type LinkState, stepLink } from './machine.ts';
+import type { ConnectContext, LinkEvents, LinkOptions, RetryPolicy } from './options.ts';
 
-/** How often and how long a link tries. */
-export interface RetryPolicy {
-  /** The waits between the tries of one round, ms; when they end, the round has failed. See `backoff`. */
-  delaysMs(): Iterable<number>;
-  /** A round is over after this long, whatever the number of tries, ms. */
-  limitMs?: number;
-  /** After a failed round one more try every so often, ms; without it the link stays failed until poked. */
-  slowRetryMs?: number;
-}
+type Step<Path> = LinkEvent | { readonly type: 'current'; readonly change: PathSetEvents<Path>['current'] };
 
-/** What happens to a link. */
-export interface LinkEvents<Path> {
-  /** Every change of phase. */
-  phase: LinkPhase;
-  /** There is a path: the first, a new one after a loss, or a better one (`replaced`). */
-  up: { path: Path; replaced: boolean };
-  /** The path is lost and the link is trying to get another. */
-  down: TowpathError;
-  /** A try has failed; the next comes in `nextMs`, or never. */
-  tryFailed: { error: TowpathError; tries: number; nextMs: number | undefined };
-  /** The round of tries has failed. */
-  gaveUp: TowpathError;
-}
-
-export interface LinkOptions<Path> {
-  /** What it reaches, as a person reads it. */
-  target: string;
-  clock: Clock;
-  log?: Log;
-  /** One try: a race, a login, whatever brings a usable path. Releases everything when `signal` aborts. */
-  connect(context: { signal: AbortSignal; tries: number; reconnect: boolean }): Promise<Path>;
-  /** Resolves (or rejects) with the reason when the path is dead. Ends quietly when `signal` aborts. */
-  watch(path: Path, context: { signal: AbortSignal }): Promise<TowpathError>;
-  /** Closes a path. */
-  release(path: Path): void | Promise<void>;
-  /** The first connect. */
-  first: RetryPolicy;
-  /** After a loss. @default `first` */
-  again?: RetryPolicy;
-  /** An error that no further try can mend (a wrong password). @default never */
-  fatal?(error: TowpathError): boolean;
-}
-
-/** Keeps one target reachable: connects, watches the path, replaces it, and says so. */
+/**
+ * Keeps one target reachable: starts races, owns the paths that they bring, searches for a better one, replaces a lost
+ * one, and reports all of it.
+ */
 export class Link<Path> implements AsyncDisposable {
-  readonly events: Events<LinkEvents<Path>> = new Events();
-  readonly #options: LinkOptions<Path>;
+  readonly events: Events<LinkEvents<Path>>;
+  /** The verified paths. */
+  readonly paths: PathSet<Path>;
+  readonly #clock: Clock;
   readonly #log: Log;
+  readonly #options: LinkOptions<Path>;
+  readonly #run: RunToCompletion<Step<Path>>;
   readonly #closing = new AbortController();
+  readonly #improvement: Improvement;
+  /** Races, their remains, and releases that `close` waits for. */
+  readonly #work = new Set<Promise<unknown>>();
+  /** Descriptions of paths where the caller gives none. */
+  readonly #numbered = new Map<Path, PathDescription>();
   #state: LinkState = initialLink;
-  #path: Path | undefined;
-  #watching: AbortController | undefined;
   #delays: Iterator<number> | undefined;
-  #roundStartedAt = 0;
+  #roundStartedAtMs = 0;
   #timer: Timer | undefined;
-  #trying: Promise<void> = Promise.resolve();
-  readonly #releases = new Set<Promise<void>>();
-  /** The lost path's release: the next try may need what it holds, such as its local port. */
-  #lostReleased: Promise<void> = Promise.resolve();
+  /** Ends the race of the last try, with what of it still goes on. */
+  #race: AbortController | undefined;
+  #standbySearch: Promise<unknown> | undefined;
   #lastError: TowpathError | undefined;
+  #paths = 0;
 
-  constructor(options: LinkOptions<Path>) {
+  constructor({ clock, log = silentLog }: { clock: Clock; log?: Log | undefined }, options: LinkOptions<Path>) {
+    this.#clock = clock;
+    this.#log = log;
     this.#options = options;
-    this.#log = options.log ?? silentLog;
+    this.events = new Events(log);
+    this.#run = new RunToCompletion(
+      (event) => this.#step(event),
+      (error) => log.error(`A listener of the link to ${options.target} failed: ${errorMessage(error)}`),
+    );
+    this.paths = this.#pathSet();
+    this.#improvement = new Improvement(
+      { clock, log },
+      {
+        wanted: () => this.#wantsBetter(),
+        delaysMs: () => options.improve?.delaysMs() ?? [],
+        search: (signal) => this.#search('improve', signal, options.improve?.limitMs),
+      },
+    );
+    this.paths.events.on('current', (change) => this.#run.dispatch({ type: 'current', change }));
+    this.paths.events.on('health', ({ path, health }) => {
+      if (path === this.path && health === 'suspect') this.#searchStandby();
+      this.#improvement.update();
+    });
   }
 
   get phase(): LinkPhase {
@@ -76,7 +72,7 @@ export class Link<Path> implements AsyncDisposable {
 
   /** The path in use; undefined while there is none. */
   get path(): Path | undefined {
-    return this.#path;
+    return this.paths.current;
   }
 
   /** The error of the last try or loss. */
@@ -86,17 +82,18 @@ export class Link<Path> implements AsyncDisposable {
 
   /** Begins to connect; does nothing when it has begun already. */
   start(): void {
-    this.#dispatch({ type: 'start' });
+    this.#run.dispatch({ type: 'start' });
   }
 
   /**
    * Starts if needed and resolves with a path as soon as there is one.
-   * @throws the last try's error when the round of tries fails, `link-closed` when the link closes, the signal's reason.
+   * @throws the last try's error when the round of tries fails, `link-closed` when the link closes, the signal's
+   * reason.
    */
   async ready(signal?: AbortSignal): Promise<Path> {
     signal?.throwIfAborted();
     this.start();
-    if (this.#path !== undefined) return this.#path;
+    if (this.path !== undefined) return this.path;
     if (this.phase === 'closed') throw this.#closedError();
     if (this.phase === 'failed' && this.#lastError) throw this.#lastError;
     const done = new AbortController();
@@ -114,69 +111,107 @@ export class Link<Path> implements AsyncDisposable {
     }
   }
 
-  /** Something changed outside: a waiting or failed link tries at once, with a fresh round. */
-  poke(why: string): void {
-    this.#log.debug(`Trying again at once: ${why}`);
-    this.#dispatch({ type: 'poke' });
-  }
-
-  /** Declares the current path dead (its user noticed before the watch did). Ignored for any other path. */
-  reportLoss(path: Path, error: TowpathError): void {
-    if (path === this.#path) this.#lose(error);
-  }
-
   /**
-   * Make before break: takes over a better path. The old one is released after the listeners of `up` have run, and
-   * after `drained` if given.
+   * Something changed outside. Legal in every phase, and every backoff begins anew: a waiting or failed link tries at
+   * once, a running try is followed by another at once if it fails, and a link that is up probes its paths and looks for
+   * a better one.
    */
-  replace(path: Path, drained?: Promise<unknown>): void {
-    const old = this.#path;
-    if (this.phase === 'closed' || old === undefined) {
-      void this.#release(path);
-      return;
-    }
-    this.#watching?.abort();
-    this.#adopt(path, true);
-    if (drained === undefined) void this.#release(old);
-    else void this.#track(drained.then(noop, noop).then(() => this.#options.release(old)));
+  refresh(reason: PathReason): void {
+    this.#log.debug(`Refreshing the link to ${this.#options.target}: ${reason}`);
+    this.#run.dispatch({ type: 'refresh' });
   }
 
-  /** Stops everything and releases the path. Idempotent. */
+  /** Takes over a verified path that was found by other means than a try. */
+  add(path: Path): void {
+    this.paths.add(path);
+  }
+
+  /** Declares a path dead: its user noticed before the watch did. Ignored for a path that is not in the set. */
+  reportLoss(path: Path, error: TowpathError): void {
+    this.paths.remove(path, PathReason.closed, error);
+  }
+
+  /** Stops everything and releases the paths; resolves when nothing is left. Idempotent. */
   async close(): Promise<void> {
-    this.#dispatch({ type: 'close' });
-    await this.#trying;
-    await Promise.all(this.#releases);
+    this.#run.dispatch({ type: 'close' });
+    await this.#improvement.stop();
+    while (this.#work.size > 0) await Promise.allSettled(this.#work);
+    await this.paths.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  #closedError(): TowpathError {
-    const { target } = this.#options;
-    return new TowpathError('link-closed', `The link to ${target} was closed.`, { target });
+  #pathSet(): PathSet<Path> {
+    const { target, probe, health, watch, drain, drainLimitMs, times, selection } = this.#options;
+    return new PathSet<Path>(
+      { clock: this.#clock, log: this.#log },
+      {
+        standbys: 0,
+        ...selection,
+        target,
+        describe: (path) => this.#describe(path),
+        closed: (path, signal) => watch(path, { signal }),
+        release: (path, reason) => {
+          this.#numbered.delete(path);
+          return this.#options.release(path, reason);
+        },
+        probe,
+        health,
+        drain,
+        drainLimitMs,
+        times,
+      },
+    );
   }
 
-  #policy(): RetryPolicy {
-    return this.#state.wasUp ? (this.#options.again ?? this.#options.first) : this.#options.first;
+  #describe(path: Path): PathDescription {
+    if (this.#options.describe) return this.#options.describe(path);
+    const known = this.#numbered.get(path);
+    if (known) return known;
+    this.#paths++;
+    const about: PathDescription = { id: `path-${this.#paths}`, kind: 'p2p', label: this.#options.target };
+    this.#numbered.set(path, about);
+    return about;
   }
 
-  #dispatch(event: LinkEvent): void {
+  #step(event: Step<Path>): void {
+    if (event.type === 'current') {
+      this.#changed(event.change);
+      return;
+    }
     const before = this.#state.phase;
     const { state, effects } = stepLink(this.#state, event);
     this.#state = state;
-    if (state.phase !== before) this.events.emit('phase', state.phase);
+    if (state.phase !== before) this.#tell('phase', state.phase);
     for (const effect of effects) this.#perform(effect);
+  }
+
+  #changed({ path, previous, reason, error }: PathSetEvents<Path>['current']): void {
+    if (this.phase === 'closed') return;
+    if (path === undefined) {
+      const lost = error ?? new TowpathError('path-lost', `The path is not used any more (${reason}).`, this.#about());
+      this.#lastError = lost;
+      this.#log.info(`Path lost: ${lost.message}`, { code: lost.code, reason });
+      this.#tell('down', { error: lost, reason });
+      this.#step({ type: 'lost' });
+    } else {
+      const replaced = this.phase === 'up';
+      this.#step({ type: 'connected' });
+      this.#tell('up', { path, previous, replaced, reason });
+    }
+    this.#improvement.update();
   }
 
   #perform(effect: LinkEffect): void {
     switch (effect.type) {
       case 'new-round':
         this.#delays = this.#policy().delaysMs()[Symbol.iterator]();
-        this.#roundStartedAt = this.#options.clock.now();
+        this.#roundStartedAtMs = this.#clock.now();
         return;
       case 'connect':
-        this.#trying = this.#try();
+        this.#track(this.#try());
         return;
       case 'wait':
         this.#wait(effect.delayMs);
@@ -185,135 +220,171 @@ export class Link<Path> implements AsyncDisposable {
         this.#timer?.cancel();
         this.#timer = undefined;
         return;
+      case 'check-paths':
+        this.paths.wake();
+        this.#improvement.refresh();
+        return;
       case 'gave-up':
         this.#gaveUp();
         return;
       case 'release':
         this.#closing.abort(new AbortedError(`The link to ${this.#options.target} was closed.`));
-        this.#watching?.abort();
-        if (this.#path !== undefined) void this.#release(this.#path);
-        this.#path = undefined;
+        this.#race?.abort(this.#closing.signal.reason);
+        this.#track(this.paths.close());
         return;
       default:
         effect satisfies never;
     }
   }
 
+  #tell<Name extends keyof LinkEvents<Path>>(name: Name, value: LinkEvents<Path>[Name]): void {
+    this.#run.notify(() => this.events.emit(name, value));
+  }
+
   #wait(delayMs: number, alone = false): void {
-    this.#timer = this.#options.clock.timer(delayMs, () => {
+    this.#timer = this.#clock.timer(delayMs, () => {
       this.#timer = undefined;
-      if (alone) this.#roundStartedAt = this.#options.clock.now();
-      this.#dispatch({ type: 'timer' });
+      if (alone) this.#roundStartedAtMs = this.#clock.now();
+      this.#run.dispatch({ type: 'timer' });
     });
   }
 
   #gaveUp(): void {
     const error = this.#lastError ?? this.#closedError();
     this.#log.warn(`Gave up for now: ${error.message}`, { code: error.code, tries: this.#state.tries });
+    // Each of the slow tries that follow stands alone: the round's remaining waits are not used.
+    this.#delays = undefined;
     const slowMs = this.#policy().slowRetryMs;
     // Behind the round each slow try stands alone, so the round's time limit begins anew for it.
     if (slowMs !== undefined && !this.#options.fatal?.(error)) this.#wait(slowMs, true);
-    this.events.emit('gaveUp', error);
+    this.#tell('gaveUp', error);
   }
 
   async #try(): Promise<void> {
     const { tries, wasUp } = this.#state;
-    const remaining = this.#remainingMs();
-    const overtime = new AbortController();
-    const limit =
-      remaining === undefined
-        ? undefined
-        : this.#options.clock.timer(remaining, () => overtime.abort(this.#overtimeError()));
-    const signal = AbortSignal.any([this.#closing.signal, overtime.signal]);
+    this.#race?.abort(new AbortedError('Another try has begun.'));
+    const race = new AbortController();
+    this.#race = race;
+    using limit = deadline(this.#clock, this.#remainingMs(), race.signal, () => this.#overtimeError());
+    // The search for further paths, after the first one, is ended by the next try and not by this try's time limit.
+    limit.signal.addEventListener('abort', () => race.abort(limit.signal.reason), { once: true });
+    // A path that was found otherwise may have come and gone meanwhile: then a later try goes on instead of this one.
+    const needed = () => this.phase === 'connecting' && this.#race === race;
     try {
-      await this.#lostReleased;
-      const path = await this.#options.connect({ signal, tries, reconnect: wasUp });
-      if (this.phase === 'closed') {
-        await this.#options.release(path);
-        return;
-      }
-      this.#adopt(path, false);
+      await abortable(this.#ready(), race.signal);
+      if (!needed()) return;
+      race.signal.throwIfAborted();
+      const path = await this.#options.connect(this.#context('connect', tries, wasUp, race.signal));
+      limit.cancel();
+      this.paths.add(path);
+      if (needed()) throw new TowpathError('path-refused', 'The path is not one that may be used.');
     } catch (error) {
-      if (this.phase === 'closed') return;
-      this.#tryFailed(this.#toError(overtime.signal.aborted ? overtime.signal.reason : error), tries);
-    } finally {
-      limit?.cancel();
+      if (needed()) this.#tryFailed(this.#toError(limit.expired ? limit.signal.reason : error), tries);
     }
+  }
+
+  /** Waits for what the next try may need: a lost path's local port, and what a search for a standby holds or brings. */
+  async #ready(): Promise<void> {
+    await this.paths.released();
+    await this.#standbySearch;
+  }
+
+  #context(
+    purpose: ConnectContext<Path>['purpose'],
+    tries: number,
+    reconnect: boolean,
+    signal: AbortSignal,
+  ): ConnectContext<Path> {
+    return {
+      purpose,
+      tries,
+      reconnect,
+      signal,
+      offer: (path) => this.paths.add(path),
+      goesOn: (work) => this.#track(work),
+    };
+  }
+
+  /** Looks for a further path while there is one. */
+  async #search(purpose: 'improve' | 'standby', outer: AbortSignal, limitMs = Number.POSITIVE_INFINITY): Promise<void> {
+    using limit = deadline(this.#clock, limitMs);
+    // What the search leaves behind its first path ends with `outer`, and not with this search's time limit.
+    const signal = AbortSignal.any([outer, limit.signal]);
+    const searching = this.#options.connect(this.#context(purpose, 1, true, signal));
+    this.#track(searching);
+    this.paths.add(await searching);
+  }
+
+  #searchStandby(): void {
+    if (this.#standbySearch !== undefined || this.paths.standby !== undefined || this.phase !== 'up') return;
+    this.#log.debug('The current path is suspect and there is no other: searching for one');
+    this.#standbySearch = this.#search('standby', this.#closing.signal)
+      .catch((error: unknown) => this.#log.debug(`No standby was found: ${errorMessage(error)}`))
+      .finally(() => {
+        this.#standbySearch = undefined;
+      });
+    this.#track(this.#standbySearch);
+  }
+
+  #wantsBetter(): boolean {
+    const { improve } = this.#options;
+    if (improve === undefined || this.phase !== 'up') return false;
+    const current = this.paths.status().find(({ role }) => role === 'current');
+    return current !== undefined && improve.wanted(current);
   }
 
   #tryFailed(error: TowpathError, tries: number): void {
     this.#lastError = error;
     const fatal = this.#options.fatal?.(error) ?? false;
-    const nextMs = fatal ? undefined : this.#nextDelayMs();
+    const nextMs = fatal ? undefined : this.#state.refreshed ? 0 : this.#nextDelayMs();
     this.#log.debug(`Try ${tries} failed: ${error.message}`, { code: error.code, nextMs });
-    this.events.emit('tryFailed', { error, tries, nextMs });
-    this.#dispatch({ type: 'try-failed', delayMs: nextMs, fatal });
+    this.#tell('tryFailed', { error, tries, nextMs });
+    this.#run.dispatch({ type: 'try-failed', delayMs: nextMs, fatal });
   }
 
-  #remainingMs(): number | undefined {
+  #policy(): RetryPolicy {
+    return this.#state.wasUp ? (this.#options.again ?? this.#options.first) : this.#options.first;
+  }
+
+  #remainingMs(): number {
     const { limitMs } = this.#policy();
-    if (limitMs === undefined) return undefined;
-    return Math.max(0, limitMs - (this.#options.clock.now() - this.#roundStartedAt));
+    if (limitMs === undefined) return Number.POSITIVE_INFINITY;
+    return Math.max(0, limitMs - (this.#clock.now() - this.#roundStartedAtMs));
   }
 
   #nextDelayMs(): number | undefined {
     const next = this.#delays?.next();
     if (next === undefined || next.done) return undefined;
-    const remaining = this.#remainingMs();
-    return remaining !== undefined && next.value >= remaining ? undefined : next.value;
+    return next.value >= this.#remainingMs() ? undefined : next.value;
   }
 
   #overtimeError(): TowpathError {
-    const { target } = this.#options;
     const seconds = (this.#policy().limitMs ?? 0) / 1_000;
     const before = this.#lastError ? ` Before that: ${this.#lastError.message}` : '';
-    const message = `${target} was not reached within ${seconds} s in all.${before}`;
-    return new TowpathError('retries-timed-out', message, { target, cause: this.#lastError });
+    const message = `${this.#options.target} was not reached within ${seconds} s in all.${before}`;
+    return new TowpathError('retries-timed-out', message, {
+      ...this.#about(),
+      cause: this.#lastError,
+      report: this.#lastError?.report,
+    });
   }
 
-  #adopt(path: Path, replaced: boolean): void {
-    this.#path = path;
-    const watching = new AbortController();
-    this.#watching = watching;
-    this.#options.watch(path, { signal: watching.signal }).then(
-      (error) => this.#watchEnded(watching, error),
-      (error: unknown) => this.#watchEnded(watching, this.#toError(error)),
-    );
-    this.#dispatch({ type: 'connected' });
-    this.events.emit('up', { path, replaced });
+  #closedError(): TowpathError {
+    return new TowpathError('link-closed', `The link to ${this.#options.target} was closed.`, this.#about());
   }
 
-  #watchEnded(watching: AbortController, error: TowpathError): void {
-    if (this.#watching === watching && !watching.signal.aborted) this.#lose(error);
+  #about(): { target: string } {
+    return { target: this.#options.target };
   }
 
-  #lose(error: TowpathError): void {
-    const path = this.#path;
-    if (path === undefined) return;
-    this.#path = undefined;
-    this.#lastError = error;
-    this.#watching?.abort();
-    this.#log.info(`Path lost: ${error.message}`, { code: error.code });
-    this.#lostReleased = this.#release(path);
-    this.events.emit('down', error);
-    this.#dispatch({ type: 'lost' });
-  }
-
-  #release(path: Path): Promise<void> {
-    return this.#track(Promise.resolve(path).then((old) => this.#options.release(old)));
-  }
-
-  #track(work: Promise<void>): Promise<void> {
-    const tracked = work
-      .catch((error: unknown) => this.#log.warn(`A path could not be released: ${errorMessage(error)}`))
-      .finally(() => this.#releases.delete(tracked));
-    this.#releases.add(tracked);
-    return tracked;
+  #track(work: Promise<unknown>): void {
+    const tracked = work.catch(noop).finally(() => this.#work.delete(tracked));
+    this.#work.add(tracked);
   }
 
   #toError(error: unknown): TowpathError {
     if (error instanceof TowpathError) return error;
-    return new TowpathError(errorCode(error), errorMessage(error), { target: this.#options.target, cause: error });
+    return new TowpathError(errorCode(error), errorMessage(error), { ...this.#about(), cause: error });
   }
 }
 

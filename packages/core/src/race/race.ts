@@ -1,10 +1,11 @@
 import type { Clock, Timer } from '../clock.ts';
 import { AbortedError, errorCode, errorMessage, TowpathError } from '../errors.ts';
 import { type Log, silentLog } from '../log.ts';
+import { RunToCompletion } from '../run-to-completion.ts';
 import {
   type AttemptState,
   initialRace,
-  type LaneOptions,
+  type PathKindOptions,
   type LossReason,
   type RaceEffect,
   type RaceEvent,
@@ -12,7 +13,7 @@ import {
   stepRace,
 } from './machine.ts';
 
-/** What an attempt may tell about itself while it runs; the last value of each field counts. */
+/** What an attempt may report of itself while it runs; the last value of each field counts. */
 export interface AttemptNotes {
   /** The local port of the attempt's own socket, read after bind. */
   localPort?: number;
@@ -26,11 +27,11 @@ export interface AttemptNotes {
 export interface Candidate<Path> {
   /** Unique within the race. */
   readonly id: string;
-  /** The way it belongs to (`lan`, `p2p`, `relay`): candidates of one lane are staggered, lanes run side by side. */
-  readonly lane: string;
+  /** Path kind (`lan`, `p2p`, `relay`): candidates of one kind are staggered, kinds run side by side. */
+  readonly kind: string;
   /** Where to, as a person reads it: `192.168.43.1:40611`. */
   readonly label: string;
-  /** Lower is better: with {@link RaceOptions.onBetter}, better attempts go on after a worse one has won. @default 0 */
+  /** Lower is better: with {@link RaceOptions.onPath}, better attempts go on after a worse one has won. @default 0 */
   readonly rank?: number;
   /** Own time limit of this attempt, ms. */
   readonly limitMs?: number;
@@ -40,10 +41,10 @@ export interface Candidate<Path> {
   connect(context: { signal: AbortSignal; note(notes: AttemptNotes): void }): Promise<Path>;
 }
 
-/** What became of one candidate. Times are ms since the race began. */
+/** Result of one candidate. Times are ms since the race began. */
 export interface AttemptReport extends AttemptNotes {
   readonly id: string;
-  readonly lane: string;
+  readonly kind: string;
   readonly label: string;
   readonly state: AttemptState;
   /** When it started; undefined when it never ran. */
@@ -69,29 +70,35 @@ export type RaceResult<Path> =
   | { readonly ok: false; readonly reason: Exclude<LossReason, 'abort'>; readonly report: RaceReport };
 
 export type RaceProgress =
-  | { readonly type: 'started' | 'failed' | 'won' | 'better' | 'cancelled'; readonly attempt: AttemptReport }
+  | { readonly type: 'started' | 'failed' | 'won' | 'found' | 'cancelled'; readonly attempt: AttemptReport }
   | { readonly type: 'noted'; readonly attempt: AttemptReport };
 
-export interface RaceOptions<Path> {
+export interface RaceComponents {
   clock: Clock;
-  log?: Log;
+  log?: Log | undefined;
+}
+
+export interface RaceOptions<Path> {
   /** Nothing outlives this, ms from the start. */
   limitMs: number;
-  /** Time between two candidates of one lane, ms. RFC 8305 §5 recommends 250, and 10 at the least. @default 250 */
+  /** Time between two candidates of one kind, ms. RFC 8305 §5 recommends 250, and 10 at the least. @default 250 */
   staggerMs?: number;
-  /** Head start and stagger of single lanes. */
-  lanes?: Readonly<Record<string, Partial<LaneOptions>>>;
+  /** Head start and stagger of single kinds. */
+  kinds?: Readonly<Record<string, Partial<PathKindOptions>>>;
   /** Releases a path that came too late or that a better one replaced before anybody took it. */
   undo(path: Path): void | Promise<void>;
-  /** Called with every step, for people who watch the race. */
+  /** Called with every step. What it throws is logged; it may add and withdraw candidates. */
   onProgress?(progress: RaceProgress): void;
   /**
-   * When given, attempts of a strictly better rank go on after a win and their paths are handed over here; the receiver
-   * owns each path and releases the one before.
+   * Takes the paths that come after the first one, and owns them: those of attempts of the same rank within
+   * {@link settleMs}, those of better attempts until the limit, and those of attempts that succeeded although they were
+   * cancelled. Without it all of them are undone.
    */
-  onBetter?(path: Path, attempt: AttemptReport): void;
+  onPath?(path: Path, attempt: AttemptReport): void;
+  /** With {@link onPath}: after the first success, attempts of the same rank go on for this long, ms. @default 0 */
+  settleMs?: number;
   /** Cancels the race and, later, the search for something better. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** How long a cancelled attempt may take to release what it holds before the race stops waiting for it. */
@@ -113,6 +120,7 @@ interface Attempt<Path> {
 
 /** A race whose candidates may still be arriving. */
 export class Race<Path> {
+  readonly #clock: Clock;
   readonly #options: RaceOptions<Path>;
   readonly #log: Log;
   readonly #startedAt: number;
@@ -120,16 +128,22 @@ export class Race<Path> {
   readonly #result = Promise.withResolvers<RaceResult<Path>>();
   readonly #settled = Promise.withResolvers<void>();
   readonly #limit: Timer;
+  readonly #run: RunToCompletion<RaceEvent>;
   #state: RaceState;
   #wake: Timer | undefined;
   #decided = false;
 
-  constructor(options: RaceOptions<Path>) {
+  constructor({ clock, log = silentLog }: RaceComponents, options: RaceOptions<Path>) {
+    this.#clock = clock;
     this.#options = options;
-    this.#log = options.log ?? silentLog;
-    this.#startedAt = options.clock.now();
-    this.#state = initialRace(options.onBetter !== undefined);
-    this.#limit = options.clock.timer(options.limitMs, () => this.#stop('limit'));
+    this.#log = log;
+    this.#startedAt = clock.now();
+    this.#state = initialRace(options.onPath !== undefined, options.settleMs);
+    this.#run = new RunToCompletion(
+      (event) => this.#step(event),
+      (error) => this.#log.error(`An observer of the race failed: ${errorMessage(error)}`),
+    );
+    this.#limit = clock.timer(options.limitMs, () => this.#stop('limit'));
     this.#result.promise.catch(() => {
       // The caller may only be interested in `settled`; a rejection is still delivered to whoever awaits `result`.
     });
@@ -167,8 +181,16 @@ export class Race<Path> {
         release: undefined,
       });
     }
-    const entries = fresh.map(({ id, lane, rank = 0 }) => ({ id, lane, rank }));
+    const entries = fresh.map(({ id, kind, rank = 0 }) => ({ id, kind, rank }));
     this.#dispatch({ type: 'add', entries, atMs: this.#elapsed() });
+  }
+
+  /**
+   * Takes a candidate back: its attempt is cancelled, and a success that comes all the same is undone. A path that was
+   * handed over already is not touched. Does nothing for an unknown id.
+   */
+  withdraw(id: string): void {
+    this.#dispatch({ type: 'withdraw', id, atMs: this.#elapsed() });
   }
 
   /** No more candidates will come: when all have failed, the race is lost. */
@@ -189,11 +211,15 @@ export class Race<Path> {
   }
 
   #elapsed(): number {
-    return this.#options.clock.now() - this.#startedAt;
+    return this.#clock.now() - this.#startedAt;
   }
 
   #dispatch(event: RaceEvent): void {
-    const { state, effects } = stepRace(this.#state, event, (lane) => this.#laneOptions(lane));
+    this.#run.dispatch(event);
+  }
+
+  #step(event: RaceEvent): void {
+    const { state, effects } = stepRace(this.#state, event, (kind) => this.#kindOptions(kind));
     this.#state = state;
     this.#wake?.cancel();
     this.#wake = undefined;
@@ -202,15 +228,15 @@ export class Race<Path> {
 
   #wakeAt(atMs: number): void {
     this.#wake?.cancel();
-    this.#wake = this.#options.clock.timer(atMs - this.#elapsed(), () => {
+    this.#wake = this.#clock.timer(atMs - this.#elapsed(), () => {
       this.#wake = undefined;
       // A platform timer may fire a fraction of a millisecond early; the deadline itself is what has come.
       this.#dispatch({ type: 'tick', atMs: Math.max(atMs, this.#elapsed()) });
     });
   }
 
-  #laneOptions(lane: string): LaneOptions {
-    const own = this.#options.lanes?.[lane];
+  #kindOptions(kind: string): PathKindOptions {
+    const own = this.#options.kinds?.[kind];
     return {
       delayMs: own?.delayMs ?? 0,
       staggerMs: own?.staggerMs ?? this.#options.staggerMs ?? DEFAULT_STAGGER_MS,
@@ -234,8 +260,8 @@ export class Race<Path> {
       case 'won':
         this.#won(effect.id);
         return;
-      case 'better':
-        this.#better(effect.id);
+      case 'found':
+        this.#found(effect.id);
         return;
       case 'lost':
         this.#lost(effect.reason);
@@ -260,18 +286,18 @@ export class Race<Path> {
   #start(attempt: Attempt<Path>): void {
     const { candidate, abort } = attempt;
     attempt.startedAtMs = this.#elapsed();
-    this.#log.debug(`Attempt ${candidate.id} starts`, { lane: candidate.lane, to: candidate.label });
+    this.#log.debug(`Attempt ${candidate.id} starts`, { kind: candidate.kind, to: candidate.label });
     this.#progress('started', candidate.id);
     if (candidate.limitMs !== undefined) {
-      attempt.limit = this.#options.clock.timer(candidate.limitMs, () => {
+      attempt.limit = this.#clock.timer(candidate.limitMs, () => {
         const message = `No success within ${Math.round(candidate.limitMs ?? 0)} ms.`;
         abort.abort(new TowpathError('attempt-timed-out', message, { target: candidate.label }));
       });
     }
-    attempt.running = this.#run(attempt);
+    attempt.running = this.#attend(attempt);
   }
 
-  async #run(attempt: Attempt<Path>): Promise<void> {
+  async #attend(attempt: Attempt<Path>): Promise<void> {
     const { candidate, abort } = attempt;
     const note = (notes: AttemptNotes) => {
       Object.assign(attempt.notes, notes);
@@ -330,18 +356,26 @@ export class Race<Path> {
     const winner = this.#reportOf(id);
     const { path } = this.#attempt(id);
     const elapsed = winner.elapsedMs ?? 0;
-    this.#log.info(`${winner.lane} won to ${winner.label} in ${Math.round(elapsed)} ms`, { attempt: id });
+    this.#log.info(`${winner.kind} won to ${winner.label} in ${Math.round(elapsed)} ms`, { attempt: id });
     // Taken now: a better path may succeed before anybody reads the result, and this race has one winner.
     this.#result.resolve({ ok: true, path: path as Path, winner, report: this.report() });
     this.#progress('won', id);
   }
 
-  #better(id: string): void {
-    const attempt = this.#attempt(id);
+  #found(id: string): void {
+    const { path } = this.#attempt(id);
     const report = this.#reportOf(id);
-    this.#log.info(`${report.lane} found a better path to ${report.label}`, { attempt: id });
-    this.#progress('better', id);
-    this.#options.onBetter?.(attempt.path as Path, report);
+    this.#log.info(`${report.kind} found a further path to ${report.label}`, { attempt: id });
+    this.#progress('found', id);
+    // Not an observer that may fail: it owns the path from now on, and a path that it does not take is undone.
+    this.#run.notify(() => {
+      try {
+        this.#options.onPath?.(path as Path, report);
+      } catch (error) {
+        this.#undo(this.#attempt(id));
+        throw error;
+      }
+    });
   }
 
   #lost(reason: LossReason): void {
@@ -364,17 +398,20 @@ export class Race<Path> {
   async #cleanedUp(): Promise<void> {
     const running = [...this.#attempts.values()].map((attempt) => attempt.running);
     const grace = new AbortController();
-    const patience = this.#options.clock.sleep(CLEANUP_GRACE_MS, grace.signal).then(
+    const graceOver = this.#clock.sleep(CLEANUP_GRACE_MS, grace.signal).then(
       () => this.#log.warn('An attempt did not stop when it was cancelled'),
       () => undefined,
     );
-    await Promise.race([Promise.all(running), patience]);
+    await Promise.race([Promise.all(running), graceOver]);
     grace.abort();
-    await patience;
+    await graceOver;
   }
 
   #progress(type: RaceProgress['type'], id: string): void {
-    this.#options.onProgress?.({ type, attempt: this.#reportOf(id) });
+    const { onProgress } = this.#options;
+    if (onProgress === undefined) return;
+    const attempt = this.#reportOf(id);
+    this.#run.notify(() => onProgress({ type, attempt }));
   }
 
   #reportOf(id: string): AttemptReport {
@@ -386,7 +423,7 @@ export class Race<Path> {
     return {
       ...attempt.notes,
       id,
-      lane: attempt.candidate.lane,
+      kind: attempt.candidate.kind,
       label: attempt.candidate.label,
       state: continues ? 'cancelled' : (entry?.state ?? 'pending'),
       startedAtMs: attempt.startedAtMs,
@@ -398,8 +435,12 @@ export class Race<Path> {
 }
 
 /** Races a fixed list of candidates; see {@link Race}. */
-export function race<Path>(candidates: readonly Candidate<Path>[], options: RaceOptions<Path>): Race<Path> {
-  const running = new Race(options);
+export function race<Path>(
+  candidates: readonly Candidate<Path>[],
+  components: RaceComponents,
+  options: RaceOptions<Path>,
+): Race<Path> {
+  const running = new Race(components, options);
   running.add(...candidates);
   running.seal();
   return running;

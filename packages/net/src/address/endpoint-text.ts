@@ -1,4 +1,4 @@
-import type { Endpoint } from '../network.ts';
+import type { Endpoint } from '../endpoint.ts';
 import { isIpAddress } from './ip.ts';
 
 /** The port alone is missing or wrong, or the whole text is no endpoint. */

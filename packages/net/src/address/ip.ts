@@ -136,7 +136,7 @@ function scope6(bytes: Uint8Array): AddressScope {
     if (bytes[15] === 1) return 'loopback';
   }
   if (a === 0xfe && (b & 0xc0) === 0x80) return 'link-local';
-  // Site-local (deprecated, RFC 3879) is still somebody's private network.
+  // Site-local (deprecated, RFC 3879) is still a private network.
   if ((a & 0xfe) === 0xfc || (a === 0xfe && (b & 0xc0) === 0xc0)) return 'private';
   if (a === 0xff) return 'multicast';
   if (matches(bytes, [0x20, 0x01, 0x0d, 0xb8]) || (a === 0x3f && b === 0xff && bytes[2]! < 0x10))
@@ -154,7 +154,7 @@ export function isLinkLocal(text: string): boolean {
   return addressScope(text) === 'link-local';
 }
 
-/** An address of somebody's own network: RFC 1918, unique local IPv6 (RFC 4193) or carrier-shared 100.64.0.0/10. */
+/** True for an address of a private network: RFC 1918, unique local IPv6 (RFC 4193) or carrier-shared 100.64.0.0/10. */
 export function isPrivateAddress(text: string): boolean {
   const scope = addressScope(text);
   return scope === 'private' || scope === 'shared';

@@ -20,7 +20,7 @@ export function subnetOf(address: string, prefixLength: number): Subnet | undefi
   return { address: bytesToAddress(bytes)!, prefixLength };
 }
 
-/** True when `address` lies in `subnet`; false for another family. */
+/** True when `address` is in `subnet`; false for another family. */
 export function inSubnet(address: string, subnet: Subnet): boolean {
   return subnetOf(address, subnet.prefixLength)?.address === subnet.address;
 }

@@ -31,7 +31,7 @@ export interface CapturedPacket {
 
 export type CaptureDirection = 'tx' | 'rx';
 
-/** How a file was written; told from its content. `text` is any of the hexdumps and logs. */
+/** Format of a file, detected from its content. `text` is any of the hexdumps and logs. */
 export type CaptureFormat = 'pcap' | 'pcapng' | 'json-lines' | 'text' | 'unknown';
 
 export type CaptureProblemCode =
@@ -50,7 +50,7 @@ export type CaptureProblemCode =
   /** a named limit was reached and something was left out */
   | 'limit-reached';
 
-/** Something that could not be read. Reading goes on wherever it can. */
+/** Something that could not be read. Reading continues where possible. */
 export interface CaptureProblem {
   readonly code: CaptureProblemCode;
   /** Frame or line number, 0 when it concerns the file. */

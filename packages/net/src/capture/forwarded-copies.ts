@@ -1,4 +1,4 @@
-/** Packets remembered to recognise a copy, by the low bits of their identification: senders count it up. */
+/** Packets kept to recognise a copy, by the low bits of their identification, which senders increment. */
 const REMEMBERED_PACKETS = 4096;
 
 /** A forwarding host records the copy it sends within this time of the one it received, in milliseconds. */

@@ -1,4 +1,6 @@
-/** Datagrams that may be in pieces at a time. A recording has few; the limit bounds what a hostile one makes us hold. */
+/**
+ * Datagrams that may be in pieces at a time. A recording has few; the limit bounds what a hostile one makes us hold.
+ */
 export const MAX_OPEN_DATAGRAMS = 64;
 
 /** Longest payload of an IP packet. */
@@ -11,7 +13,7 @@ interface OpenDatagram {
   totalBytes: number | undefined;
 }
 
-/** Puts IP fragments together (RFC 791, RFC 8200 §4.5), forgetting the oldest datagram when too many are open. */
+/** Reassembles IP fragments (RFC 791, RFC 8200 §4.5); drops the oldest datagram when too many are incomplete. */
 export class FragmentAssembler {
   readonly #open = new Map<string, OpenDatagram>();
   /** Datagrams given up because others came, or because their pieces cannot be right. */

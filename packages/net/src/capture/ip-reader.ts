@@ -14,7 +14,7 @@ const IPV6_FRAGMENT = 44;
 /** Endpoint objects shared between packets; cleared when a recording has more. */
 const MAX_SHARED_ENDPOINTS = 4096;
 
-/** Finds UDP datagrams in IP packets and hands them to the sink. Everything else is passed over. */
+/** Finds UDP datagrams in IP packets and passes them to the sink. Everything else is ignored. */
 export class IpReader {
   readonly #sink: PacketSink;
   readonly #fragments = new FragmentAssembler();

@@ -47,7 +47,7 @@ export function ipOffset(linkType: number, frame: Uint8Array): number {
   }
 }
 
-/** Offset behind the EtherType at `at`, VLAN tags (IEEE 802.1Q) passed over. */
+/** Returns the offset after the EtherType at `at`, skipping VLAN tags (IEEE 802.1Q). */
 function afterEtherType(frame: Uint8Array, at: number): number {
   let type = u16(frame, at);
   let next = at + 2;

@@ -8,7 +8,7 @@ import {
   NO_ENDPOINT,
 } from './captured-packet.ts';
 
-/** What a reader knows of a packet before it has a number. */
+/** A packet before it has a number. */
 export interface PacketFields {
   position: number;
   /** On the recorder's own clock; made relative to {@link PacketSink.startMs} here. */

@@ -1,6 +1,6 @@
 import { TowpathError } from '@towpath/core';
 import { addressToBytes } from '../address/ip.ts';
-import type { Endpoint } from '../network.ts';
+import type { Endpoint } from '../endpoint.ts';
 import { LinkType } from './link-layer.ts';
 
 const ETHERNET_BYTES = 14;

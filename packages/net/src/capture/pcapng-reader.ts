@@ -57,7 +57,7 @@ class PcapngReader {
     this.#ip.finish();
   }
 
-  /** Where the block at `at` ends; -1 when that cannot be told, and reading ends. */
+  /** Returns the end of the block at `at`; -1 when it cannot be determined, and reading ends. */
   #blockEnd(at: number): number {
     const left = this.#bytes.length - at;
     if (left < 12) {

@@ -3,6 +3,7 @@ import { readJsonLines } from './json-lines-reader.ts';
 import { PacketSink } from './packet-sink.ts';
 import { isPcap, readPcap } from './pcap-reader.ts';
 import { isPcapng, readPcapng } from './pcapng-reader.ts';
+import { utf16Order } from './text-lines.ts';
 import { readText } from './text-reader.ts';
 
 /** How far into a file its format is looked for: banners of the programs that write text stand before the packets. */
@@ -15,7 +16,7 @@ export interface ReadCaptureOptions {
    * Which packets of a recording of everything are meant; the others get no number. Not asked for JSON lines, whose
    * author chose the packets and numbered them by line. @default all
    */
-  accept?: (packet: CapturedPacket) => boolean;
+  accept?: ((packet: CapturedPacket) => boolean) | undefined;
 }
 
 /** What a capture file was, beside its packets. */
@@ -35,12 +36,12 @@ export interface CaptureReport {
 export function detectCaptureFormat(bytes: Uint8Array): CaptureFormat {
   if (isPcap(bytes)) return 'pcap';
   if (isPcapng(bytes)) return 'pcapng';
-  const wide = (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff);
-  const sample = bytes.subarray(0, SAMPLE_BYTES);
-  if (!wide && sample.includes(0)) return 'unknown';
-  const text = Buffer.from(sample)
-    .toString(wide ? 'utf16le' : 'utf8')
-    .replace(/^\uFEFF/, '');
+  const order = utf16Order(bytes);
+  const sample = bytes.subarray(0, Math.min(SAMPLE_BYTES, bytes.length - (bytes.length % 2 && order ? 1 : 0)));
+  if (order === undefined && sample.includes(0)) return 'unknown';
+  const raw = Buffer.from(sample);
+  if (order === 'big') raw.swap16();
+  const text = raw.toString(order === undefined ? 'utf8' : 'utf16le').replace(/^\uFEFF/, '');
   if (text.trim() === '') return 'unknown';
   return text.trimStart().startsWith('{') ? 'json-lines' : 'text';
 }

@@ -1,6 +1,6 @@
 import type { CapturedEndpoint, CaptureDirection } from './captured-packet.ts';
 
-/** What the lines of text recordings say before the bytes come. One function per kind of line. */
+/** Headers of text recordings: the line before the bytes. One function for each kind of line. */
 
 /** A log line that holds the packet itself: `… hex=f1d0…(+105b)`; the number is how many bytes were left out. */
 export function hexField(line: string): { hex: string; leftOut: number } | undefined {
@@ -14,7 +14,7 @@ export function peerField(line: string): CapturedEndpoint | undefined {
   return match === null ? undefined : { address: match[1], port: Number(match[2]) };
 }
 
-/** Which way a log line says its packet went. Marks that programs print are believed before words. */
+/** Direction of a packet in a log line. Marks of programs have priority over words. */
 export function directionIn(line: string): CaptureDirection | undefined {
   if (/📤|\bTX\b/.test(line)) return 'tx';
   if (/📥|\bRX\b/.test(line)) return 'rx';

@@ -1,4 +1,5 @@
 import { type CapturedEndpoint, type CaptureDirection, NO_ENDPOINT } from './captured-packet.ts';
+import { FollowStream } from './follow-stream.ts';
 import { hexdumpLine, spacedHex } from './hex-text.ts';
 import { IpReader } from './ip-reader.ts';
 import { ipOffset, LinkType } from './link-layer.ts';
@@ -49,7 +50,7 @@ interface Block {
 
 /**
  * Packets in text: what tcpdump prints with -x, -xx or -X, what Wireshark exports as plain text, what a Frida hook prints
- * (a line with direction and size, then a hexdump), and log lines with `hex=`. All may stand in one file.
+ * (a line with direction and size, then a hexdump), a followed stream, and log lines with `hex=`. All may be in one file.
  */
 export function readText(bytes: Uint8Array, sink: PacketSink): void {
   const reader = new TextReader(sink);
@@ -64,6 +65,7 @@ class TextReader {
   readonly #sink: PacketSink;
   readonly #ip: IpReader;
   readonly #clock = new TextClock();
+  readonly #stream: FollowStream;
   #block: Block | undefined;
   /** A received value that may turn out to be the recording program's own write, seen while it was being set. */
   #heldValue: PacketFields | undefined;
@@ -72,16 +74,21 @@ class TextReader {
   constructor(sink: PacketSink) {
     this.#sink = sink;
     this.#ip = new IpReader(sink);
+    this.#stream = new FollowStream((packet) =>
+      this.#emit({ ...packet, timeMs: undefined, proto: 'udp', truncated: undefined }),
+    );
   }
 
   line(line: string, number: number): void {
     const dumped = hexdumpLine(line);
-    if (dumped !== undefined) this.#dumped(dumped, number);
+    if (dumped !== undefined) this.#dumped(dumped, line, number);
     else if (line.trim() === '') this.#gap();
+    else if (this.#stream.line(line, number)) this.#endBlock();
     else if (!this.#logLine(line, number) && !this.#wireshark(line, number)) this.#header(line, number);
   }
 
   finish(): void {
+    this.#stream.finish();
     this.#endBlock();
     this.#flushHeld();
     this.#ip.finish();
@@ -90,7 +97,12 @@ class TextReader {
     }
   }
 
-  #dumped(bytes: number[], number: number): void {
+  #dumped(bytes: number[], line: string, number: number): void {
+    const before = this.#block;
+    if ((before === undefined || before.kind === 'bare') && this.#stream.dumped(line, bytes, number, before)) {
+      this.#block = undefined;
+      return;
+    }
     this.#block ??= newBlock('bare', number, undefined);
     const room = MAX_DUMP_BYTES - this.#block.bytes.length;
     for (let i = 0; i < bytes.length && i < room; i++) this.#block.bytes.push(bytes[i]!);

@@ -4,11 +4,11 @@ import {
   connect as connectTls,
   createServer as createTlsServer,
   type ConnectionOptions,
+  TLSSocket,
 } from 'node:tls';
 import type { Clock } from '@towpath/core';
-import { formatEndpoint } from '../endpoint.ts';
+import { type Endpoint, formatEndpoint } from '../endpoint.ts';
 import type {
-  Endpoint,
   TcpConnection,
   TcpConnectOptions,
   TcpHandlers,
@@ -20,6 +20,9 @@ import { toNetError } from './system-error.ts';
 
 /** How long a closed connection whose data is out waits for the other side to end too, before it is cut off. */
 const CLOSE_GRACE_MS = 5_000;
+
+/** A client that has not finished its TLS handshake after this time is dropped. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 /** Opens a TCP or TLS connection on `node:net`; see {@link TcpConnectOptions}. */
 export async function connectNodeTcp(clock: Clock, to: Endpoint, options: TcpConnectOptions): Promise<TcpConnection> {
@@ -88,7 +91,9 @@ export async function listenNodeTcp(clock: Clock, options: TcpListenOptions): Pr
   const action = `listen on TCP ${formatEndpoint(wanted)}`;
   let server: Server;
   try {
-    server = tls ? createTlsServer({ cert: tls.cert, key: tls.key, noDelay: true }) : createServer({ noDelay: true });
+    server = tls
+      ? createTlsServer({ cert: tls.cert, key: tls.key, noDelay: true, handshakeTimeout: HANDSHAKE_TIMEOUT_MS })
+      : createServer({ noDelay: true });
   } catch (cause) {
     throw toNetError(cause, action, { target: formatEndpoint(wanted), tls: true });
   }
@@ -119,12 +124,28 @@ class NodeTcpListener implements TcpListener {
     server.on('connection', (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
+      this.#admit(socket);
     });
     server.on(options.tls ? 'secureConnection' : 'connection', (socket: Socket) => {
+      // It was refused above, or has ended since.
+      if (socket.destroyed) return;
       const connection = new NodeTcpConnection(clock, socket);
+      options.limit?.replaceDrop(connection.local, connection.remote, () => connection.destroy());
       connection.attach(options.onConnection(connection));
     });
     server.on('tlsClientError', (cause) => this.#report(cause, true));
+  }
+
+  /** Counts a connection before its handshake, or closes it. */
+  #admit(socket: Socket): void {
+    const { limit } = this.#options;
+    if (limit === undefined) return;
+    const [local, remote] = endsOf(socket);
+    if (!limit.enter(local, remote, () => socket.destroy())) {
+      socket.destroy();
+      return;
+    }
+    socket.once('close', () => limit.leave(local, remote));
   }
 
   async listen({ address, port }: Endpoint): Promise<void> {
@@ -167,6 +188,13 @@ class NodeTcpListener implements TcpListener {
   }
 }
 
+function endsOf(socket: Socket): [local: Endpoint, remote: Endpoint] {
+  return [
+    { address: socket.localAddress ?? '', port: socket.localPort ?? 0 },
+    { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 },
+  ];
+}
+
 class NodeTcpConnection implements TcpConnection {
   readonly local: Endpoint;
   readonly remote: Endpoint;
@@ -180,8 +208,7 @@ class NodeTcpConnection implements TcpConnection {
     this.#clock = clock;
     this.#socket = socket;
     this.#signal = signal;
-    this.local = { address: socket.localAddress ?? '', port: socket.localPort ?? 0 };
-    this.remote = { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
+    [this.local, this.remote] = endsOf(socket);
     this.#closed = new Promise((resolve) => socket.once('close', () => resolve()));
     signal?.addEventListener('abort', this.#abort, { once: true });
   }
@@ -234,7 +261,10 @@ class NodeTcpConnection implements TcpConnection {
 
   destroy(): void {
     this.#ending = true;
-    if (!this.#socket.destroyed) this.#socket.resetAndDestroy();
+    if (this.#socket.destroyed) return;
+    // Node refuses to reset a TLS socket, and resetting the TCP socket under it crashes Node 24: TLS is closed at once.
+    if (this.#socket instanceof TLSSocket) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

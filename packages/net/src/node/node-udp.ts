@@ -1,6 +1,8 @@
 import { createSocket, type Socket, type SocketOptions } from 'node:dgram';
-import { formatEndpoint } from '../endpoint.ts';
-import type { Endpoint, UdpOptions, UdpSocket } from '../network.ts';
+import { type DatagramHandler, type DatagramMatch, DatagramRoutes } from '../datagram-routes.ts';
+import { type Endpoint, formatEndpoint, sameEndpoint } from '../endpoint.ts';
+import { ADVICE, NetError } from '../net-error.ts';
+import type { UdpOptions, UdpSocket } from '../network.ts';
 import { nodeInterfaces } from './node-interfaces.ts';
 import { toNetError } from './system-error.ts';
 
@@ -29,12 +31,26 @@ export async function bindNodeUdp(options: UdpOptions): Promise<UdpSocket> {
     socket.close();
     throw toNetError(cause, `bind UDP ${formatEndpoint(wanted)}`, { target: formatEndpoint(wanted) });
   }
+  try {
+    if (options.remote) await connect(socket, options.remote);
+  } catch (cause) {
+    socket.close();
+    const target = formatEndpoint(options.remote ?? wanted);
+    throw toNetError(cause, `connect UDP to ${target}`, { target });
+  }
   const bound = new NodeUdpSocket(socket, options);
   if (options.signal?.aborted) {
     await bound.close();
     throw options.signal.reason;
   }
   return bound;
+}
+
+/** Gives the socket its only remote endpoint. @throws the system's error */
+function connect(socket: Socket, to: Endpoint): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.connect(to.port, to.address, (error?: Error) => (error ? reject(error) : resolve()));
+  });
 }
 
 /**
@@ -47,7 +63,9 @@ const literalLookup: NonNullable<SocketOptions['lookup']> = (address, options, c
 
 class NodeUdpSocket implements UdpSocket {
   readonly local: Endpoint;
+  readonly remote: Endpoint | undefined;
   readonly #socket: Socket;
+  readonly #routes: DatagramRoutes;
   readonly #signal: AbortSignal | undefined;
   readonly #onError: ((error: Error) => void) | undefined;
   #closing: Promise<void> | undefined;
@@ -59,24 +77,45 @@ class NodeUdpSocket implements UdpSocket {
     this.#sent = this.#onError && ((error) => error !== null && this.#report(error));
     const { address, port } = socket.address();
     this.local = { address, port };
+    this.remote = options.remote;
+    const routes = new DatagramRoutes(options.onMessage?.bind(options));
+    this.#routes = routes;
 
     let from: Endpoint = { address: '', port: 0 };
     socket.on('message', (data, { address, port }) => {
       if (this.#closing !== undefined) return;
       if (port !== from.port || address !== from.address) from = { address, port };
-      options.onMessage(data, from);
+      routes.dispatch(data, from);
     });
     socket.on('error', this.#report);
     this.#configure(options);
     options.signal?.addEventListener('abort', this.#abort, { once: true });
   }
 
+  get unroutedDatagrams(): number {
+    return this.#routes.unrouted;
+  }
+
+  route(match: DatagramMatch, handler: DatagramHandler): Disposable {
+    return this.#routes.add(match, handler);
+  }
+
   send(data: Uint8Array, to: Endpoint): void {
     if (this.#closing !== undefined) return;
     try {
-      this.#socket.send(data, to.port, to.address, this.#sent);
+      if (this.remote !== undefined) this.#sendConnected(data, to, this.remote);
+      else this.#socket.send(data, to.port, to.address, this.#sent);
     } catch (error) {
       this.#report(error);
+    }
+  }
+
+  #sendConnected(data: Uint8Array, to: Endpoint, remote: Endpoint): void {
+    if (sameEndpoint(to, remote)) this.#socket.send(data, this.#sent);
+    else {
+      const message = `Could not send to ${formatEndpoint(to)}: the socket is connected to ${formatEndpoint(remote)}.`;
+      const error = new NetError('bad-address', `${message} ${ADVICE['bad-address']}`, { target: formatEndpoint(to) });
+      queueMicrotask(() => this.#report(error));
     }
   }
 
@@ -100,7 +139,9 @@ class NodeUdpSocket implements UdpSocket {
 
   readonly #report = (cause: unknown): void => {
     if (this.#closing !== undefined) return;
-    this.#onError?.(toNetError(cause, `send from UDP ${formatEndpoint(this.local)}`));
+    const target = this.remote && formatEndpoint(this.remote);
+    const action = target ? `exchange UDP with ${target}` : `send from UDP ${formatEndpoint(this.local)}`;
+    this.#onError?.(toNetError(cause, action, target === undefined ? {} : { target }));
   };
 
   readonly #abort = (): void => {

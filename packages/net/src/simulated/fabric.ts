@@ -1,6 +1,7 @@
 import type { Clock, Random } from '@towpath/core';
 import { addressFamily, addressScope, canonicalAddress } from '../address/ip.ts';
 import { formatEndpoint } from '../endpoint.ts';
+import { SimulatedNames } from './names.ts';
 import type { DropReason, Packet, PacketCounters, SimulatedPacket } from './packet.ts';
 
 /** One thing that happened to a packet. */
@@ -38,6 +39,7 @@ export class Fabric {
   readonly clock: Clock;
   readonly random: Random;
   readonly icmpErrors: boolean;
+  readonly names: SimulatedNames;
   readonly counters: PacketCounters = { sent: 0, copies: 0, delivered: 0, dropped: {} };
   readonly observers: Set<(event: PacketEvent) => void> = new Set();
   readonly hooks: Set<PacketHook> = new Set();
@@ -49,6 +51,7 @@ export class Fabric {
     this.clock = clock;
     this.random = random;
     this.icmpErrors = icmpErrors;
+    this.names = new SimulatedNames(clock);
   }
 
   nextPacketId(): number {
@@ -84,7 +87,7 @@ export class Fabric {
     let passedOn = false;
     let decided = false;
     hook(packet, () => {
-      // What goes on is a copy: NATs rewrite it, and the hook may send the original again.
+      // A copy is forwarded: NATs rewrite it, and the hook may send the original again.
       if (passedOn || decided) this.counters.copies++;
       passedOn = true;
       const passed = packet.clone();
@@ -106,7 +109,7 @@ export class Fabric {
     dropped[reason] = (dropped[reason] ?? 0) + 1;
     if (this.observers.size > 0) this.#observe(reason, packet);
     if (reason === 'no-route') this.#bounce(packet, 'unreachable');
-    else if (reason === 'no-listener' && this.icmpErrors) this.#bounce(packet, 'connection-refused');
+    else if (reason === 'no-listener') this.#bounce(packet, 'connection-refused');
   }
 
   delivered(packet: Packet): void {
@@ -114,7 +117,7 @@ export class Fabric {
     if (this.observers.size > 0) this.#observe('delivered', packet);
   }
 
-  /** Calls `arrive` when the packet is there; at once where that makes no difference. */
+  /** Calls `arrive` when the packet arrives; at once where that makes no difference. */
   arrive(packet: Packet, atHost: boolean, arrive: (packet: Packet) => void): void {
     const waitMs = packet.at - this.clock.now();
     if (waitMs <= EARLY_MS && (packet.waited || !atHost)) {
@@ -127,7 +130,8 @@ export class Fabric {
 
   /** The ICMP error takes as long back as the packet took there. It passes NATs as real ones pass it. */
   #bounce(packet: Packet, code: 'unreachable' | 'connection-refused'): void {
-    if (packet.broadcast || (packet.protocol === 'udp' && !this.icmpErrors)) return;
+    const heard = packet.protocol === 'tcp' || this.icmpErrors || packet.origin.hearsErrors;
+    if (packet.broadcast || !heard) return;
     const delayMs = 2 * packet.at - packet.sentAt - this.clock.now();
     this.clock.timer(delayMs, () => packet.origin.bounced(code, packet.target, packet.targetPort));
   }

@@ -5,7 +5,7 @@ import type { Packet } from './packet.ts';
  * What a host's own firewall lets in, always by (address, port) and per local port; broadcasts pass.
  * - `open`: everything
  * - `contacted`: only from endpoints that the host has sent to from that port
- * - `first-seen`: the first endpoint that came, and nobody else
+ * - `first-seen`: only the first endpoint that sent a packet
  * - `closed`: nothing
  */
 export type FirewallPolicy = 'open' | 'contacted' | 'first-seen' | 'closed';
@@ -15,10 +15,10 @@ export interface FirewallOptions {
   /** Local ports that it guards; all when absent. */
   ports?: readonly number[];
   /** An endpoint is forgotten when nothing passed for so long; never when absent. */
-  holdMs?: number;
+  holdMs?: number | undefined;
 }
 
-/** A host's packet filter. Change `options` at any time; `reset` forgets whom it knows. */
+/** A host's packet filter. `options` may be changed at any time; `reset` removes its state. */
 export class HostFirewall {
   options: FirewallOptions;
   readonly #clock: Clock;
@@ -68,7 +68,7 @@ export class HostFirewall {
     return lastAt !== undefined && this.#clock.now() - lastAt <= (this.options.holdMs ?? Number.POSITIVE_INFINITY);
   }
 
-  /** For `first-seen`, which knows one remote at most. */
+  /** For `first-seen`, which has at most one remote endpoint. */
   #holdsAny(remotes: Map<string, number>): boolean {
     for (const lastAt of remotes.values()) return this.#holds(lastAt);
     return false;

@@ -1,11 +1,17 @@
 import { isLoopback } from '../address/ip.ts';
-import { inSubnet } from '../address/subnet.ts';
+import { inSubnet, type Subnet } from '../address/subnet.ts';
+import { ChangeWatcher } from '../change-watcher.ts';
+import type { DefaultRoute, DefaultRouteOptions } from '../default-route.ts';
 import type { InterfaceAddress, Network } from '../network.ts';
 import type { Fabric } from './fabric.ts';
 import { type FirewallOptions, HostFirewall } from './host-firewall.ts';
-import type { SimulatedLan } from './lan.ts';
-import { Link, type LinkOptions, type LinkOwner } from './link.ts';
 import type { Packet } from './packet.ts';
+import {
+  type LinkOwner,
+  SimulatedLink,
+  type SimulatedLinkNetwork,
+  type SimulatedLinkOptions,
+} from './simulated-link.ts';
 import { TcpStack } from './tcp-stack.ts';
 import { type HostAddressing, UdpStack } from './udp-stack.ts';
 
@@ -16,7 +22,7 @@ export interface InterfaceOptions {
   /** @default the next free address where the network has IPv6; `false` for none */
   ipv6?: string | false;
   /** Overrides what links of this network are like by default. */
-  link?: LinkOptions;
+  link?: SimulatedLinkOptions;
 }
 
 export interface HostOptions extends InterfaceOptions {
@@ -26,11 +32,45 @@ export interface HostOptions extends InterfaceOptions {
   firewall?: FirewallOptions;
 }
 
+/** Next hop of packets to addresses outside the network. */
+export interface Gateway {
+  /** The address that the network's hosts know it by, and which no host gets. */
+  readonly insideAddress: string | undefined;
+  readonly leave: (packet: Packet) => void;
+  /** A host inside has this public (routed) address now, or no longer. */
+  publish(address: string, reachable: boolean): void;
+}
+
+/** The IPv4 and IPv6 ranges of a network. */
+export interface LanSubnets {
+  readonly v4?: Subnet;
+  readonly v6?: Subnet | undefined;
+}
+
+/** A network, as a host in it uses it. */
+export interface HostNetwork extends SimulatedLinkNetwork {
+  readonly subnets: LanSubnets;
+  readonly defaultLink: SimulatedLinkOptions;
+  readonly broadcastAddress: string | undefined;
+  readonly gateway: Gateway | undefined;
+  /** False for a LAN that is connected to nothing else. */
+  readonly leadsOut: boolean;
+  /** Returns the next free address; `undefined` when the network lacks the family or is full. */
+  freeAddress(family: 4 | 6): string | undefined;
+  /** True when a host in this network has the address. */
+  has(address: string): boolean;
+  isBroadcast(address: string): boolean;
+  attach(address: string, link: SimulatedLink): void;
+  detach(address: string): void;
+  addHost(link: SimulatedLink): void;
+  removeHost(link: SimulatedLink): void;
+}
+
 /** A network interface of a simulated host. */
 export interface SimulatedInterface {
   readonly name: string;
-  readonly lan: SimulatedLan;
-  readonly link: Link;
+  readonly lan: HostNetwork;
+  readonly link: SimulatedLink;
   readonly addresses: readonly string[];
 }
 
@@ -41,11 +81,15 @@ export class SimulatedHost implements LinkOwner, HostAddressing {
   /** What runs on this host sees only this. */
   readonly network: Network;
   readonly firewall: HostFirewall;
+  /** Its hosts file: names in lower case and their addresses. */
+  readonly hostsFile: Map<string, readonly string[]> = new Map();
+  readonly #watcher: ChangeWatcher;
   readonly #fabric: Fabric;
   readonly #udp: UdpStack;
   readonly #tcp: TcpStack;
   readonly #interfaces: SimulatedInterface[] = [];
   #interfacesMade = 0;
+  #asleep = false;
 
   constructor(fabric: Fabric, name: string, firewall: FirewallOptions) {
     this.#fabric = fabric;
@@ -55,11 +99,20 @@ export class SimulatedHost implements LinkOwner, HostAddressing {
     const tcp = new TcpStack(fabric, this);
     this.#udp = udp;
     this.#tcp = tcp;
+    const snapshot = async () => ({ interfaces: this.#list(), routes: this.#defaultRoutes() });
+    this.#watcher = new ChangeWatcher({ clock: fabric.clock, snapshot });
     this.network = {
+      changes: this.#watcher,
       bindUdp: (options) => udp.bind(options),
       connectTcp: (to, options) => tcp.connect(to, options),
       listenTcp: (options) => tcp.listen(options),
       interfaces: () => this.#list(),
+      resolve: (name, options = {}) =>
+        fabric.names.resolve(name, options, this.hostsFile, (family) => this.#defaultRoute({ family }) !== undefined),
+      defaultRoute: async (options = {}) => {
+        options.signal?.throwIfAborted();
+        return this.#defaultRoute(options);
+      },
     };
   }
 
@@ -79,7 +132,7 @@ export class SimulatedHost implements LinkOwner, HostAddressing {
   }
 
   /** The link of the preferred interface. @throws when the host has no interface now */
-  get link(): Link {
+  get link(): SimulatedLink {
     const [first] = this.#interfaces;
     if (!first) throw new RangeError(`Host ${this.name} has no interface: give it one with join().`);
     return first.link;
@@ -94,9 +147,25 @@ export class SimulatedHost implements LinkOwner, HostAddressing {
     for (const { link } of this.#interfaces) link.replug();
   }
 
+  /**
+   * Suspends the host: nothing is sent or heard for so long. Programs are told afterwards. Their timers run on, for all
+   * hosts share one clock.
+   */
+  async sleep(sleptMs: number): Promise<void> {
+    this.#asleep = true;
+    await this.#fabric.clock.sleep(sleptMs);
+    this.#asleep = false;
+    this.#watcher.note({ kind: 'sleep', sleptMs });
+  }
+
+  /** Tells programs that the wall clock was set. */
+  jumpClock(jumpMs: number): void {
+    this.#watcher.note({ kind: 'clock-jump', jumpMs });
+  }
+
   /** Adds an interface in `lan`; the first interface is the preferred one. */
-  join(lan: SimulatedLan, options: InterfaceOptions = {}): SimulatedInterface {
-    const link = new Link(this.#fabric, lan, this, { ...lan.defaultLink, ...options.link });
+  join(lan: HostNetwork, options: InterfaceOptions = {}): SimulatedInterface {
+    const link = new SimulatedLink(this.#fabric, lan, this, { ...lan.defaultLink, ...options.link });
     const addresses: string[] = [];
     for (const [family, wanted] of [
       [4, options.address],
@@ -109,6 +178,7 @@ export class SimulatedHost implements LinkOwner, HostAddressing {
     lan.addHost(link);
     const joined = { name: `eth${this.#interfacesMade++}`, lan, link, addresses };
     this.#interfaces.push(joined);
+    this.linkChanged();
     return joined;
   }
 
@@ -117,13 +187,14 @@ export class SimulatedHost implements LinkOwner, HostAddressing {
     const at = this.#interfaces.indexOf(left);
     if (at < 0) return;
     this.#interfaces.splice(at, 1);
+    this.linkChanged();
     left.link.unplug();
     left.lan.removeHost(left.link);
     for (const address of left.addresses) left.lan.detach(address);
   }
 
   /** Roams: leaves every network it is in, then joins `lan` (the same one again to get a new address). */
-  roam(lan: SimulatedLan, options: InterfaceOptions = {}): SimulatedInterface {
+  roam(lan: HostNetwork, options: InterfaceOptions = {}): SimulatedInterface {
     const before = [...this.#interfaces];
     // Joining first keeps the new address from being the old one.
     const joined = this.join(lan, options);
@@ -131,7 +202,7 @@ export class SimulatedHost implements LinkOwner, HostAddressing {
     return joined;
   }
 
-  #allot(lan: SimulatedLan, family: 4 | 6, wanted: string | undefined): string | undefined {
+  #allot(lan: HostNetwork, family: 4 | 6, wanted: string | undefined): string | undefined {
     if (wanted === undefined) return lan.freeAddress(family);
     const known = this.#fabric.address(wanted);
     if (known?.family !== family) throw new RangeError(`${wanted} is no IPv${family} address.`);
@@ -175,6 +246,11 @@ export class SimulatedHost implements LinkOwner, HostAddressing {
   }
 
   /** @internal */
+  linkChanged(): void {
+    this.#watcher.wake();
+  }
+
+  /** @internal */
   send(packet: Packet): void {
     this.firewall.noteSent(packet);
     this.#fabric.emit(packet, this.#forward);
@@ -183,6 +259,10 @@ export class SimulatedHost implements LinkOwner, HostAddressing {
   readonly #forward = (packet: Packet): void => {
     if (this.owns(packet.destination)) {
       this.#fabric.arrive(packet, true, (arrived) => this.#dispatch(arrived));
+      return;
+    }
+    if (this.#asleep) {
+      this.#fabric.drop(packet, 'unplugged');
       return;
     }
     const from = this.#interfaces.find(({ addresses }) => addresses.includes(packet.source));
@@ -195,9 +275,11 @@ export class SimulatedHost implements LinkOwner, HostAddressing {
   };
 
   /** @internal */
-  receive(packet: Packet, link: Link): void {
+  receive(packet: Packet, link: SimulatedLink): void {
     const on = this.#interfaces.find((candidate) => candidate.link === link);
-    if (!on || !(packet.broadcast || on.addresses.includes(packet.destination))) this.#fabric.drop(packet, 'no-route');
+    if (this.#asleep) this.#fabric.drop(packet, 'unplugged');
+    else if (!on || !(packet.broadcast || on.addresses.includes(packet.destination)))
+      this.#fabric.drop(packet, 'no-route');
     else if (!this.firewall.accepts(packet)) this.#fabric.drop(packet, 'firewalled');
     else this.#dispatch(packet);
   }
@@ -205,6 +287,24 @@ export class SimulatedHost implements LinkOwner, HostAddressing {
   #dispatch(packet: Packet): void {
     if (packet.protocol === 'udp') this.#udp.receive(packet);
     else this.#tcp.receive(packet);
+  }
+
+  #defaultRoutes(): DefaultRoute[] {
+    return ([4, 6] as const).map((family) => this.#defaultRoute({ family })).filter((route) => route !== undefined);
+  }
+
+  /** The route to `to`, or to anywhere; gateways of simulated networks have IPv4 addresses only. */
+  #defaultRoute({ family = 4, to, from }: DefaultRouteOptions): DefaultRoute | undefined {
+    const source = from ?? this.sourceFor(to ?? (family === 4 ? '0.0.0.0' : '::'), family);
+    if (source === undefined) return undefined;
+    const on = this.#interfaces.find(({ addresses }) => addresses.includes(source));
+    if (on === undefined) return { family, interface: 'lo', source, gateway: undefined };
+    const { lan, name } = on;
+    const subnet = family === 6 ? lan.subnets.v6 : lan.subnets.v4;
+    if (to !== undefined && subnet && inSubnet(to, subnet))
+      return { family, interface: name, source, gateway: undefined };
+    if (!lan.leadsOut) return undefined;
+    return { family, interface: name, source, gateway: family === 4 ? lan.gateway?.insideAddress : undefined };
   }
 
   #list(): InterfaceAddress[] {

@@ -3,8 +3,9 @@ import { parseSubnet, type Subnet } from '../address/subnet.ts';
 import { Fabric, type PacketEvent, type PacketHook } from './fabric.ts';
 import { type HostOptions, SimulatedHost } from './host.ts';
 import { SimulatedLan } from './lan.ts';
-import type { LinkOptions } from './link.ts';
+import type { SimulatedLinkOptions } from './simulated-link.ts';
 import { SimulatedNat } from './nat.ts';
+import type { SimulatedNames } from './names.ts';
 import type { NatOptions } from './nat-options.ts';
 import type { PacketCounters } from './packet.ts';
 
@@ -17,12 +18,12 @@ export interface SimulatedInternetComponents {
 
 export interface SimulatedInternetOptions {
   /** What links to the open internet are like. @default { delayMs: 10 } each way */
-  link?: LinkOptions;
+  link?: SimulatedLinkOptions;
   /** Public hosts get IPv6 addresses too. @default false */
   ipv6?: boolean;
   /**
-   * UDP sockets hear of closed ports and missing routes through `onError`. Off by default, because Node's sockets
-   * on Linux do not either. @default false
+   * UDP sockets that are not connected hear of closed ports and missing routes too (`onError`). Off by default, because
+   * those of real systems do not. @default false
    */
   icmpErrors?: boolean;
 }
@@ -32,11 +33,11 @@ export interface LanOptions {
   subnet?: string;
   ipv6?: string;
   /** What links in it are like. @default { delayMs: 0.25 } each way */
-  link?: LinkOptions;
+  link?: SimulatedLinkOptions;
 }
 
-const INTERNET_LINK: LinkOptions = { delayMs: 10 };
-const LAN_LINK: LinkOptions = { delayMs: 0.25 };
+const INTERNET_LINK: SimulatedLinkOptions = { delayMs: 10 };
+const LAN_LINK: SimulatedLinkOptions = { delayMs: 0.25 };
 const LAN_SUBNET = '192.168.1.0/24';
 
 /** Ranges that addresses are given from: global by kind, so that they pass for public ones. */
@@ -76,6 +77,11 @@ export class SimulatedInternet {
     return this.#public;
   }
 
+  /** The names that hosts look up, and how their name servers behave. */
+  get names(): SimulatedNames {
+    return this.#fabric.names;
+  }
+
   /** A host with a public address. */
   host(options: HostOptions = {}): SimulatedHost {
     return this.#public.host(options);
@@ -92,7 +98,7 @@ export class SimulatedInternet {
     return this.#network(subnets, options.link ?? LAN_LINK, true);
   }
 
-  /** What became of all packets so far; a snapshot. `sent + copies = delivered + dropped + inFlight`. */
+  /** Counters of all packets; a snapshot. `sent + copies = delivered + dropped + inFlight`. */
   get counters(): PacketCounters & { inFlight: number } {
     const { sent, copies, delivered, dropped } = this.#fabric.counters;
     let inFlight = sent + copies - delivered;
@@ -105,7 +111,7 @@ export class SimulatedInternet {
     return this.#fabric.openSockets;
   }
 
-  /** Puts `hook` in the way of every packet that a host sends, behind those already there. @returns removes it */
+  /** Adds a hook that sees every packet that a host sends, after the hooks that are there already. @returns removes it */
   intercept(hook: PacketHook): () => void {
     this.#fabric.hooks.add(hook);
     return () => {
@@ -121,7 +127,7 @@ export class SimulatedInternet {
     };
   }
 
-  #network(subnets: SimulatedLan['subnets'], link: LinkOptions, broadcasts: boolean): SimulatedLan {
+  #network(subnets: SimulatedLan['subnets'], link: SimulatedLinkOptions, broadcasts: boolean): SimulatedLan {
     const builder = {
       host: (lan: SimulatedLan, options: HostOptions) => this.#makeHost(lan, options),
       nat: (lan: SimulatedLan, options: NatOptions) => this.#makeNat(lan, options),

@@ -1,19 +1,10 @@
-import { broadcastAddress, inSubnet, type Subnet, subnetHosts } from '../address/subnet.ts';
+import { broadcastAddress, inSubnet, subnetHosts } from '../address/subnet.ts';
 import type { Fabric } from './fabric.ts';
-import type { SimulatedHost, HostOptions } from './host.ts';
-import type { Link, LinkNetwork, LinkOptions } from './link.ts';
-import type { SimulatedNat } from './nat.ts';
+import type { Gateway, HostNetwork, HostOptions, LanSubnets, SimulatedHost } from './host.ts';
+import type { NatNetwork, SimulatedNat } from './nat.ts';
+import type { SimulatedLink, SimulatedLinkOptions } from './simulated-link.ts';
 import type { NatOptions } from './nat-options.ts';
 import type { Packet } from './packet.ts';
-
-/** Where packets go that are for nobody in the network. */
-export interface Gateway {
-  /** The address that the network's hosts know it by, and which no host gets. */
-  readonly insideAddress: string | undefined;
-  readonly leave: (packet: Packet) => void;
-  /** A host inside has this public (routed) address now, or no longer. */
-  publish(address: string, reachable: boolean): void;
-}
 
 /** Makes what stands in a network; the internet does. */
 export interface Builder {
@@ -21,29 +12,29 @@ export interface Builder {
   nat(lan: SimulatedLan, options: NatOptions): SimulatedNat;
 }
 
-/** The IPv4 and IPv6 ranges of a network. */
-export interface LanSubnets {
-  readonly v4?: Subnet;
-  readonly v6?: Subnet;
-}
-
 /** A network that hosts and NATs are plugged into: a LAN, a carrier's network, or the open internet. */
-export class SimulatedLan implements LinkNetwork {
+export class SimulatedLan implements HostNetwork, NatNetwork {
   readonly subnets: LanSubnets;
   /** What links into this network are like unless a host says otherwise. */
-  readonly defaultLink: LinkOptions;
+  readonly defaultLink: SimulatedLinkOptions;
   readonly broadcastAddress: string | undefined;
   gateway: Gateway | undefined;
   readonly #fabric: Fabric;
   readonly #broadcasts: boolean;
   readonly #builder: Builder;
-  readonly #links = new Map<string, Link>();
+  readonly #links = new Map<string, SimulatedLink>();
   /** Links of hosts: those that broadcasts reach. */
-  readonly #hosts = new Set<Link>();
-  readonly #free: { 4?: Generator<string, void>; 6?: Generator<string, void> } = {};
+  readonly #hosts = new Set<SimulatedLink>();
+  readonly #free: { 4?: Generator<string, void> | undefined; 6?: Generator<string, void> | undefined } = {};
   readonly #local = new Map<string, boolean>();
 
-  constructor(fabric: Fabric, builder: Builder, subnets: LanSubnets, defaultLink: LinkOptions, broadcasts: boolean) {
+  constructor(
+    fabric: Fabric,
+    builder: Builder,
+    subnets: LanSubnets,
+    defaultLink: SimulatedLinkOptions,
+    broadcasts: boolean,
+  ) {
     this.#fabric = fabric;
     this.#broadcasts = broadcasts;
     this.#builder = builder;
@@ -63,7 +54,7 @@ export class SimulatedLan implements LinkNetwork {
     return this.#builder.nat(this, options);
   }
 
-  /** The next address that nobody has; `undefined` when the network lacks the family or is full. */
+  /** Returns the next free address; `undefined` when the network lacks the family or is full. */
   freeAddress(family: 4 | 6): string | undefined {
     const subnet = family === 4 ? this.subnets.v4 : this.subnets.v6;
     // A second round finds addresses that were given back.
@@ -77,13 +68,13 @@ export class SimulatedLan implements LinkNetwork {
     return undefined;
   }
 
-  /** True when somebody in this network has the address. */
+  /** True when a host in this network has the address. */
   has(address: string): boolean {
     return this.#links.has(address);
   }
 
   /** Leads an address to a link. */
-  attach(address: string, link: Link): void {
+  attach(address: string, link: SimulatedLink): void {
     this.#links.set(address, link);
     this.gateway?.publish(address, true);
   }
@@ -93,12 +84,17 @@ export class SimulatedLan implements LinkNetwork {
     this.gateway?.publish(address, false);
   }
 
-  addHost(link: Link): void {
+  addHost(link: SimulatedLink): void {
     this.#hosts.add(link);
   }
 
-  removeHost(link: Link): void {
+  removeHost(link: SimulatedLink): void {
     this.#hosts.delete(link);
+  }
+
+  /** False for a LAN that is connected to nothing else. */
+  get leadsOut(): boolean {
+    return this.gateway !== undefined || !this.#broadcasts;
   }
 
   isBroadcast(address: string): boolean {
@@ -106,7 +102,7 @@ export class SimulatedLan implements LinkNetwork {
   }
 
   /** A packet from one of the links, or (without one) from the gateway. */
-  route(packet: Packet, from?: Link): void {
+  route(packet: Packet, from?: SimulatedLink): void {
     const link = packet.broadcast ? undefined : this.#links.get(packet.destination);
     if (link) link.deliver(packet);
     else if (packet.broadcast && this.#broadcasts) this.#flood(packet, from);
@@ -115,9 +111,9 @@ export class SimulatedLan implements LinkNetwork {
     } else this.#fabric.drop(packet, 'no-route');
   }
 
-  #flood(packet: Packet, from: Link | undefined): void {
+  #flood(packet: Packet, from: SimulatedLink | undefined): void {
     let original: Packet | undefined = packet;
-    const copies: [Link, Packet][] = [];
+    const copies: [SimulatedLink, Packet][] = [];
     for (const link of this.#hosts) {
       if (link === from) continue;
       copies.push([link, original ?? this.#fabric.copy(packet)]);

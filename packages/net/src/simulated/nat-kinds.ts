@@ -1,4 +1,4 @@
-import type { NatOptions } from './nat-options.ts';
+import type { NatDependence, NatOptions } from './nat-options.ts';
 
 /** A carrier's NAT as mobile networks run it, over the shared range of RFC 6598. */
 const CARRIER: NatOptions = {
@@ -75,3 +75,28 @@ export const natKinds: Readonly<Record<NatKind, NatOptions>> = {
     carrier: { ...CARRIER, mapping: 'address-and-port-dependent' },
   },
 };
+
+const DEPENDENCES: readonly NatDependence[] = [
+  'endpoint-independent',
+  'address-dependent',
+  'address-and-port-dependent',
+];
+
+/** Usual names, rows by mapping, then filtering. */
+const NAMES = [
+  'full cone',
+  'address-restricted cone',
+  'port-restricted cone',
+  'address-symmetric, unfiltered',
+  'address-symmetric, address-restricted',
+  'address-symmetric, port-restricted',
+  'symmetric, unfiltered',
+  'symmetric, address-restricted',
+  'symmetric',
+];
+
+/** Every mapping with every filtering (RFC 4787 §4.1, §5), with its usual name. */
+export const nineNats: readonly { mapping: NatDependence; filtering: NatDependence; name: string }[] =
+  DEPENDENCES.flatMap((mapping, row) =>
+    DEPENDENCES.map((filtering, column) => ({ mapping, filtering, name: NAMES[3 * row + column] ?? '' })),
+  );

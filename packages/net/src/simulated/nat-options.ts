@@ -1,7 +1,7 @@
-import type { LinkOptions } from './link.ts';
+import type { SimulatedLinkOptions } from './simulated-link.ts';
 import type { SimulatedPacket } from './packet.ts';
 
-/** What of the remote endpoint a NAT's decision depends on (RFC 4787 §4.1, §5). */
+/** Which part of the remote endpoint a NAT's behaviour depends on (RFC 4787 §4.1, §5). */
 export type NatDependence = 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent';
 
 /** Which external port a new mapping gets. */
@@ -13,13 +13,13 @@ export type PortAllocation =
   | 'random';
 
 /** How a NAT (or, with `translate: false`, a firewall) behaves. */
-export interface NatBehaviour {
+export interface NatRules {
   /** When a host's socket is given another external port. @default endpoint-independent */
   mapping?: NatDependence;
   /** Who may send to an external port. @default address-and-port-dependent */
-  filtering?: NatDependence;
+  filtering?: NatDependence | undefined;
   /** @default preserving */
-  ports?: PortAllocation;
+  ports?: PortAllocation | undefined;
   /** For `sequential`; may be negative. @default 1 */
   portStep?: number;
   /** External ports that may be given out, both included. @default [1024, 65535] */
@@ -52,7 +52,7 @@ export interface NatBehaviour {
   allows?: (packet: SimulatedPacket) => boolean;
 }
 
-export interface NatOptions extends NatBehaviour {
+export interface NatOptions extends NatRules {
   /** For messages and tests. @default nat-1, nat-2, … */
   name?: string;
   /** The address in the network outside. @default the next free one */
@@ -62,9 +62,9 @@ export interface NatOptions extends NatBehaviour {
   /** Hosts inside also get IPv6 addresses, from a range of their own or this one. @default false */
   ipv6?: boolean | string;
   /** The link to the network outside. */
-  link?: LinkOptions;
+  link?: SimulatedLinkOptions;
   /** Links inside. @default { delayMs: 0.25 } */
-  lanLink?: LinkOptions;
+  lanLink?: SimulatedLinkOptions;
   /** Puts another NAT between this one and the network: CGNAT. */
   carrier?: NatOptions;
 }

@@ -1,16 +1,16 @@
 import type { Clock, Random } from '@towpath/core';
-import type { Endpoint } from '../network.ts';
-import type { NatBehaviour, NatDependence } from './nat-options.ts';
+import type { Endpoint } from '../endpoint.ts';
+import type { NatRules, NatDependence } from './nat-options.ts';
 
 type Protocol = 'udp' | 'tcp';
 
-/** One internal endpoint's way out. */
+/** One mapping: an internal endpoint and its external one. */
 interface Mapping {
   readonly key: string;
   readonly protocol: Protocol;
   readonly internal: Endpoint;
   readonly externalPort: number;
-  /** Made by a port mapping request: never expires, and lets everybody in. */
+  /** Created by a port mapping request: does not expire, and accepts all senders. */
   readonly fixed: boolean;
   usedAt: number;
   /** Remotes that were sent to, as the filtering sees them, with the time of the last packet. */
@@ -31,7 +31,7 @@ const FIRST_SWEEP_SIZE = 1_024;
 export class NatTable {
   readonly #clock: Clock;
   readonly #random: Random;
-  readonly #behaviour: NatBehaviour;
+  readonly #behaviour: NatRules;
   readonly #byInternal = new Map<string, Mapping>();
   /** By protocol and external port; more than one with overloading. */
   readonly #byPort = new Map<string, Mapping[]>();
@@ -42,7 +42,7 @@ export class NatTable {
   #nextPort: number | undefined;
   #sweepAt = FIRST_SWEEP_SIZE;
 
-  constructor(clock: Clock, random: Random, behaviour: NatBehaviour) {
+  constructor(clock: Clock, random: Random, behaviour: NatRules) {
     this.#clock = clock;
     this.#random = random;
     this.#behaviour = behaviour;
@@ -70,7 +70,7 @@ export class NatTable {
     return found.externalPort;
   }
 
-  /** Whom a packet from outside is for, or why for nobody. */
+  /** Destination of a packet from outside, or why there is none. */
   inbound(protocol: Protocol, externalPort: number, remote: Endpoint): Endpoint | 'no-mapping' | 'filtered' {
     let refusal: 'no-mapping' | 'filtered' = 'no-mapping';
     for (const mapping of this.#byPort.get(`${protocol}|${externalPort}`) ?? []) {
@@ -95,7 +95,7 @@ export class NatTable {
     return () => this.#remove(mapping);
   }
 
-  /** Forgets everything but fixed mappings. With `avoidPorts` no old external port is given out again. */
+  /** Removes everything except fixed mappings. With `avoidPorts` no old external port is used again. */
   flush(avoidPorts: boolean): void {
     if (avoidPorts) this.#spent = new Set(this.#byPort.keys());
     for (const mapping of [...this.#byInternal.values()]) if (!mapping.fixed) this.#remove(mapping);

@@ -1,10 +1,20 @@
 import type { Fabric } from './fabric.ts';
-import type { HostOptions, SimulatedHost } from './host.ts';
-import type { Gateway, SimulatedLan } from './lan.ts';
-import { Link, type LinkOwner } from './link.ts';
+import type { Gateway, HostNetwork, HostOptions, SimulatedHost } from './host.ts';
+import { SimulatedLink, type LinkOwner } from './simulated-link.ts';
 import type { NatDependence, NatOptions } from './nat-options.ts';
 import { NatTable } from './nat-table.ts';
 import type { Packet } from './packet.ts';
+
+/** A network on one side of a NAT. */
+export interface NatNetwork extends HostNetwork {
+  gateway: Gateway | undefined;
+  /** Plugs a new host in. */
+  host(options?: HostOptions): SimulatedHost;
+  /** Puts a NAT with a LAN of its own into this network. */
+  nat(options?: NatOptions): SimulatedNat;
+  /** A packet from one of the links, or (without one) from the gateway. */
+  route(packet: Packet, from?: SimulatedLink): void;
+}
 
 /** Flow state of a firewall: like a NAT that keeps addresses, one table per host address inside. */
 const FIREWALL = { mapping: 'endpoint-independent', ports: 'preserving', portRange: [1, 65_535] } as const;
@@ -17,12 +27,12 @@ export class SimulatedNat implements LinkOwner, Gateway {
   readonly isHost = false;
   readonly name: string;
   /** The network inside. */
-  readonly lan: SimulatedLan;
+  readonly lan: NatNetwork;
   /** The link to the network outside: change its conditions, unplug it. */
-  readonly link: Link;
+  readonly link: SimulatedLink;
   readonly insideAddress: string | undefined;
   readonly #fabric: Fabric;
-  readonly #outside: SimulatedLan;
+  readonly #outside: NatNetwork;
   readonly #options: NatOptions;
   readonly #table: NatTable;
   /** Flows of the routed addresses inside. */
@@ -30,7 +40,7 @@ export class SimulatedNat implements LinkOwner, Gateway {
   #external: string | undefined;
   #gatewayHost: SimulatedHost | undefined;
 
-  constructor(fabric: Fabric, name: string, outside: SimulatedLan, inside: SimulatedLan, options: NatOptions) {
+  constructor(fabric: Fabric, name: string, outside: NatNetwork, inside: NatNetwork, options: NatOptions) {
     this.#fabric = fabric;
     this.name = name;
     this.#outside = outside;
@@ -38,7 +48,7 @@ export class SimulatedNat implements LinkOwner, Gateway {
     this.lan = inside;
     this.insideAddress = inside.freeAddress(4);
     this.#table = new NatTable(fabric.clock, fabric.random, options);
-    this.link = new Link(fabric, outside, this, { ...outside.defaultLink, ...options.link });
+    this.link = new SimulatedLink(fabric, outside, this, { ...outside.defaultLink, ...options.link });
     if (options.translate ?? true) this.changeExternalAddress(options.externalAddress);
     inside.gateway = this;
   }
@@ -82,19 +92,19 @@ export class SimulatedNat implements LinkOwner, Gateway {
     this.flush();
   }
 
-  /** Forgets all mappings and flows, as a restarted router does; the same ports may be given again. */
+  /** Removes all mappings and flows, as a restarted router does; the same ports may be used again. */
   flush(): void {
     this.#table.flush(false);
     this.#flows.clear();
   }
 
-  /** Forgets all mappings, and gives every flow another external port from now on. */
+  /** Removes all mappings, and gives every flow another external port from now on. */
   rebind(): void {
     this.#table.flush(true);
   }
 
   /**
-   * A fixed mapping, as PCP, NAT-PMP and UPnP make: everybody may send to it.
+   * Creates a fixed mapping, as PCP, NAT-PMP and UPnP do: all senders are accepted.
    * @returns a function that removes it; `undefined` when the external port is taken
    */
   forward(

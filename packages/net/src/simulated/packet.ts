@@ -7,13 +7,13 @@ export type DropReason =
   /** larger than the link's `mtuBytes`: a path-MTU black hole */
   | 'too-big'
   | 'unplugged'
-  /** nobody has the destination address */
+  /** no host has the destination address */
   | 'no-route'
   /** no socket on the destination port */
   | 'no-listener'
   /** the firewall of a host or of a box */
   | 'firewalled'
-  /** a NAT got it from outside and knows no mapping for the port */
+  /** a NAT received it from outside and has no mapping for the port */
   | 'no-mapping'
   /** a NAT has the mapping, but filters this sender */
   | 'filtered'
@@ -49,8 +49,10 @@ export interface TcpSegment {
   readonly tls: boolean;
 }
 
-/** Who sent a packet: told when a router or the destination refuses it. */
+/** Sender of a packet: informed when a router or the destination refuses it. */
 export interface PacketOrigin {
+  /** It hears ICMP errors even where UDP sockets in general do not. */
+  readonly hearsErrors?: boolean;
   /** An ICMP error: nobody has the address, or the port is closed. */
   bounced(code: 'unreachable' | 'connection-refused', address: string, port: number): void;
 }

@@ -41,17 +41,25 @@ export class PortTable<T extends object> {
     return (this.#ports.get(port) ?? []).map(({ socket }) => socket);
   }
 
-  /** The socket that gets what is sent to this address: the exact one before the wildcard, the youngest first. */
-  find(address: string, port: number): T | undefined {
+  /**
+   * The socket that gets what is sent to this address: the one with the highest score, then the exact address before the
+   * wildcard, then the youngest.
+   * @param score 0: does not take it, 1: takes it, 2: is connected to the sender
+   */
+  find(address: string, port: number, score: (socket: T) => 0 | 1 | 2 = () => 1): T | undefined {
     const bound = this.#ports.get(port);
     if (bound === undefined) return undefined;
-    let wildcard: T | undefined;
+    let best: T | undefined;
+    let bestScore = 0;
     for (let at = bound.length - 1; at >= 0; at--) {
       const candidate = bound[at]!;
-      if (candidate.address === address) return candidate.socket;
-      if (isWildcard(candidate.address)) wildcard ??= candidate.socket;
+      const exact = candidate.address === address;
+      if (!exact && !isWildcard(candidate.address)) continue;
+      const fit = score(candidate.socket);
+      const total = fit === 0 ? 0 : 2 * fit + (exact ? 1 : 0);
+      if (total > bestScore) [best, bestScore] = [candidate.socket, total];
     }
-    return wildcard;
+    return best;
   }
 
   #isTaken(address: string, port: number, reuse: boolean): boolean {

@@ -1,6 +1,7 @@
 import type { Timer } from '@towpath/core';
 import type { NetError, NetErrorCode } from '../net-error.ts';
-import type { Endpoint, TcpConnection, TcpHandlers } from '../network.ts';
+import type { Endpoint } from '../endpoint.ts';
+import type { TcpConnection, TcpHandlers } from '../network.ts';
 import type { Fabric } from './fabric.ts';
 import { Packet, type PacketOrigin, type TcpSegment } from './packet.ts';
 import { TcpSender } from './tcp-sender.ts';

@@ -1,7 +1,9 @@
+import type { ConnectionLimit } from '../connection-limit.ts';
 import { isPort } from '../address/endpoint-text.ts';
 import { isUnspecified } from '../address/ip.ts';
 import type { NetError } from '../net-error.ts';
-import type { Endpoint, TcpConnection, TcpConnectOptions, TcpListener, TcpListenOptions } from '../network.ts';
+import type { Endpoint } from '../endpoint.ts';
+import type { TcpConnection, TcpConnectOptions, TcpListener, TcpListenOptions } from '../network.ts';
 import type { Fabric } from './fabric.ts';
 import { Packet } from './packet.ts';
 import { PortTable } from './port-table.ts';
@@ -97,11 +99,17 @@ export class TcpStack {
       found.report(netError('tls-failed', 'accept TCP from', remote));
       return;
     }
+    const { limit } = found;
+    if (limit?.enter(local, remote, () => this.#connections.get(connectionKey(local, remote))?.destroy()) === false) {
+      this.#refuse(local, remote, tls);
+      return;
+    }
     const owner: ConnectionOwner = {
       opened: (connection) => found.accept(connection),
-      // A client that went away before the handshake was over is nobody's business.
+      // A client that disconnected before the handshake was complete is not reported.
       failed: () => {},
       released: (connection) => {
+        limit?.leave(local, remote);
         found.connections.delete(connection);
         this.#remove(connection);
       },
@@ -141,6 +149,7 @@ export class TcpStack {
 class SimulatedTcpListener implements TcpListener {
   local: Endpoint = { address: '', port: 0 };
   readonly tls: boolean;
+  readonly limit: ConnectionLimit | undefined;
   readonly connections = new Set<SimulatedTcpConnection>();
   readonly #fabric: Fabric;
   readonly #table: PortTable<object>;
@@ -152,6 +161,7 @@ class SimulatedTcpListener implements TcpListener {
     this.#table = table;
     this.#options = options;
     this.tls = options.tls !== undefined;
+    this.limit = options.limit;
   }
 
   accept(connection: SimulatedTcpConnection): void {

@@ -1,15 +1,16 @@
 import { isPort } from '../address/endpoint-text.ts';
 import { isUnspecified } from '../address/ip.ts';
-import { formatEndpoint } from '../endpoint.ts';
+import { type DatagramHandler, type DatagramMatch, DatagramRoutes } from '../datagram-routes.ts';
+import { type Endpoint, formatEndpoint, sameEndpoint } from '../endpoint.ts';
 import { ADVICE, NetError, type NetErrorCode } from '../net-error.ts';
-import type { Endpoint, UdpOptions, UdpSocket } from '../network.ts';
+import type { UdpOptions, UdpSocket } from '../network.ts';
 import type { Fabric, KnownAddress } from './fabric.ts';
 import { Packet, type PacketOrigin } from './packet.ts';
 import { PortTable } from './port-table.ts';
 
 /** What the UDP and TCP of a host ask of it. */
 export interface HostAddressing {
-  /** The address that a packet to `destination` leaves from; `undefined` when no way leads there. */
+  /** The address that a packet to `destination` leaves from; `undefined` when there is no route. */
   sourceFor(destination: string, family: 4 | 6): string | undefined;
   /** True when the host has the address now, loopback included. */
   owns(address: string): boolean;
@@ -46,6 +47,12 @@ export class UdpStack {
     socket.local = bindEndpoint(this.#fabric, this.#host, table, socket, wanted, family, options.reuseAddress ?? false);
     this.#fabric.openSockets++;
     await Promise.resolve();
+    try {
+      if (options.remote) socket.connect(options.remote);
+    } catch (error) {
+      await socket.close();
+      throw error;
+    }
     if (signal?.aborted) {
       await socket.close();
       throw signal.reason;
@@ -64,7 +71,8 @@ export class UdpStack {
       if (listening.length === 0) this.#fabric.drop(packet, 'no-listener');
       return;
     }
-    const socket = table.find(packet.destination, packet.destinationPort);
+    const from = { address: packet.source, port: packet.sourcePort };
+    const socket = table.find(packet.destination, packet.destinationPort, (candidate) => candidate.score(from));
     if (socket) socket.deliver(packet);
     else this.#fabric.drop(packet, 'no-listener');
   }
@@ -90,9 +98,11 @@ export function bindEndpoint<T extends object>(
 
 class SimulatedUdpSocket implements UdpSocket, PacketOrigin {
   local: Endpoint = { address: '', port: 0 };
+  remote: Endpoint | undefined;
   readonly #fabric: Fabric;
   readonly #host: HostAddressing;
   readonly #options: UdpOptions;
+  readonly #routes: DatagramRoutes;
   readonly #family: 4 | 6;
   readonly #table: PortTable<SimulatedUdpSocket>;
   #from: Endpoint = { address: '', port: 0 };
@@ -108,12 +118,46 @@ class SimulatedUdpSocket implements UdpSocket, PacketOrigin {
     this.#fabric = fabric;
     this.#host = host;
     this.#options = options;
+    this.#routes = new DatagramRoutes(options.onMessage?.bind(options));
     this.#family = family;
     this.#table = table;
   }
 
+  get unroutedDatagrams(): number {
+    return this.#routes.unrouted;
+  }
+
+  /** Connected sockets hear of ICMP errors, as on real systems. */
+  get hearsErrors(): boolean {
+    return this.remote !== undefined;
+  }
+
+  route(match: DatagramMatch, handler: DatagramHandler): Disposable {
+    return this.#routes.add(match, handler);
+  }
+
+  /** Gives the socket its only remote endpoint. @throws NetError */
+  connect(to: Endpoint): void {
+    const remote = this.#fabric.address(to.address);
+    if (remote?.family !== this.#family || !isPort(to.port)) throw netError('bad-address', 'connect UDP to', to);
+    const source = this.#source(remote.text);
+    if (source === undefined) throw netError('unreachable', 'connect UDP to', to);
+    this.remote = { address: remote.text, port: to.port };
+    this.local = { address: source, port: this.local.port };
+  }
+
+  /** How well the socket fits a sender: not at all, as any, or as the one that it is connected to. */
+  score(from: Endpoint): 0 | 1 | 2 {
+    if (this.remote === undefined) return 1;
+    return sameEndpoint(this.remote, from) ? 2 : 0;
+  }
+
   send(data: Uint8Array, to: Endpoint): void {
     if (this.#closed) return;
+    if (this.remote !== undefined && !sameEndpoint(to, this.remote)) {
+      this.#fail('bad-address', to);
+      return;
+    }
     const destination = this.#fabric.address(to.address);
     const source = destination && this.#source(destination.text);
     const failure = this.#refusal(data, to, destination, source);
@@ -167,7 +211,7 @@ class SimulatedUdpSocket implements UdpSocket, PacketOrigin {
     if (packet.sourcePort !== this.#from.port || packet.source !== this.#from.address) {
       this.#from = { address: packet.source, port: packet.sourcePort };
     }
-    this.#options.onMessage(packet.payload, this.#from);
+    this.#routes.dispatch(packet.payload, this.#from);
   }
 
   bounced(code: 'unreachable' | 'connection-refused', address: string, port: number): void {

@@ -1,7 +1,10 @@
 import { DRW_HEADER_BYTES, writeDrwAck } from '../codec/session-messages.ts';
 import { ACK_BATCH } from './limits.ts';
 
-/** Collects the indices of one channel that are to be acknowledged, in order of arrival (spec §7.2). */
+/**
+ * Collects the indices of one channel that are to be acknowledged, in order of arrival (docs/protocol/pppp.md,
+ * "Acknowledgement").
+ */
 export class AckBatch {
   readonly #channel: number;
   readonly #indices: Uint16Array = new Uint16Array(ACK_BATCH);

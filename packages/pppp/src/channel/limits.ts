@@ -1,5 +1,7 @@
-/** Indices that one acknowledgement carries at most when we send it (spec §7.2, the largest seen). */
+/**
+ * Most indices of one sent acknowledgement (docs/protocol/pppp.md, "Acknowledgement": the largest observed).
+ */
 export const ACK_BATCH = 17;
 
-/** How far ahead of the next expected index a packet is kept (spec §7.4, recommended). */
+/** How far ahead of the next expected index a packet is kept (docs/protocol/pppp.md, "Receiving", recommended). */
 export const RECEIVE_WINDOW = 1024;

@@ -2,18 +2,21 @@ import { indexDistance } from './index16.ts';
 import { RECEIVE_WINDOW } from './limits.ts';
 import { Ring } from './ring.ts';
 
-/** What became of an arriving packet. All but `refused` are acknowledged. */
+/** Result of an arriving packet. All except `refused` are acknowledged. */
 export type Arrival =
   /** the next one: the caller delivers it, then drains {@link ReceiveChannel.next} */
   | 'in-order'
-  /** kept until its turn */
+  /** kept until its predecessors have arrived */
   | 'stored'
-  /** had arrived before */
+  /** a duplicate */
   | 'duplicate'
-  /** outside the window or over the budget: the sender must repeat it */
+  /** outside the window or over the budget: the sender must retransmit it */
   | 'refused';
 
-/** One direction of a channel at its receiving end: packets in any order in, their data in order out (spec §7.4). */
+/**
+ * The receiving end of a channel: orders packets and delivers their data
+ * (docs/protocol/pppp.md, "Receiving").
+ */
 export class ReceiveChannel {
   readonly #budgetBytes: number;
   readonly #ahead: Ring<Uint8Array> = new Ring();
@@ -24,14 +27,14 @@ export class ReceiveChannel {
   /** While set, packets are kept instead of delivered. */
   paused: boolean;
 
-  /** @param budgetBytes how many bytes may wait for their turn or for the reader. */
+  /** @param budgetBytes most bytes that wait for earlier packets or for the reader */
   constructor(budgetBytes: number, paused = false, firstPosition = 0) {
     this.#budgetBytes = budgetBytes;
     this.#position = firstPosition;
     this.paused = paused;
   }
 
-  /** Bytes that wait for their turn or for the reader. */
+  /** Bytes that wait for earlier packets or for the reader. */
   get storedBytes(): number {
     return this.#storedBytes;
   }
@@ -69,7 +72,7 @@ export class ReceiveChannel {
     return 'stored';
   }
 
-  /** Takes out the data whose turn it is, `undefined` at a gap or while paused. */
+  /** Takes the data of the next packet, `undefined` at a gap or while paused. */
   next(): Uint8Array | undefined {
     if (this.#stored === 0 || this.paused) return undefined;
     const data = this.#ahead.get(this.#position, this.#position);

@@ -1,11 +1,11 @@
 const FIRST_CAPACITY = 16;
 
-/** An empty ring that held more than this gives its storage back, so that an idle channel costs next to nothing. */
+/** An empty ring larger than this releases its storage, so that an idle channel uses little memory. */
 const KEEP_CAPACITY = 64;
 
 /**
  * Slots addressed by ever-growing positions, of which a contiguous range is in use.
- * Storage appears with the first slot and doubles as needed; nothing here is O(range) per call.
+ * Storage is allocated with the first slot and doubles as needed; no call is O(range).
  */
 export class Ring<Slot> {
   #slots: (Slot | undefined)[] = [];

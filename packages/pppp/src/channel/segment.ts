@@ -1,13 +1,13 @@
 import { MAX_DRW_DATA_BYTES } from '../codec/header.ts';
 import { DRW_HEADER_BYTES, writeDrwHeader } from '../codec/session-messages.ts';
 
-/** One DRW packet on its way: from the write that began it until its acknowledgement. */
+/** One DRW packet, from the write that began it until its acknowledgement. */
 export class Segment {
-  /** Header and data; as long as the data so far needs, or longer while small writes are being merged. */
+  /** Header and data; longer than needed while small writes are merged. */
   #datagram: Buffer;
   /** Data bytes. */
   length: number;
-  /** How often it was sent. */
+  /** Number of transmissions. */
   sends = 0;
   /** Clock time of the first and of the last transmission. */
   firstSentAt = 0;
@@ -15,7 +15,7 @@ export class Segment {
   /** Number of its last transmission in the order of all transmissions of the session. */
   order = 0;
   acknowledged = false;
-  /** The list that it is in, of those in flight or of those to be repeated. */
+  /** Its list: in flight, or waiting for retransmission. */
   list: SegmentList | undefined;
   previous: Segment | undefined;
   following: Segment | undefined;
@@ -26,7 +26,7 @@ export class Segment {
     this.#datagram.set(data, DRW_HEADER_BYTES);
   }
 
-  /** Adds as much of `data` as fits; returns how many bytes. Only before the first transmission. */
+  /** Appends as much of `data` as fits. @returns the number of bytes. Only before the first transmission */
   append(data: Uint8Array): number {
     const taken = Math.min(data.length, MAX_DRW_DATA_BYTES - this.length);
     if (taken === 0) return 0;
@@ -40,7 +40,7 @@ export class Segment {
     return taken;
   }
 
-  /** Fixes channel and index; the bytes never change afterwards (spec §7.3: never renumber). */
+  /** Fixes channel and index; the bytes do not change afterwards (docs/protocol/pppp.md, "Data packets"). */
   seal(channel: number, index: number): void {
     const end = DRW_HEADER_BYTES + this.length;
     if (this.#datagram.length > end) this.#datagram = this.#datagram.subarray(0, end);
@@ -52,13 +52,13 @@ export class Segment {
   }
 }
 
-/** Segments in an order of their own, each in at most one list; all operations take constant time. */
+/** Ordered segments, each in at most one list; all operations take constant time. */
 export class SegmentList {
   first: Segment | undefined;
   #last: Segment | undefined;
   size = 0;
 
-  /** Moves `segment` to the end of this list, out of the one that it was in. */
+  /** Moves `segment` from its list to the end of this one. */
   push(segment: Segment): void {
     segment.list?.remove(segment);
     segment.list = this;

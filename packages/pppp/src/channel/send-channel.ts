@@ -3,35 +3,36 @@ import { indexDistance } from './index16.ts';
 import { Ring } from './ring.ts';
 import { Segment, SegmentList } from './segment.ts';
 
-/** What an acknowledged index turned out to be. */
+/** Result of an acknowledged index. */
 export type Acknowledged =
   /** in flight until now; {@link SendChannel.lastAcknowledged} tells of it */
   | 'new'
   /** acknowledged before */
   | 'repeated'
-  /** never sent: the peer is confused or hostile */
+  /** never sent: the peer is faulty or hostile */
   | 'unknown';
 
-/** How lost packets are found and repeated. */
+/** Loss detection and retransmission. */
 export interface Recovery {
-  /** Packets sent later that must be acknowledged before one counts as lost; 0 turns this off. */
+  /** Packets sent later that must be acknowledged before one counts as lost; 0 disables this. */
   readonly newerAcks: number;
-  /** Which packet's age counts: the one that was sent longest ago, or always the one with the lowest index. */
+  /** Which packet's age counts: the one sent longest ago, or the one with the lowest index. */
   readonly timeoutOf: 'earliest-sent' | 'lowest-index';
 }
 
-/** Spurious repeats show a path that reorders; more newer acknowledgements than this are never asked for. */
+/** Unnecessary retransmissions show reordering; the number of newer acknowledgements required grows up to this. */
 const MAX_REORDERING = 64;
 
 /**
- * One direction of a channel at its sending end: bytes in, numbered packets out, until each is acknowledged
- * (spec §7.1–7.3). It owns no timer and no socket: the session asks for the next packet and tells the time.
+ * The sending end of a channel: bytes in, numbered packets out, until each is acknowledged
+ * (docs/protocol/pppp.md, "Data packets", "Acknowledgement", "Sending"). It owns no timer and no socket: the session
+ * asks for the next packet and passes the time.
  */
 export class SendChannel {
   readonly #channel: number;
   readonly #recovery: Recovery;
   readonly #segments: Ring<Segment> = new Ring();
-  /** Sent and neither acknowledged nor taken for lost, in order of their last transmission. */
+  /** Sent, not acknowledged and not counted as lost, in order of their last transmission. */
   readonly #inFlight = new SegmentList();
   readonly #lost = new SegmentList();
   /** Positions: oldest unacknowledged ≤ next to be sent for the first time ≤ next to be numbered. */
@@ -41,12 +42,12 @@ export class SendChannel {
   readonly #first: number;
   #bufferedBytes = 0;
   #waitingBytes = 0;
-  /** Order of the latest transmission that is known to have arrived. */
+  /** Order of the latest transmission known to have arrived. */
   #arrivedOrder = 0;
   #newerAcks: number;
   /**
-   * The timer starts anew with each time-out, so that a dead path gets a few packets per interval and not a window; and
-   * with each acknowledgement (RFC 6298 §5.3), so that a growing queue is not taken for loss.
+   * The timer restarts with each timeout, so that a dead path gets a few packets per interval and not a whole window;
+   * and with each acknowledgement (RFC 6298 §5.3), so that a growing queue does not count as loss.
    */
   #timedSince = Number.NEGATIVE_INFINITY;
   /** The segment of the last `new` outcome of {@link acknowledge}. */
@@ -76,17 +77,17 @@ export class SendChannel {
     return this.#inFlight.size;
   }
 
-  /** Packets that wait to be repeated. */
+  /** Packets that wait for retransmission. */
   get lost(): number {
     return this.#lost.size;
   }
 
-  /** True when {@link take} has something, given how many indices may be under way at once. */
+  /** True when {@link take} returns a packet, with this many indices allowed in flight. */
   ready(window: number): boolean {
     return this.#lost.size > 0 || (this.#next < this.#end && this.#next - this.#oldest < window);
   }
 
-  /** Copies `data` into packets; small writes that are still waiting merge. */
+  /** Copies `data` into packets; small writes that are not sent yet are merged. */
   enqueue(data: Uint8Array): void {
     let at = 0;
     this.#bufferedBytes += data.length;
@@ -100,7 +101,7 @@ export class SendChannel {
     }
   }
 
-  /** The packet to send now: a lost one before a new one. Call only when {@link ready}. */
+  /** Returns the next packet to send: lost ones before new ones. Call only when {@link ready}. */
   take(now: number, order: number): Segment {
     let segment = this.#lost.first;
     if (segment === undefined) {
@@ -119,8 +120,8 @@ export class SendChannel {
 
   /**
    * Takes one acknowledged index.
-   * @param minRttMs no acknowledgement comes back sooner: one that does is of an earlier copy
-   * @param maxRttMs hardly any comes back later: one that does is not of the first copy
+   * @param minRttMs smallest possible round trip: an earlier acknowledgement belongs to an earlier copy
+   * @param maxRttMs a later acknowledgement does not belong to the first copy
    */
   acknowledge(index: number, now: number, minRttMs: number, maxRttMs: number): Acknowledged {
     const position = this.#oldest + indexDistance(index, this.#oldest);
@@ -141,7 +142,7 @@ export class SendChannel {
     return 'new';
   }
 
-  /** Moves packets that were overtaken by enough newer ones to those that are repeated; returns how many. */
+  /** Marks packets as lost that were overtaken by enough newer ones. @returns their number */
   findLost(): number {
     if (this.#newerAcks === 0) return 0;
     let found = 0;
@@ -153,13 +154,13 @@ export class SendChannel {
     }
   }
 
-  /** When the packet whose age counts will be `timeoutMs` old; Infinity when nothing is in flight. */
+  /** Time when the oldest packet will be `timeoutMs` old; Infinity when nothing is in flight. */
   dueAt(timeoutMs: number): number {
     const aging = this.#aging;
     return aging === undefined ? Number.POSITIVE_INFINITY : Math.max(aging.sentAt, this.#timedSince) + timeoutMs;
   }
 
-  /** Has packets repeated that are older than `timeoutMs`, at most `limit`; returns how many. */
+  /** Marks packets older than `timeoutMs` for retransmission, at most `limit`. @returns their number */
   timeOut(now: number, timeoutMs: number, limit: number): number {
     let found = 0;
     if (this.dueAt(timeoutMs) > now) return found;

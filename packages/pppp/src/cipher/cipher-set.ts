@@ -3,30 +3,30 @@ import { messageName } from '../codec/message-type.ts';
 import { KNOWN_KEYS } from './known-keys.ts';
 import { StreamCipher } from './stream-cipher.ts';
 
-/** A datagram in the clear, and how to answer in kind. */
+/** A datagram in the clear, and the cipher of the answer. */
 export interface OpenedDatagram {
   readonly clear: Uint8Array;
-  /** The cipher that it came in; undefined for plaintext. */
+  /** Its cipher; undefined for plaintext. */
   readonly cipher: StreamCipher | undefined;
 }
 
-/** Tells in which cipher a datagram came, out of a set of keys. */
+/** Detects the cipher of a datagram among a set of keys. */
 export class CipherSet {
   readonly #ciphers: readonly StreamCipher[];
 
-  /** @param keys tried in this order; all publicly known ones when absent. */
+  /** @param keys tried in this order; all public ones by default */
   constructor(keys: readonly string[] = KNOWN_KEYS) {
     this.#ciphers = keys.map((key) => new StreamCipher(key));
   }
 
-  /** The cipher with this key, where it is in the set. */
+  /** Returns the cipher of a key of the set. */
   get(key: string): StreamCipher | undefined {
     return this.#ciphers.find((cipher) => cipher.key === key);
   }
 
   /**
-   * The cipher whose result begins with 0xF1, a known type and a length that fits the datagram; `'plain'` when the
-   * bytes do so as they are; undefined when neither. A plaintext header wins.
+   * Returns the cipher whose result begins with 0xF1, a known type and a length that fits the datagram; `'plain'` for
+   * plaintext; undefined for neither. A valid plaintext header has priority.
    */
   detect(datagram: Uint8Array): StreamCipher | 'plain' | undefined {
     if (datagram.length < HEADER_BYTES) return undefined;

@@ -1,4 +1,4 @@
-/** What a vendor's init string says (spec/pppp §8.3). */
+/** Content of a vendor's init string (docs/protocol/pppp.md, "Init string"). */
 export interface InitString {
   /** Rendezvous servers, names or addresses. */
   hosts: string[];
@@ -6,10 +6,10 @@ export interface InitString {
   key: string | undefined;
 }
 
-/** Why a text is no init string. */
+/** Why a text is not an init string. */
 export type InitStringFailure = 'odd-length' | 'bad-letter' | 'not-text' | 'too-long';
 
-/** Longest init string that is looked at: the known ones have about a hundred letters. */
+/** Longest accepted init string: the known ones have about a hundred letters. */
 const MAX_INIT_LETTERS = 2048;
 
 const TABLE: Uint8Array = Buffer.from(
@@ -19,7 +19,7 @@ const TABLE: Uint8Array = Buffer.from(
 
 const A = 0x41;
 
-/** Reads an init string. Returns the failure when it is none. */
+/** Decodes an init string. */
 export function decodeInitString(letters: string): InitString | InitStringFailure {
   if (letters.length > MAX_INIT_LETTERS) return 'too-long';
   if (letters.length % 2 !== 0) return 'odd-length';
@@ -40,7 +40,7 @@ export function decodeInitString(letters: string): InitString | InitStringFailur
   return { hosts, key: colon < 0 ? undefined : text.slice(colon + 1) };
 }
 
-/** Writes an init string: every host followed by a comma, then the key after a colon. Hosts and key are ASCII. */
+/** Encodes an init string: every host followed by a comma, then the key after a colon. Hosts and key are ASCII. */
 export function encodeInitString({ hosts, key }: InitString): string {
   const text = hosts.map((host) => `${host},`).join('') + (key === undefined ? '' : `:${key}`);
   let letters = '';

@@ -1,4 +1,4 @@
-/** Keys of the stream cipher that are publicly known, by family (spec/pppp §8.1). */
+/** Keys of the stream cipher that are publicly known, by family (docs/protocol/pppp.md, "Network keys"). */
 export const NetworkKey = {
   /** Towards CS2's own servers. */
   CS2: 'SSD@cs2-network.',
@@ -8,12 +8,12 @@ export const NetworkKey = {
   VSTARCAM_2019: 'vstarcam2019',
 } as const;
 
-/** In this order a datagram is tried; the first that gives a valid header wins. */
+/** Order in which keys are tried; the first that gives a valid header is used. */
 export const KNOWN_KEYS: readonly string[] = Object.values(NetworkKey);
 
 /**
- * The key that devices with this UID use among themselves and their clients, or undefined for plaintext.
- * Only families that the spec names are known; others are taken for plaintext (spec/pppp §8.1).
+ * Returns the key of devices with this UID, or undefined for plaintext.
+ * Unknown families use plaintext (docs/protocol/pppp.md, "Network keys").
  * @param uid text form, with or without dashes
  */
 export function keyForUid(uid: string): string | undefined {

@@ -1,10 +1,11 @@
 /**
- * The stream cipher of PPPP networks (spec/pppp §8.2). It is obfuscation, not security: everybody has the keys.
- * It covers a whole datagram, header included, and every byte depends on the ciphertext byte before it.
+ * The stream cipher of PPPP networks (docs/protocol/pppp.md, "Stream cipher"). It is obfuscation, not security:
+ * the keys are public. It covers a whole datagram with its header; every byte depends on the previous ciphertext
+ * byte.
  */
 export class StreamCipher {
   readonly key: string;
-  /** What a byte is combined with, by the ciphertext byte before it. */
+  /** Key stream byte, by the previous ciphertext byte. */
   readonly #mask: Uint8Array = new Uint8Array(256);
 
   constructor(key: string) {
@@ -34,7 +35,7 @@ export class StreamCipher {
     return target;
   }
 
-  /** The clear byte of `cipher` at `at`, without deciphering the rest. */
+  /** Returns the clear byte of `cipher` at `at`, without deciphering the rest. */
   peek(cipher: Uint8Array, at: number): number {
     return cipher[at]! ^ this.#mask[at === 0 ? 0 : cipher[at - 1]!]!;
   }
@@ -52,7 +53,7 @@ function keySchedule(key: string): [number, number, number, number] {
   return [sum & 0xff, -sum & 0xff, thirds & 0xff, xor];
 }
 
-/** Table T of spec/pppp §8.2, published by several independent implementations. */
+/** Table T of docs/protocol/pppp.md, "Stream cipher", published by several independent implementations. */
 const TABLE: Uint8Array = Buffer.from(
   '7c9ce84a13dedcb22f2123e4307b3d8cbc0b270c3cf79ae7087196009785efc1' +
     '1fc4dba1c2ebd901faba3b05b81587832872d18b5ad6da9358feaacc6e1bf0a3' +

@@ -1,16 +1,16 @@
 import { errorMessage, type Log } from '@towpath/core';
 import type { Network, UdpOptions, UdpSocket } from '@towpath/net';
 
-/** Asked of the system, which may give less: a burst of a full window of 1000 packets fits. */
+/** Requested receive buffer; the system may grant less: a burst of a full window of 1000 packets fits. */
 const SOCKET_BUFFER_BYTES: number = 2 * 1024 * 1024;
 
-/** A bound socket, and why it has not the port that was preferred. */
+/** A bound socket, and why it does not have the preferred port. */
 export interface BoundSocket {
   socket: UdpSocket;
   portLost: Error | undefined;
 }
 
-/** Binds the preferred port, or a fresh one when it cannot be had (requirement B6). */
+/** Binds the preferred port, or another one when it is in use (requirement B6). */
 export async function bindPreferred(
   network: Network,
   log: Log,
@@ -24,7 +24,7 @@ export async function bindPreferred(
   } catch (cause) {
     const portLost = cause instanceof Error ? cause : new Error(errorMessage(cause));
     const socket = await network.bindUdp(wanted);
-    log.warn(`Local port ${preferredPort} cannot be used again, leaving from ${socket.local.port} instead`, {
+    log.warn(`Local port ${preferredPort} is in use; using ${socket.local.port} instead`, {
       preferredPort,
       localPort: socket.local.port,
       reason: errorMessage(cause),

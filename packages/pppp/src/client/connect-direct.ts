@@ -6,26 +6,31 @@ import type { PpppSession } from '../session-types.ts';
 import type { ConnectOptions } from './options.ts';
 import { UdpAttempt } from './udp-attempt.ts';
 
-/** Pauses after the first punches, so that one lost datagram costs little; then one every 100 ms (spec §6.2). */
+/**
+ * Pauses after the first punches, to recover quickly from loss; then one every 100 ms (docs/protocol/pppp.md,
+ * "Connecting on the LAN").
+ */
 const FIRST_PAUSES_MS: readonly number[] = [20, 30, 50];
 const PAUSE_MS = 100;
 
 export interface ConnectDirectOptions extends ConnectOptions {
-  /** UID of the device, as people write it. */
+  /** UID of the device in text form. */
   uid: string;
   /** Address and listen port of the device. */
   to: Endpoint;
   /** Cipher of a keyed network. @default plaintext */
   cipher?: StreamCipher;
-  /** End at once with `refused` when the host says that nothing listens there. @default true */
+  /** End at once with `refused` when the host reports the port as closed. @default true */
   failEarly?: boolean;
 }
 
 /**
- * Opens a session with a device whose address and listen port are known: one round trip when it answers (spec §6.2).
+ * Opens a session with a device whose address and listen port are known: one round trip when it answers
+ * (docs/protocol/pppp.md, "Connecting on the LAN").
  *
- * @returns the session; attach to it at once or later, nothing gets lost.
- * @throws PpppError `no-answer`, `wrong-device`, `refused`, `bad-argument`; CodecError `uid-invalid`; NetError when no socket can be bound;
+ * @returns the session; handlers may be attached later, no data is lost
+ * @throws PpppError `no-answer`, `wrong-device`, `refused`, `bad-argument`; CodecError `uid-invalid`; NetError when no
+ * socket can be bound;
  *   the signal's reason when it aborts.
  */
 export async function connectDirect(options: ConnectDirectOptions): Promise<PpppSession> {
@@ -34,9 +39,13 @@ export async function connectDirect(options: ConnectDirectOptions): Promise<Pppp
   const target = formatEndpoint(to);
   const family = addressFamily(to.address);
   if (family === undefined || !isPort(to.port)) {
-    throw new PpppError('bad-argument', `"${target}" is no IP address and port, such as 192.168.43.1:40611.`, {
-      target,
-    });
+    throw new PpppError(
+      'bad-argument',
+      `"${target}" is not an IP address and port. Expected a form such as 192.168.43.1:40611.`,
+      {
+        target,
+      },
+    );
   }
   return new UdpAttempt(options, {
     target,
@@ -45,9 +54,10 @@ export async function connectDirect(options: ConnectDirectOptions): Promise<Pppp
     ciphers: [cipher],
     broadcast: false,
     failEarly,
-    knock: (attempt) => attempt.punch(uid, to, cipher),
+    ports: failEarly ? [to] : [],
+    sendProbes: (attempt) => attempt.punch(uid, to, cipher),
     pauseMs: (round) => FIRST_PAUSES_MS[round] ?? PAUSE_MS,
     trusts: (from) => from.address === to.address,
-    advice: 'Check that the device is awake and on this network, and that port and UID are its own; or search the LAN.',
+    advice: 'Check that the device is awake and on this network, and check port and UID; or search the LAN.',
   }).run();
 }

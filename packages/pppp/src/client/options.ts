@@ -1,30 +1,35 @@
-import type { Clock, Log, Random } from '@towpath/core';
+import type { Clock, Log, Random, PathKind } from '@towpath/core';
 import type { Endpoint, Network } from '@towpath/net';
+import type { AttemptSocket } from './attempt-socket.ts';
 import type { SessionOptions } from '../session/options.ts';
-import type { SessionMode } from '../session-types.ts';
 
-/** What every way of connecting takes. */
+/** Options of every kind of attempt. */
 export interface ConnectOptions {
   network: Network;
   clock: Clock;
-  /** Spreads the repeats a little, so that many attempts do not send in step. Without it they are evenly spaced. */
+  /** Randomises intervals, so that attempts do not send at the same time. By default they are evenly spaced. */
   random?: Random;
-  log?: Log;
-  /** Local port to leave from, if it is free; otherwise a fresh one is taken and the log says why. */
+  log?: Log | undefined;
+  /** Preferred local port; when it is in use, another one is taken and logged. */
   localPort?: number;
-  /** Local address to leave from. @default all addresses */
+  /** Local address to connect from. @default all addresses */
   localAddress?: string;
-  /** What {@link PpppSession.mode} will say. @default 'lan' */
-  mode?: SessionMode;
+  /**
+   * The socket of several attempts of one connect; its own local port and address count.
+   * @default a socket for this attempt alone
+   */
+  socket?: AttemptSocket;
+  /** Value of {@link PpppSession.pathKind}. @default 'lan' */
+  pathKind?: PathKind;
   session?: SessionOptions;
-  /** Give up after so many ms with `no-answer`. @default none: until the signal aborts */
+  /** Time limit, ms, after which the attempt fails with `no-answer`. @default none: until the signal aborts */
   timeoutMs?: number;
-  /** Aborting closes socket and timer at once and tells a device that may hold a session already. */
-  signal?: AbortSignal;
+  /** An abort closes socket and timer at once and sends CLOSE to a device that may have a session already. */
+  signal?: AbortSignal | undefined;
   /**
    * The attempt's own socket is bound.
    * @param local its address and port, never 0
-   * @param portLost why `localPort` could not be had
+   * @param portLost why `localPort` was not available
    */
   onSocket?: (local: Endpoint, portLost?: Error) => void;
 }

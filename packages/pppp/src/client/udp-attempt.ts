@@ -1,23 +1,35 @@
-import { errorCode, errorMessage, type Log, silentLog, type Timer } from '@towpath/core';
-import { type Endpoint, formatEndpoint, sameEndpoint, type UdpHandlers, type UdpSocket } from '@towpath/net';
+import { type AbortedError, deadline, errorMessage, type Log, Repeat, silentLog } from '@towpath/core';
+import { type Endpoint, formatEndpoint, sameEndpoint, type UdpSocket } from '@towpath/net';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
-import { decodeMessage, encodeMessage, type Message } from '../codec/message.ts';
+import { encodeMessage, type Message } from '../codec/message.ts';
 import { PpppError } from '../pppp-error.ts';
 import type { SessionCarrier } from '../session/carrier.ts';
 import { Session } from '../session/session.ts';
+import { UdpCarrier } from '../session/udp-carrier.ts';
 import type { PpppSession } from '../session-types.ts';
-import { bindPreferred } from './bind.ts';
+import { AttemptSocket, type SocketMember } from './attempt-socket.ts';
+import { ClosedPortCheck } from './closed-port-check.ts';
 import { isOwnSocket } from './own-address.ts';
 import type { ConnectOptions } from './options.ts';
-import { UdpCarrier } from './udp-carrier.ts';
+import type { ReceivedDatagram } from './received-datagram.ts';
 
 /** Addresses that an attempt has punched at most; more are answers of strangers. */
 const MAX_PUNCHED = 32;
 
-/** Repeats are spread by up to so much (spec §12: 100–105 ms). */
+/** Repeats are spread by up to so much (docs/protocol/pppp.md, "Timers": 100–105 ms). */
 const SPREAD_MS = 5;
 
-type Knock = Extract<Message, { type: 'PUNCH_PKT' | 'P2P_RDY' }>;
+/**
+ * Punches of one address that are returned at once; the pause after the last of these, doubled after each further one.
+ */
+const FREELY_RETURNED = 2;
+const RETURN_PAUSE_MS = 20;
+
+/** After so many, punches of any kind go to the address only once in so many ms. */
+const MAX_RETURNED = 6;
+const REST_MS = 500;
+
+type Punch = Extract<Message, { type: 'PUNCH_PKT' | 'P2P_RDY' }>;
 
 const CLOSE: Uint8Array = encodeMessage({ type: 'CLOSE' });
 
@@ -28,18 +40,20 @@ export interface AttemptPlan {
   readonly family: 4 | 6;
   /** The device that is wanted; undefined for any. */
   readonly uid: string | undefined;
-  /** Ciphers in which the device may speak; undefined stands for plaintext. */
+  /** Ciphers that the device may use; undefined for plaintext. */
   readonly ciphers: readonly (StreamCipher | undefined)[];
   readonly broadcast: boolean;
-  /** Another device at the target, or a refusal of its host, ends the attempt at once. */
+  /** Another device at the target ends the attempt at once. */
   readonly failEarly: boolean;
+  /** The attempt ends with `refused` as soon as the hosts report all of these as closed. @default none are tested */
+  readonly ports?: readonly Endpoint[];
   /** Sends the datagrams of one round. */
-  knock(attempt: UdpAttempt): void;
+  sendProbes(attempt: UdpAttempt): void;
   /** Time between round `round` (from 0) and the next, in ms. */
   pauseMs(round: number): number;
   /** True when an answer may come from there. */
   trusts(from: Endpoint): boolean;
-  /** What to try next when nobody answered. */
+  /** Next step when there was no answer. */
   readonly advice: string;
   /** Addresses that may be punched at most. @default 32 */
   readonly maxPunched?: number;
@@ -52,83 +66,80 @@ export interface AttemptPlan {
 }
 
 /** What a session may have between itself and its socket. */
-export interface Detour {
+export interface PacketFilter {
   readonly carrier: SessionCarrier;
-  /** True for a datagram that is not for the session. */
+  /** Takes a datagram of another address than the session's; false when it is for the session. */
   intercepts(data: Uint8Array, from: Endpoint): boolean;
 }
 
-/** Where what happens on a socket goes: to the attempt, later to its session. */
-interface Inbox {
-  receive(data: Uint8Array, from: Endpoint): void;
-  fail(error: Error): void;
+/** A punched address. */
+interface Punched {
+  readonly to: Endpoint;
+  readonly cipher: StreamCipher | undefined;
+  /** Number of its PUNCH_PKTs that were returned. */
+  returned: number;
+  /** Clock time until which no further one is returned, ms; once many were, none is sent either. */
+  restsUntil: number;
 }
 
-/** Handlers that know the inbox alone: the socket outlives the attempt, which would keep its whole race in memory. */
-function handlersOf(inbox: Inbox): UdpHandlers {
-  return { onMessage: (data, from) => inbox.receive(data, from), onError: (error) => inbox.fail(error) };
-}
-
-/** Takes what arrives for a session. */
-function receiverOf(session: Session, detour: Detour | undefined): Inbox['receive'] {
-  if (detour === undefined) return (data, from) => session.receive(data, from);
+/** Receives datagrams of a session. */
+function receiverOf(session: Session, filter: PacketFilter | undefined): (data: Uint8Array, from: Endpoint) => void {
+  if (filter === undefined) return (data, from) => session.receive(data, from);
   return (data, from) => {
-    if (!detour.intercepts(data, from)) session.receive(data, from);
+    if (!filter.intercepts(data, from)) session.receive(data, from);
   };
 }
 
-/** One attempt to open a session by UDP, on a socket of its own (spec §6.2, §6.6). */
-export class UdpAttempt {
+/**
+ * One attempt to open a session by UDP, on a socket of its own or on one that it shares (docs/protocol/pppp.md,
+ * "Connecting on the LAN", "States").
+ */
+export class UdpAttempt implements SocketMember {
+  readonly searches: boolean;
   readonly #options: ConnectOptions;
   readonly #plan: AttemptPlan;
   readonly #log: Log;
-  readonly #punched: { to: Endpoint; cipher: StreamCipher | undefined }[] = [];
+  readonly #shared: AttemptSocket;
+  readonly #punched: Punched[] = [];
   readonly #strangers: Set<string> = new Set();
-  readonly #inbox: Inbox;
   #socket: UdpSocket | undefined;
-  #knockTimer: Timer | undefined;
-  #limitTimer: Timer | undefined;
+  #check: ClosedPortCheck | undefined;
+  readonly #probes: Repeat;
   #round = 0;
   #over = false;
   #sendError: string | undefined;
   #settle: { resolve(session: PpppSession): void; reject(reason: unknown): void } | undefined;
 
   constructor(options: ConnectOptions, plan: AttemptPlan) {
+    this.searches = plan.broadcast;
     this.#options = options;
     this.#plan = plan;
     this.#log = options.log ?? silentLog;
-    this.#inbox = { receive: (data, from) => this.#onMessage(data, from), fail: (error) => this.#onError(error) };
+    this.#probes = new Repeat(options, { run: () => this.#sendProbes() });
+    this.#shared = options.socket ?? new AttemptSocket(options, { ...options, broadcast: plan.broadcast });
   }
 
   async run(): Promise<PpppSession> {
-    const { network, clock, localPort, localAddress, signal, timeoutMs, onSocket } = this.#options;
+    const { clock, signal, timeoutMs = Number.POSITIVE_INFINITY, onSocket } = this.#options;
     signal?.throwIfAborted();
-    const { socket, portLost } = await bindPreferred(network, this.#log, localPort, {
-      ...(localAddress === undefined ? {} : { address: localAddress }),
-      family: this.#plan.family,
-      broadcast: this.#plan.broadcast,
-      ...handlersOf(this.#inbox),
-    });
-    if (signal?.aborted) {
-      await socket.close();
-      throw signal.reason;
-    }
-    this.#socket = socket;
-    onSocket?.(socket.local, portLost);
-    this.#log.debug(`trying ${this.#plan.target} from port ${socket.local.port}`);
-    const onAbort = () => this.fail(signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const { socket, portLost } = await this.#shared.join(this, this.#plan.family);
+    using limit = deadline(clock, timeoutMs, signal, () => this.#timedOut());
     try {
+      signal?.throwIfAborted();
+      this.#socket = socket;
+      onSocket?.(socket.local, portLost);
+      this.#log.debug(`trying ${this.#plan.target} from port ${socket.local.port}`);
+      limit.signal.throwIfAborted();
+      limit.signal.addEventListener('abort', () => this.fail(limit.signal.reason), { once: true });
       return await new Promise<PpppSession>((resolve, reject) => {
         this.#settle = { resolve, reject };
-        if (timeoutMs !== undefined) this.#limitTimer = clock.timer(timeoutMs, () => this.fail(this.#timedOut()));
-        this.#knock();
+        const { ports = [] } = this.#plan;
+        this.#check = new ClosedPortCheck({ ...this.#options, ports, onClosed: (error) => this.#onClosed(error) });
+        this.wake();
       });
-    } catch (error) {
-      await socket.close();
-      throw error;
     } finally {
-      signal?.removeEventListener('abort', onAbort);
+      await this.#check?.close();
+      await this.#shared.leave(this);
     }
   }
 
@@ -137,59 +148,91 @@ export class UdpAttempt {
     this.#socket?.send(cipher === undefined ? clear : cipher.encipher(clear), to);
   }
 
-  /** Where the attempt's socket is bound. */
+  /** Local endpoint of the attempt's socket. */
   get local(): Endpoint {
     return this.#socket!.local;
   }
 
-  /** Punches an address: from then on the device may hold a session there. */
+  /** Punches an address: the device may then have a session for it. */
   punch(uid: string, to: Endpoint, cipher: StreamCipher | undefined): void {
+    const punched = this.#punchedAt(to);
+    // It answers punches with nothing but punches: it is asked rarely.
+    if (punched !== undefined && punched.returned >= MAX_RETURNED) {
+      const now = this.#options.clock.now();
+      if (now < punched.restsUntil) return;
+      punched.restsUntil = now + REST_MS;
+    }
     this.approach(encodeMessage({ type: 'PUNCH_PKT', uid }), to, cipher);
   }
 
-  /** Sends a datagram after which a session may be held there, so that it is told when nothing comes of it. */
+  /** Sends a datagram that may open a session there, so that CLOSE is sent when the attempt fails. */
   approach(clear: Uint8Array, to: Endpoint, cipher: StreamCipher | undefined): void {
-    if (!this.#isPunched(to)) {
+    if (this.#punchedAt(to) === undefined) {
       if (this.#punched.length >= (this.#plan.maxPunched ?? MAX_PUNCHED)) return;
-      this.#punched.push({ to, cipher });
+      if (!this.#shared.claim(this, to)) return;
+      this.#punched.push({ to: { ...to }, cipher, returned: 0, restsUntil: 0 });
     }
     this.send(clear, to, cipher);
   }
 
-  /** Has the next round begin now. */
-  hurry(): void {
-    if (this.#over || this.#knockTimer === undefined) return;
-    this.#knockTimer.cancel();
-    this.#knock();
+  /** Begins the next round now. */
+  wake(): void {
+    if (this.#socket !== undefined) this.#probes.wake();
   }
 
-  #knock(): void {
-    this.#plan.knock(this);
-    if (this.#over) return;
+  #sendProbes(): number {
+    this.#plan.sendProbes(this);
+    if (this.#over) return Number.POSITIVE_INFINITY;
     const spread = this.#options.random === undefined ? 0 : this.#options.random.next() * SPREAD_MS;
-    const pauseMs = this.#plan.pauseMs(this.#round++) + spread;
-    this.#knockTimer = this.#options.clock.timer(pauseMs, () => this.#knock());
+    return this.#plan.pauseMs(this.#round++) + spread;
   }
 
-  #onMessage(data: Uint8Array, from: Endpoint): void {
-    if (this.#over || !this.#plan.trusts(from) || isOwnSocket(this.#options.network, this.local, from)) return;
+  receive(datagram: ReceivedDatagram): boolean {
+    const { from } = datagram;
+    if (this.#over || this.#socket === undefined || !this.#plan.trusts(from)) return false;
+    if (isOwnSocket(this.#options.network, this.local, from)) return true;
     for (const cipher of this.#plan.ciphers) {
-      const message = decodeMessage(cipher === undefined ? data : cipher.decipher(data));
+      const message = datagram.message(cipher);
       if (message.type === 'malformed' || message.type === 'unknown') continue;
-      if (message.type === 'PUNCH_PKT' || message.type === 'P2P_RDY') this.#onKnock(message, from, cipher);
+      if (message.type === 'PUNCH_PKT' || message.type === 'P2P_RDY') this.#onPunch(message, from, cipher);
       else this.#plan.onMessage?.(message, from, cipher);
-      return;
+      return true;
     }
+    return false;
   }
 
-  #onKnock({ type, uid }: Knock, from: Endpoint, cipher: StreamCipher | undefined): void {
+  supersede(reason: AbortedError): void {
+    this.fail(reason);
+  }
+
+  #onPunch({ type, uid }: Punch, from: Endpoint, cipher: StreamCipher | undefined): void {
+    // A device answered.
+    void this.#check?.close();
     if (this.#plan.uid !== undefined && this.#plan.uid !== uid) {
       this.#onStranger(uid, from);
     } else if (type === 'PUNCH_PKT') {
-      this.punch(uid, from, cipher);
+      this.#returnPunch(uid, from, cipher);
       this.#plan.onPunched?.(from);
-    } else if (this.#isPunched(from)) {
+    } else if (this.#punchedAt(from) !== undefined) {
       this.succeed(uid, from, cipher);
+    }
+  }
+
+  /**
+   * The vendor's application returns every copy (docs/protocol/pppp.md, "Punch and ready"). Here the first two are
+   * returned at once, further ones at growing intervals: a device that returns punches itself would otherwise cause an
+   * endless exchange.
+   */
+  #returnPunch(uid: string, from: Endpoint, cipher: StreamCipher | undefined): void {
+    const now = this.#options.clock.now();
+    const known = this.#punchedAt(from);
+    if (known !== undefined && now < known.restsUntil) return;
+    this.punch(uid, from, cipher);
+    const punched = this.#punchedAt(from);
+    if (punched === undefined || punched.returned === MAX_RETURNED) return;
+    punched.returned++;
+    if (punched.returned >= FREELY_RETURNED) {
+      punched.restsUntil = now + RETURN_PAUSE_MS * 2 ** (punched.returned - FREELY_RETURNED);
     }
   }
 
@@ -205,47 +248,41 @@ export class UdpAttempt {
     );
   }
 
-  #onError(error: Error): void {
+  onError(error: Error): void {
     if (this.#over) return;
     this.#sendError = errorMessage(error);
-    this.#log.debug('a datagram could not be sent or was refused', { error: this.#sendError });
-    if (!this.#plan.failEarly || errorCode(error) !== 'connection-refused') return;
+    this.#log.debug('a datagram could not be sent', { error: this.#sendError });
+  }
+
+  #onClosed(cause: Error): void {
+    const { target } = this.#plan;
     this.fail(
       new PpppError(
         'refused',
-        `Nothing listens at ${this.#plan.target}: its host refuses. Try another port, or search the LAN.`,
-        { target: this.#plan.target, cause: error },
+        `Connection refused by ${target} (ICMP port unreachable). Next: try another port, or search the LAN.`,
+        { target, cause },
       ),
     );
   }
 
   /**
    * Ends the attempt with a session at `peer`.
-   * @param detour puts something between the session and its socket
+   * @param filter filters datagrams between the session and its socket
    */
   succeed(
     uid: string,
     peer: Endpoint,
     cipher: StreamCipher | undefined,
-    detour?: (own: SessionCarrier, socket: UdpSocket) => Detour,
+    filter?: (own: SessionCarrier, socket: UdpSocket) => PacketFilter,
   ): Session {
-    const { clock, log, mode = 'lan', session: options } = this.#options;
+    const { clock, log, pathKind = 'lan', session: options } = this.#options;
     this.#stop();
-    const own = new UdpCarrier(this.#socket!, { ...peer }, mode);
-    const taken = detour?.(own, this.#socket!);
+    const socket = this.#socket!;
+    const own = new UdpCarrier(socket, { peer: { ...peer }, pathKind }, () => socket.close());
+    const taken = filter?.(own, socket);
     const carrier = taken?.carrier ?? own;
-    const session = new Session({
-      role: 'client',
-      uid,
-      carrier,
-      clock,
-      ...(log === undefined ? {} : { log }),
-      ...(cipher === undefined ? {} : { cipher }),
-      ...(options === undefined ? {} : { options }),
-    });
-    this.#inbox.receive = receiverOf(session, taken);
-    // A session notices by itself when nothing arrives any more.
-    this.#inbox.fail = () => {};
+    const session = new Session({ carrier, clock, log }, { role: 'client', uid, cipher, options });
+    this.#shared.take(this, socket, receiverOf(session, taken));
     session.announce();
     this.#letGo(peer);
     this.#log.debug(`session with ${uid} at ${formatEndpoint(peer)}`, { localPort: carrier.local.port });
@@ -261,7 +298,7 @@ export class UdpAttempt {
     this.#settle?.reject(reason);
   }
 
-  /** Tells every device that was punched, but for the one that is kept, that nothing will come of it. */
+  /** Sends CLOSE to every punched device except the one that is used. */
   #letGo(kept?: Endpoint): void {
     for (const { to, cipher } of this.#punched) {
       if (kept === undefined || !sameEndpoint(to, kept)) this.send(CLOSE, to, cipher);
@@ -271,12 +308,11 @@ export class UdpAttempt {
 
   #stop(): void {
     this.#over = true;
-    this.#knockTimer?.cancel();
-    this.#limitTimer?.cancel();
+    this.#probes.stop();
   }
 
-  #isPunched(endpoint: Endpoint): boolean {
-    return this.#punched.some(({ to }) => sameEndpoint(to, endpoint));
+  #punchedAt(endpoint: Endpoint): Punched | undefined {
+    return this.#punched.find(({ to }) => sameEndpoint(to, endpoint));
   }
 
   #timedOut(): PpppError {

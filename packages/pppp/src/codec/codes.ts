@@ -1,7 +1,12 @@
-/** Result byte at offset 0 of most acknowledgements; any other value is a failure as well (spec/pppp §3.4). */
+/**
+ * Result byte at offset 0 of most acknowledgements; any other value is a failure as well (docs/protocol/pppp.md,
+ * "Result byte").
+ */
 export const ResultCode = {
   OK: 0x00,
-  /** The relay that was named is not one of this network's (our own choice of a number). */
+  /** Another device is logged in with this UID (our own number). */
+  UID_IN_USE: 0xfa,
+  /** The named relay does not belong to this network (our own number). */
   RELAY_NOT_SERVED: 0xfb,
   /** The device's key (DSK) is wrong. */
   WRONG_KEY: 0xfc,
@@ -12,7 +17,10 @@ export const ResultCode = {
   INVALID_UID: 0xff,
 } as const;
 
-/** Numbers of the vendor's programming interface; they appear in session reports and logs (spec/pppp §9). */
+/**
+ * Numbers of the vendor's programming interface; they appear in session reports and logs (docs/protocol/pppp.md,
+ * "Session report").
+ */
 export const ApiResult = {
   NOT_INITIALISED: -1,
   ALREADY_INITIALISED: -2,

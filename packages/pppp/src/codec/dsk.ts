@@ -1,6 +1,6 @@
 import { CodecError } from './codec-error.ts';
 
-/** A device key on the wire: 20 ASCII bytes and four zeros (spec/pppp §5.1). */
+/** A device key on the wire: 20 ASCII bytes and four zeros (docs/protocol/pppp.md, "Rendezvous messages"). */
 export const DSK_BYTES = 24;
 
 const MAX_DSK_LENGTH = 20;

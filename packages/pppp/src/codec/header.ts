@@ -1,18 +1,23 @@
 import { CodecError } from './codec-error.ts';
 
-/** First byte of every datagram in the clear (spec/pppp §3.1). */
+/** First byte of every datagram in the clear (docs/protocol/pppp.md, "Header"). */
 export const MAGIC = 0xf1;
 
 /** magic, type, payload length. */
 export const HEADER_BYTES = 4;
 
-/** Data of one DRW: what every known implementation sends at most, and what fits any path MTU (spec/pppp §3.1). */
+/**
+ * Most data of one DRW: used by every known implementation, and small enough for any path MTU (docs/protocol/pppp.md,
+ * "Header").
+ */
 export const MAX_DRW_DATA_BYTES = 1024;
 
 /** The largest datagram of a session: header, DRW sub-header, data. */
 export const MAX_DATAGRAM_BYTES: number = HEADER_BYTES + 4 + MAX_DRW_DATA_BYTES;
 
-/** The type byte of a datagram, or −1 when it is no complete PPPP datagram in the clear. Allocates nothing. */
+/**
+ * Returns the type byte of a datagram, or −1 when it is not a complete PPPP datagram in the clear. Allocates nothing.
+ */
 export function peekType(datagram: Uint8Array): number {
   if (datagram.length < HEADER_BYTES || datagram[0] !== MAGIC) return -1;
   if (HEADER_BYTES + payloadLength(datagram) > datagram.length) return -1;

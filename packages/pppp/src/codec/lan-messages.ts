@@ -3,7 +3,7 @@ import { empty, type FormatTable, opaque, UID_AND_ADDRESS_BYTES, uidOnly } from 
 import { readSocketAddress, writeSocketAddress } from './socket-address.ts';
 import { decodeUid, writeUid } from './uid.ts';
 
-/** Search and punching (spec/pppp §5.2–5.4). */
+/** Search and punching (docs/protocol/pppp.md, "LAN search", "Punch and ready", "Message 0x43"). */
 export type LanMessage =
   | { type: 'LAN_SEARCH' }
   | { type: 'LAN_NOTIFY'; uid: string }
@@ -14,7 +14,7 @@ export type LanMessage =
   | { type: 'P2P_RDY'; uid: string }
   | P2pRdyAck;
 
-/** 0x43: an offer to move the session to TCP; empty in one dialect (spec/pppp §5.4). */
+/** 0x43: an offer to move the session to TCP; empty in one dialect (docs/protocol/pppp.md, "Message 0x43"). */
 export interface P2pRdyAck {
   type: 'P2P_RDY_ACK';
   uid: string | undefined;

@@ -1,4 +1,6 @@
-/** Every message code of the catalogue (spec/pppp §4) that has a name, under that name. */
+/**
+ * Every message code of the catalogue (docs/protocol/pppp.md, "Message catalogue") that has a name, under that name.
+ */
 export const MessageType = {
   HELLO: 0x00,
   HELLO_ACK: 0x01,
@@ -63,7 +65,7 @@ export const MessageType = {
   REPORT_SESSION_READY: 0xf9,
 } as const;
 
-/** The name of a message, as the spec spells it; the `type` of a decoded message. */
+/** The name of a message in docs/protocol/pppp.md, "Message catalogue"; the `type` of a decoded message. */
 export type MessageName = keyof typeof MessageType;
 
 /** The name of a code, or undefined for codes without a public name (0x90–0x94, 0xA0–0xA2, 0xF4–0xF8 among them). */

@@ -7,27 +7,29 @@ import { type RendezvousMessage, rendezvousFormats } from './rendezvous-messages
 import { reportFormats, type SessionReport } from './report-message.ts';
 import { type SessionMessage, sessionFormats } from './session-messages.ts';
 
-/** Every message of the catalogue (spec/pppp §4) that has a name, told apart by `type`. */
+/**
+ * Every message of the catalogue (docs/protocol/pppp.md, "Message catalogue") that has a name, told apart by `type`.
+ */
 export type Message = SessionMessage | LanMessage | RendezvousMessage | RelayMessage | SessionReport;
 
-/** A well-formed datagram of a type that we do not know: count it, never answer it. */
+/** A well-formed datagram of an unknown type: counted and not answered. */
 export interface UnknownMessage {
   type: 'unknown';
   code: number;
   payload: Uint8Array;
 }
 
-/** Why a datagram is no message. */
+/** Why a datagram is not a message. */
 export type MalformedReason =
   /** fewer than the four bytes of a header */
   | 'no-header'
   /** does not begin with 0xF1: another protocol, or enciphered */
   | 'bad-magic'
-  /** the header promises more bytes than there are */
+  /** the header states more bytes than there are */
   | 'truncated'
   /** complete, but the payload is shorter than its type requires */
   | 'payload-too-short'
-  /** long enough, but a field cannot be what it must be */
+  /** long enough, but a field has an invalid value */
   | 'bad-field';
 
 export interface MalformedMessage {
@@ -37,11 +39,15 @@ export interface MalformedMessage {
   code: number | undefined;
 }
 
+/** What {@link decodeMessage} makes of a datagram. */
+export type DecodedMessage = Message | UnknownMessage | MalformedMessage;
+
 /**
  * Decodes one datagram in the clear. Never throws. Bytes after the stated payload, and payload bytes after the
- * known fields, are ignored (spec/pppp §3.1, §10). Byte fields of the result are views into `datagram`.
+ * known fields, are ignored (docs/protocol/pppp.md, "Header", "Dialects"). Byte fields of the result are views into
+ * `datagram`.
  */
-export function decodeMessage(datagram: Uint8Array): Message | UnknownMessage | MalformedMessage {
+export function decodeMessage(datagram: Uint8Array): DecodedMessage {
   if (datagram.length < HEADER_BYTES) return { type: 'malformed', reason: 'no-header', code: undefined };
   if (datagram[0] !== MAGIC) return { type: 'malformed', reason: 'bad-magic', code: undefined };
   const code = datagram[1]!;

@@ -1,6 +1,6 @@
 /**
- * Datagram sizes at which a Towpath server answers a request in full at once, because the request has paid for
- * everything that it causes (see `AdmissionLimits`). Shorter requests work too, spread over their repetitions.
+ * Datagram sizes at which a Towpath server answers a request completely at once: the request has as many bytes as all
+ * datagrams that it causes (see `AdmissionLimits`). Shorter requests work too, after some retransmissions.
  * For `encodeMessage(message, size)`; other servers ignore the padding.
  */
 export const PaidInFullBytes = {
@@ -12,8 +12,8 @@ export const PaidInFullBytes = {
   P2P_REQ: 88,
   /** a list of eight relays; LIST_REQ1 and LIST_REQ_DSK as well */
   LIST_REQ: 136,
-  /** RLY_REQ_ACK, and RLY_TO to each side */
-  RLY_REQ: 56,
+  /** RLY_REQ_ACK, and RLY_TO to each side; with a secret as well */
+  RLY_REQ: 68,
   /** RLY_PORT_ACK */
   RLY_PORT: 12,
 } as const;

@@ -2,11 +2,19 @@ import type { Endpoint } from '@towpath/net';
 import { readU16, readU32, writeU16, writeU32 } from './bytes.ts';
 import { CodecError } from './codec-error.ts';
 import { DSK_BYTES, readDsk, writeDsk } from './dsk.ts';
-import { empty, type FormatTable, opaque, resultOnly, UID_AND_ADDRESS_BYTES, uidOnly } from './format.ts';
+import {
+  empty,
+  type FormatTable,
+  opaque,
+  resultAndNotice,
+  resultOnly,
+  UID_AND_ADDRESS_BYTES,
+  uidOnly,
+} from './format.ts';
 import { readSocketAddress, SOCKET_ADDRESS_BYTES, writeSocketAddress } from './socket-address.ts';
 import { decodeUid, UID_BYTES, writeUid } from './uid.ts';
 
-/** Relays, towards the rendezvous and the relay itself (spec/pppp §5.5). `magic` is a u32. */
+/** Relays, towards the rendezvous and the relay itself (docs/protocol/pppp.md, "Relay messages"). `magic` is a u32. */
 export type RelayMessage =
   /** TCP relay of the vendor: bodies not documented. */
   | { type: 'TCP_RLY_LGN'; body: Uint8Array }
@@ -24,24 +32,30 @@ export type RelayMessage =
   | { type: 'LIST_REQ_DSK'; uid: string; dsk: string }
   | { type: 'RLY_HELLO' }
   | { type: 'RLY_HELLO_ACK' }
-  /** `uid` is an extension: a client may name the device, which also makes the request as long as its answer. */
+  /** `uid` is an extension: a client may name the device; the request then has the length of its answer. */
   | { type: 'RLY_PORT'; uid: string | undefined }
   | { type: 'RLY_PORT_ACK'; magic: number; port: number }
   | { type: 'RLY_PORT_KEY'; body: Uint8Array }
   | { type: 'RLY_PORT_KEY_ACK'; body: Uint8Array }
   | { type: 'RLY_BYTE_COUNT'; bytes: number }
-  | { type: 'RLY_REQ'; uid: string; relay: Endpoint | undefined; magic: number }
-  | { type: 'RLY_REQ_ACK'; result: number }
+  /**
+   * `dsk` is an extension, laid out as in P2P_REQ_DSK: in PPPP only LIST_REQ_DSK carries a secret on the way to a
+   * relay.
+   */
+  | { type: 'RLY_REQ'; uid: string; relay: Endpoint | undefined; magic: number; dsk?: string }
+  /** `contested` is an extension: several devices claim the UID. */
+  | { type: 'RLY_REQ_ACK'; result: number; contested?: true }
   | { type: 'RLY_TO'; relay: Endpoint | undefined; magic: number }
   | { type: 'RLY_PKT'; magic: number; uid: string; side: 'client' | 'device' }
   | { type: 'RLY_RDY'; uid: string }
   | { type: 'RLY_TO_ACK'; body: Uint8Array }
   | { type: 'RLY_SERVER_REQ'; body: Uint8Array };
 
-/** The most relays that a list carries (spec/pppp §5.5). */
+/** The most relays that a list carries (docs/protocol/pppp.md, "Relay messages"). */
 export const MAX_LISTED_RELAYS = 8;
 
 const RS_LGN_BYTES = 28;
+const RLY_REQ_BYTES: number = UID_AND_ADDRESS_BYTES + 4;
 
 export const relayFormats: FormatTable<RelayMessage> = {
   TCP_RLY_LGN: opaque('TCP_RLY_LGN'),
@@ -86,7 +100,7 @@ export const relayFormats: FormatTable<RelayMessage> = {
     },
     encode(message, payload) {
       if (message.relays.length > MAX_LISTED_RELAYS) {
-        throw new CodecError('too-large', `A list carries at most ${MAX_LISTED_RELAYS} relays; name fewer.`);
+        throw new CodecError('too-large', `A list has at most ${MAX_LISTED_RELAYS} relays.`);
       }
       payload[0] = message.relays.length;
       message.relays.forEach((relay, i) => {
@@ -133,19 +147,24 @@ export const relayFormats: FormatTable<RelayMessage> = {
     encode: (message, payload) => writeU32(payload, 0, message.bytes),
   },
   RLY_REQ: {
-    minBytes: UID_AND_ADDRESS_BYTES + 4,
+    minBytes: RLY_REQ_BYTES,
+    size: ({ dsk }) => RLY_REQ_BYTES + (dsk === undefined ? 0 : DSK_BYTES),
     decode(payload) {
       const uid = decodeUid(payload, 0);
       if (uid === undefined) return undefined;
-      return { type: 'RLY_REQ', uid, relay: readSocketAddress(payload, 20), magic: readU32(payload, 36) };
+      const dsk = payload.length < RLY_REQ_BYTES + DSK_BYTES ? '' : readDsk(payload, RLY_REQ_BYTES);
+      const relay = readSocketAddress(payload, 20);
+      const magic = readU32(payload, 36);
+      return { type: 'RLY_REQ', uid, relay, magic, ...(dsk === undefined || dsk === '' ? {} : { dsk }) };
     },
     encode(message, payload) {
       writeUid(payload, 0, message.uid);
       writeSocketAddress(payload, 20, message.relay);
       writeU32(payload, 36, message.magic);
+      if (message.dsk !== undefined) writeDsk(payload, RLY_REQ_BYTES, message.dsk);
     },
   },
-  RLY_REQ_ACK: resultOnly('RLY_REQ_ACK'),
+  RLY_REQ_ACK: resultAndNotice('RLY_REQ_ACK'),
   RLY_TO: {
     minBytes: SOCKET_ADDRESS_BYTES + 4,
     decode: (payload) => ({ type: 'RLY_TO', relay: readSocketAddress(payload, 0), magic: readU32(payload, 16) }),

@@ -1,7 +1,16 @@
 import type { Endpoint } from '@towpath/net';
 import { readU32, writeU32 } from './bytes.ts';
 import { DSK_BYTES, readDsk, writeDsk } from './dsk.ts';
-import { empty, type Format, type FormatTable, opaque, resultOnly, UID_AND_ADDRESS_BYTES, uidOnly } from './format.ts';
+import {
+  empty,
+  type Format,
+  type FormatTable,
+  opaque,
+  resultAndNotice,
+  resultOnly,
+  UID_AND_ADDRESS_BYTES,
+  uidOnly,
+} from './format.ts';
 import { readSocketAddress, SOCKET_ADDRESS_BYTES, writeSocketAddress } from './socket-address.ts';
 import { decodeUid, UID_BYTES, writeUid } from './uid.ts';
 
@@ -18,14 +27,14 @@ export interface DeviceLogin {
   local: Endpoint | undefined;
 }
 
-/** What a client asks for in 0x20; 0x26 adds to it. */
+/** Fields of a P2P request, message 0x20; 0x26 adds to them. */
 export interface ConnectRequest {
   uid: string;
   /** The client's local address; nothing but a candidate in its own LAN. */
   local: Endpoint | undefined;
 }
 
-/** Client or device and the rendezvous (spec/pppp §5.1). */
+/** Client or device and the rendezvous (docs/protocol/pppp.md, "Rendezvous messages"). */
 export type RendezvousMessage =
   | { type: 'HELLO' }
   /** `address`: the sender of the HELLO as the server saw it. */
@@ -34,9 +43,10 @@ export type RendezvousMessage =
   | { type: 'HELLO_TO_ACK' }
   | { type: 'QUERY_DID'; body: Uint8Array }
   | { type: 'QUERY_DID_ACK'; body: Uint8Array }
-  | ({ type: 'DEV_LGN' } & DeviceLogin)
+  /** `continuity` is an extension: {@link CONTINUITY_BYTES} bytes that show that a login from elsewhere is of the same device. */
+  | ({ type: 'DEV_LGN'; continuity?: Uint8Array } & DeviceLogin)
   | { type: 'DEV_LGN_ACK'; result: number }
-  /** The login through a second cipher whose table and network keys are not documented (§8.4): as it came. */
+  /** Undecoded: its cipher has a table and keys that are not documented (docs/protocol/pppp.md, "CRC login"). */
   | { type: 'DEV_LGN_CRC'; body: Uint8Array }
   | { type: 'DEV_LGN_CRC_ACK'; body: Uint8Array }
   | { type: 'DEV_LGN_KEY'; body: Uint8Array }
@@ -46,14 +56,25 @@ export type RendezvousMessage =
   | { type: 'DEV_ONLINE_REQ'; uid: string }
   | { type: 'DEV_ONLINE_REQ_ACK'; secondsSinceLogin: number; result: number }
   | ({ type: 'P2P_REQ' } & ConnectRequest)
-  | { type: 'P2P_REQ_ACK'; result: number }
+  /** `contested` is an extension: several devices claim the UID. */
+  | { type: 'P2P_REQ_ACK'; result: number; contested?: true }
   | ({ type: 'P2P_REQ_DSK'; natType: number; version: ApiVersion; dsk: string } & ConnectRequest)
   | { type: 'SMART_PUNCH'; body: Uint8Array }
   | { type: 'PUNCH_TO'; address: Endpoint | undefined };
 
 const DEV_LGN_BYTES = 40;
+
+/** Length of the value with which a device without a secret shows that it is the same one as before. */
+export const CONTINUITY_BYTES = 8;
+/** Stands before it: "TWP1". */
+const CONTINUITY_MARK: readonly number[] = [0x54, 0x57, 0x50, 0x31];
+const CONTINUITY_AT: number = DEV_LGN_BYTES + 4;
+
 const CHECK_BYTES = 4;
-/** The check bytes of the documented implementation ("CCCC"); another source has "++++" (spec/pppp §8.4). */
+/**
+ * The check bytes of the documented implementation ("CCCC"); another source has "++++" (docs/protocol/pppp.md, "CRC
+ * login").
+ */
 const CHECK_FILL = 0x43;
 const CHECK_FILL_OTHER = 0x2b;
 
@@ -68,9 +89,16 @@ export const rendezvousFormats: FormatTable<RendezvousMessage> = {
     minBytes: DEV_LGN_BYTES,
     decode(payload) {
       const login = readLogin(payload);
-      return login && { type: 'DEV_LGN', ...login };
+      const continuity = readContinuity(payload);
+      return login && { type: 'DEV_LGN', ...login, ...(continuity === undefined ? {} : { continuity }) };
     },
-    encode: writeLogin,
+    size: ({ continuity }) => (continuity === undefined ? DEV_LGN_BYTES : CONTINUITY_AT + CONTINUITY_BYTES),
+    encode(message, payload) {
+      writeLogin(message, payload);
+      if (message.continuity === undefined) return;
+      payload.set(CONTINUITY_MARK, DEV_LGN_BYTES);
+      payload.set(message.continuity.subarray(0, CONTINUITY_BYTES), CONTINUITY_AT);
+    },
   },
   DEV_LGN_ACK: resultOnly('DEV_LGN_ACK'),
   DEV_LGN_CRC: opaque('DEV_LGN_CRC'),
@@ -118,7 +146,7 @@ export const rendezvousFormats: FormatTable<RendezvousMessage> = {
       writeSocketAddress(payload, 20, message.local);
     },
   },
-  P2P_REQ_ACK: resultOnly('P2P_REQ_ACK'),
+  P2P_REQ_ACK: resultAndNotice('P2P_REQ_ACK'),
   P2P_REQ_DSK: {
     minBytes: UID_AND_ADDRESS_BYTES + 4 + DSK_BYTES,
     decode(payload) {
@@ -152,6 +180,12 @@ function readLogin(payload: Uint8Array): DeviceLogin | undefined {
   const uid = decodeUid(payload, 0);
   if (uid === undefined) return undefined;
   return { uid, natType: payload[20]!, version: readVersion(payload, 21), local: readSocketAddress(payload, 24) };
+}
+
+function readContinuity(payload: Uint8Array): Uint8Array | undefined {
+  if (payload.length < CONTINUITY_AT + CONTINUITY_BYTES) return undefined;
+  if (CONTINUITY_MARK.some((byte, at) => payload[DEV_LGN_BYTES + at] !== byte)) return undefined;
+  return payload.subarray(CONTINUITY_AT, CONTINUITY_AT + CONTINUITY_BYTES);
 }
 
 function writeLogin(login: DeviceLogin, payload: Uint8Array): void {

@@ -6,7 +6,10 @@ import type { FormatTable } from './format.ts';
 import { readSocketAddress, writeSocketAddress } from './socket-address.ts';
 import { decodeUid, writeUid } from './uid.ts';
 
-/** 0xF9: a client's statistic after a connect, successful or not; nobody answers it (spec/pppp §9). */
+/**
+ * 0xF9: a client's statistic after a connect, successful or not; not answered (docs/protocol/pppp.md, "Session
+ * report").
+ */
 export interface SessionReport {
   type: 'REPORT_SESSION_READY';
   uid: string;
@@ -16,8 +19,8 @@ export interface SessionReport {
   sessionsInUse: number;
   /** From the connect call to its end, ms; at most 65535. */
   elapsedMs: number;
-  /** Connect mode mask of spec/pppp §6.1. */
-  mode: number;
+  /** Connect mode mask of docs/protocol/pppp.md, "Connect mode". */
+  connectMode: number;
   local: Endpoint | undefined;
   wan: Endpoint | undefined;
   /** Device or relay; undefined after a failure. */
@@ -43,7 +46,7 @@ export const reportFormats: FormatTable<SessionReport> = {
         tableSize: readU16(clear, 24),
         sessionsInUse: readU16(clear, 26),
         elapsedMs: readU16(clear, 28),
-        mode: clear[32]!,
+        connectMode: clear[32]!,
         local: readSocketAddress(clear, 36),
         wan: readSocketAddress(clear, 52),
         peer: readSocketAddress(clear, 68),
@@ -55,7 +58,7 @@ export const reportFormats: FormatTable<SessionReport> = {
       writeU16(payload, 24, message.tableSize);
       writeU16(payload, 26, message.sessionsInUse);
       writeU16(payload, 28, Math.min(0xffff, message.elapsedMs));
-      payload[32] = message.mode;
+      payload[32] = message.connectMode;
       writeSocketAddress(payload, 36, message.local);
       writeSocketAddress(payload, 52, message.wan);
       writeSocketAddress(payload, 68, message.peer);

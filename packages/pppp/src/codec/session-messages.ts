@@ -1,17 +1,10 @@
 import { readU16, writeU16 } from './bytes.ts';
 import { CodecError } from './codec-error.ts';
 import { empty, type FormatTable } from './format.ts';
-import {
-  HEADER_BYTES,
-  MAX_DATAGRAM_BYTES,
-  MAX_DRW_DATA_BYTES,
-  payloadLength,
-  peekType,
-  writeHeader,
-} from './header.ts';
+import { HEADER_BYTES, MAX_DATAGRAM_BYTES, MAX_DRW_DATA_BYTES, payloadLength, writeHeader } from './header.ts';
 import { MessageType } from './message-type.ts';
 
-/** What runs in a session (spec/pppp §7). */
+/** What runs in a session (docs/protocol/pppp.md, "Data packets"). */
 export type SessionMessage =
   /** `data` is a view into the datagram. */
   | { type: 'DRW'; channel: number; index: number; data: Uint8Array }
@@ -34,7 +27,7 @@ export const MAX_ACK_INDICES: number = (MAX_DATAGRAM_BYTES - DRW_HEADER_BYTES) /
 
 const SUB_HEADER_BYTES = 4;
 const SUB_MAGIC = 0xd1;
-/** One dialect writes 0xD2 (spec/pppp §10). */
+/** One dialect writes 0xD2 (docs/protocol/pppp.md, "Dialects"). */
 const SUB_MAGIC_OTHER = 0xd2;
 
 /**
@@ -61,9 +54,12 @@ export function writeDrwAck(target: Uint8Array, channel: number, indices: ArrayL
   return DRW_HEADER_BYTES + 2 * count;
 }
 
-/** Bytes of data in a datagram that is a well-formed DRW, or −1. Then the `drw…` functions may be used on it. */
+/**
+ * Bytes of data in a datagram whose type, by `peekType`, is DRW, or −1 when it is malformed. Then the `drw…`
+ * functions may be used on it.
+ */
 export function drwDataBytes(datagram: Uint8Array): number {
-  if (peekType(datagram) !== MessageType.DRW || !hasSubHeader(datagram, HEADER_BYTES)) return -1;
+  if (!hasSubHeader(datagram, HEADER_BYTES)) return -1;
   const size = payloadLength(datagram) - SUB_HEADER_BYTES;
   return size >= 1 && size <= MAX_DRW_DATA_BYTES ? size : -1;
 }
@@ -83,11 +79,23 @@ export function drwData(datagram: Uint8Array): Uint8Array {
   return datagram.subarray(DRW_HEADER_BYTES, HEADER_BYTES + payloadLength(datagram));
 }
 
-/** How many indices a well-formed DRW_ACK lists, or −1. Then {@link drwChannel} and {@link drwAckIndex} may be used. */
+/**
+ * How many indices a datagram whose type, by `peekType`, is DRW_ACK lists, or −1 when it is malformed. Then
+ * {@link drwChannel} and {@link drwAckIndex} may be used.
+ */
 export function drwAckCount(datagram: Uint8Array): number {
-  if (peekType(datagram) !== MessageType.DRW_ACK || !hasSubHeader(datagram, HEADER_BYTES)) return -1;
+  if (!hasSubHeader(datagram, HEADER_BYTES)) return -1;
   const count = readU16(datagram, 6);
   return SUB_HEADER_BYTES + 2 * count <= payloadLength(datagram) ? count : -1;
+}
+
+/** Indices from which the cameras take a DRW_ACK for hostile (docs/protocol/pppp.md, "Acknowledgement"). */
+const IMPOSSIBLE_COUNT = 82;
+
+/** True for a DRW_ACK that is not well-formed because it claims a channel or a number of indices that cannot be. */
+export function isImpossibleDrwAck(datagram: Uint8Array): boolean {
+  if (datagram.length < HEADER_BYTES + SUB_HEADER_BYTES) return false;
+  return datagram[5]! >= CHANNELS || readU16(datagram, 6) >= IMPOSSIBLE_COUNT;
 }
 
 /** The `at`-th index of a DRW_ACK that was found well-formed. */

@@ -1,14 +1,15 @@
 import type { Endpoint } from '@towpath/net';
 import { CodecError } from './codec-error.ts';
 
-/** Size of a socket address on the wire (spec/pppp §3.3). */
+/** Size of a socket address on the wire (docs/protocol/pppp.md, "Socket address"). */
 export const SOCKET_ADDRESS_BYTES = 16;
 
 const FAMILY_IPV4 = 2;
 
 /**
  * Writes a socket address: family 2 big-endian, port **little**-endian, IPv4 reversed, eight zeros.
- * `undefined` becomes sixteen zeros, which is how an address that does not exist is sent (spec/pppp §9).
+ * `undefined` becomes sixteen zeros, which is how an address that does not exist is sent (docs/protocol/pppp.md,
+ * "Session report").
  * @throws CodecError `address-invalid` when the address is not IPv4 or the port does not fit.
  */
 export function writeSocketAddress(target: Uint8Array, at: number, endpoint: Endpoint | undefined): void {
@@ -34,7 +35,7 @@ export function writeSocketAddress(target: Uint8Array, at: number, endpoint: End
 /**
  * Reads a socket address; the caller has checked the length. Family 0 is what one client sends for its local
  * address, with a big-endian port and no IP: that is understood. Sixteen zeros and unknown families are
- * `undefined`: an address inside a request need not be sane (spec/pppp §3.3, §10).
+ * `undefined`: an address inside a request need not be sane (docs/protocol/pppp.md, "Socket address", "Dialects").
  */
 export function readSocketAddress(bytes: Uint8Array, at: number): Endpoint | undefined {
   const family = (bytes[at]! << 8) | bytes[at + 1]!;

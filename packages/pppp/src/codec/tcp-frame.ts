@@ -3,7 +3,7 @@ import { readU16, writeU16 } from './bytes.ts';
 import { CodecError } from './codec-error.ts';
 import { MAX_DATAGRAM_BYTES } from './header.ts';
 
-/** Bytes in front of every message on TCP (spec/pppp §5.7). */
+/** Bytes in front of every message on TCP (docs/protocol/pppp.md, "TCP framing"). */
 export const TCP_FRAME_HEADER_BYTES = 8;
 
 /** The largest body: twice the largest datagram, to leave room for dialects that pad. */
@@ -13,7 +13,8 @@ const MARKER = 0x68;
 
 /**
  * Puts a message into a TCP frame. Without `nonce` the body is in the clear and unchecked, as on a LAN; with it
- * the frame has the relay form: body enciphered under the nonce, check bytes over the result (spec/pppp §5.7).
+ * the frame has the relay form: body enciphered under the nonce, check bytes over the result (docs/protocol/pppp.md,
+ * "TCP framing").
  * @param body an F1 message, already enciphered with the network's key where there is one
  * @param nonce two random bytes as a number, 0…65535
  * @throws CodecError `too-large`.
@@ -36,7 +37,7 @@ export function encodeTcpFrame(body: Uint8Array, nonce?: number): Uint8Array {
   return frame;
 }
 
-/** The check word over a frame's body as it is sent (spec/pppp §5.7). */
+/** The check word over a frame's body as it is sent (docs/protocol/pppp.md, "TCP framing"). */
 export function tcpCheck(body: Uint8Array): number {
   let a = 0x43;
   let b = 0x53;
@@ -64,6 +65,11 @@ export class TcpDeframer {
   /** Set once the stream has gone wrong; from then on everything is ignored. */
   get failure(): TcpFrameFailure | undefined {
     return this.#failure;
+  }
+
+  /** Bytes of a message that is not complete yet. */
+  get waitingBytes(): number {
+    return this.#pending?.length ?? 0;
   }
 
   /**

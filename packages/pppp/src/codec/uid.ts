@@ -1,7 +1,7 @@
 import { readU32, writeU32 } from './bytes.ts';
 import { CodecError } from './codec-error.ts';
 
-/** Size of a UID on the wire (spec/pppp §3.2). */
+/** Size of a UID on the wire (docs/protocol/pppp.md, "UID"). */
 export const UID_BYTES = 20;
 
 const PREFIX_BYTES = 8;
@@ -16,7 +16,8 @@ const WITHOUT_DASHES = /^([A-Za-z]{1,7})([0-9]{1,10})([A-Za-z]{0,7})$/;
 
 /**
  * Brings what a person typed into the one text form that is used throughout: `PREFIX-000001-CHECK`.
- * Dashes may be missing, small letters become capitals, the serial is padded to six digits. (spec/pppp §3.2)
+ * Dashes may be missing, small letters become capitals, the serial is padded to six digits. (docs/protocol/pppp.md,
+ * "UID")
  * @throws CodecError `uid-invalid`.
  */
 export function parseUid(text: string): string {
@@ -24,7 +25,9 @@ export function parseUid(text: string): string {
   return format(prefix, serial, check);
 }
 
-/** Writes the 20 bytes of a UID. `uid` is as {@link parseUid} or a decoder returns it. @throws CodecError `uid-invalid`. */
+/**
+ * Writes the 20 bytes of a UID. `uid` is as {@link parseUid} or a decoder returns it. @throws CodecError `uid-invalid`.
+ */
 export function writeUid(target: Uint8Array, at: number, uid: string): void {
   const [prefix, serial, check] = split(uid);
   target.fill(0, at, at + UID_BYTES);

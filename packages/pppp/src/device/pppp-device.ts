@@ -1,58 +1,67 @@
-import { errorMessage, type Log, silentLog } from '@towpath/core';
+import { errorMessage, type Log, silentLog, type PathKind, type Random } from '@towpath/core';
 import { type Endpoint, formatEndpoint, type UdpSocket } from '@towpath/net';
 import { CipherSet } from '../cipher/cipher-set.ts';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
 import { isOwnSocket } from '../client/own-address.ts';
-import { decodeMessage, encodeMessage, type Message } from '../codec/message.ts';
+import { peekType } from '../codec/header.ts';
+import { type DecodedMessage, decodeMessage, encodeMessage, type Message } from '../codec/message.ts';
+import { CONTINUITY_BYTES } from '../codec/rendezvous-messages.ts';
 import { MessageType } from '../codec/message-type.ts';
 import { parseUid } from '../codec/uid.ts';
 import { SEARCH_PORT } from '../lan/targets.ts';
 import type { SessionCarrier } from '../session/carrier.ts';
 import { Session } from '../session/session.ts';
-import type { PpppSession, SessionMode } from '../session-types.ts';
-import type { DeviceCompanion, PpppDeviceOptions } from './options.ts';
-import { ReadyPhase } from './ready-phase.ts';
+import { UdpCarrier } from '../session/udp-carrier.ts';
+import type { PpppSession } from '../session-types.ts';
+import type { DeviceCompanion, PpppDeviceComponents, PpppDeviceOptions } from './options.ts';
+import { ReadyPhase, type ReadySteps } from './ready-phase.ts';
 import { type DeviceClient, SessionTable } from './session-table.ts';
 
-/** Four clients with a spare socket each. */
+/** Enough for four clients with two sockets each. */
 const DEFAULT_MAX_SESSIONS = 8;
 
 /**
- * A punch in a session of this age whose client has been silent for so long is no late copy of an earlier one, and no habit
- * of a client that keeps punching: the client has started anew on the same port. A living one that has nothing to say
- * answers the ALIVE that we send after 1.02 s of silence, so it is never silent for longer than that and a round trip.
+ * A punch in a session of this age whose client was silent for this long is not a late copy, and does not come from a
+ * client that keeps punching: the client has restarted on the same port. A running client answers the ALIVE that is
+ * sent after 1.02 s of silence, so it is not silent for longer than that and a round trip.
  */
 const RESTART_AGE_MS = 1000;
 const RESTART_SILENCE_MS = 1300;
 
-/** Hosts whose search is remembered for the 0x43 phase. */
+/** Most hosts whose search is stored for the 0x43 phase. */
 const MAX_SEARCHERS = 64;
 
-/** Asked of the system for the listen socket, which all sessions share. */
+/** Requested of the system for the listen socket, which all sessions share. */
 const SOCKET_BUFFER_BYTES: number = 2 * 1024 * 1024;
 
-/** The camera's end of PPPP: it is found on the LAN, is punched, and holds sessions (spec §5, §6.6, §14). */
+/**
+ * The device's end of PPPP: answers searches and punches, and holds sessions (docs/protocol/pppp.md, "Punch and
+ * ready", "States").
+ */
 export class PpppDevice implements AsyncDisposable {
   readonly uid: string;
+  readonly #components: PpppDeviceComponents;
   readonly #options: PpppDeviceOptions;
   readonly #log: Log;
   readonly #ciphers: CipherSet;
   readonly #punch: Uint8Array;
   readonly #clients = new SessionTable();
-  /** What is being sent to a client before and just after its session begins. */
+  /** Sequence that is sent to a client before and just after its session begins. */
   readonly #phases: Map<string, ReadyPhase> = new Map();
   readonly #searchers: Set<string> = new Set();
   readonly #companions: Set<DeviceCompanion> = new Set();
-  /** Sessions over carriers that are not the listen socket. */
+  /** Sessions over other carriers than the listen socket. */
   readonly #guests: Set<Session> = new Set();
+  #continuity: Uint8Array | undefined;
   #listen: UdpSocket | undefined;
   #search: UdpSocket | undefined;
   #closing: Promise<void> | undefined;
 
-  private constructor(options: PpppDeviceOptions) {
+  private constructor(components: PpppDeviceComponents, options: PpppDeviceOptions) {
     this.uid = parseUid(options.uid);
+    this.#components = components;
     this.#options = options;
-    this.#log = options.log ?? silentLog;
+    this.#log = components.log ?? silentLog;
     this.#ciphers = new CipherSet(options.keys ?? []);
     this.#punch = encodeMessage({ type: 'PUNCH_PKT', uid: this.uid });
   }
@@ -61,8 +70,8 @@ export class PpppDevice implements AsyncDisposable {
    * Binds the sockets of a device.
    * @throws CodecError `uid-invalid`; NetError when a port cannot be bound.
    */
-  static async open(options: PpppDeviceOptions): Promise<PpppDevice> {
-    const device = new PpppDevice(options);
+  static async open(components: PpppDeviceComponents, options: PpppDeviceOptions): Promise<PpppDevice> {
+    const device = new PpppDevice(components, options);
     try {
       await device.#bind();
     } catch (error) {
@@ -86,17 +95,31 @@ export class PpppDevice implements AsyncDisposable {
     return this.#all();
   }
 
+  /** The bytes that show a server that logins from several addresses are of this device; made once. */
+  continuity(random: Random): Uint8Array {
+    this.#continuity ??= random.bytes(CONTINUITY_BYTES);
+    return this.#continuity;
+  }
+
   /** Sends a message from the listen socket: to a rendezvous server, a relay, an address to be punched. */
   send(message: Message, to: Endpoint, cipher?: StreamCipher): void {
     this.#send(encodeMessage(message), to, cipher);
   }
 
-  /** Sends a datagram as it is from the listen socket. */
+  /** Sends a datagram unchanged from the listen socket. */
   sendDatagram(datagram: Uint8Array, to: Endpoint): void {
     this.#listen?.send(datagram, to);
   }
 
-  /** Has a companion hear what is neither a punch nor of a session. @returns ends that */
+  /**
+   * Lends a session a share of the listen socket.
+   * @param onClose called when the session is over
+   */
+  share(peer: Endpoint, pathKind: PathKind, onClose: () => void): SessionCarrier {
+    return new UdpCarrier(this.#listen!, { peer, pathKind }, onClose);
+  }
+
+  /** Passes datagrams that are neither punches nor of a session to a companion. */
   accompany(companion: DeviceCompanion): () => void {
     this.#companions.add(companion);
     return () => {
@@ -105,35 +128,34 @@ export class PpppDevice implements AsyncDisposable {
   }
 
   /**
-   * Takes in a session whose path a companion has prepared, and hands it to `onSession`. With `intercepts` its datagrams
-   * come to the listen socket, and those of the types that it claims are not for the session; without, whoever made the
-   * carrier hands them to the session.
+   * Takes in a session whose path a companion has prepared, and hands it to `onSession`.
+   * @param how `shared`: its datagrams come to the listen socket; otherwise the creator of the carrier passes them to
+   *   the session
    * @returns undefined when there is no room
    */
   adopt(
     carrier: SessionCarrier,
-    cipher: StreamCipher | undefined,
-    intercepts?: (type: number | undefined) => boolean,
+    { cipher, shared }: { cipher: StreamCipher | undefined; shared: boolean },
   ): Session | undefined {
-    const { maxSessions = DEFAULT_MAX_SESSIONS, clock } = this.#options;
+    const { clock } = this.#components;
+    const { maxSessions = DEFAULT_MAX_SESSIONS } = this.#options;
     if (this.#closing !== undefined || this.#size >= maxSessions) return undefined;
     const session: Session = this.#newSession(carrier, cipher, () => {
       this.#guests.delete(session);
       this.#clients.remove(session);
     });
-    if (intercepts === undefined) this.#guests.add(session);
-    else
-      this.#clients.add({ session, cipher, startedAt: clock.now(), release: () => void carrier.close(), intercepts });
+    if (!shared) this.#guests.add(session);
+    else this.#clients.add({ session, cipher, startedAt: clock.now(), release: () => void carrier.close() });
     this.#options.onSession(session);
     return session;
   }
 
-  /** Says CLOSE in every session. */
+  /** Sends CLOSE in every session. */
   async closeSessions(): Promise<void> {
     await Promise.all(this.#all().map((session) => session.close()));
   }
 
-  /** Forgets every session without a word, as a reboot does. Their users see `carrier-failed`. */
+  /** Drops every session without CLOSE, as a reboot does. Their users get `carrier-failed`. */
   forget(): void {
     for (const phase of this.#phases.values()) phase.cancel();
     this.#phases.clear();
@@ -152,7 +174,8 @@ export class PpppDevice implements AsyncDisposable {
   }
 
   async #bind(): Promise<void> {
-    const { network, address, listenPort = 0, searchPort = SEARCH_PORT } = this.#options;
+    const { network } = this.#components;
+    const { address, listenPort = 0, searchPort = SEARCH_PORT } = this.#options;
     const at = address === undefined ? {} : { address };
     const onError = (error: Error) => this.#log.debug('a datagram could not be sent', { error: errorMessage(error) });
     this.#listen = await network.bindUdp({
@@ -180,7 +203,10 @@ export class PpppDevice implements AsyncDisposable {
     await Promise.all([this.#search?.close(), this.#listen?.close()]);
   }
 
-  /** A search is answered from the listen socket, in its own cipher, and leaves no state (spec §5.2). */
+  /**
+   * A search is answered from the listen socket, in its own cipher, and leaves no state (docs/protocol/pppp.md, "LAN
+   * search").
+   */
   #onSearch(data: Uint8Array, from: Endpoint): void {
     const opened = this.#open(data);
     if (opened === undefined || decodeMessage(opened.clear).type !== 'LAN_SEARCH') return;
@@ -191,82 +217,86 @@ export class PpppDevice implements AsyncDisposable {
   #onListen(data: Uint8Array, from: Endpoint): void {
     const client = this.#clients.get(from);
     if (client === undefined) {
-      this.#onKnock(data, from);
+      const opened = this.#open(data);
+      if (opened !== undefined) this.#onSessionOpener(decodeMessage(opened.clear), from, opened.cipher);
       return;
     }
-    const type = client.cipher === undefined ? data[1] : client.cipher.peek(data, 1);
-    if (client.intercepts?.(type) === true) return;
-    if (type === MessageType.PUNCH_PKT || type === MessageType.P2P_RDY) this.#onPunchInSession(client, data, from);
-    else client.session.receive(data, from);
+    const clear = client.cipher === undefined ? data : client.cipher.decipher(data, data);
+    const type = peekType(clear);
+    if (type === MessageType.PUNCH_PKT || type === MessageType.P2P_RDY) this.#onPunchInSession(client, clear, from);
+    else client.session.receiveClear(type, clear);
   }
 
-  #onPunchInSession({ session, startedAt, release }: DeviceClient, data: Uint8Array, from: Endpoint): void {
-    const now = this.#options.clock.now();
+  #onPunchInSession({ session, cipher, startedAt, release }: DeviceClient, clear: Uint8Array, from: Endpoint): void {
+    const now = this.#components.clock.now();
     const silent = now - startedAt > RESTART_AGE_MS && now - session.lastReceivedAt > RESTART_SILENCE_MS;
     if (session.closed !== undefined || silent) {
-      if (!this.#isPunch(data)) return;
+      const message = decodeMessage(clear);
+      if (!isPunch(message) || message.uid !== this.uid) return;
       session.abandon('closed-by-peer', false);
       release();
-      this.#onKnock(data, from);
+      this.#onSessionOpener(message, from, cipher);
     } else if (!session.peerSpoke) {
-      session.receive(data, from);
+      session.receiveClear(peekType(clear), clear);
     }
   }
 
-  /** What comes from an address without a session; all but punches meets silence (spec §5.3). */
-  #onKnock(data: Uint8Array, from: Endpoint): void {
-    const opened = this.#open(data);
-    if (opened === undefined || this.#closing !== undefined) return;
-    if (isOwnSocket(this.#options.network, this.listen, from)) return;
-    const message = decodeMessage(opened.clear);
-    if (message.type === 'unknown' || message.type === 'malformed') return;
-    if (message.type === 'PUNCH_PKT' || message.type === 'P2P_RDY') {
-      if (message.uid === this.uid) this.#onPunch(from, opened.cipher);
+  /**
+   * Handles datagrams from an address without a session; all except punches are ignored (docs/protocol/pppp.md, "Punch
+   * and ready").
+   */
+  #onSessionOpener(message: DecodedMessage, from: Endpoint, cipher: StreamCipher | undefined): void {
+    if (this.#closing !== undefined || message.type === 'unknown' || message.type === 'malformed') return;
+    if (isOwnSocket(this.#components.network, this.listen, from)) return;
+    if (isPunch(message)) {
+      if (message.uid === this.uid) this.#onPunch(from, cipher);
     } else {
-      this.#options.onMessage?.(message, from, opened.cipher);
-      for (const companion of this.#companions) companion.onMessage(message, from, opened.cipher);
+      this.#options.onMessage?.(message, from, cipher);
+      for (const companion of this.#companions) companion.onMessage(message, from, cipher);
     }
   }
 
   #onPunch(from: Endpoint, cipher: StreamCipher | undefined): void {
     const key = formatEndpoint(from);
     if (this.#phases.has(key)) return;
-    const { admits, maxSessions = DEFAULT_MAX_SESSIONS, clock, offersTcp = false } = this.#options;
+    const { clock } = this.#components;
+    const { admits, maxSessions = DEFAULT_MAX_SESSIONS, offersTcp = false } = this.#options;
     if (admits !== undefined && !admits(from)) return;
     if (this.#size >= maxSessions) {
-      this.#log.debug('no room for another session', { from: key });
+      this.#log.debug('Session limit reached', { from: key });
       return;
     }
     const peer = { address: from.address, port: from.port };
     const offer = encodeMessage({ type: 'P2P_RDY_ACK', uid: this.uid, address: this.listen });
     let session: Session | undefined;
-    const phase: ReadyPhase = new ReadyPhase(clock, offersTcp && this.#searchers.has(from.address), {
+    const steps: ReadySteps = {
       offer: () => this.#send(offer, peer, cipher),
       ready: () => {
         if (session !== undefined) session.announce();
-        else session = this.#startSession(peer, cipher, this.#modeOf(from), key);
+        else session = this.#startSession(peer, cipher, this.#pathKindOf(from), key);
       },
       done: () => this.#phases.delete(key),
-    });
+    };
+    const offersFirst = offersTcp && this.#searchers.has(from.address);
+    const phase = new ReadyPhase({ clock, steps }, { offersFirst });
     this.#phases.set(key, phase);
     phase.start();
   }
 
-  /** Sessions, and punches that have been accepted and not yet become one. */
+  /** Number of sessions and of accepted punches without a session yet. */
   get #size(): number {
     const opening = [...this.#phases.values()].filter(({ open }) => !open).length;
     return this.#clients.size + this.#guests.size + opening;
   }
 
-  #startSession(peer: Endpoint, cipher: StreamCipher | undefined, mode: SessionMode, key: string): Session {
-    const carrier = new SharedCarrier(this.#listen!, peer, mode);
-    const session = this.#newSession(carrier, cipher);
-    const startedAt = this.#options.clock.now();
-    const client: DeviceClient = { session, cipher, startedAt, release: () => carrier.release() };
-    carrier.onRelease = () => {
+  #startSession(peer: Endpoint, cipher: StreamCipher | undefined, pathKind: PathKind, key: string): Session {
+    const carrier: UdpCarrier = new UdpCarrier(this.#listen!, { peer, pathKind }, () => {
       this.#clients.remove(session);
       this.#endPhase(key);
-    };
+    });
+    const session: Session = this.#newSession(carrier, cipher);
+    const startedAt = this.#components.clock.now();
+    const client: DeviceClient = { session, cipher, startedAt, release: () => void carrier.close() };
     this.#clients.add(client);
     session.announce();
     this.#options.onSession(session);
@@ -274,27 +304,19 @@ export class PpppDevice implements AsyncDisposable {
   }
 
   #newSession(carrier: SessionCarrier, cipher: StreamCipher | undefined, onClosed?: () => void): Session {
-    const { clock, log, session: options } = this.#options;
-    return new Session({
-      role: 'device',
-      uid: this.uid,
-      carrier,
-      clock,
-      ...(log === undefined ? {} : { log }),
-      ...(cipher === undefined ? {} : { cipher }),
-      ...(options === undefined ? {} : { options }),
-      ...(onClosed === undefined ? {} : { onClosed }),
-    });
+    const { clock, log } = this.#components;
+    const { session: options } = this.#options;
+    return new Session({ carrier, clock, log }, { role: 'device', uid: this.uid, cipher, options, onClosed });
   }
 
   #all(): Session[] {
     return [...this.#clients.all().map(({ session }) => session), ...this.#guests];
   }
 
-  #modeOf(from: Endpoint): SessionMode {
+  #pathKindOf(from: Endpoint): PathKind {
     for (const companion of this.#companions) {
-      const mode = companion.modeOf(from);
-      if (mode !== undefined) return mode;
+      const pathKind = companion.pathKindOf(from);
+      if (pathKind !== undefined) return pathKind;
     }
     return 'lan';
   }
@@ -302,13 +324,6 @@ export class PpppDevice implements AsyncDisposable {
   #endPhase(key: string): void {
     this.#phases.get(key)?.cancel();
     this.#phases.delete(key);
-  }
-
-  #isPunch(data: Uint8Array): boolean {
-    const opened = this.#open(data);
-    if (opened === undefined) return false;
-    const message = decodeMessage(opened.clear);
-    return (message.type === 'PUNCH_PKT' || message.type === 'P2P_RDY') && message.uid === this.uid;
   }
 
   #open(data: Uint8Array): { clear: Uint8Array; cipher: StreamCipher | undefined } | undefined {
@@ -322,36 +337,6 @@ export class PpppDevice implements AsyncDisposable {
   }
 }
 
-/** A session's share of the listen socket. */
-class SharedCarrier implements SessionCarrier {
-  readonly mode: SessionMode;
-  readonly peer: Endpoint;
-  readonly #socket: UdpSocket;
-  #released = false;
-  onRelease: (() => void) | undefined;
-
-  constructor(socket: UdpSocket, peer: Endpoint, mode: SessionMode) {
-    this.#socket = socket;
-    this.peer = peer;
-    this.mode = mode;
-  }
-
-  get local(): Endpoint {
-    return this.#socket.local;
-  }
-
-  send(datagram: Uint8Array): void {
-    if (!this.#released) this.#socket.send(datagram, this.peer);
-  }
-
-  /** Nothing is sent afterwards, and the client may start anew. */
-  release(): void {
-    if (this.#released) return;
-    this.#released = true;
-    this.onRelease?.();
-  }
-
-  async close(): Promise<void> {
-    this.release();
-  }
+function isPunch(message: DecodedMessage): message is Extract<Message, { type: 'PUNCH_PKT' | 'P2P_RDY' }> {
+  return message.type === 'PUNCH_PKT' || message.type === 'P2P_RDY';
 }

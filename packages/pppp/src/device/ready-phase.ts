@@ -1,15 +1,15 @@
-import type { Clock, Timer } from '@towpath/core';
+import { type Clock, Repeat } from '@towpath/core';
 
-/** Copies of 0x43 and how they are spread: 51 within about 325 ms (spec §5.4). */
+/** Copies of 0x43 and how they are spread: 51 within about 325 ms (docs/protocol/pppp.md, "Message 0x43"). */
 const OFFERS_PER_STEP = 3;
 const OFFER_STEPS = 17;
 const OFFER_STEP_MS = 20;
 
-/** Copies of P2P_RDY and the time between them (spec §5.3: 10–20 ms). */
+/** Copies of P2P_RDY and the time between them (docs/protocol/pppp.md, "Punch and ready": 10–20 ms). */
 const READY_COPIES = 4;
 const READY_SPACING_MS = 15;
 
-/** What a device says before a session. */
+/** Messages of a device before a session. */
 export interface ReadySteps {
   /** Sends one 0x43. */
   offer(): void;
@@ -19,18 +19,21 @@ export interface ReadySteps {
   done(): void;
 }
 
-/** What a device sends on a punch: perhaps offers to use TCP, then P2P_RDY four times (spec §5.3, §5.4). */
+/**
+ * Messages of a device on a punch: optionally 0x43, then P2P_RDY four times (docs/protocol/pppp.md, "Punch and
+ * ready", "Message 0x43").
+ */
 export class ReadyPhase {
-  readonly #clock: Clock;
   readonly #steps: ReadySteps;
   #offers: number;
   #readies = READY_COPIES;
-  #timer: Timer | undefined;
+  readonly #messages: Repeat;
 
-  constructor(clock: Clock, offersFirst: boolean, steps: ReadySteps) {
-    this.#clock = clock;
+  constructor(components: { clock: Clock; steps: ReadySteps }, { offersFirst }: { offersFirst: boolean }) {
+    const { steps } = components;
     this.#steps = steps;
     this.#offers = offersFirst ? OFFER_STEPS : 0;
+    this.#messages = new Repeat(components, { run: () => this.#step() });
   }
 
   /** False until the first P2P_RDY. */
@@ -39,26 +42,25 @@ export class ReadyPhase {
   }
 
   start(): void {
-    this.#step();
+    this.#messages.wake();
   }
 
   cancel(): void {
-    this.#timer?.cancel();
+    this.#messages.stop();
     this.#offers = 0;
     this.#readies = 0;
   }
 
-  #step(): void {
-    this.#timer = undefined;
+  #step(): number {
     if (this.#offers > 0) {
       this.#offers--;
       for (let copy = 0; copy < OFFERS_PER_STEP; copy++) this.#steps.offer();
-      this.#timer = this.#clock.timer(OFFER_STEP_MS, () => this.#step());
-      return;
+      return OFFER_STEP_MS;
     }
     this.#readies--;
     this.#steps.ready();
-    if (this.#readies > 0) this.#timer = this.#clock.timer(READY_SPACING_MS, () => this.#step());
-    else this.#steps.done();
+    if (this.#readies > 0) return READY_SPACING_MS;
+    this.#steps.done();
+    return Number.POSITIVE_INFINITY;
   }
 }

@@ -9,8 +9,6 @@ export interface DeviceClient {
   readonly startedAt: number;
   /** Lets the session go without another datagram, so that its client can start anew. */
   release(): void;
-  /** True when datagrams of this type are not for the session: a relay's own. */
-  intercepts?(type: number | undefined): boolean;
 }
 
 /** The clients of a device by their (address, port); looking one up builds no key. */

@@ -1,23 +1,24 @@
-import { KeyedRateLimit, nextIdleAt, type Rate, RateLimit } from './rate-limit.ts';
+import { nextIdleAt, type Rate } from '@towpath/core';
+import { KeyedLimit, SharedLimit } from './rate-limit.ts';
 import { RecentMap } from './recent-map.ts';
 
 /**
- * Who may send how much to a server, and how much may go back.
+ * Limits of what a source may send to a server, and of what is sent back.
  *
- * The rule against reflection: **every byte that we send was paid for by a byte that came in.** What a source sends is
- * its credit; every datagram that we send there is taken from it, and is not sent when the credit does not suffice.
- * An invitation to a device is paid by the device's logins, or else by the client that asked for it. So nobody gains by
- * forging a source, and no cookie is needed, which foreign clients could not echo. A client that wants more at once
- * pads its requests: bytes after the known fields are ignored everywhere in PPPP.
+ * Against reflection, **servers never send an unverified address more bytes than they received from it.** Received
+ * bytes are the credit of a source; every datagram sent there is taken from it, and is not sent when the credit is too
+ * small. An invitation to a device is taken from the credit of the device's logins, or else of the client that asked
+ * for it. So a forged source gains nothing, and no cookie is needed, which other implementations could not return. A
+ * client that wants its answer at once pads its requests: bytes after the known fields are ignored everywhere in PPPP.
  *
- * Two exceptions. Empty requests whose answer is longer by nature (HELLO, RLY_PORT, LIST_REQ) are answered on a small
- * budget per source, address, /24 and in all, unless credit pays for them. And who has shown that it receives what we
- * send (a TCP connection, a device with the right secret) pays nothing.
+ * Two exceptions. Empty requests whose answer is longer (HELLO, RLY_PORT, LIST_REQ) are answered on a small
+ * budget per source, address, /24 and in all, unless there is credit. A verified source
+ * (a TCP connection, a device with the right secret) needs no credit.
  *
- * Against floods: every source has a rate of its own, and first packets of new sources are limited per address and per
- * /24; one over the limit is dropped, but remembered, so that its repetition passes. More than `crowd` datagrams a second
- * in all are a crowd. Then those who were there before it go on unhindered; of all others only those are heard who repeat
- * themselves soon, as clients do, and up to that rate: to drop a datagram costs a small part of what its answer does.
+ * Against floods, every source has its own rate, and first packets of new sources are limited per address and per
+ * /24; one over the limit is dropped but stored, so that its retransmission is accepted. More than `crowd` datagrams
+ * per second in total are a crowd. Earlier sources are then served as before; of all others only those are served that
+ * retransmit soon, as clients do, and up to that rate. Dropping a datagram is much cheaper than answering it.
  */
 export interface AdmissionLimits {
   /** Datagrams of one address and port. @default 50/s, 100 at once */
@@ -26,7 +27,7 @@ export interface AdmissionLimits {
   newPerAddress: Rate;
   /** First datagrams of new sources of one /24. @default 2000/s, 4000 at once */
   newPerSubnet: Rate;
-  /** Datagrams of all together; in a crowd, repetitions of those who came with it. @default 5000/s, 2000 at once */
+  /** Datagrams of all sources together; in a crowd, repetitions of the sources that belong to it. @default 5000/s, 2000 at once */
   crowd: Rate;
   /** Unpaid answers to one address and port. @default 2/s, 6 at once */
   unpaidPerSource: Rate;
@@ -44,7 +45,8 @@ export const DEFAULT_ADMISSION_LIMITS: AdmissionLimits = {
   source: { perSecond: 50, burst: 100 },
   newPerAddress: { perSecond: 200, burst: 400 },
   newPerSubnet: { perSecond: 2000, burst: 4000 },
-  // A tenth of what a Node process answers, because it may have to share its processor with what sends the crowd's datagrams.
+  // A tenth of what a Node process answers, because it may have to share its processor with what sends the crowd's
+  // datagrams.
   crowd: { perSecond: 5_000, burst: 2_000 },
   // A device says HELLO three times when it starts.
   unpaidPerSource: { perSecond: 2, burst: 6 },
@@ -63,11 +65,18 @@ const KNOWN_AFTER_MS = 500;
 /** A datagram that follows the last one of its source so soon is a repetition: clients repeat at least every second. */
 const REPETITION_MS = 1_200;
 
-/** Who came so soon before a crowd was noticed came with it. */
+/** Sources that appeared this shortly before a crowd was noticed belong to it, ms. */
 const GATHERING_MS = 3_000;
 
 /** A crowd is over when its rate was not reached for so long. */
 const CROWD_OVER_MS = 2_000;
+
+/** A client's last LIST_REQ_DSK. */
+export interface ShownSecret {
+  readonly uid: string;
+  readonly fits: boolean;
+  readonly atMs: number;
+}
 
 /** What is remembered of one address and port. */
 export interface Source {
@@ -83,15 +92,15 @@ export interface Source {
   unpaidIdleAtMs: number;
   /** The device that logged in from there, at a rendezvous. */
   uid: string | undefined;
-  /** The device for which a wrong secret came last from there, at a rendezvous. */
-  refusedUid: string | undefined;
+  /** What this client has shown of a device's secret, at a rendezvous. */
+  secret: ShownSecret | undefined;
 }
 
 /** Counters; a snapshot. */
 export interface AdmissionCounters {
   /** Datagrams over a rate limit. */
   limited: number;
-  /** Datagrams of those who came with a crowd, over its rate. */
+  /** Datagrams of sources that belong to a crowd, over its rate. */
   crowdedOut: number;
   /** Answers sent on the small budget. */
   unpaidAnswers: number;
@@ -113,7 +122,7 @@ function newSource(nowMs: number, creditBytes: number): Source {
     idleAtMs: nowMs,
     unpaidIdleAtMs: 0,
     uid: undefined,
-    refusedUid: undefined,
+    secret: undefined,
   };
 }
 
@@ -126,28 +135,28 @@ export class Admission {
   readonly counters: AdmissionCounters = { limited: 0, crowdedOut: 0, unpaidAnswers: 0, unaffordable: 0 };
   readonly #limits: AdmissionLimits;
   readonly #sources: RecentMap<number, Source>;
-  readonly #newPerAddress: KeyedRateLimit;
-  readonly #newPerSubnet: KeyedRateLimit;
-  readonly #all: RateLimit;
-  readonly #repetitions: RateLimit;
+  readonly #newPerAddress: KeyedLimit;
+  readonly #newPerSubnet: KeyedLimit;
+  readonly #all: SharedLimit;
+  readonly #repetitions: SharedLimit;
   /** Since when there is a crowd. */
   #crowdedSinceMs: number | undefined;
   /** When there was last more than its rate. */
   #crowdedAtMs = 0;
-  readonly #unpaidPerAddress: KeyedRateLimit;
-  readonly #unpaidPerSubnet: KeyedRateLimit;
-  readonly #unpaidTotal: RateLimit;
+  readonly #unpaidPerAddress: KeyedLimit;
+  readonly #unpaidPerSubnet: KeyedLimit;
+  readonly #unpaidTotal: SharedLimit;
 
   constructor(limits: AdmissionLimits) {
     this.#limits = limits;
     this.#sources = new RecentMap(limits.sources);
-    this.#newPerAddress = new KeyedRateLimit(limits.newPerAddress, limits.sources);
-    this.#newPerSubnet = new KeyedRateLimit(limits.newPerSubnet, limits.sources);
-    this.#all = new RateLimit(limits.crowd);
-    this.#repetitions = new RateLimit(limits.crowd);
-    this.#unpaidPerAddress = new KeyedRateLimit(limits.unpaidPerAddress, limits.sources);
-    this.#unpaidPerSubnet = new KeyedRateLimit(limits.unpaidPerSubnet, limits.sources);
-    this.#unpaidTotal = new RateLimit(limits.unpaidTotal);
+    this.#newPerAddress = new KeyedLimit(limits.newPerAddress, limits.sources);
+    this.#newPerSubnet = new KeyedLimit(limits.newPerSubnet, limits.sources);
+    this.#all = new SharedLimit(limits.crowd);
+    this.#repetitions = new SharedLimit(limits.crowd);
+    this.#unpaidPerAddress = new KeyedLimit(limits.unpaidPerAddress, limits.sources);
+    this.#unpaidPerSubnet = new KeyedLimit(limits.unpaidPerSubnet, limits.sources);
+    this.#unpaidTotal = new SharedLimit(limits.unpaidTotal);
   }
 
   /** How many sources are remembered at the moment. */
@@ -178,7 +187,7 @@ export class Admission {
     return true;
   }
 
-  /** True for those who are known, and did not come with a crowd that is there still. */
+  /** True for known sources that did not appear with a crowd that still lasts. */
   isRegular(source: Source, nowMs: number): boolean {
     const sinceMs = this.#crowdedSinceMs;
     if (source.verified || sinceMs === undefined) return isKnown(source, nowMs);

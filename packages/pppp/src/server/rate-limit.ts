@@ -1,24 +1,13 @@
+import { nextIdleAt, type Rate } from '@towpath/core';
 import { RecentMap } from './recent-map.ts';
 
-/** A steady rate and how much may come at once. */
-export interface Rate {
-  readonly perSecond: number;
-  readonly burst: number;
-}
-
-/**
- * GCRA: the whole state of a limit is the time at which it will be idle again. Returns that time when `cost` units
- * may pass now, −1 when not.
- * @param idleAtMs the state, 0 at first
+/*
+ * Limits for the path of every datagram: the time is handed in, once for each datagram, and keys are numbers. Core's
+ * `RateLimit` asks its clock, and has text for keys.
  */
-export function nextIdleAt(rate: Rate, idleAtMs: number, nowMs: number, cost: number): number {
-  const msPerUnit = 1000 / rate.perSecond;
-  const idleAt = Math.max(idleAtMs, nowMs) + cost * msPerUnit;
-  return idleAt - nowMs <= rate.burst * msPerUnit ? idleAt : -1;
-}
 
 /** One limit for everybody. */
-export class RateLimit {
+export class SharedLimit {
   readonly #rate: Rate;
   #idleAtMs = 0;
 
@@ -35,7 +24,7 @@ export class RateLimit {
 }
 
 /** The same limit for each key of many. A key that is forgotten under pressure starts anew. */
-export class KeyedRateLimit {
+export class KeyedLimit {
   readonly #rate: Rate;
   readonly #idleAtMs: RecentMap<number, number>;
 

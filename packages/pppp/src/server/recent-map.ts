@@ -1,5 +1,5 @@
 /**
- * A map that forgets what was not used lately, so that a flood of made-up keys cannot fill memory. It keeps two
+ * A map that removes entries that were not used lately, so that a flood of forged keys cannot fill memory. It keeps two
  * generations of at most `limit` entries: when the younger is full the older is dropped whole. Using an entry
  * keeps it. Every operation is O(1).
  */
@@ -38,6 +38,12 @@ export class RecentMap<K, V> {
   age(): void {
     this.#old = this.#young;
     this.#young = new Map();
+  }
+
+  /** All entries, without counting as a use. */
+  *values(): Generator<V> {
+    yield* this.#young.values();
+    yield* this.#old.values();
   }
 
   delete(key: K): void {

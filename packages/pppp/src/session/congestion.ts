@@ -1,4 +1,4 @@
-/** Packets in flight before anything is known of the path (spec §7.3: start 32). */
+/** Packets in flight before anything is known of the path (docs/protocol/pppp.md, "Sending": start 32). */
 const FIRST_WINDOW = 32;
 const MIN_WINDOW = 4;
 
@@ -12,7 +12,10 @@ const MAX_QUEUE_MS = 200;
 const MAX_RTT_MS = 700;
 const MIN_QUEUE_GAIN = 1.25;
 
-/** The window is this many times what the path has shown to deliver in one round trip; above 1.6 it survives 20 % loss each way. */
+/**
+ * The window is this many times what the path has shown to deliver in one round trip; above 1.6 it survives 20 % loss
+ * each way.
+ */
 const WINDOW_GAIN = 2;
 
 /** Packets are spread over the round trip, this much faster than the window alone would let them go. */
@@ -27,15 +30,15 @@ const RATE_ROUNDS = 10;
 /** A round trip is remembered as the smallest one for so long, so that a change of route is noticed. */
 const MIN_RTT_MEMORY_MS = 10_000;
 
-/** More loss than this within a round means that we flood the path rather than that the path is bad. */
+/** More loss than this within a round means congestion, not a bad path. */
 const FLOOD_RATIO = 0.5;
 const FLOOD_PACKETS = 64;
 
 /**
  * How many packets may be in flight, from the best delivery rate and the smallest round trip that the path has shown.
  *
- * Loss alone does not shrink the window, since these cameras sit on Wi-Fi that loses packets without being full; a window
- * of twice the measured rate keeps the queue in the path short instead.
+ * Loss alone does not shrink the window, since these cameras sit on Wi-Fi that loses packets without being full; a
+ * window of twice the measured rate keeps the queue in the path short instead.
  */
 export class Congestion {
   readonly #maxWindow: number;
@@ -84,7 +87,7 @@ export class Congestion {
     this.#tokens -= packets;
   }
 
-  /** The sender had nothing left to send: what this round delivers says nothing about the path. */
+  /** The sender had no more data: the delivery rate of this round does not measure the path. */
   onStarved(): void {
     this.#roundStarved = true;
   }
@@ -163,7 +166,7 @@ export class Congestion {
   }
 }
 
-/** The round trip that the window may bring about on a path of this smallest one. */
+/** Returns the highest round trip that the window may cause on a path with this minimum. */
 function rttLimitMs(minRttMs: number): number {
   return Math.max(MIN_QUEUE_GAIN * minRttMs, Math.min(WINDOW_GAIN * minRttMs + MAX_QUEUE_MS, MAX_RTT_MS));
 }

@@ -1,4 +1,6 @@
-/** How a session sends: our own way, or as the recorded cameras do (spec §7.3). */
+import { DEFAULT_MONITOR_TIMES, type MonitorTimes } from '@towpath/core';
+
+/** How a session sends: adaptively, or as the recorded cameras do (docs/protocol/pppp.md, "Sending"). */
 export type SendingStyle = 'adaptive' | 'as-device';
 
 /** What a user may tune of a session. */
@@ -21,31 +23,67 @@ export interface SessionOptions {
   receiveBudgetBytes?: number;
   /** Bytes of one channel that wait to be sent above which `write` returns false. @default 256 KiB */
   highWaterBytes?: number;
-  /** Close when an acknowledgement names an index that was never sent, as the cameras do. @default false */
+  /**
+   * Close when an acknowledgement names an index that was never sent, more indices than any does, or no channel, as the
+   * cameras do (docs/protocol/pppp.md, "Acknowledgement"). @default false
+   */
   closeOnBadAck?: boolean;
+  /** Copies of CLOSE when the session is closed; the cameras send one. @default 3 */
+  closeCopies?: number;
 }
 
-export type ResolvedSessionOptions = Required<SessionOptions>;
+export interface ResolvedSessionOptions extends Required<Omit<SessionOptions, 'aliveIntervalMs' | 'aliveLimit'>> {
+  keepAlive: MonitorTimes;
+}
 
 /** A timer of the platform may fire this much before its time: what is due so soon is done at once. */
 export const EARLY_MS = 0.5;
 
+/** A CLOSE is not acknowledged (docs/protocol/pppp.md, "Closing"). */
+const CLOSE_COPIES = 3;
+
 /** Below our own receive window of 1024, so that a peer like ourselves never has to refuse a packet. */
 const ADAPTIVE_WINDOW = 1000;
 
-/** What the vendor's library keeps in flight (spec §7.3). */
+/** What the vendor's library keeps in flight (docs/protocol/pppp.md, "Sending"). */
 const DEVICE_WINDOW = 110;
 
+/** See docs/protocol/pppp.md, "Keep-alive". */
+const ALIVE_INTERVAL_MS = 1_020;
+const ALIVE_LIMIT = 7;
+
+/** One object for all sessions: thousands are held at the same time. */
+const DEFAULT_KEEP_ALIVE: MonitorTimes = keepAliveTimes(ALIVE_INTERVAL_MS, ALIVE_LIMIT);
+
 export function resolveSessionOptions(options: SessionOptions): ResolvedSessionOptions {
-  const sending = options.sending ?? 'adaptive';
+  const { sending = 'adaptive', aliveIntervalMs, aliveLimit } = options;
   return {
-    aliveIntervalMs: options.aliveIntervalMs ?? 1020,
-    aliveLimit: options.aliveLimit ?? 7,
+    keepAlive:
+      aliveIntervalMs === undefined && aliveLimit === undefined
+        ? DEFAULT_KEEP_ALIVE
+        : keepAliveTimes(aliveIntervalMs ?? ALIVE_INTERVAL_MS, aliveLimit ?? ALIVE_LIMIT),
     ackDelayMs: options.ackDelayMs ?? 10,
     sending,
     maxWindow: options.maxWindow ?? (sending === 'adaptive' ? ADAPTIVE_WINDOW : DEVICE_WINDOW),
     receiveBudgetBytes: options.receiveBudgetBytes ?? 1024 * 1024,
     highWaterBytes: options.highWaterBytes ?? 256 * 1024,
     closeOnBadAck: options.closeOnBadAck ?? false,
+    closeCopies: options.closeCopies ?? CLOSE_COPIES,
+  };
+}
+
+/** Times of the suspicion machine for one ALIVE per interval without a datagram, and `limit` unanswered ones. */
+function keepAliveTimes(intervalMs: number, limit: number): MonitorTimes {
+  return {
+    ...DEFAULT_MONITOR_TIMES,
+    onlyWhenSilent: true,
+    startIntervalMs: intervalMs,
+    activeIntervalMs: intervalMs,
+    idleIntervalMs: intervalMs,
+    minProbeLimitMs: intervalMs,
+    maxProbeLimitMs: intervalMs,
+    trustMs: Number.POSITIVE_INFINITY,
+    suspectAfter: limit,
+    deadAfter: limit,
   };
 }

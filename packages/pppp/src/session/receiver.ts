@@ -4,13 +4,21 @@ import { ReceiveChannel } from '../channel/receive-channel.ts';
 import { drwChannel, drwData, drwDataBytes, drwIndex } from '../codec/session-messages.ts';
 import type { ResolvedSessionOptions } from './options.ts';
 
-/** How long acknowledgements wait while packets are missing: the sender repeats by them, and everything else waits for that. */
+/**
+ * How long acknowledgements wait while packets are missing: the sender repeats by them, and everything else waits for
+ * that.
+ */
 const GAP_ACK_DELAY_MS = 2;
 
-/** A repeat after so long without any data comes from a sender that cannot go on: its window waits for this one packet. */
+/**
+ * A repeat after so long without any data comes from a sender that cannot go on: its window waits for this one packet.
+ */
 const STALL_MS = 5;
 
-/** Above this share of packets that came before, acknowledgements are being lost: each is then sent twice, a batch apart. */
+/**
+ * Above this share of packets that came before, acknowledgements are being lost: each is then sent twice, a batch
+ * apart.
+ */
 const LOSSY_SHARE = 0.04;
 
 /** Packets over which that share is taken. */
@@ -39,7 +47,7 @@ export class Receiver {
   /** The last acknowledgement, to be sent once more with the next. */
   #again: Uint8Array | undefined;
 
-  constructor(options: ResolvedSessionOptions, host: ReceiverHost) {
+  constructor(host: ReceiverHost, options: ResolvedSessionOptions) {
     this.#options = options;
     this.#host = host;
   }
@@ -49,7 +57,7 @@ export class Receiver {
     return this.#ackAt;
   }
 
-  /** Takes a DRW datagram (spec §7.1, §7.4); false when it is malformed. */
+  /** Takes a DRW datagram (docs/protocol/pppp.md, "Data packets", "Receiving"); false when it is malformed. */
   onData(now: number, datagram: Uint8Array): boolean {
     if (drwDataBytes(datagram) < 0) return false;
     const number = drwChannel(datagram);

@@ -1,8 +1,8 @@
 import { type Recovery, SendChannel } from '../channel/send-channel.ts';
-import { CHANNELS, drwAckCount, drwAckIndex, drwChannel } from '../codec/session-messages.ts';
+import { CHANNELS, drwAckCount, drwAckIndex, drwChannel, isImpossibleDrwAck } from '../codec/session-messages.ts';
 import { Congestion } from './congestion.ts';
 import { EARLY_MS, type ResolvedSessionOptions } from './options.ts';
-import { RepeatTimer } from './repeat-timer.ts';
+import { RetransmissionTimer } from './retransmission-timer.ts';
 
 const ADAPTIVE: Recovery = { newerAcks: 3, timeoutOf: 'earliest-sent' };
 const AS_DEVICE: Recovery = { newerAcks: 0, timeoutOf: 'lowest-index' };
@@ -11,11 +11,13 @@ const AS_DEVICE: Recovery = { newerAcks: 0, timeoutOf: 'lowest-index' };
 const FIRST_TIMEOUT_PACKETS = 16;
 const LATER_TIMEOUT_PACKETS = 4;
 
-/** On a path that loses much, a packet that was lost so often goes out twice: everything behind it waits. */
+/** On a path with much loss, a packet that was lost this often is sent twice, because all later ones wait for it. */
 const TWICE_FROM_SENDS = 3;
 const ALIVE_PATH_MS = 100;
 
-/** The cameras' first interval between repeats, and the smallest seen in captures (spec §7.3). */
+/**
+ * The cameras' first interval between repeats, and the smallest seen in captures (docs/protocol/pppp.md, "Sending").
+ */
 const DEVICE_FIRST_INTERVAL_MS = 40;
 const DEVICE_MIN_INTERVAL_MS = 10;
 
@@ -28,7 +30,7 @@ export interface SenderHost {
 }
 
 /** What became of an acknowledgement packet. */
-export type AckOutcome = 'ok' | 'malformed' | 'unknown-index';
+export type AckOutcome = 'ok' | 'malformed' | 'unknown-index' | 'impossible';
 
 /** The sending half of a session: its channels share one round-trip estimate, one window and one timer. */
 export class Sender {
@@ -37,17 +39,19 @@ export class Sender {
   readonly #recovery: Recovery;
   readonly #channels: (SendChannel | undefined)[] = [];
   readonly #waitingForDrain: boolean[] = [];
-  readonly #timer = new RepeatTimer();
+  readonly #timer = new RetransmissionTimer();
   readonly #congestion: Congestion | undefined;
   #order = 0;
   #turn = 0;
   #inFlight = 0;
+  /** Smallest round trip that an acknowledgement has shown, ms: the cameras do not count the handshake's. */
+  #minAckMs: number | undefined;
   #progressAt = Number.NEGATIVE_INFINITY;
   /** Clock time before which nothing may leave; 0 when no packet waits for it. */
   #pausedUntil = 0;
   retransmissions = 0;
 
-  constructor(options: ResolvedSessionOptions, host: SenderHost) {
+  constructor(host: SenderHost, options: ResolvedSessionOptions) {
     this.#options = options;
     this.#host = host;
     this.#recovery = options.sending === 'adaptive' ? ADAPTIVE : AS_DEVICE;
@@ -81,7 +85,7 @@ export class Sender {
     sending.enqueue(data);
   }
 
-  /** False when too much waits on the channel; then the host is told when there is room again. */
+  /** False when the channel's buffer is full; the host is notified when there is room again. */
   hasRoom(channel: number): boolean {
     const full = (this.#channels[channel]?.waitingBytes ?? 0) > this.#options.highWaterBytes;
     if (full) this.#waitingForDrain[channel] = true;
@@ -92,10 +96,13 @@ export class Sender {
     return this.#channels[channel]?.bufferedBytes ?? 0;
   }
 
-  /** Takes a DRW_ACK datagram with any number of indices that fits it: some clients list all that they ever got (spec §7.2). */
+  /**
+   * Takes a DRW_ACK datagram with any number of indices that fits it: some clients list all that they ever got
+   * (docs/protocol/pppp.md, "Acknowledgement").
+   */
   onAck(now: number, datagram: Uint8Array): AckOutcome {
     const count = drwAckCount(datagram);
-    if (count <= 0) return 'malformed';
+    if (count <= 0) return isImpossibleDrwAck(datagram) ? 'impossible' : 'malformed';
     const channel = this.#channels[drwChannel(datagram)];
     if (channel === undefined) return 'unknown-index';
     const minRttMs = this.#timer.minMs ?? 0;
@@ -127,7 +134,10 @@ export class Sender {
 
   #onProgress(now: number, channel: SendChannel, acknowledged: number, order: number, rttMs: number): void {
     this.#progressAt = now;
-    if (rttMs >= 0) this.sampleRoundTrip(now, rttMs);
+    if (rttMs >= 0) {
+      this.#minAckMs = Math.min(this.#minAckMs ?? rttMs, rttMs);
+      this.sampleRoundTrip(now, rttMs);
+    }
     const lost = channel.findLost();
     this.#congestion?.onLost(lost);
     this.#congestion?.onAcknowledged(now, acknowledged, order, this.#order);
@@ -202,7 +212,7 @@ export class Sender {
 
   get #timeoutMs(): number {
     if (this.#congestion !== undefined) return this.#timer.timeoutMs;
-    const { minMs } = this.#timer;
+    const minMs = this.#minAckMs;
     return minMs === undefined ? DEVICE_FIRST_INTERVAL_MS : Math.max(DEVICE_MIN_INTERVAL_MS, minMs + 1);
   }
 

@@ -1,4 +1,4 @@
-import type { Clock, Log, Timer } from '@towpath/core';
+import type { Clock, Log, Timer, PathKind } from '@towpath/core';
 import { silentLog } from '@towpath/core';
 import { type Endpoint, formatEndpoint, sameEndpoint } from '@towpath/net';
 import type { StreamCipher } from '../cipher/stream-cipher.ts';
@@ -7,44 +7,40 @@ import { encodeMessage } from '../codec/message.ts';
 import { MessageType } from '../codec/message-type.ts';
 import { CHANNELS } from '../codec/session-messages.ts';
 import { PpppError } from '../pppp-error.ts';
-import type {
-  CloseReason,
-  PpppSession,
-  SessionHandlers,
-  SessionMode,
-  SessionRole,
-  SessionStats,
-} from '../session-types.ts';
-import { Announcement } from './announcement.ts';
+import type { CloseReason, PpppSession, SessionHandlers, SessionRole, SessionStats } from '../session-types.ts';
+import { ReadyHandshake } from './ready-handshake.ts';
 import type { SessionCarrier } from './carrier.ts';
 import { KeepAlive } from './keep-alive.ts';
 import { EARLY_MS, type ResolvedSessionOptions, resolveSessionOptions, type SessionOptions } from './options.ts';
-import { Receiver } from './receiver.ts';
-import { Sender } from './sender.ts';
+import { Receiver, type ReceiverHost } from './receiver.ts';
+import { Sender, type SenderHost } from './sender.ts';
 
 const ALIVE: Uint8Array = encodeMessage({ type: 'ALIVE' });
 const ALIVE_ACK: Uint8Array = encodeMessage({ type: 'ALIVE_ACK' });
 const CLOSE: Uint8Array = encodeMessage({ type: 'CLOSE' });
 
-/** Copies of CLOSE and the time between them (spec §7.6). */
-const CLOSE_COPIES = 3;
+/** Time between two copies of CLOSE (docs/protocol/pppp.md, "Closing"). */
 const CLOSE_SPACING_MS = 10;
 
 /** What a session is made of. */
+export interface SessionComponents {
+  carrier: SessionCarrier;
+  clock: Clock;
+  log?: Log | undefined;
+}
+
+/** Whose session it is. */
 export interface SessionInit {
   role: SessionRole;
   /** Text form of the device's UID. */
   uid: string;
-  carrier: SessionCarrier;
-  clock: Clock;
-  log?: Log;
-  cipher?: StreamCipher;
-  options?: SessionOptions;
+  cipher?: StreamCipher | undefined;
+  options?: SessionOptions | undefined;
   /** Called once, before the user's `onClose`. */
-  onClosed?: (reason: CloseReason) => void;
+  onClosed?: ((reason: CloseReason) => void) | undefined;
 }
 
-/** A session over any carrier, from the moment that both sides are ready (spec §7). */
+/** A session over any carrier, from the moment that both sides are ready (docs/protocol/pppp.md, "Data packets"). */
 export class Session implements PpppSession {
   readonly role: SessionRole;
   readonly uid: string;
@@ -55,7 +51,7 @@ export class Session implements PpppSession {
   readonly #options: ResolvedSessionOptions;
   readonly #onClosed: ((reason: CloseReason) => void) | undefined;
   readonly #keepAlive: KeepAlive;
-  readonly #announcement: Announcement;
+  readonly #readyHandshake: ReadyHandshake;
   readonly #sender: Sender;
   readonly #receiver: Receiver;
   #handlers: SessionHandlers | undefined;
@@ -69,25 +65,31 @@ export class Session implements PpppSession {
   #packetsReceived = 0;
   #rejected = 0;
 
-  constructor(init: SessionInit) {
+  constructor({ carrier, clock, log = silentLog }: SessionComponents, init: SessionInit) {
     this.role = init.role;
     this.uid = init.uid;
-    this.#carrier = init.carrier;
-    this.#clock = init.clock;
-    this.#log = init.log ?? silentLog;
+    this.#carrier = carrier;
+    this.#clock = clock;
+    this.#log = log;
     this.#cipher = init.cipher;
     this.#options = resolveSessionOptions(init.options ?? {});
     this.#onClosed = init.onClosed;
     const now = this.#clock.now();
-    this.#keepAlive = new KeepAlive(now, this.#options.aliveIntervalMs, this.#options.aliveLimit);
-    this.#announcement = new Announcement(init.role, init.uid);
-    this.#sender = new Sender(this.#options, this);
-    this.#receiver = new Receiver(this.#options, this);
+    this.#keepAlive = new KeepAlive(now, this.#options.keepAlive);
+    this.#readyHandshake = new ReadyHandshake(init.role, init.uid);
+    const host: SenderHost & ReceiverHost = {
+      transmit: (datagram) => this.#transmit(datagram),
+      deliver: (channel, data) => this.#deliver(channel, data),
+      onRepeat: () => this.#onRepeat(),
+      onDrain: (channel) => this.#handlers?.onDrain?.(channel),
+    };
+    this.#sender = new Sender(host, this.#options);
+    this.#receiver = new Receiver(host, this.#options);
     this.#schedule(now);
   }
 
-  get mode(): SessionMode {
-    return this.#carrier.mode;
+  get pathKind(): PathKind {
+    return this.#carrier.pathKind;
   }
 
   get local(): Endpoint {
@@ -120,7 +122,7 @@ export class Session implements PpppSession {
 
   /** True once the peer has sent anything that belongs to a session. */
   get peerSpoke(): boolean {
-    return this.#announcement.heard;
+    return this.#readyHandshake.heard;
   }
 
   /** Clock time of the last datagram from the peer. */
@@ -169,37 +171,42 @@ export class Session implements PpppSession {
   /** Ends the session without three copies of CLOSE: one at most, and the carrier is let go at once. */
   abandon(reason: CloseReason, sayClose: boolean): void {
     if (this.#closed !== undefined) return;
-    if (sayClose) this.transmit(CLOSE);
+    if (sayClose) this.#transmit(CLOSE);
     this.#end(reason, this.#carrier.close());
   }
 
-  /** Takes a datagram as it came from the carrier; it may be changed (deciphered in place). */
+  /** Takes a datagram as it came from the carrier; it is deciphered in place. */
   receive(datagram: Uint8Array, from: Endpoint): void {
     if (this.#closed !== undefined) return;
     if (!sameEndpoint(from, this.#carrier.peer)) {
       this.#rejected++;
       return;
     }
-    this.receiveClear(this.#cipher === undefined ? datagram : this.#cipher.decipher(datagram, datagram));
+    const clear = this.#cipher === undefined ? datagram : this.#cipher.decipher(datagram, datagram);
+    this.receiveClear(peekType(clear), clear);
   }
 
-  /** Takes a deciphered datagram that is known to come from the peer. */
-  receiveClear(datagram: Uint8Array): void {
+  /**
+   * Takes a deciphered datagram that is known to come from the peer.
+   * @param type what {@link peekType} says of it
+   */
+  receiveClear(type: number, datagram: Uint8Array): void {
     if (this.#closed !== undefined) return;
-    const type = peekType(datagram);
     if (type < 0) {
       this.#rejected++;
       return;
     }
+    const isData = type === MessageType.DRW || type === MessageType.DRW_ACK;
+    if (!isData && this.#carrier.intercepts?.(type) === true) return;
     const now = this.#clock.now();
     this.#packetsReceived++;
     this.#bytesReceived += datagram.length;
     this.#keepAlive.onReceived(now);
     if (type === MessageType.DRW) {
-      this.#announcement.heard = true;
+      this.#readyHandshake.heard = true;
       if (!this.#receiver.onData(now, datagram)) this.#rejected++;
     } else if (type === MessageType.DRW_ACK) {
-      this.#announcement.heard = true;
+      this.#readyHandshake.heard = true;
       this.#onAck(now, datagram);
     } else {
       this.#onControl(now, type);
@@ -207,39 +214,38 @@ export class Session implements PpppSession {
     if (this.#closed === undefined) this.#schedule(now);
   }
 
-  /** Says that both sides are ready: the device's P2P_RDY, the client's ALIVE (spec §5.3). */
+  /**
+   * Says that both sides are ready: the device's P2P_RDY, the client's ALIVE (docs/protocol/pppp.md, "Punch and
+   * ready").
+   */
   announce(): void {
-    if (this.#closed === undefined) this.transmit(this.#announcement.next(this.#clock.now()));
+    if (this.#closed === undefined) this.#transmit(this.#readyHandshake.next(this.#clock.now()));
   }
 
-  /** @internal for the halves of the session */
-  transmit(datagram: Uint8Array): void {
+  #transmit(datagram: Uint8Array): void {
     this.#packetsSent++;
     this.#bytesSent += datagram.length;
     this.#carrier.send(this.#cipher === undefined ? datagram : this.#cipher.encipher(datagram));
   }
 
-  /** @internal */
-  deliver(channel: number, data: Uint8Array): void {
+  #deliver(channel: number, data: Uint8Array): void {
     if (this.#closed === undefined) this.#handlers?.onData(channel, data);
   }
 
-  /** @internal Until the client speaks, a device repeats P2P_RDY with every packet that it repeats (spec §5.3). */
-  onRepeat(): void {
-    if (this.role === 'device' && !this.#announcement.heard) this.announce();
-  }
-
-  /** @internal */
-  onDrain(channel: number): void {
-    this.#handlers?.onDrain?.(channel);
+  /**
+   * Until the client speaks, a device repeats P2P_RDY with every packet that it repeats (docs/protocol/pppp.md, "Punch and
+   * ready").
+   */
+  #onRepeat(): void {
+    if (this.role === 'device' && !this.#readyHandshake.heard) this.announce();
   }
 
   #onAck(now: number, datagram: Uint8Array): void {
     const outcome = this.#sender.onAck(now, datagram);
     if (outcome !== 'ok') {
       this.#rejected++;
-      if (outcome === 'unknown-index' && this.#options.closeOnBadAck) {
-        this.#log.info('closing: the peer acknowledged a packet that was never sent', this.#about());
+      if (outcome !== 'malformed' && this.#options.closeOnBadAck) {
+        this.#log.info('closing: the peer acknowledged what was never sent', this.#about());
         this.abandon('closed-locally', true);
         return;
       }
@@ -250,19 +256,19 @@ export class Session implements PpppSession {
   #onControl(now: number, type: number): void {
     switch (type) {
       case MessageType.ALIVE:
-        this.#announcement.heard = true;
-        this.transmit(ALIVE_ACK);
+        this.#readyHandshake.heard = true;
+        this.#transmit(ALIVE_ACK);
         if (this.role === 'device') this.#measure(now);
         break;
       case MessageType.ALIVE_ACK:
-        this.#announcement.heard = true;
+        this.#readyHandshake.heard = true;
         if (this.role === 'client') this.#measure(now);
         break;
       case MessageType.PUNCH_PKT:
-        if (this.role === 'device' && this.#announcement.answersKnock(now)) this.announce();
+        if (this.role === 'device' && this.#readyHandshake.answersPunch(now)) this.announce();
         break;
       case MessageType.P2P_RDY:
-        if (this.role === 'client' || this.#announcement.answersKnock(now)) this.announce();
+        if (this.role === 'client' || this.#readyHandshake.answersPunch(now)) this.announce();
         break;
       case MessageType.P2P_RDY_ACK:
       case MessageType.CLOSE_ACK:
@@ -278,7 +284,7 @@ export class Session implements PpppSession {
   /** The answer to {@link announce} is the first measure of the round trip. */
   #measure(now: number): void {
     if (this.#sender.rttMs !== undefined) return;
-    const rttMs = this.#announcement.roundTripMs(now);
+    const rttMs = this.#readyHandshake.roundTripMs(now);
     if (rttMs !== undefined) this.#sender.sampleRoundTrip(now, rttMs);
   }
 
@@ -299,7 +305,7 @@ export class Session implements PpppSession {
     if (this.#sender.deadline <= due) this.#sender.onTime(now);
     if (this.#closed !== undefined) return;
     const step = this.#keepAlive.step(now);
-    if (step === 'send-alive') this.transmit(ALIVE);
+    if (step === 'send-alive') this.#transmit(ALIVE);
     if (step === 'dead') {
       this.#log.info('the peer is silent: session given up', this.#about());
       this.abandon('timed-out', true);
@@ -310,9 +316,9 @@ export class Session implements PpppSession {
 
   async #sayClose(): Promise<void> {
     try {
-      for (let copy = 1; copy <= CLOSE_COPIES; copy++) {
+      for (let copy = 1; copy <= this.#options.closeCopies; copy++) {
         if (copy > 1) await this.#clock.sleep(CLOSE_SPACING_MS);
-        this.transmit(CLOSE);
+        this.#transmit(CLOSE);
       }
     } finally {
       await this.#carrier.close();

@@ -9,25 +9,26 @@ import {
   classifyMapping,
   classifyPorts,
   type FilteringProbes,
-  type NatBehaviour,
+  type NatReport,
   type Observation,
   type PortSample,
   type ServerReport,
-} from './nat-behaviour.ts';
+} from './nat-report.ts';
 import { type ProbeComponents, ProbeSocket, unlessFailed, within } from './probe-socket.ts';
+import { isSameRoute, onSameRoute, routeTo, type SameRoute } from './same-route.ts';
 import { findingsOf, meaningOf, nameOf } from './words.ts';
 
 export interface DiscoverOptions {
   /**
    * STUN servers of one address family. One with a second address and port (RFC 5780) tells everything;
-   * of servers without, two or more tell the mapping behaviour.
+   * of servers without, two or more tell the mapping behaviour. Only those that one route leads to are compared.
    */
   servers: readonly Endpoint[];
   /** Address to leave from. */
   localAddress?: string;
   /** How long an answer may take, ms; the whole test takes at most twice that. @default 1300 */
   timeoutMs?: number;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** After the first answer others have this long to come, because one may be of a better server. */
@@ -35,25 +36,24 @@ const GRACE_MS = 150;
 
 /**
  * Finds out how the network treats UDP: mapping and filtering behaviour, ports, hairpinning (RFC 5780 §4).
- * Probes run side by side. That nobody answers is a finding, not an error.
+ * Probes run in parallel. No answer is a result, not an error.
  * @throws NetError when no socket can be bound; the signal's reason.
  */
-export async function discoverNatBehaviour(
-  components: ProbeComponents,
-  options: DiscoverOptions,
-): Promise<NatBehaviour> {
-  const { servers, signal, timeoutMs = 1_300 } = options;
+export async function discoverNatBehaviour(components: ProbeComponents, options: DiscoverOptions): Promise<NatReport> {
+  const { signal, timeoutMs = 1_300 } = options;
   const { clock, network } = components;
   const startedAt = clock.now();
-  const family = servers[0]?.address.includes(':') ? 6 : 4;
-  const open = () => ProbeSocket.open(components, { address: options.localAddress, family, signal });
+  const family = options.servers[0]?.address.includes(':') ? 6 : 4;
+  const { route, servers, others } = await onSameRoute(network, options.servers, options.localAddress, signal);
+  const address = options.localAddress ?? sourceOf(route);
+  const open = () => ProbeSocket.open(components, { address, family, signal });
   await using mappingSocket = await open();
   await using filterSocket = await open();
   await using first = await open();
   await using second = await open();
   const timing = { ...within(timeoutMs), signal };
 
-  const reports = new Map<Endpoint, ServerReport>();
+  const reports = new Map<Endpoint, ServerReport>(others.map((other) => [other.server, notCompared(other)]));
   const found: BindingResult[] = [];
   const asked = servers.map((server) => ask(mappingSocket, server, timing, reports, found));
   const primary = await choosePrimary(components, asked, found, signal);
@@ -71,7 +71,8 @@ export async function discoverNatBehaviour(
       undefined,
     );
 
-  const { from: server, other } = primary;
+  const { from: server } = primary;
+  const other = await reachedAlike(components, primary, route, options.localAddress, signal);
   const destinations = other === undefined ? [] : otherDestinations(server, other);
   // Each group is sent in one go, so that ports given out one after the other show as such.
   const changes = [
@@ -114,10 +115,11 @@ export async function discoverNatBehaviour(
     facts: Parameters<typeof nameOf>[0],
     local: Endpoint,
     mappedAddress: Endpoint | undefined,
-  ): NatBehaviour {
+  ): NatReport {
     return {
       ...facts,
       local,
+      route,
       mapped: mappedAddress,
       name: nameOf(facts),
       findings: findingsOf(facts),
@@ -126,6 +128,30 @@ export async function discoverNatBehaviour(
       elapsedMs: clock.now() - startedAt,
     };
   }
+}
+
+/** The address to send from; servers on this host are reached from any. */
+function sourceOf(route: SameRoute['route']): string | undefined {
+  return route === undefined || route.interface === 'lo' ? undefined : route.source;
+}
+
+function notCompared({ server, route }: SameRoute['others'][number]): ServerReport {
+  const by = route === undefined ? 'No route leads there' : `Its route leaves by ${route.interface} (${route.source})`;
+  const error = `${by}; it is not compared with the other servers.`;
+  return { server, mapped: undefined, rttMs: undefined, canChange: false, error };
+}
+
+/** The server's second address, when packets take the same route to it. */
+async function reachedAlike(
+  { network }: ProbeComponents,
+  { other, from }: BindingResult,
+  route: SameRoute['route'],
+  localAddress: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Endpoint | undefined> {
+  if (other === undefined || route === undefined || other.address === from.address) return other;
+  const there = await routeTo(network, other.address, localAddress, signal);
+  return isSameRoute(there, route) ? other : { address: from.address, port: other.port };
 }
 
 /** One server's answer, into the report; failures are written there too. */
@@ -152,7 +178,7 @@ async function ask(
   }
 }
 
-/** The best server that answers: one with a second address at once, else whoever came within the grace. */
+/** The best server that answers: one with a second address at once, else the first within the grace period. */
 async function choosePrimary(
   { clock }: ProbeComponents,
   asked: readonly Promise<void>[],

@@ -15,7 +15,7 @@ export interface MappingLifetimeOptions {
   maxMs?: number;
   /** The result is known to within this, ms. @default 5000 */
   toleranceMs?: number;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** How long the NAT keeps an idle UDP mapping. */
@@ -114,7 +114,7 @@ async function survives(
     };
   });
   const answered = unlessFailed(asking.binding(server, { ...timing, responsePort: mapped.port }));
-  // An answer to the asking socket means that the server does not do as it was told.
+  // An answer to the asking socket means that the server does not support RESPONSE-PORT.
   return await Promise.race([heard, answered.then(() => false)]);
 }
 

@@ -27,7 +27,7 @@ export class ProbeSocket implements AsyncDisposable {
 
   static async open(
     { network, clock, random }: ProbeComponents,
-    where: { address?: string; port?: number; family: 4 | 6; signal?: AbortSignal },
+    where: { address?: string | undefined; port?: number | undefined; family: 4 | 6; signal?: AbortSignal | undefined },
   ): Promise<ProbeSocket> {
     let probe: ProbeSocket | undefined;
     const socket = await network.bindUdp({
@@ -49,7 +49,11 @@ export class ProbeSocket implements AsyncDisposable {
   /** A Binding request. @throws StunError `stun-timed-out`; the signal's reason. */
   binding(
     to: Endpoint,
-    options: RetransmissionOptions & { change?: ChangeRequestValue; responsePort?: number; signal?: AbortSignal },
+    options: RetransmissionOptions & {
+      change?: ChangeRequestValue;
+      responsePort?: number;
+      signal?: AbortSignal | undefined;
+    },
   ): Promise<StunResponse> {
     const { change, responsePort, ...request } = options;
     return this.#transactions.request(to, {

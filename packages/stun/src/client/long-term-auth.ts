@@ -13,8 +13,9 @@ export interface LongTermCredentials {
 
 /** Nonces of servers that speak RFC 8489 start with this, then four base64 characters of feature bits (§9.2). */
 const NONCE_COOKIE = 'obMatJos2';
-const FEATURE_PASSWORD_ALGORITHMS = 1 << 23;
-const FEATURE_USERNAME_ANONYMITY = 1 << 22;
+/** Bit 0 is the lowest (§18.1 with erratum 6290). */
+const FEATURE_PASSWORD_ALGORITHMS = 1;
+const FEATURE_USERNAME_ANONYMITY = 2;
 
 interface Challenge {
   realm: string;
@@ -31,11 +32,24 @@ interface Challenge {
  * Source: RFC 8489 §9.2.
  */
 export class LongTermAuth {
-  readonly #credentials: LongTermCredentials;
+  #credentials: LongTermCredentials;
   #challenge: Challenge | undefined;
 
   constructor(credentials: LongTermCredentials) {
     this.#credentials = credentials;
+  }
+
+  /** Signs with other credentials of the same user from now on, because the present ones expire. */
+  replace(credentials: LongTermCredentials): void {
+    const { username, password } = credentials;
+    this.#credentials = credentials;
+    const known = this.#challenge;
+    if (known === undefined) return;
+    this.#challenge = {
+      ...known,
+      key: longTermKey(username, known.realm, password, known.algorithm),
+      userhash: known.userhash && userhashOf(username, known.realm),
+    };
   }
 
   /** The key to sign with and to check answers; undefined until the server has challenged. */
@@ -71,14 +85,18 @@ export class LongTermAuth {
     const nonce = message.get(attr.nonce);
     const realm = message.get(attr.realm);
     const known = this.#challenge;
-    if (nonce === undefined) return false;
+    if (nonce === undefined || (code !== StunErrorCode.Unauthenticated && code !== StunErrorCode.StaleNonce))
+      return false;
+    const algorithm = algorithmOf(message, nonce);
+    // The challenge is not signed: it must not lower what the server was known to support (RFC 8489 §9.2.5).
+    if (algorithm === undefined || (known !== undefined && algorithm < known.algorithm)) return false;
     if (code === StunErrorCode.StaleNonce && known !== undefined) {
       known.nonce = nonce;
       return true;
     }
     if (code !== StunErrorCode.Unauthenticated || realm === undefined) return false;
     if (known?.realm !== realm) {
-      this.#learn(message, realm, nonce);
+      this.#learn(message, realm, nonce, algorithm);
       return true;
     }
     // The same realm refuses the same password again: asking once more would not help.
@@ -87,12 +105,10 @@ export class LongTermAuth {
     return true;
   }
 
-  #learn(message: StunMessage, realm: string, nonce: string): void {
+  #learn(message: StunMessage, realm: string, nonce: string, algorithm: PasswordAlgorithm): void {
     const { username, password } = this.#credentials;
     const features = featuresOf(nonce);
     const offered = features & FEATURE_PASSWORD_ALGORITHMS ? message.get(attr.passwordAlgorithms) : undefined;
-    const strong = offered?.some(({ algorithm }) => algorithm === PasswordAlgorithm.Sha256) ?? false;
-    const algorithm = strong ? PasswordAlgorithm.Sha256 : PasswordAlgorithm.Md5;
     this.#challenge = {
       realm,
       nonce,
@@ -102,6 +118,17 @@ export class LongTermAuth {
       userhash: features & FEATURE_USERNAME_ANONYMITY ? userhashOf(username, realm) : undefined,
     };
   }
+}
+
+/**
+ * The strongest algorithm that a challenge allows. Undefined when the client must not retry: the nonce announces
+ * algorithms and none came, or none of them is known (RFC 8489 §9.2.5).
+ */
+function algorithmOf(message: StunMessage, nonce: string): PasswordAlgorithm | undefined {
+  if ((featuresOf(nonce) & FEATURE_PASSWORD_ALGORITHMS) === 0) return PasswordAlgorithm.Md5;
+  const offered = message.get(attr.passwordAlgorithms)?.map(({ algorithm }) => algorithm) ?? [];
+  if (offered.includes(PasswordAlgorithm.Sha256)) return PasswordAlgorithm.Sha256;
+  return offered.includes(PasswordAlgorithm.Md5) ? PasswordAlgorithm.Md5 : undefined;
 }
 
 /** The 24 feature bits that a nonce announces; 0 when it announces none. */

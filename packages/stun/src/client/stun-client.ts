@@ -5,7 +5,7 @@ import { MessageClass, Method } from '../message/header.ts';
 import { shortTermKey } from '../message/integrity.ts';
 import { decodeStun, type StunMessage } from '../message/stun-message.ts';
 import type { StunWriter } from '../message/stun-writer.ts';
-import { type Carrier, isStream, openCarrier, type StunTransport } from './carrier.ts';
+import { type StunTransport, isStream, openStunTransport, type TransportProtocol } from './stun-transport.ts';
 import { LongTermAuth, type LongTermCredentials } from './long-term-auth.ts';
 import { StunError } from './stun-error.ts';
 import {
@@ -26,15 +26,15 @@ export type StunCredentials =
   | ({ readonly kind: 'short-term' } & LongTermCredentials)
   | ({ readonly kind: 'long-term' } & LongTermCredentials);
 
-export interface StunClientInit extends RetransmissionOptions {
+export interface StunClientOptions extends RetransmissionOptions {
   /** @default 'udp' */
-  transport?: StunTransport;
+  transport?: TransportProtocol;
   tls?: TlsClientOptions;
   localAddress?: string;
   localPort?: number;
   credentials?: StunCredentials;
   /** Closes the client when it aborts, also while connecting. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** What a Binding request tells. */
@@ -51,13 +51,13 @@ export interface BindingResult {
 
 /** A client of one STUN server over a socket or connection of its own. */
 export class StunClient implements AsyncDisposable {
-  readonly #carrier: Carrier;
+  readonly #channel: StunTransport;
   readonly #transactions: StunTransactions;
-  readonly #init: StunClientInit;
+  readonly #init: StunClientOptions;
   readonly #longTerm: LongTermAuth | undefined;
 
-  private constructor(carrier: Carrier, transactions: StunTransactions, init: StunClientInit) {
-    this.#carrier = carrier;
+  private constructor(channel: StunTransport, transactions: StunTransactions, init: StunClientOptions) {
+    this.#channel = channel;
     this.#transactions = transactions;
     this.#init = init;
     this.#longTerm = init.credentials?.kind === 'long-term' ? new LongTermAuth(init.credentials) : undefined;
@@ -70,15 +70,15 @@ export class StunClient implements AsyncDisposable {
   static async open(
     components: StunClientComponents,
     server: Endpoint,
-    init: StunClientInit = {},
+    init: StunClientOptions = {},
   ): Promise<StunClient> {
     const { network, clock, random } = components;
     const transport = init.transport ?? 'udp';
     const transactions = new StunTransactions(
-      { clock, random, reliable: isStream(transport), send: (data) => carrier.send(data) },
+      { clock, random, reliable: isStream(transport), send: (data) => channel.send(data) },
       init,
     );
-    const carrier = await openCarrier(network, server, {
+    const channel = await openStunTransport(network, server, {
       ...init,
       transport,
       onFrame(frame, from) {
@@ -87,15 +87,15 @@ export class StunClient implements AsyncDisposable {
       },
       onClose: (error) => transactions.close(error),
     });
-    return new StunClient(carrier, transactions, init);
+    return new StunClient(channel, transactions, init);
   }
 
   get local(): Endpoint {
-    return this.#carrier.local;
+    return this.#channel.local;
   }
 
   get server(): Endpoint {
-    return this.#carrier.server;
+    return this.#channel.server;
   }
 
   /**
@@ -130,7 +130,7 @@ export class StunClient implements AsyncDisposable {
   /** Gives up what is under way and closes the socket. Idempotent. */
   async close(): Promise<void> {
     this.#transactions.close();
-    await this.#carrier.close();
+    await this.#channel.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,4 +1,4 @@
-import { TowpathError, type TowpathErrorOptions } from '@towpath/core';
+import { type ErrorKind, TowpathError, type TowpathErrorOptions } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import type { ErrorCodeValue } from '../message/attribute.ts';
 
@@ -18,11 +18,20 @@ export type StunErrorName =
 
 interface StunErrorOptions extends TowpathErrorOptions {
   response?: ErrorCodeValue;
-  alternate?: Endpoint;
+  alternate?: Endpoint | undefined;
 }
 
 /** What went wrong with a STUN or TURN server. */
 export class StunError extends TowpathError<StunErrorName> {
+  static override readonly kinds: Readonly<Record<StunErrorName, ErrorKind>> = {
+    'stun-timed-out': 'unreachable',
+    'stun-refused': 'refused',
+    'stun-unauthenticated': 'refused',
+    'stun-bad-response': 'unreachable',
+    'stun-closed': 'interrupted',
+    'turn-allocation-lost': 'unreachable',
+  };
+
   /** The server's error code and reason, when it sent one. */
   readonly response: ErrorCodeValue | undefined;
   /** Where the server sends us instead (300 Try Alternate). */

@@ -1,4 +1,4 @@
-import type { Clock, Random, Timer } from '@towpath/core';
+import { type Clock, type Random, retransmit, stunSchedule } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import type { Attribute } from '../message/attribute.ts';
 import * as attributes from '../message/attributes.ts';
@@ -25,12 +25,12 @@ export interface StunRequest extends RetransmissionOptions {
   /** Adds the attributes, without integrity and fingerprint. */
   write?(writer: StunWriter): void;
   /** Signs the request; a success that is not signed with it is ignored as if it had not come. */
-  key?: IntegrityKey;
+  key?: IntegrityKey | undefined;
   /** @default 'sha1' */
   integrity?: 'sha1' | 'sha256';
   /** Ends with FINGERPRINT, for sockets that carry other protocols too. @default false */
   fingerprint?: boolean;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface StunResponse {
@@ -45,19 +45,17 @@ export interface StunResponse {
 export interface StunTransactionsComponents {
   clock: Clock;
   random: Random;
-  /** Sends one request or one copy of it. The socket is somebody else's. */
+  /** Sends one request or a retransmission. The caller owns the socket. */
   send(data: Uint8Array, to: Endpoint): void;
   /** True over TCP and TLS: requests are sent once. @default false */
   reliable?: boolean;
 }
 
 interface Pending {
-  readonly to: Endpoint;
   readonly key: IntegrityKey | undefined;
   settle(response: StunResponse | Error): void;
   readonly startedAt: number;
   sends: number;
-  timer: Timer | undefined;
 }
 
 const KNOWN: ReadonlySet<number> = new Set(
@@ -100,21 +98,30 @@ export class StunTransactions {
     const bytes = writer.finish();
     const id = idOf(bytes);
 
-    return new Promise((resolve, reject) => {
-      const { signal } = request;
-      const onAbort = () => pending.settle(signal?.reason);
-      const settle = (outcome: StunResponse | Error) => {
+    const { promise, resolve, reject } = Promise.withResolvers<StunResponse>();
+    const pending: Pending = {
+      key: request.key,
+      startedAt: clock.now(),
+      sends: 0,
+      settle: (outcome) => {
         this.#pending.delete(id);
-        pending.timer?.cancel();
-        signal?.removeEventListener('abort', onAbort);
         if ('message' in outcome && 'from' in outcome) resolve(outcome);
         else reject(outcome);
-      };
-      const pending: Pending = { to, key: request.key, settle, startedAt: clock.now(), sends: 0, timer: undefined };
-      this.#pending.set(id, pending);
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.#transmit(pending, bytes, { ...this.#defaults, ...defined(request) });
+      },
+    };
+    this.#pending.set(id, pending);
+    const answered = retransmit({
+      clock,
+      schedule: this.#schedule({ ...this.#defaults, ...defined(request) }),
+      send: (transmission) => {
+        pending.sends = transmission;
+        this.#components.send(bytes, to);
+      },
+      answer: promise,
+      signal: request.signal,
+      timeoutError: (transmissions) => timedOut(to, transmissions),
     });
+    return answered.finally(() => this.#pending.delete(id));
   }
 
   /**
@@ -150,24 +157,22 @@ export class StunTransactions {
     for (const pending of [...this.#pending.values()]) pending.settle(reason);
   }
 
-  #transmit(pending: Pending, bytes: Uint8Array, options: RetransmissionOptions): void {
-    const { rtoMs = 500, maxSends = 7, lastWaitFactor = 16, reliableTimeoutMs = 39_500 } = options;
-    pending.sends++;
-    const { clock, reliable } = this.#components;
-    const last = reliable || pending.sends >= maxSends;
-    const waitMs = reliable ? reliableTimeoutMs : last ? rtoMs * lastWaitFactor : rtoMs * 2 ** (pending.sends - 1);
-    pending.timer = clock.timer(waitMs, () => {
-      if (!last) {
-        this.#transmit(pending, bytes, options);
-        return;
-      }
-      const target = formatEndpoint(pending.to);
-      const tries = pending.sends === 1 ? 'one request' : `${pending.sends} requests`;
-      const text = `No answer from STUN server ${target} to ${tries}. Is the address right, and does the network let it through?`;
-      pending.settle(new StunError('stun-timed-out', text, { target }));
+  #schedule(options: RetransmissionOptions): Iterable<number> {
+    const { rtoMs, maxSends, lastWaitFactor, reliableTimeoutMs = 39_500 } = options;
+    if (this.#components.reliable) return [reliableTimeoutMs];
+    return stunSchedule({
+      ...(rtoMs !== undefined && { rtoMs }),
+      ...(maxSends !== undefined && { transmissions: maxSends }),
+      ...(lastWaitFactor !== undefined && { lastWaits: lastWaitFactor }),
     });
-    this.#components.send(bytes, pending.to);
   }
+}
+
+function timedOut(to: Endpoint, transmissions: number): StunError {
+  const target = formatEndpoint(to);
+  const tries = transmissions === 1 ? 'one request' : `${transmissions} requests`;
+  const text = `No answer from STUN server ${target} to ${tries}. Next: check the address, and whether a firewall drops it.`;
+  return new StunError('stun-timed-out', text, { target });
 }
 
 /** The transaction id as a map key. */

@@ -86,5 +86,9 @@ export const addressErrorCode: Attribute<AddressErrorCodeValue> = addressErrorCo
 );
 export const icmp: Attribute<IcmpValue> = icmpAttribute(0x8004, 'ICMP');
 
+// Plain relaying: docs/protocol/turn-plain.md.
+export const plainRelay: Attribute<true> = flagAttribute(0xc7a0, 'PLAIN-RELAY');
+export const xorPlainAddress: Attribute<Endpoint> = addressAttribute(0xc7a1, 'XOR-PLAIN-ADDRESS', true);
+
 // TURN over TCP: RFC 6062 §6.2.
 export const connectionId: Attribute<number> = uint32Attribute(0x002a, 'CONNECTION-ID');

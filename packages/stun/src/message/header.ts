@@ -45,6 +45,16 @@ export function methodOf(type: number): number {
 }
 
 /**
+ * True when a datagram begins like STUN: two zero bits, and the magic cookie. Plain relaying carries everything else
+ * (docs/protocol/turn-plain.md); the kernel compares the same bytes.
+ */
+export function beginsLikeStun(data: Uint8Array): boolean {
+  return (
+    data.length >= 8 && data[0]! < 0x40 && data[4] === 0x21 && data[5] === 0x12 && data[6] === 0xa4 && data[7] === 0x42
+  );
+}
+
+/**
  * True when a datagram can only be STUN: two zero bits, the magic cookie, and a length field that fits.
  * Cheap enough to tell STUN from other protocols on a shared socket (RFC 7983 §7).
  */

@@ -14,18 +14,27 @@ const NOTHING = new Uint8Array(0);
  */
 export class StreamFramer {
   readonly #onFrame: (frame: Uint8Array) => void;
+  /** ChannelData may come: always, or after the first STUN message. */
+  #channelData: boolean;
   #held = NOTHING;
   #heldBytes = 0;
   #stopped = false;
 
-  /** @param onFrame called for each frame; ChannelData comes without its padding. */
-  constructor(onFrame: (frame: Uint8Array) => void) {
+  /**
+   * @param onFrame called for each frame; ChannelData comes without its padding.
+   * @param options.stunFirst the stream must begin with a STUN message. Otherwise "GET " or "HTTP" would count as the
+   *   start of a long ChannelData message.
+   */
+  constructor(onFrame: (frame: Uint8Array) => void, options: { stunFirst?: boolean } = {}) {
     this.#onFrame = onFrame;
+    this.#channelData = !(options.stunFirst ?? false);
   }
 
   /** Takes the next bytes. Returns false when the stream is neither STUN nor ChannelData: close it. */
   push(chunk: Uint8Array): boolean {
     let at = 0;
+    const first = this.#heldBytes > 0 ? this.#held[0] : chunk[0];
+    if (!this.#channelData && first !== undefined && first >= 0x40) return false;
     while (this.#heldBytes > 0 && at < chunk.length && !this.#stopped) {
       const needed = this.#heldBytes < CHANNEL_HEADER_BYTES ? CHANNEL_HEADER_BYTES : paddedFrameBytes(this.#held, 0);
       if (needed === undefined) return false;
@@ -61,6 +70,7 @@ export class StreamFramer {
   }
 
   #deliver(bytes: Uint8Array, at: number): void {
+    this.#channelData = true;
     this.#onFrame(bytes.subarray(at, at + frameBytes(bytes, at)));
   }
 

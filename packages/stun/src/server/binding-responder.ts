@@ -8,10 +8,10 @@ import { StunWriter } from '../message/stun-writer.ts';
 /** What answers from one socket say besides the client's address. */
 export interface BindingResponderOptions {
   /** The socket's own address (RESPONSE-ORIGIN). */
-  origin?: Endpoint;
+  origin?: Endpoint | undefined;
   /** The server's other address and port (OTHER-ADDRESS, RFC 5780 §7.4). */
-  other?: Endpoint;
-  software?: string;
+  other?: Endpoint | undefined;
+  software?: string | undefined;
 }
 
 /** Attributes that a Binding request may carry without being refused (RFC 8489 §6.3.1, RFC 5780 §6.1, RFC 8445 §7.1). */

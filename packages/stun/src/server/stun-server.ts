@@ -1,17 +1,19 @@
-import { type Log, silentLog } from '@towpath/core';
+import { type Clock, type Log, silentLog } from '@towpath/core';
 import { type Endpoint, formatEndpoint, type Network, type UdpSocket } from '@towpath/net';
 import * as attr from '../message/attributes.ts';
 import { StunErrorCode } from '../message/error-codes.ts';
 import { MessageClass, Method } from '../message/header.ts';
 import { decodeStun, type StunMessage } from '../message/stun-message.ts';
+import { AnswerLimit } from './answer-limit.ts';
 import { BindingResponder, errorResponse, unknownAttributes } from './binding-responder.ts';
 
 export interface StunServerComponents {
   network: Network;
-  log?: Log;
+  clock: Clock;
+  log?: Log | undefined;
 }
 
-export interface StunServerInit {
+export interface StunServerOptions {
   /** Address to listen on. */
   address: string;
   /** @default 3478 */
@@ -20,10 +22,16 @@ export interface StunServerInit {
    * A second address of this host and a second port, from which answers can be sent on request: what NAT
    * behaviour discovery needs (RFC 5780 §6). Either alone gives a part of it.
    */
-  alternate?: { address?: string; port?: number };
+  alternate?: { address?: string | undefined; port?: number | undefined };
+  /** Addresses announced to clients instead of these, behind a one-to-one NAT. */
+  announce?: Readonly<Record<string, string>>;
   /** Sent as SOFTWARE. */
   software?: string;
-  signal?: AbortSignal;
+  /** Answers to one network (IPv4 /24, IPv6 /56) per second; Infinity is no limit. @default 500 */
+  answersPerSecond?: number;
+  /** Answers to all networks together per second; Infinity is no limit. @default 20000 */
+  answersPerSecondTotal?: number;
+  signal?: AbortSignal | undefined;
 }
 
 /** Counters; a snapshot. */
@@ -32,23 +40,33 @@ export interface StunServerStats {
   answered: number;
   /** Datagrams that are no Binding request. */
   ignored: number;
+  /** Requests that were not answered because of a limit. */
+  limited: number;
 }
 
 /**
  * A STUN server for Binding requests over UDP, with CHANGE-REQUEST where it has the addresses for it.
  * It keeps no state about clients.
  *
- * @example await using server = await StunServer.listen({ network: new NodeNetwork() }, { address: '127.0.0.1', port: 0 });
+ * @example await using server = await StunServer.listen({ network: new NodeNetwork(), clock: new SystemClock() }, {
+ * address: '127.0.0.1', port: 0 });
  */
 export class StunServer implements AsyncDisposable {
   readonly #log: Log;
   /** By address index (0 or 1), then port index. */
   #sockets: UdpSocket[][] = [];
   #responders: BindingResponder[][] = [];
+  readonly #limit: AnswerLimit;
   #answered = 0;
+  #limited = 0;
   #ignored = 0;
 
-  private constructor(components: StunServerComponents) {
+  private constructor(components: StunServerComponents, init: StunServerOptions) {
+    const { answersPerSecond = 500, answersPerSecondTotal = 20_000 } = init;
+    this.#limit = new AnswerLimit(components, {
+      perNetworkPerSecond: answersPerSecond,
+      perSecond: answersPerSecondTotal,
+    });
     this.#log = (components.log ?? silentLog).child('STUN');
   }
 
@@ -56,8 +74,8 @@ export class StunServer implements AsyncDisposable {
    * Binds every socket of the server.
    * @throws NetError as {@link Network.bindUdp}; then nothing stays bound.
    */
-  static async listen(components: StunServerComponents, init: StunServerInit): Promise<StunServer> {
-    const server = new StunServer(components);
+  static async listen(components: StunServerComponents, init: StunServerOptions): Promise<StunServer> {
+    const server = new StunServer(components, init);
     try {
       await server.#bind(components.network, init);
     } catch (error) {
@@ -72,8 +90,13 @@ export class StunServer implements AsyncDisposable {
     return this.#sockets[0]![0]!.local;
   }
 
+  /** The other ports, on which clients test the behaviour of their NAT (RFC 5780). */
+  get alternates(): readonly Endpoint[] {
+    return this.#sockets.flatMap((row) => row.slice(1).map(({ local }) => local));
+  }
+
   get stats(): StunServerStats {
-    return { answered: this.#answered, ignored: this.#ignored };
+    return { answered: this.#answered, ignored: this.#ignored, limited: this.#limited };
   }
 
   /** Closes every socket. Idempotent. */
@@ -85,7 +108,7 @@ export class StunServer implements AsyncDisposable {
     return this.close();
   }
 
-  async #bind(network: Network, init: StunServerInit): Promise<void> {
+  async #bind(network: Network, init: StunServerOptions): Promise<void> {
     const { alternate = {}, port = 3478, signal, software } = init;
     const addresses = [init.address, ...(alternate.address === undefined ? [] : [alternate.address])];
     const ports = [port, ...(alternate.port === undefined ? [] : [alternate.port])];
@@ -113,7 +136,13 @@ export class StunServer implements AsyncDisposable {
           this.#socket(addressIndex ^ 1, portIndex ^ 1) ??
           this.#socket(addressIndex ^ 1, portIndex) ??
           this.#socket(addressIndex, portIndex ^ 1);
-        return new BindingResponder({ origin: several ? socket.local : undefined, other: other?.local, software });
+        const announced = (one: UdpSocket | undefined): Endpoint | undefined =>
+          one && { address: init.announce?.[one.local.address] ?? one.local.address, port: one.local.port };
+        return new BindingResponder({
+          origin: several ? announced(socket) : undefined,
+          other: announced(other),
+          software,
+        });
       }),
     );
     this.#log.info('STUN server listens', { at: this.#sockets.flat().map(({ local }) => formatEndpoint(local)) });
@@ -128,7 +157,7 @@ export class StunServer implements AsyncDisposable {
     if (responder === undefined) return;
     const plain = responder.plainAnswer(data, from);
     if (plain !== undefined) {
-      this.#answered++;
+      if (!this.#allow(from)) return;
       this.#sockets[addressIndex]![portIndex]!.send(plain, from);
       return;
     }
@@ -137,8 +166,14 @@ export class StunServer implements AsyncDisposable {
       this.#ignored++;
       return;
     }
-    this.#answered++;
-    this.#answer(addressIndex, portIndex, result.message, from);
+    if (this.#allow(from)) this.#answer(addressIndex, portIndex, result.message, from);
+  }
+
+  #allow({ address }: Endpoint): boolean {
+    const allowed = this.#limit.allow(address);
+    if (allowed) this.#answered++;
+    else this.#limited++;
+    return allowed;
   }
 
   #answer(addressIndex: number, portIndex: number, request: StunMessage, from: Endpoint): void {

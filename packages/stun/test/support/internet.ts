@@ -1,5 +1,6 @@
-import { SeededRandom, VirtualClock } from '@towpath/core';
-import { type LinkOptions, SimulatedInternet } from '@towpath/net';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { type SimulatedLinkOptions, SimulatedInternet } from '@towpath/net/simulated';
 
 /** A simulated internet with its clock and randomness. */
 export interface World {
@@ -8,7 +9,7 @@ export interface World {
   readonly internet: SimulatedInternet;
 }
 
-export function world(seed = 1, options: { link?: LinkOptions; ipv6?: boolean } = {}): World {
+export function world(seed = 1, options: { link?: SimulatedLinkOptions; ipv6?: boolean } = {}): World {
   const clock = new VirtualClock();
   const random = new SeededRandom(seed);
   return { clock, random, internet: new SimulatedInternet({ clock, random: new SeededRandom(seed + 1000) }, options) };

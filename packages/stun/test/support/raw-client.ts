@@ -1,4 +1,5 @@
-import type { Endpoint, SimulatedHost, UdpSocket } from '@towpath/net';
+import type { Endpoint, UdpSocket } from '@towpath/net';
+import type { SimulatedHost } from '@towpath/net/simulated';
 import { LongTermAuth } from '../../src/client/long-term-auth.ts';
 import { requestWithAuth } from '../../src/client/stun-client.ts';
 import { type StunRequest, type StunResponse, StunTransactions } from '../../src/client/stun-transactions.ts';

@@ -1,8 +1,9 @@
-import type { Endpoint, SimulatedHost, UdpSocket } from '@towpath/net';
-import type { OwnCarrierInit } from '../../src/turn/client/turn-client.ts';
-import { type AllocateInit, allocate } from '../../src/turn/client/turn-client.ts';
+import type { Endpoint, UdpSocket } from '@towpath/net';
+import type { SimulatedHost } from '@towpath/net/simulated';
+import type { OwnTransportOptions } from '../../src/turn/client/turn-client.ts';
+import { type AllocateOptions, allocate } from '../../src/turn/client/turn-client.ts';
 import type { TurnAllocation } from '../../src/turn/client/turn-allocation.ts';
-import type { TurnServerInit } from '../../src/turn/server/options.ts';
+import type { TurnServerOptions } from '../../src/turn/server/options.ts';
 import { TurnServer } from '../../src/turn/server/turn-server.ts';
 import type { World } from './internet.ts';
 
@@ -12,7 +13,7 @@ export const BOB = { username: 'bob', password: 'builder' };
 /** A TURN server on a host of its own, for alice and bob. */
 export async function turnServer(
   at: World,
-  init: Partial<TurnServerInit> = {},
+  init: Partial<TurnServerOptions> = {},
 ): Promise<{ server: TurnServer; host: SimulatedHost }> {
   const host = at.internet.host();
   const { clock, random } = at;
@@ -44,7 +45,7 @@ export async function client(
   at: World,
   host: SimulatedHost,
   server: Endpoint,
-  init: Partial<AllocateInit & OwnCarrierInit> = {},
+  init: Partial<AllocateOptions & OwnTransportOptions> = {},
 ): Promise<Client> {
   const received: Client['received'] = [];
   const lost: string[] = [];
@@ -67,10 +68,14 @@ export async function client(
 }
 
 /** A plain UDP peer. */
-export async function peer(host: SimulatedHost, port = 0): Promise<Inbox & { socket: UdpSocket; at: Endpoint }> {
+export async function peer(
+  host: Pick<SimulatedHost, 'network' | 'address'>,
+  port = 0,
+): Promise<Inbox & { socket: UdpSocket; at: Endpoint }> {
   const received: Inbox['received'] = [];
   const socket = await host.network.bindUdp({
     address: host.address,
+    family: host.address.includes(':') ? 6 : 4,
     port,
     onMessage: (data, from) => received.push({ text: Buffer.from(data).toString(), from }),
   });

@@ -1,4 +1,4 @@
-/** What the process says when it ends. Documented in `towpath --help`. */
+/** Exit codes of the process. Documented in `towpath --help`. */
 export const ExitCode = {
   Ok: 0,
   /** Something failed that no other code names. */
@@ -7,12 +7,16 @@ export const ExitCode = {
   Usage: 2,
   /** The camera or peer could not be reached, or was lost. */
   Unreachable: 3,
-  /** It was reached and said no. */
+  /** It was reached and refused the request. */
   Refused: 4,
-  /** This machine said no: a port, a file, a permission. */
+  /** Local error: a port, a file, a permission. */
   Local: 5,
-  /** What a control server says of a party does not hold: forged, old, or another history. None of it was applied. */
+  /** Verification of a control server's data failed: forged, rolled back, or forked. None of it was applied. */
   Untrusted: 6,
+  /** `towpath why`: reached, through a relay. */
+  Relayed: 10,
+  /** `towpath why`: not reached. */
+  NotReached: 20,
   /** Ended by Ctrl-C or a termination signal. */
   Interrupted: 130,
 } as const;

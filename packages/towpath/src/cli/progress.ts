@@ -1,6 +1,7 @@
 import type { Io } from './io.ts';
+import { cut } from './table.ts';
 
-/** One line that is drawn over itself on a terminal; elsewhere it says nothing, so that logs stay short. */
+/** One line that is redrawn in place on a terminal; without a terminal it prints nothing, to keep logs short. */
 export class ProgressLine {
   readonly #io: Io;
   #drawn = false;
@@ -11,13 +12,13 @@ export class ProgressLine {
 
   show(text: string): void {
     if (!this.#io.interactive) return;
-    this.#io.draw(`\r\x1b[2K${text.slice(0, Math.max(10, this.#io.columns - 1))}`);
+    this.#io.draw(cut(text, Math.max(10, this.#io.columns - 1)));
     this.#drawn = true;
   }
 
-  /** Removes the line, so that something lasting can be written. */
+  /** Removes the line, so that other output can follow. */
   clear(): void {
-    if (this.#drawn) this.#io.draw('\r\x1b[2K');
+    if (this.#drawn) this.#io.draw('');
     this.#drawn = false;
   }
 }

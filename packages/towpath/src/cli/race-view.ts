@@ -1,6 +1,6 @@
 import type { AttemptReport, AttemptState, RaceProgress, RaceReport } from '@towpath/core';
 import type { Io, Style } from './io.ts';
-import { columns, formatMs } from './table.ts';
+import { columns, cut, formatMs, wrap } from './table.ts';
 
 const MARKS: Record<AttemptState, [string, Style]> = {
   pending: ['·', 'dim'],
@@ -11,7 +11,8 @@ const MARKS: Record<AttemptState, [string, Style]> = {
 };
 
 /**
- * Draws a race as it runs, one line per attempt: in place on a terminal, else a line whenever an attempt starts or ends.
+ * Shows a race, one line per attempt: on a terminal it is drawn in place as it runs; elsewhere it is printed when it has
+ * ended, because lines that are soon outdated only hide the result.
  */
 export class RaceView {
   readonly #io: Io;
@@ -23,50 +24,52 @@ export class RaceView {
   }
 
   /** Takes one step of the race. */
-  step({ type, attempt }: RaceProgress): void {
+  step({ attempt }: RaceProgress): void {
     this.#attempts.set(attempt.id, attempt);
-    if (this.#io.interactive) this.#redraw([...this.#attempts.values()]);
-    else if (type !== 'noted' && type !== 'cancelled') this.#io.err(`  ${type.padEnd(8)} ${describe(attempt)}`);
+    if (this.#io.interactive) this.#redraw(this.#lines([...this.#attempts.values()], 'cut'));
   }
 
-  /** The last picture, with what became of everyone; then the view begins anew. */
+  /** Shows the final state of every attempt and clears the view. */
   finish(report: RaceReport): void {
-    if (this.#io.interactive) {
-      this.#redraw(report.attempts);
-    } else {
-      for (const line of this.#lines(report.attempts)) this.#io.err(line);
-    }
+    const lines = this.#lines(report.attempts, 'wrapped');
+    if (this.#io.interactive) this.#redraw(lines);
+    else for (const line of lines) this.#io.err(line);
     this.#attempts.clear();
     this.#drawnLines = 0;
   }
 
-  #redraw(attempts: readonly AttemptReport[]): void {
-    const lines = this.#lines(attempts);
-    const up = this.#drawnLines > 0 ? `\x1b[${this.#drawnLines}A` : '';
-    this.#io.draw(up + lines.map((line) => `\x1b[2K${line}\n`).join(''));
+  #redraw(lines: readonly string[]): void {
+    this.#io.redraw(lines, this.#drawnLines);
     this.#drawnLines = lines.length;
   }
 
-  #lines(attempts: readonly AttemptReport[]): string[] {
+  /** @param long what to do with lines that are wider than the terminal; lines that are drawn again must not wrap */
+  #lines(attempts: readonly AttemptReport[], long: 'cut' | 'wrapped'): string[] {
+    const width = Math.max(20, this.#io.columns - 1 - INDENT.length - MARK_WIDTH);
     const won = attempts.some(({ state }) => state === 'success');
-    const rows = columns(
-      attempts.map((attempt) => cells(attempt, won)),
-      [3],
-    );
-    return rows.map((row, at) => {
-      const state = attempts[at]?.state ?? 'pending';
+    const all = attempts.map((attempt) => cells(attempt, won));
+    const aligned = columns(all, [3]);
+    const fits = aligned.every((row) => row.length <= width);
+    return attempts.flatMap(({ state }, at) => {
       const [mark, style] = MARKS[state];
-      const text = `${mark} ${row}`.slice(0, Math.max(20, this.#io.columns - 2));
-      return `  ${this.#io.style(style, text)}`;
+      const brief = (all[at] ?? []).filter((cell) => cell !== '').join(' ');
+      const parts = fits ? [aligned[at] ?? ''] : long === 'cut' ? [cut(brief, width)] : wrap(brief, width);
+      return parts.map((part, line) => {
+        const before = line === 0 ? `${mark} ` : ' '.repeat(MARK_WIDTH);
+        return INDENT + this.#io.style(style, before + part);
+      });
     });
   }
 }
 
-/** @param won somebody has, so that the others were called off */
+const INDENT = '  ';
+const MARK_WIDTH = 2;
+
+/** @param won an attempt has succeeded, so that the others were cancelled */
 function cells(attempt: AttemptReport, won: boolean): string[] {
-  const { lane, label, localPort, elapsedMs, state } = attempt;
+  const { kind, label, localPort, elapsedMs, state } = attempt;
   return [
-    lane.toUpperCase(),
+    kind.toUpperCase(),
     label,
     localPort === undefined ? '' : `from port ${localPort}`,
     elapsedMs === undefined ? '' : formatMs(elapsedMs),
@@ -77,24 +80,18 @@ function cells(attempt: AttemptReport, won: boolean): string[] {
 function why(attempt: AttemptReport, state: AttemptState, won: boolean): string {
   switch (state) {
     case 'success':
-      return 'won: first to answer';
+      return 'success: first answer';
     case 'failed':
       return attempt.error?.message ?? 'failed';
     case 'cancelled':
-      if (attempt.continues) return 'looks for a better path';
-      if (attempt.startedAtMs === undefined) return won ? 'not needed' : 'its turn never came';
-      return won ? 'silent until another won' : 'no answer in time';
+      if (attempt.continues) return 'still searching for a better path';
+      if (attempt.startedAtMs === undefined) return won ? 'not needed' : 'not started';
+      return won ? 'no answer (another attempt won)' : 'no answer before the time limit';
     case 'running':
-      return attempt.retries ? `trying, ${attempt.retries} repeats` : 'trying';
+      return attempt.retries ? `running, ${attempt.retries} retransmissions` : 'running';
     case 'pending':
-      return 'waiting for its turn';
+      return 'not started yet';
     default:
       return state satisfies never;
   }
-}
-
-function describe(attempt: AttemptReport): string {
-  return cells(attempt, false)
-    .filter((cell) => cell !== '')
-    .join(' · ');
 }

@@ -2,7 +2,7 @@ import type { Clock, Log, Random } from '@towpath/core';
 import type { Network } from '@towpath/net';
 import type { Io } from './io.ts';
 
-/** Everything that a command needs of the world, put together in one place. */
+/** Everything that a command needs from its environment. */
 export interface Runtime {
   io: Io;
   clock: Clock;
@@ -14,6 +14,47 @@ export interface Runtime {
   signal: AbortSignal;
   /** Folder of keys, stores and configuration; created with mode 0700 on first write. */
   configFolder: string;
+  /** Called before a command runs: loads what `--help` does not need. */
+  prepare?(): Promise<void>;
+}
+
+/** The part of {@link Runtime} that exists before any package is loaded. */
+export interface ProcessRuntimeOptions {
+  io: Io;
+  signal: AbortSignal;
+  verbose: boolean;
+  configFolder: string;
+}
+
+/**
+ * The process's own runtime: the system's clock, network and random source. They are loaded by {@link prepare}, because
+ * loading them takes longer than printing the help.
+ */
+export class ProcessRuntime implements Runtime {
+  readonly io: Io;
+  readonly signal: AbortSignal;
+  readonly configFolder: string;
+  clock!: Clock;
+  random!: Random;
+  network!: Network;
+  log!: Log;
+  readonly #verbose: boolean;
+
+  constructor(options: ProcessRuntimeOptions) {
+    this.io = options.io;
+    this.signal = options.signal;
+    this.configFolder = options.configFolder;
+    this.#verbose = options.verbose;
+  }
+
+  /** Loads the packages and fills `clock`, `random`, `network` and `log`. */
+  async prepare(): Promise<void> {
+    const [core, net, log] = await Promise.all([import('@towpath/core'), import('@towpath/net'), import('./log.ts')]);
+    this.clock = new core.SystemClock();
+    this.random = new core.SystemRandom();
+    this.network = new net.NodeNetwork();
+    this.log = this.#verbose ? log.terminalLog(this.io, this.clock) : core.silentLog;
+  }
 }
 
 /** Options that every command has. */

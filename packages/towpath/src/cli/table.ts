@@ -15,6 +15,11 @@ export function columns(rows: readonly (readonly string[])[], numeric: readonly 
   );
 }
 
+/** `1 member`, `2 members`. */
+export function counted(count: number, noun: string, plural: string = `${noun}s`): string {
+  return `${count} ${count === 1 ? noun : plural}`;
+}
+
 /** `1.4 MB`, `312 kB`, `87 B`: powers of 1000, as file managers count. */
 export function formatBytes(bytes: number): string {
   if (bytes < 1_000) return `${bytes} B`;
@@ -33,4 +38,46 @@ export function formatMs(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`;
   return `${Math.round(ms / 60_000)} min`;
+}
+
+/** Wider than any piped reader cares for, and than most terminals. */
+const UNLIMITED = 10_000;
+
+/**
+ * A table with a head, in as many columns as the terminal has: where it does not fit, each row becomes a block of lines
+ * that begins with its first cell.
+ */
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  width: number,
+  numeric: readonly number[] = [],
+): string[] {
+  const lines = columns([head, ...rows], numeric);
+  if (lines.every((line) => line.length <= Math.min(width, UNLIMITED))) return lines;
+  return rows.flatMap((row) => [
+    row[0] ?? '',
+    ...columns(
+      row.slice(1).flatMap((cell, at) => (cell === '' ? [] : [[(head[at + 1] ?? '').toLowerCase(), cell]])),
+    ).flatMap((line) => wrap(line, width - 2).map((part, at) => `${at === 0 ? '  ' : '    '}${part}`)),
+  ]);
+}
+
+/** Shortens a line to `width` characters; `…` says that something is missing. */
+export function cut(line: string, width: number): string {
+  return line.length <= width ? line : `${line.slice(0, Math.max(1, width - 1)).trimEnd()}…`;
+}
+
+/** Breaks a line at spaces where possible; no part is longer than `width`. */
+export function wrap(line: string, width: number): string[] {
+  const limit = Math.max(10, Math.min(width, UNLIMITED));
+  const parts: string[] = [];
+  let rest = line;
+  while (rest.length > limit) {
+    const space = rest.lastIndexOf(' ', limit);
+    const at = space > limit / 2 ? space : limit;
+    parts.push(rest.slice(0, at).trimEnd());
+    rest = rest.slice(at).trimStart();
+  }
+  return [...parts, rest];
 }

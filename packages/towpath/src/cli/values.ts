@@ -1,13 +1,14 @@
-import { type Endpoint, isIpAddress, parseEndpoint } from '@towpath/net';
+import type { Endpoint } from '@towpath/net';
+import { isIpAddress, parseEndpoint } from '@towpath/net/address';
 import { InvalidArgumentError } from 'commander';
 
-/** Parsers of option values: each refuses what it cannot mean with a sentence that says what it takes. */
+/** Parsers of option values. Each throws `InvalidArgumentError` with the accepted form. */
 
 export function integer(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (!/^\d+$/.test(text) || value < min || value > max) {
-      throw new InvalidArgumentError(`It takes a whole number from ${min} to ${max}.`);
+      throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
     }
     return value;
   };
@@ -17,11 +18,52 @@ export function number(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (text.trim() === '' || !(value >= min && value <= max)) {
-      throw new InvalidArgumentError(`It takes a number from ${min} to ${max}.`);
+      throw new InvalidArgumentError(`Expected a number from ${min} to ${max}.`);
     }
     return value;
   };
 }
+
+/** `10`, `10s`, `30m`, `2h` → seconds. */
+export function duration(minSeconds: number, maxSeconds: number): (text: string) => number {
+  return (text) => {
+    const match = /^(\d+(?:\.\d+)?)([smh]?)$/.exec(text);
+    const value = Number(match?.[1]) * (match?.[2] === 'h' ? 3_600 : match?.[2] === 'm' ? 60 : 1);
+    if (!(value >= minSeconds && value <= maxSeconds)) {
+      throw new InvalidArgumentError(
+        `Expected a time from ${minSeconds} s to ${maxSeconds / 3_600} h, such as 10, 30m or 2h.`,
+      );
+    }
+    return value;
+  };
+}
+
+/** An IP address. */
+export function ipAddress(text: string): string {
+  if (isIpAddress(text)) return text;
+  throw new InvalidArgumentError('Expected an IP address, such as 198.51.100.7 or 2001:db8::7.');
+}
+
+/** IP addresses, given several times. */
+export function ipAddresses(text: string, before: string[] = []): string[] {
+  return [...before, ipAddress(text)];
+}
+
+/** A host name, or an IP address. */
+export function hostName(text: string): string {
+  if (/^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?\.?$/.test(text) || isIpAddress(text)) return text;
+  throw new InvalidArgumentError('Expected a host name, such as towpath.example.org.');
+}
+
+/** A name of people and parties: it is shown on terminals, and 64 bytes have room. */
+export function displayName(text: string): string {
+  const bad =
+    text.trim() === '' || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(text) || Buffer.byteLength(text) > MAX_NAME_BYTES;
+  if (!bad) return text;
+  throw new InvalidArgumentError(`Expected a name of 1 to ${MAX_NAME_BYTES} bytes without control characters.`);
+}
+
+const MAX_NAME_BYTES = 64;
 
 /** `40611,32100` → [40611, 32100]. */
 export function portList(text: string): number[] {
@@ -34,7 +76,7 @@ export function endpointList(defaultPort: number): (text: string) => Endpoint[] 
     text.split(',').map((part) => {
       const parsed = parseEndpoint(part.trim(), defaultPort);
       if (!parsed.ok || !isIpAddress(parsed.endpoint.address)) {
-        throw new InvalidArgumentError(`"${part}" is no address; it takes IP addresses, with or without :PORT.`);
+        throw new InvalidArgumentError(`"${part}" is not an IP address. Expected ADDRESS or ADDRESS:PORT.`);
       }
       return parsed.endpoint;
     });
@@ -44,7 +86,7 @@ export function endpointList(defaultPort: number): (text: string) => Endpoint[] 
 export function hostAndPort(defaultPort: number): (text: string, before?: Endpoint[]) => Endpoint[] {
   return (text, before = []) => {
     const parsed = parseEndpoint(text, defaultPort);
-    if (!parsed.ok) throw new InvalidArgumentError('It takes HOST or HOST:PORT; IPv6 addresses in brackets.');
+    if (!parsed.ok) throw new InvalidArgumentError('Expected HOST or HOST:PORT, IPv6 addresses in brackets.');
     return [...before, parsed.endpoint];
   };
 }
@@ -59,15 +101,15 @@ export function list(known: readonly string[]): (text: string) => string[] {
   return (text) =>
     text.split(',').map((part) => {
       const value = part.trim();
-      if (!known.includes(value)) throw new InvalidArgumentError(`It takes ${known.join(', ')}, separated by commas.`);
+      if (!known.includes(value)) throw new InvalidArgumentError(`Expected ${known.join(', ')}, separated by commas.`);
       return value;
     });
 }
 
-/** A date as a person writes it, local time unless it says otherwise; ms since the Unix epoch. */
+/** Parses a date, local time unless it has a zone. @returns ms since the Unix epoch */
 export function date(text: string): number {
   const value = Date.parse(/^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00` : text);
-  if (Number.isNaN(value)) throw new InvalidArgumentError('It takes a date such as 2026-05-01 or 2026-05-01T18:00.');
+  if (Number.isNaN(value)) throw new InvalidArgumentError('Expected a date such as 2026-05-01 or 2026-05-01T18:00.');
   return value;
 }
 
@@ -75,7 +117,7 @@ export function date(text: string): number {
 export function items(text: string): { dirNum: number; mediaNum: number }[] {
   return text.split(',').map((part) => {
     const match = /^(\d{1,5})\/(\d{1,5})$/.exec(part.trim());
-    if (!match) throw new InvalidArgumentError('It takes items as DIR/NUMBER, separated by commas: 100/318,100/317.');
+    if (!match) throw new InvalidArgumentError('Expected items as DIR/NUMBER, separated by commas: 100/318,100/317.');
     return { dirNum: Number(match[1]), mediaNum: Number(match[2]) };
   });
 }
@@ -86,8 +128,36 @@ export function weights(text: string): Partial<Record<'lan' | 'p2p' | 'relay', n
     text.split(',').map((part) => {
       const match = /^(lan|p2p|relay)=(\d+(?:\.\d+)?)$/.exec(part.trim());
       if (!match)
-        throw new InvalidArgumentError('It takes weights from 0 on, separated by commas: lan=1,p2p=0.8,relay=0.5.');
+        throw new InvalidArgumentError('Expected weights of 0 or more, separated by commas: lan=1,p2p=0.8,relay=0.5.');
       return [match[1], Number(match[2])];
     }),
   );
 }
+
+/** `Europe/Berlin`, `+02:00`: a zone that this machine knows. */
+export function timeZone(text: string): string {
+  if (/^[+-](0\d|1[0-4]):?[0-5]\d$/.test(text)) return text;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: text });
+    return text;
+  } catch {
+    throw new InvalidArgumentError('It takes a time zone such as Europe/Berlin or +02:00.');
+  }
+}
+
+/** Where a relay's data passes: the kernel, this process, or the kernel where it can. */
+export type DataPlaneMode = 'auto' | 'kernel' | 'user';
+
+const DATA_PLANES: readonly DataPlaneMode[] = ['auto', 'kernel', 'user'];
+
+/** Flags, description, parser and default of `--data-plane`. */
+export const DATA_PLANE_OPTION: [string, string, (text: string) => DataPlaneMode, DataPlaneMode] = [
+  '--data-plane <plane>',
+  'where relayed data passes: kernel (Linux with nftables), user (this process), or auto: the kernel where it can',
+  (text) => {
+    const mode = DATA_PLANES.find((each) => each === text);
+    if (mode === undefined) throw new InvalidArgumentError(`Expected one of ${DATA_PLANES.join(', ')}.`);
+    return mode;
+  },
+  'auto',
+];

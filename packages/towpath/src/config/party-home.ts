@@ -5,23 +5,22 @@ import {
   FileStorage,
   loadNodeIdentity,
   type NodeIdentity,
-  type PartyId,
   type SavedParty,
   saveNodeIdentity,
-  verifyLog,
 } from '@towpath/control';
+import { type PartyId, verifyLog } from '@towpath/membership';
 import { type Random, TowpathError } from '@towpath/core';
 import { z } from 'zod';
 import { readPrivateFile, writePrivateFile } from './private-file.ts';
 
-/** Where control servers are, and whom their certificates are from if not from the system's authorities. */
+/** URLs of control servers, and a certificate authority if it is not one of the system's. */
 export interface Servers {
   readonly addresses: readonly string[];
   /** PEM. */
   readonly ca?: string | undefined;
 }
 
-/** A party that this node is in, and what is needed to ask for it. */
+/** A party of this node with its servers. */
 export interface KnownParty {
   readonly id: PartyId;
   readonly name: string;
@@ -33,8 +32,8 @@ const rememberedSchema = z.object({ version: z.literal(1), servers: serversSchem
 const partySchema = rememberedSchema.extend({ name: z.string() });
 
 /**
- * What a node keeps about parties: its keys in `node.json`, the servers that were named last in `servers.json`, and a
- * folder for each party with its log, its servers, and its key if it was founded here. Nobody else can read any of it.
+ * The files of a node: its keys in `node.json`, the servers that were used last in `servers.json`, and a folder for
+ * each party with its log, its servers, and its key if it was created here. Only the owner can read them.
  */
 export class PartyHome {
   readonly #folder: string;
@@ -45,12 +44,12 @@ export class PartyHome {
     this.#random = random;
   }
 
-  /** Held by the process that keeps this node connected. */
+  /** Lock of the process that keeps this node connected. */
   get lockPath(): string {
     return join(this.#folder, 'connected.lock');
   }
 
-  /** The file with the key of a party that was founded here. */
+  /** The file with the key of a party that was created here. */
   keyPath(id: PartyId): string {
     return join(this.#partyFolder(id), `${id}.key`);
   }
@@ -67,7 +66,7 @@ export class PartyHome {
   parties(): KnownParty[] {
     const root = join(this.#folder, 'parties');
     const known = (existsSync(root) ? readdirSync(root) : []).flatMap((id) => {
-      // Without its log it is a party that this node is out of.
+      // Without a log, this node is no longer a member.
       if (!existsSync(join(root, id, `${id}.party`))) return [];
       const party = read(join(root, id, 'party.json'), partySchema);
       return party === undefined ? [] : [{ id, name: party.name, servers: party.servers }];
@@ -79,12 +78,12 @@ export class PartyHome {
     writePrivateFile(join(this.#partyFolder(id), 'party.json'), json({ version: 1, name, servers }));
   }
 
-  /** This node's keys; made at the first call. @throws ControlError `invalid-identity`. */
+  /** Returns this node's keys; creates them at the first call. @throws ControlError `invalid-identity`. */
   identity(): Promise<NodeIdentity> {
     return loadNodeIdentity(this.#identityPath, this.#random);
   }
 
-  /** The keys that a party knows this node by: while keys are being replaced, some know the next ones already. */
+  /** Returns the keys of this node in one party; during a rotation some parties have the next keys already. */
   async identityIn(id: PartyId): Promise<NodeIdentity> {
     const [next, [saved]] = [await this.#nextIdentity(), await this.storage([id]).loadAll()];
     if (next === undefined || saved === undefined) return this.identity();
@@ -92,18 +91,18 @@ export class PartyHome {
     return state.memberByKey(next.signing.publicKey) === undefined ? this.identity() : next;
   }
 
-  /** The keys to change to: the same again after an attempt that did not come to its end. */
+  /** Returns the next keys of a rotation; the same ones after an interrupted rotation. */
   beginRotation(): Promise<NodeIdentity> {
     return loadNodeIdentity(this.#nextIdentityPath, this.#random);
   }
 
-  /** All parties know the next keys. */
+  /** Ends a rotation: all parties have the next keys. */
   async endRotation(next: NodeIdentity): Promise<void> {
     await saveNodeIdentity(this.#identityPath, next);
     rmSync(this.#nextIdentityPath, { force: true });
   }
 
-  /** Where a client keeps the parties; it takes up those of `ids`. */
+  /** Returns the storage of a client with the parties `ids`. */
   storage(ids: readonly PartyId[]): ClientStorage {
     const at = (id: PartyId) => new FileStorage(this.#partyFolder(id));
     return {
@@ -112,6 +111,7 @@ export class PartyHome {
       remove: (id) => at(id).remove(id),
       savePartySecret: (id, seed) => at(id).savePartySecret(id, seed),
       loadPartySecret: (id) => at(id).loadPartySecret(id),
+      removePartySecret: (id) => at(id).removePartySecret(id),
     };
   }
 
@@ -141,7 +141,7 @@ function read<T>(path: string, schema: z.ZodType<T>): T | undefined {
   if (text === undefined) return undefined;
   const parsed = schema.safeParse(parse(text));
   if (parsed.success) return parsed.data;
-  throw new TowpathError('damaged-file', `${path} is damaged. Next: move it away, and name the servers again.`, {
+  throw new TowpathError('damaged-file', `${path} is damaged. Next: move it away, and add --server again.`, {
     target: path,
   });
 }

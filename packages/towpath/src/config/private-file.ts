@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorCode, TowpathError } from '@towpath/core';
+import { makeFolder } from './make-folder.ts';
 
-/** The content of a file of ours; undefined when there is none. @throws TowpathError `file-unreadable`. */
+/** Reads a private file; undefined when it does not exist. @throws TowpathError `file-unreadable`. */
 export function readPrivateFile(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
@@ -13,17 +14,26 @@ export function readPrivateFile(path: string): string | undefined {
 }
 
 /**
- * Replaces a file as a whole, with mode 0600; its folder is made with 0700 when it is not there.
+ * Replaces a file atomically, with mode 0600; creates its folder with 0700.
  * @throws TowpathError `disk-failed`.
  */
 export function writePrivateFile(path: string, content: string): void {
-  // A name of its own, because another process may be writing the same file.
+  // A unique name, because another process may write the same file.
   const next = `${path}.${process.pid}.new`;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    writeFileSync(next, content, { mode: 0o600 });
+    makeFolder(dirname(path));
+    const file = openSync(next, 'w', 0o600);
+    try {
+      const bytes = Buffer.from(content);
+      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+      // After a power failure there is the old file or the whole new one.
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
     renameSync(next, path);
   } catch (cause) {
+    rmSync(next, { force: true });
     throw new TowpathError('disk-failed', `${path} cannot be written (${errorCode(cause)}).`, { target: path, cause });
   }
 }

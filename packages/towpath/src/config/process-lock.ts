@@ -1,53 +1,133 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { errorCode, TowpathError } from '@towpath/core';
+import { makeFolder } from './make-folder.ts';
+
+/** Another process can take over an abandoned lock at the same time; the second try then meets its new owner. */
+const MAX_TRIES = 3;
+
+/** What the other process does, and what to do about it, for the message. */
+export interface LockedFor {
+  /** `keeps this node connected`. */
+  readonly what: string;
+  /** How to look at it and how to end it; without it, "end it first". */
+  readonly next?: string;
+}
+
+/** The lock of everything that is connected as this node. */
+export const CONNECTED: LockedFor = {
+  what: 'keeps this node connected',
+  next: 'towpath status shows it, and towpath down ends towpath up; end anything else with Ctrl-C',
+};
 
 /**
- * Takes a lock that at most one living process has; it ends with the returned object, or with the process. What a
- * process that is gone has left behind is taken over.
- * @param what what the other process does, for the message: `keeps this node connected`.
+ * Takes a lock that at most one running process holds; it ends with the returned object, or with the process. The lock
+ * of a process that has ended is taken over.
  * @throws TowpathError `already-running`, `disk-failed`.
  */
-export function takeProcessLock(path: string, what: string): Disposable {
-  for (let tries = 0; ; tries++) {
-    try {
-      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      writeFileSync(path, `${process.pid}\n`, { mode: 0o600, flag: 'wx' });
-      return { [Symbol.dispose]: () => rmSync(path, { force: true }) };
-    } catch (cause) {
-      if (errorCode(cause) !== 'EEXIST') {
-        throw new TowpathError('disk-failed', `${path} cannot be written (${errorCode(cause)}).`, { cause });
+export function takeProcessLock(path: string, purpose: LockedFor): Disposable {
+  const mine = `${path}.${process.pid}`;
+  try {
+    makeFolder(dirname(path));
+    // A link appears with its whole content, so nobody reads a lock that is half written.
+    writeFileSync(mine, `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`, { mode: 0o600 });
+    for (let tries = 1; ; tries++) {
+      try {
+        linkSync(mine, path);
+        return { [Symbol.dispose]: () => rmSync(path, { force: true }) };
+      } catch (cause) {
+        if (errorCode(cause) !== 'EEXIST') throw cause;
+        const owner = ownerOf(path);
+        if (tries === MAX_TRIES || (owner !== undefined && isAlive(owner))) throw taken(path, purpose, owner?.pid);
+        setAside(path, owner);
       }
-      const owner = ownerOf(path);
-      if (tries > 0 || (owner !== undefined && isAlive(owner))) {
-        throw new TowpathError(
-          'already-running',
-          `Another towpath process (${owner ?? 'unknown'}) ${what}. Next: end it first; if there is none, remove ${path}.`,
-          { target: path },
-        );
-      }
-      rmSync(path, { force: true });
     }
+  } catch (cause) {
+    if (cause instanceof TowpathError) throw cause;
+    throw new TowpathError('disk-failed', `${path} cannot be written (${errorCode(cause)}).`, { cause });
+  } finally {
+    rmSync(mine, { force: true });
   }
 }
 
-function ownerOf(path: string): number | undefined {
+interface Owner {
+  readonly pid: number;
+  /** When it was started, in ticks since the boot: a number that another process got later is not its owner. */
+  readonly startTime: string | undefined;
+}
+
+/** Removes an abandoned lock, unless a new owner has taken it over meanwhile. */
+function setAside(path: string, abandoned: Owner | undefined): void {
+  const aside = `${path}.${process.pid}.stale`;
   try {
-    const pid = Number(readFileSync(path, 'utf8'));
-    return Number.isInteger(pid) && pid > 0 ? pid : undefined;
+    renameSync(path, aside);
+    const found = ownerOf(aside);
+    if (found !== undefined && found.pid !== abandoned?.pid && isAlive(found)) linkSync(aside, path);
+  } catch (error) {
+    if (!['ENOENT', 'EEXIST'].includes(errorCode(error))) throw error;
+  } finally {
+    rmSync(aside, { force: true });
+  }
+}
+
+function taken(path: string, { what, next = 'end it first' }: LockedFor, pid: number | undefined): TowpathError {
+  const advice = pid === undefined ? `end it; if there is none, remove ${path}` : next;
+  return new TowpathError(
+    'already-running',
+    `Another towpath process (${pid ?? 'unknown'}) ${what}. Next: ${advice}.`,
+    { target: path },
+  );
+}
+
+function ownerOf(path: string): Owner | undefined {
+  try {
+    const match = /^(\d+)(?: (\d*))?\s*$/.exec(readFileSync(path, 'utf8'));
+    return match === null ? undefined : { pid: Number(match[1]), startTime: match[2] || undefined };
   } catch {
-    // It was given back a moment ago.
+    // It was released meanwhile.
     return undefined;
   }
 }
 
-function isAlive(pid: number): boolean {
-  // A number that was used again after a restart is this very process's.
-  if (pid === process.pid) return false;
+function isAlive({ pid, startTime }: Owner): boolean {
+  if (pid === 0) return false;
+  // After a restart of a container the number is used again, by this process.
+  if (pid === process.pid) return startTime !== undefined && startTime === startTimeOf(pid);
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
-    return errorCode(error) === 'EPERM';
+    if (errorCode(error) !== 'EPERM') return false;
   }
+  const now = startTimeOf(pid);
+  return startTime === undefined || now === undefined || now === startTime;
+}
+
+/** Field 22 of /proc/PID/stat; undefined where there is none. */
+function startTimeOf(pid: number): string | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name before it is in brackets and may contain anything.
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    // Another system, or it has ended.
+    return undefined;
+  }
+}
+
+/**
+ * Removes what processes that were killed in the middle of a write or of taking a lock left in a folder: files that end
+ * with the number of a process, see {@link takeProcessLock} and `writePrivateFile`.
+ */
+export function removeAbandoned(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const pid = Number(/(?:\.lock\.(\d+)(?:\.stale)?|\.(\d+)\.new)$/.exec(name)?.slice(1).find(Boolean) ?? 0);
+    if (pid > 0 && pid !== process.pid && !isAlive({ pid, startTime: undefined }))
+      rmSync(join(folder, name), { force: true });
+  }
+}
+
+/** Process number of the lock's owner; undefined when nobody holds it. */
+export function lockOwner(path: string): number | undefined {
+  const owner = ownerOf(path);
+  return owner !== undefined && isAlive(owner) ? owner.pid : undefined;
 }

@@ -3,13 +3,13 @@ import { errorCode, TowpathError } from '@towpath/core';
 import { UsageError } from '../cli/failure.ts';
 
 /**
- * The content of a file that holds a secret, without the newline at its end.
- * @throws UsageError when others can read it; TowpathError `file-unreadable`. Neither repeats the content.
+ * Reads a file with a secret, without its final newline.
+ * @throws UsageError when other users can read it; TowpathError `file-unreadable`. Neither contains the content.
  */
 export function readSecret(file: string): string {
   try {
     if ((statSync(file).mode & 0o077) !== 0) {
-      throw new UsageError(`${file} holds a secret and can be read by others. Next: chmod 600 ${file}`);
+      throw new UsageError(`${file} contains a secret and is readable by other users. Next: chmod 600 ${file}`);
     }
     return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
   } catch (cause) {

@@ -1,18 +1,40 @@
 import { createServer } from 'node:http';
-import { Gauge, Registry } from '@prometheus-io/client';
+import { Counter, Gauge, Registry } from '@prometheus-io/client';
 import { TowpathError } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
+import { refusalOf } from './web-page-guard.ts';
 
 /** Numbers under their names; objects inside become parts of the name. */
 export interface MetricTree {
   readonly [name: string]: number | MetricTree;
 }
 
+/** Counters begin with 0 and grow; gauges are states of the moment. */
+export interface MetricsOptions {
+  /** Names, as in the snapshot and with `_` between their parts, of numbers that may become smaller. */
+  readonly gauges: readonly string[];
+}
+
+/** Nobody needs longer, or more at once; those over the limit are closed. */
+const TIMES = {
+  requestTimeout: 10_000,
+  headersTimeout: 5_000,
+  keepAliveTimeout: 5_000,
+  connectionsCheckingInterval: 1_000,
+};
+const MAX_CONNECTIONS = 64;
+
 /** A Prometheus page over snapshots that a server keeps anyway: nothing is counted twice. */
 export class MetricsServer implements AsyncDisposable {
   readonly #registry = new Registry();
-  readonly #server = createServer();
+  readonly #server = createServer(TIMES);
   readonly #appended: (() => Promise<string>)[] = [];
+  readonly #names: readonly string[];
+
+  /** @param options.names under which this machine is known, besides its addresses */
+  constructor(options: { names?: readonly string[] } = {}) {
+    this.#names = options.names ?? [];
+  }
 
   /** Adds the page of somebody who counts for itself, in Prometheus' text format and under other names. */
   append(page: () => Promise<string>): void {
@@ -21,24 +43,48 @@ export class MetricsServer implements AsyncDisposable {
 
   /**
    * @param snapshot called for every reading of the page
-   * @param prefix what all names begin with, such as `towpath_relay`
+   * @param prefix what all names begin with, such as `towpath_relay`; names of counters end with `_total`
    */
-  add(prefix: string, snapshot: () => MetricTree): void {
+  add(prefix: string, snapshot: () => MetricTree, { gauges }: MetricsOptions): void {
+    const states = new Set(gauges);
+    const registers = [this.#registry];
     for (const [name] of flatten(snapshot())) {
-      new Gauge({
-        name: `${prefix}_${name}`,
-        help: name.replaceAll('_', ' '),
-        registers: [this.#registry],
-        collect() {
-          this.set(flatten(snapshot()).get(name) ?? 0);
-        },
-      });
+      const help = name.replaceAll('_', ' ');
+      const value = () => flatten(snapshot()).get(name) ?? 0;
+      if (states.has(name)) {
+        new Gauge({
+          name: `${prefix}_${name}`,
+          help,
+          registers,
+          collect() {
+            this.set(value());
+          },
+        });
+      } else {
+        new Counter({
+          name: `${prefix}_${name}_total`,
+          help,
+          registers,
+          collect() {
+            // The snapshot counts; it begins anew when a worker does, as counters may.
+            this.reset();
+            this.inc(value());
+          },
+        });
+      }
     }
   }
 
   /** @throws TowpathError `address-in-use` or `network-failed` when the port cannot be had. */
   async listen({ address, port }: Endpoint): Promise<Endpoint> {
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.setTimeout(2 * TIMES.requestTimeout);
     this.#server.on('request', (request, response) => {
+      const refusal = refusalOf(request.headers, this.#names);
+      if (refusal !== undefined) {
+        response.writeHead(403, { 'content-type': 'text/plain; charset=utf-8' }).end(`${refusal}\n`);
+        return;
+      }
       if (request.method !== 'GET' || request.url !== '/metrics') {
         response.writeHead(404).end();
         return;

@@ -1,29 +1,34 @@
 import { type Clock, createLog, type Log, type LogLevel } from '@towpath/core';
 import type { Io } from '../cli/io.ts';
+import { timeText } from '../cli/time-text.ts';
 
 const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
 
 /**
- * The log of a server on standard error: what matters to whoever runs it, dated. `json` writes one object per line, for
+ * The log of a server on standard error: what matters to whoever runs it, dated: in local time on a terminal, else in ISO 8601. `json` writes one object per line, for
  * programs that gather logs.
  */
 export function serverLog(io: Io, clock: Clock, options: { json: boolean; verbose: boolean }): Log {
   const least = LEVELS.indexOf(options.verbose ? 'debug' : 'info');
   return createLog(({ level, scope, message, fields }) => {
     if (LEVELS.indexOf(level) < least) return;
-    const time = new Date(clock.wallTime()).toISOString();
+    const now = clock.wallTime();
     const told = Object.entries(fields).filter(([, value]) => value !== undefined);
     if (options.json) {
+      const time = new Date(now).toISOString();
       // What everybody looks for comes first, and no field can take its place.
-      io.err(JSON.stringify({ time, level, scope, message, ...(told.length > 0 ? { fields: plain(told) } : {}) }));
+      io.err(
+        JSON.stringify({ time, level, scope, message, ...(told.length > 0 ? { fields: plainFields(told) } : {}) }),
+      );
       return;
     }
     const rest = told.map(([key, value]) => ` ${key}=${text(value)}`).join('');
-    io.err(`${time} ${level.padEnd(5)} [${scope}] ${message}${rest}`);
+    io.err(`${timeText(io, now)} ${level.padEnd(5)} [${scope}] ${message}${rest}`);
   });
 }
 
-function plain(fields: [string, unknown][]): Record<string, unknown> {
+/** Fields as JSON has them: an error is its message. */
+export function plainFields(fields: [string, unknown][]): Record<string, unknown> {
   return Object.fromEntries(fields.map(([key, value]) => [key, value instanceof Error ? value.message : value]));
 }
 

@@ -23,7 +23,7 @@ export function mix(a: Colour, b: Colour, share: number): Colour {
   return [a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share];
 }
 
-/** Fills a rectangle given in pixels; what lies outside the picture is left out. */
+/** Fills a rectangle given in pixels; parts outside the picture are ignored. */
 export function fillRect(canvas: Canvas, x: number, y: number, width: number, height: number, colour: Colour): void {
   const left = Math.max(0, Math.floor(x));
   const right = Math.min(canvas.width, Math.floor(x + width));
@@ -76,7 +76,7 @@ export function drawText(canvas: Canvas, x: number, y: number, scale: number, te
   });
 }
 
-/** Width in pixels of what {@link drawText} draws. */
+/** Returns the width of {@link drawText} in pixels. */
 export function textWidth(text: string, scale: number): number {
   return Math.max(0, [...text].length * (GLYPH_WIDTH + 1) - 1) * scale;
 }

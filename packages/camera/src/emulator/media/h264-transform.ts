@@ -1,4 +1,4 @@
-/** One macroblock of a plane: what is wanted, what the decoder will have, and a copy of what was wanted last. */
+/** One macroblock of a plane: the wanted values, the decoder's values, and the previous wanted values. */
 export interface MacroblockSamples {
   readonly source: Uint8Array;
   readonly decoded: Uint8Array;
@@ -25,7 +25,7 @@ const CHROMA_QP = [29, 30, 31, 32, 32, 33, 34, 34, 35, 35, 36, 36, 37, 37, 37, 3
 
 const scratch = () => new Float64Array(16);
 
-/** Quantises the 16 luma DC values of a macroblock and stores what a decoder makes of them (§8.5.10). */
+/** Quantises the 16 luma DC values of a macroblock and stores the decoder's result (§8.5.10). */
 export function quantizeLuma(samples: MacroblockSamples, { prediction, levels, qp }: QuantizerWork): void {
   const { source, decoded, target, width, from } = samples;
   const work = scratch();

@@ -8,7 +8,7 @@ export const LIVE_WIDTH = 1280;
 export const LIVE_HEIGHT = 720;
 /** Frames per second of a live stream and of a recording. */
 export const FRAMES_PER_SECOND = 15;
-/** Every so many frames one is a key frame: two seconds. */
+/** Distance of key frames in frames: two seconds. */
 const KEY_FRAME_INTERVAL = 2 * FRAMES_PER_SECOND;
 
 // The encoder codes one sample per 4×4 pixels, so the scene is painted at that size.
@@ -24,7 +24,7 @@ export interface VideoFrame {
   readonly keyFrame: boolean;
 }
 
-/** What the camera sees: a forest edge, an animal that walks to and fro, and a running clock. */
+/** The scene of live video: a forest edge, an animal that walks to and fro, and a running clock. */
 export class LiveScene {
   readonly #seed: number;
   readonly #hour: number;
@@ -52,7 +52,7 @@ export class LiveScene {
     });
   }
 
-  /** The next frame; the first and then every 30th is a key frame. */
+  /** Returns the next frame; the first and then every 30th is a key frame. */
   next(clockSeconds: number): VideoFrame {
     const keyFrame = this.#count % KEY_FRAME_INTERVAL === 0;
     this.#paint(clockSeconds);

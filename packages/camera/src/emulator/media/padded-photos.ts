@@ -3,8 +3,8 @@ const MAX_SEGMENT_BYTES = 0xffff - 2;
 const COMMENT_MARKER = 0xfe;
 
 /**
- * A valid JPEG of exactly `sizeBytes`: `jpeg` with comment segments after its start marker that begin with `label` and
- * are filled with a pattern derived from `seed`. For measurements that must not wait for a JPEG encoder.
+ * Returns a valid JPEG of exactly `sizeBytes`: `jpeg` with comment segments after its start marker that begin with
+ * `label` and are filled with a pattern from `seed`. For measurements without the cost of a JPEG encoder.
  * Returns `jpeg` itself when it is already too large for a comment.
  */
 export function padJpeg(jpeg: Uint8Array, sizeBytes: number, seed: number, label: string): Uint8Array {

@@ -2,7 +2,7 @@ import { encode } from 'jpeg-js';
 import { createCanvas } from './canvas.ts';
 import { paintScene } from './scene.ts';
 
-/** What a picture shows. */
+/** Content of a picture. */
 export interface PictureSubject {
   readonly seed: number;
   readonly cameraName: string;
@@ -22,11 +22,12 @@ interface PictureSize {
   readonly noiseSpread: number;
 }
 
-// With these, files come out at 200–330 kB and thumbnails at 13–38 kB, as the real camera's do (spec artemis §8).
+// With these, files come out at 200–330 kB and thumbnails at 13–38 kB, as the real camera's do
+// (docs/protocol/artemis.md, "Items").
 const PHOTO: PictureSize = { width: 1280, height: 720, quality: 87, noise: 12, noiseSpread: 7 };
 const THUMBNAIL: PictureSize = { width: 320, height: 180, quality: 85, noise: 9, noiseSpread: 26 };
 
-// What padding is put around: a few kB.
+// The picture that is padded: a few kB.
 const STAMP: PictureSize = { width: 160, height: 90, quality: 40, noise: 0, noiseSpread: 0 };
 
 /** A full-size picture: baseline JPEG, 1280×720. */

@@ -2,26 +2,32 @@ import { encodeFileRecord, encodeThumbnailRecord } from '../../artemis/record.ts
 import { padJpeg } from './padded-photos.ts';
 import { encodePhoto, encodeStamp, encodeThumbnail, type PictureSubject, subjectSeed } from './photos.ts';
 
-/** Names a picture and what stands in the head of its record. */
+/** Identifies a picture and the head of its record. */
 export interface RecordSubject extends PictureSubject {
   readonly deviceId: string;
   readonly mediaId: number;
 }
 
-/** Where emulated cameras get their pictures from. One source may serve many cameras. */
+/** Source of the pictures of emulated cameras. One source may serve many cameras. */
 export interface PictureSource {
   /** Body of the thumbnail's frame: record header and JPEG. The same subject always gives the same bytes. */
-  thumbnailRecord(subject: RecordSubject): Uint8Array;
+  thumbnailRecord(subject: RecordSubject): Uint8Array | Promise<Uint8Array>;
   /** Body of the file's frame: record header and JPEG. The same subject always gives the same bytes. */
+  fileRecord(subject: RecordSubject): Uint8Array | Promise<Uint8Array>;
+}
+
+/** A source that has its pictures at once. */
+export interface ImmediatePictureSource extends PictureSource {
+  thumbnailRecord(subject: RecordSubject): Uint8Array;
   fileRecord(subject: RecordSubject): Uint8Array;
 }
 
-/** Room for a page of thumbnails and some fifty photos; a picture that fell out is drawn again. */
+/** Enough for a page of thumbnails and about fifty photos; an evicted picture is drawn again. */
 const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
 
 type Draw = (subject: RecordSubject) => Uint8Array;
 
-function cachedSource(drawThumbnail: Draw, drawPhoto: Draw, cacheBytes: number): PictureSource {
+function cachedSource(drawThumbnail: Draw, drawPhoto: Draw, cacheBytes: number): ImmediatePictureSource {
   const cache = new Map<string, Uint8Array>();
   let held = 0;
   const cached = (kind: string, subject: RecordSubject, make: () => Uint8Array): Uint8Array => {
@@ -47,10 +53,10 @@ function cachedSource(drawThumbnail: Draw, drawPhoto: Draw, cacheBytes: number):
 }
 
 /**
- * Pictures worth looking at, drawn and encoded when they are asked for (some 100 ms for a photo, 10 ms for a thumbnail).
- * @param options.cacheBytes how much is kept; 16 MiB unless said otherwise
+ * Realistic pictures, drawn and encoded on request (about 100 ms for a photo, 10 ms for a thumbnail).
+ * @param options.cacheBytes size of the cache, 16 MiB by default
  */
-export function drawnPictures(options: { cacheBytes?: number } = {}): PictureSource {
+export function drawnPictures(options: { cacheBytes?: number } = {}): ImmediatePictureSource {
   return cachedSource(encodeThumbnail, encodePhoto, options.cacheBytes ?? DEFAULT_CACHE_BYTES);
 }
 
@@ -60,7 +66,7 @@ export interface PaddedPictureOptions {
   photoBytes?: number;
   /** Size of each thumbnail, bytes. @default 24576 */
   thumbnailBytes?: number;
-  /** How much is kept, bytes. @default 16 MiB */
+  /** Size of the cache, bytes. @default 16 MiB */
   cacheBytes?: number;
 }
 
@@ -74,10 +80,10 @@ const PADDED_SUBJECT: PictureSubject = {
 };
 
 /**
- * One small picture for all subjects, brought to the wanted size by comment segments that differ from subject to subject.
- * For measurements and for many cameras at once: nothing has to be drawn.
+ * One small picture for all subjects, padded to the wanted size by comment segments that differ by subject.
+ * For measurements and for many cameras: nothing is drawn.
  */
-export function paddedPictures(options: PaddedPictureOptions = {}): PictureSource {
+export function paddedPictures(options: PaddedPictureOptions = {}): ImmediatePictureSource {
   const { photoBytes = 256 * 1024, thumbnailBytes = 24 * 1024, cacheBytes = DEFAULT_CACHE_BYTES } = options;
   let picture: Uint8Array | undefined;
   const padded = (subject: RecordSubject, sizeBytes: number) => {

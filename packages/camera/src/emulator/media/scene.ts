@@ -2,15 +2,15 @@ import { SeededRandom } from '@towpath/core';
 import { ANIMAL_NAMES, drawAnimal } from './animals.ts';
 import { type Canvas, type Colour, drawText, fillEllipse, fillPolygon, fillRect, mix, textWidth } from './canvas.ts';
 
-/** What tells one picture from another. */
+/** What distinguishes pictures. */
 export interface SceneOptions {
-  /** Decides hills, trees, animal and light. */
+  /** Determines hills, trees, animal and light. */
   readonly seed: number;
   /** Shown at the top in large letters: `100-0318`. */
   readonly title: string;
   /** Shown in the strip at the bottom, left and right. */
   readonly caption: readonly [left: string, right: string];
-  /** Hour of the day, 0–23: decides daylight or infrared. */
+  /** Hour of the day, 0–23: daylight or infrared. */
   readonly hour: number;
   /** Strength of the sensor noise, in steps of brightness. */
   readonly noise: number;
@@ -61,7 +61,7 @@ function lightAt(hour: number): Light {
   return hour < 8 || hour >= 19 ? DUSK : DAY;
 }
 
-/** The colour of an animal at an hour of the day. */
+/** Returns the colour of an animal at an hour of the day. */
 export function animalColour(hour: number): Colour {
   return lightAt(hour).animal;
 }

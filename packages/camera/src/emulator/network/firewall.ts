@@ -1,11 +1,11 @@
 import { type Endpoint, sameEndpoint } from '@towpath/net';
 
 /**
- * The strict firewall of requirement B6: the camera's listen port hears only the (address, port) that spoke to it first, until
- * it is told to forget it.
+ * The firewall of requirement B6: the listen port accepts only the (address, port) that sent the first packet, until
+ * it is reset.
  */
 export class FirstContactFirewall {
-  /** Off: everybody is heard, and nobody is remembered. */
+  /** Off: all senders are accepted, none is stored. */
   enabled: boolean;
   #first: Endpoint | undefined;
 
@@ -13,19 +13,19 @@ export class FirstContactFirewall {
     this.enabled = enabled;
   }
 
-  /** The (address, port) that is let in; undefined before the first contact. */
+  /** The admitted (address, port); undefined before the first packet. */
   get admitted(): Endpoint | undefined {
     return this.#first;
   }
 
-  /** True when a datagram from there is heard. */
+  /** Returns true when a datagram from there is accepted. */
   admits(from: Endpoint): boolean {
     if (!this.enabled) return true;
     this.#first ??= { address: from.address, port: from.port };
     return sameEndpoint(this.#first, from);
   }
 
-  /** The next datagram is a first contact again. */
+  /** The next sender is admitted. */
   forget(): void {
     this.#first = undefined;
   }

@@ -1,14 +1,12 @@
 import type { Clock, Random } from '@towpath/core';
-import type {
-  Endpoint,
-  InterfaceAddress,
-  Network,
-  TcpConnection,
-  TcpConnectOptions,
-  TcpListener,
-  TcpListenOptions,
-  UdpOptions,
-  UdpSocket,
+import {
+  DatagramRoutes,
+  DelegatingNetwork,
+  DerivedUdpSocket,
+  type Endpoint,
+  type Network,
+  type UdpOptions,
+  type UdpSocket,
 } from '@towpath/net';
 import { Impairment } from './impairment.ts';
 import type { LinkFaults } from './link-faults.ts';
@@ -19,56 +17,41 @@ export interface ImpairedNetworkOptions {
   readonly random: Random;
   readonly toCamera: LinkFaults;
   readonly fromCamera: LinkFaults;
-  /** True: nothing is heard and nothing leaves. */
+  /** True: no datagram is received or sent. */
   deaf(): boolean;
-  /** Decides whether a datagram for the socket bound with these options is heard. */
+  /** Decides whether a datagram for the socket bound with these options is accepted. */
   admits(from: Endpoint, boundWith: UdpOptions): boolean;
 }
 
-/** The network as an emulated camera has it: UDP goes through its faults and its firewall. */
-export class ImpairedNetwork implements Network {
+/** The network of an emulated camera: UDP with its faults and its firewall. */
+export class ImpairedNetwork extends DelegatingNetwork {
   readonly #options: ImpairedNetworkOptions;
 
   constructor(options: ImpairedNetworkOptions) {
+    super(options);
     this.#options = options;
   }
 
-  async bindUdp(options: UdpOptions): Promise<UdpSocket> {
+  override async bindUdp(options: UdpOptions): Promise<UdpSocket> {
     const { network, toCamera, fromCamera, deaf, admits } = this.#options;
+    const routes = new DatagramRoutes(options.onMessage?.bind(options));
     const incoming = new Impairment(toCamera, this.#options, (data, from) => {
-      if (!deaf() && admits(from, options)) options.onMessage(data, from);
+      if (!deaf() && admits(from, options)) routes.dispatch(data, from);
     });
-    const socket = await network.bindUdp({
+    const inner = await network.bindUdp({
       ...options,
       onMessage: (data, from) => {
         if (!deaf()) incoming.pass(data, from);
       },
     });
     const outgoing = new Impairment(fromCamera, this.#options, (data, to) => {
-      if (!deaf()) socket.send(data, to);
+      if (!deaf()) inner.send(data, to);
     });
     const close = () => {
       incoming.clear();
       outgoing.clear();
-      return socket.close();
+      return inner.close();
     };
-    return {
-      local: socket.local,
-      send: (data, to) => outgoing.pass(data, to),
-      close,
-      [Symbol.asyncDispose]: close,
-    };
-  }
-
-  connectTcp(to: Endpoint, options: TcpConnectOptions): Promise<TcpConnection> {
-    return this.#options.network.connectTcp(to, options);
-  }
-
-  listenTcp(options: TcpListenOptions): Promise<TcpListener> {
-    return this.#options.network.listenTcp(options);
-  }
-
-  interfaces(): InterfaceAddress[] {
-    return this.#options.network.interfaces();
+    return new DerivedUdpSocket({ inner, routes }, { send: (data, to) => outgoing.pass(data, to), close });
   }
 }

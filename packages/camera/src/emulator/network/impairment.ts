@@ -2,11 +2,11 @@ import type { Clock, Random, Timer } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import type { LinkFaults } from './link-faults.ts';
 
-/** How far a reordered datagram falls behind, and a duplicate follows, in ms. */
+/** Delay of a reordered datagram and of a duplicate, ms. */
 const REORDER_MS: readonly [number, number] = [4, 25];
 const DUPLICATE_MS: readonly [number, number] = [0, 6];
 
-/** A slow line holds back this much and drops the rest, as the buffer of an access point does. */
+/** Size of the queue of a slow link; further datagrams are dropped, as in an access point. */
 const MAX_QUEUE_MS = 250;
 
 interface Waiting {
@@ -39,7 +39,7 @@ export class Impairment {
     this.#deliver = deliver;
   }
 
-  /** Takes one datagram. It is delivered at once when nothing is wrong with the line. */
+  /** Takes one datagram. Delivered at once without faults. */
   pass(data: Uint8Array, peer: Endpoint): void {
     const { lossRatio, duplicateRatio, reorderRatio, delayMs, jitterMs, bytesPerSecond, pauseEveryMs } = this.#faults;
     if (lossRatio > 0 && this.#random.next() < lossRatio) return;
@@ -60,7 +60,7 @@ export class Impairment {
     }
   }
 
-  /** Forgets everything that is on its way. */
+  /** Drops every delayed datagram. */
   clear(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -70,7 +70,7 @@ export class Impairment {
     this.#head = 0;
   }
 
-  /** How long until the last bit of a datagram has left, ms; undefined when there is no room for it in the queue. */
+  /** Returns the time until the last bit of a datagram is sent, ms; undefined when the queue is full. */
   #onTheLine(lengthBytes: number, bytesPerSecond: number): number | undefined {
     const now = this.#clock.now();
     const leavesAt = Math.max(now, this.#lineFreeAt) + (lengthBytes / bytesPerSecond) * 1000;

@@ -1,24 +1,24 @@
-/** What happens to the datagrams of one direction. Every field may be changed at any time. */
+/** Faults of the datagrams of one direction. Every field may be changed at any time. */
 export interface LinkFaults {
   /** Share of datagrams that are lost, 0–1. */
   lossRatio: number;
   /** Share of datagrams that arrive twice, 0–1. */
   duplicateRatio: number;
-  /** Share of datagrams that are overtaken by later ones, 0–1. */
+  /** Share of datagrams that later ones overtake, 0–1. */
   reorderRatio: number;
   /** Delay of every datagram, ms. */
   delayMs: number;
-  /** Up to this much more, at random and without changing the order, ms. */
+  /** Random additional delay up to this, without reordering, ms. */
   jitterMs: number;
   /** Bandwidth, bytes per second; 0: no limit. */
   bytesPerSecond: number;
-  /** Every so many ms the line pauses, as Wi-Fi does when it saves power; 0: never. */
+  /** Interval of pauses of the link, as with Wi-Fi power saving, ms; 0: none. */
   pauseEveryMs: number;
-  /** How long such a pause holds everything back, ms. Real ones take 100 to 200. */
+  /** Duration of such a pause, ms. Observed: 100 to 200. */
   pauseMs: number;
 }
 
-/** Nothing happens. */
+/** No faults. */
 export function noLinkFaults(): LinkFaults {
   return {
     lossRatio: 0,

@@ -1,41 +1,43 @@
-import type {
-  Endpoint,
-  InterfaceAddress,
-  Network,
-  TcpConnection,
-  TcpConnectOptions,
-  TcpListener,
-  TcpListenOptions,
-  UdpOptions,
-  UdpSocket,
+import {
+  DatagramRoutes,
+  DelegatingNetwork,
+  DerivedUdpSocket,
+  type Network,
+  type UdpOptions,
+  type UdpSocket,
 } from '@towpath/net';
 
+interface Member {
+  readonly routes: DatagramRoutes;
+  readonly options: UdpOptions;
+}
+
 interface SharedSocket {
-  readonly members: Set<UdpOptions>;
+  readonly members: Set<Member>;
   readonly socket: Promise<UdpSocket>;
 }
 
 /**
- * A network on which several listeners of one process share one UDP port: each hears every datagram that arrives there.
- * So that several emulated cameras on one address all answer a LAN search, also one by unicast.
+ * A network on which several listeners of one process share one UDP port: each receives every datagram.
+ * So several emulated cameras on one address answer a LAN search, also a unicast one.
  */
-export class SharedPortNetwork implements Network {
-  readonly #network: Network;
+export class SharedPortNetwork extends DelegatingNetwork {
   readonly #port: number;
   readonly #sockets: Map<string, SharedSocket> = new Map();
 
   constructor(network: Network, port: number) {
-    this.#network = network;
+    super({ network });
     this.#port = port;
   }
 
-  async bindUdp(options: UdpOptions): Promise<UdpSocket> {
-    if (options.port !== this.#port) return this.#network.bindUdp(options);
+  override async bindUdp(options: UdpOptions): Promise<UdpSocket> {
+    if (options.port !== this.#port) return this.inner.bindUdp(options);
     options.signal?.throwIfAborted();
     const key = options.address ?? '';
     const shared = this.#sockets.get(key) ?? this.#open(options);
     this.#sockets.set(key, shared);
-    shared.members.add(options);
+    const member: Member = { routes: new DatagramRoutes(options.onMessage?.bind(options)), options };
+    shared.members.add(member);
     let socket: UdpSocket;
     try {
       socket = await shared.socket;
@@ -44,7 +46,7 @@ export class SharedPortNetwork implements Network {
       throw error;
     }
     const leave = async () => {
-      shared.members.delete(options);
+      shared.members.delete(member);
       if (shared.members.size > 0) return;
       if (this.#sockets.get(key) === shared) this.#sockets.delete(key);
       await socket.close();
@@ -54,40 +56,24 @@ export class SharedPortNetwork implements Network {
       throw options.signal.reason;
     }
     options.signal?.addEventListener('abort', () => void leave(), { once: true });
-    return {
-      local: socket.local,
-      send: (data, to) => {
-        if (shared.members.has(options)) socket.send(data, to);
-      },
-      close: leave,
-      [Symbol.asyncDispose]: leave,
+    const send: UdpSocket['send'] = (data, to) => {
+      if (shared.members.has(member)) socket.send(data, to);
     };
+    return new DerivedUdpSocket({ inner: socket, routes: member.routes }, { send, close: leave });
   }
 
   #open(options: UdpOptions): SharedSocket {
-    const members = new Set<UdpOptions>();
-    const socket = this.#network.bindUdp({
+    const members = new Set<Member>();
+    const socket = this.inner.bindUdp({
       ...options,
       signal: undefined,
       onMessage: (data, from) => {
-        for (const member of members) member.onMessage(data.slice(), from);
+        for (const { routes } of members) routes.dispatch(data.slice(), from);
       },
       onError: (error) => {
-        for (const member of members) member.onError?.(error);
+        for (const { options: member } of members) member.onError?.(error);
       },
     });
     return { members, socket };
-  }
-
-  connectTcp(to: Endpoint, options: TcpConnectOptions): Promise<TcpConnection> {
-    return this.#network.connectTcp(to, options);
-  }
-
-  listenTcp(options: TcpListenOptions): Promise<TcpListener> {
-    return this.#network.listenTcp(options);
-  }
-
-  interfaces(): InterfaceAddress[] {
-    return this.#network.interfaces();
   }
 }

@@ -1,5 +1,18 @@
-import { AbortedError, errorCode, isAbort, type Log, silentLog, type Timer } from '@towpath/core';
+import {
+  AbortedError,
+  abortable,
+  deadlineInterval,
+  errorCode,
+  isAbort,
+  type Log,
+  Monitor,
+  type MonitorTimes,
+  type PathHealth,
+  Renewal,
+  silentLog,
+} from '@towpath/core';
 import { type Endpoint, formatEndpoint, type TcpConnection, type TcpHandlers } from '@towpath/net';
+import type { LongTermCredentials } from '../../client/long-term-auth.ts';
 import { requestWithAuth } from '../../client/stun-client.ts';
 import { StunError } from '../../client/stun-error.ts';
 import type { StunRequest, StunResponse } from '../../client/stun-transactions.ts';
@@ -10,13 +23,23 @@ import { MessageClass, Method, TRANSACTION_ID_BYTES } from '../../message/header
 import { decodeStun, type StunMessage } from '../../message/stun-message.ts';
 import { StunWriter } from '../../message/stun-writer.ts';
 import type { TurnAllocationParts } from './allocation-parts.ts';
-import { type ChannelEntry, PeerBook } from './peer-book.ts';
+import { type PlainPath, type PlainPathHandlers, PlainPaths } from './plain-paths.ts';
+import { type ChannelEntry, PermissionTable } from './permission-table.ts';
 
 /** Permissions and channels are looked at this often for what is due. */
 const UPKEEP_MS = 30_000;
 
-/** A lost refresh is tried again after this. */
-const REFRESH_RETRY_MS = 5_000;
+/** How the server is watched: a restart or a dead connection is noticed within 10 s while the allocation is used. */
+const WATCH: Partial<MonitorTimes> = {
+  startIntervalMs: 3_000,
+  activeIntervalMs: 5_000,
+  unansweredMs: 1_500,
+  unansweredSpacingMs: 3_000,
+  minProbeLimitMs: 500,
+  trustMs: 20_000,
+  suspectAfter: 2,
+  deadAfter: 4,
+};
 
 /** A relayed address on a TURN server, kept alive until closed (RFC 8656). */
 export class TurnAllocation implements AsyncDisposable {
@@ -27,12 +50,13 @@ export class TurnAllocation implements AsyncDisposable {
   readonly mapped: Endpoint;
   readonly #parts: TurnAllocationParts;
   readonly #log: Log;
-  readonly #peers = new PeerBook();
+  readonly #peers = new PermissionTable();
   readonly #permitting = new Map<string, Promise<void>>();
   readonly #binding = new Map<ChannelEntry, Promise<void>>();
+  readonly #plain: PlainPaths | undefined;
   readonly #ended = new AbortController();
-  readonly #timers = new Map<'refresh' | 'upkeep' | 'keep-alive', Timer>();
-  #expiresAt: number;
+  readonly #refresh: Renewal;
+  #monitor: Monitor;
   #closing: Promise<void> | undefined;
 
   constructor(parts: TurnAllocationParts) {
@@ -41,10 +65,28 @@ export class TurnAllocation implements AsyncDisposable {
     this.server = parts.server;
     this.relayed = parts.grant.relayed;
     this.mapped = parts.grant.mapped;
-    this.#expiresAt = parts.clock.now() + parts.grant.lifetimeMs;
-    this.#scheduleRefresh(parts.grant.lifetimeMs);
-    this.#every('upkeep', UPKEEP_MS, () => this.#upkeep());
-    this.#every('keep-alive', parts.keepAliveMs, () => this.#keepAlive());
+    const { clock, random, grant, plain } = parts;
+    this.#plain =
+      plain &&
+      new PlainPaths({ clock, random, log: this.#log, ...plain, onData: (data, peer) => this.#deliver(data, peer) });
+    this.#refresh = new Renewal(
+      { clock, random, log: this.#log },
+      {
+        name: `the relayed address ${formatEndpoint(this.relayed[0]!)}`,
+        grantedMs: grant.lifetimeMs,
+        renew: (signal) => this.#renewAllocation({ signal }),
+        onExpired: (cause) => this.lose(this.#lostError('it could not be refreshed in time', cause)),
+      },
+    );
+    this.#monitor = this.#watch();
+    deadlineInterval({
+      clock,
+      intervalMs: UPKEEP_MS,
+      signal: this.#ended.signal,
+      onTick: () => {
+        this.#upkeep().catch((error: unknown) => this.#log.error('upkeep of an allocation failed', { error }));
+      },
+    });
   }
 
   /** True until closed or lost. */
@@ -64,6 +106,7 @@ export class TurnAllocation implements AsyncDisposable {
       });
       for (const address of fresh) this.#permitting.set(address, asked);
     }
+    options.signal?.throwIfAborted();
     await abortable(Promise.all(addresses.map((address) => this.#permitting.get(address))), options.signal);
   }
 
@@ -79,13 +122,34 @@ export class TurnAllocation implements AsyncDisposable {
       throw new StunError('stun-refused', 'Every TURN channel number is in use; close allocations that are idle.');
     const bound = this.#binding.get(entry) ?? this.#bind(entry).finally(() => this.#binding.delete(entry));
     this.#binding.set(entry, bound);
+    options.signal?.throwIfAborted();
     await abortable(bound, options.signal);
   }
 
-  /** Sends a datagram to a peer that has a permission: over its channel, or in a Send indication. */
+  /**
+   * Binds a channel and asks the relay for a port that carries this peer's data unframed: docs/protocol/turn-plain.md.
+   * {@link send} uses it as soon as the relay has verified our address, and the channel whenever it cannot be used.
+   * @returns undefined when the relay does not offer it, or is not reached from a UDP socket of {@link allocateOn}
+   * @throws StunError as {@link bindChannel}.
+   */
+  async openPlain(
+    peer: Endpoint,
+    { signal, ...handlers }: PlainPathHandlers & { signal?: AbortSignal | undefined } = {},
+  ): Promise<PlainPath | undefined> {
+    if (this.#plain === undefined) return undefined;
+    this.#plain.want(peer, handlers);
+    const known = this.#peers.channelOf(peer);
+    if (known?.bound) await this.#bind(known);
+    else await this.bindChannel(peer, signal === undefined ? {} : { signal });
+    return this.#plain.of(peer);
+  }
+
+  /** Sends a datagram to a peer that has a permission: plain, over its channel, or in a Send indication. */
   send(data: Uint8Array, peer: Endpoint): void {
     if (!this.alive) return;
     const { random, stream } = this.#parts;
+    this.#monitor.sent();
+    if (this.#plain?.send(data, peer)) return;
     const channel = this.#peers.channelOf(peer);
     if (channel?.bound) {
       this.#parts.send(encodeChannelData(channel.number, data, stream));
@@ -104,7 +168,7 @@ export class TurnAllocation implements AsyncDisposable {
   async connectTcp(
     peer: Endpoint,
     handlers: TcpHandlers,
-    options: { signal?: AbortSignal } = {},
+    options: { signal?: AbortSignal | undefined } = {},
   ): Promise<TcpConnection> {
     const { message } = await this.request({
       method: Method.Connect,
@@ -129,7 +193,7 @@ export class TurnAllocation implements AsyncDisposable {
     connectionId: number,
     peer: Endpoint,
     handlers: TcpHandlers,
-    options: { signal?: AbortSignal } = {},
+    options: { signal?: AbortSignal | undefined } = {},
   ): Promise<TcpConnection> {
     const { openData, auth } = this.#parts;
     if (openData === undefined) {
@@ -141,6 +205,15 @@ export class TurnAllocation implements AsyncDisposable {
   }
 
   /**
+   * Signs with other credentials of the same user from now on. Time-limited credentials must be replaced before they
+   * expire: a server refuses to refresh with expired ones.
+   */
+  replaceCredentials(credentials: LongTermCredentials): void {
+    this.#parts.auth.replace(credentials);
+    this.#plain?.replaceCredentials(credentials);
+  }
+
+  /**
    * Takes what came from the server. Returns false when it is nothing of this allocation's, so that the
    * owner of a shared socket can look further.
    */
@@ -148,7 +221,7 @@ export class TurnAllocation implements AsyncDisposable {
     if (isChannelData(frame)) {
       const peer = this.#peers.peerOf(channelOf(frame));
       const data = channelPayload(frame);
-      if (peer !== undefined && data !== undefined && this.alive) this.#parts.handlers.onData(data, peer);
+      if (peer !== undefined && data !== undefined && this.alive) this.#deliver(data, peer);
       return peer !== undefined;
     }
     const result = decodeStun(frame);
@@ -163,7 +236,9 @@ export class TurnAllocation implements AsyncDisposable {
     if (peer === undefined) return false;
     if (message.method === Method.Data) {
       const data = message.get(attr.data);
-      if (data !== undefined) this.#parts.handlers.onData(data, peer);
+      const icmp = message.get(attr.icmp);
+      if (data !== undefined) this.#deliver(data, peer);
+      else if (icmp !== undefined) this.#parts.handlers.onIcmpError?.(peer, icmp);
       return true;
     }
     const connectionId = message.get(attr.connectionId);
@@ -230,8 +305,10 @@ export class TurnAllocation implements AsyncDisposable {
   }
 
   #finish(reason: Error): void {
-    for (const timer of this.#timers.values()) timer.cancel();
+    this.#monitor.stop();
+    this.#plain?.close();
     this.#ended.abort(reason);
+    void this.#refresh.stop();
     if (reason instanceof StunError) {
       this.#parts.transactions.close(reason);
       this.#parts.release().catch((error: unknown) => this.#log.warn('the socket did not close', { error }));
@@ -250,44 +327,94 @@ export class TurnAllocation implements AsyncDisposable {
 
   async #bind(entry: ChannelEntry): Promise<void> {
     try {
-      await this.request({
+      const plain = this.#plain?.wants(entry.peer) === true;
+      const { message } = await this.request({
         method: Method.ChannelBind,
-        write: (writer) => writer.add(attr.channelNumber, entry.number).add(attr.xorPeerAddress, entry.peer),
+        write: (writer) => {
+          writer.add(attr.channelNumber, entry.number).add(attr.xorPeerAddress, entry.peer);
+          if (plain) writer.add(attr.plainRelay, true);
+        },
       });
       this.#peers.channelBound(entry, this.#parts.clock.now());
+      if (plain && this.alive) this.#plain?.granted(entry.peer, message.get(attr.xorPlainAddress));
     } catch (error) {
       // A renewal that got no answer changes nothing: the channel lives on, and stays due.
       const refused = errorCode(error) === 'stun-refused';
-      if (refused || !entry.bound) this.#peers.dropChannel(entry, this.#parts.clock.now());
+      if (refused || !entry.bound) {
+        this.#peers.dropChannel(entry, this.#parts.clock.now());
+        this.#plain?.lost(entry.peer);
+      }
       throw error;
     }
   }
 
-  async #refresh(): Promise<void> {
-    const { grant, clock } = this.#parts;
-    const left = this.#expiresAt - clock.now();
-    if (left <= 0) {
-      this.lose(this.#lostError('it could not be refreshed in time'));
-      return;
-    }
+  #deliver(data: Uint8Array, peer: Endpoint): void {
+    this.#monitor.heard();
+    this.#parts.handlers.onData(data, peer);
+  }
+
+  /** Refreshes once and returns the lifetime that was granted, ms. */
+  async #renewAllocation(options: Omit<StunRequest, 'method'>): Promise<number> {
     try {
       const { message } = await this.request({
+        ...options,
         method: Method.Refresh,
-        write: (writer) => writer.add(attr.lifetime, Math.ceil(grant.lifetimeMs / 1000)),
+        write: (writer) => writer.add(attr.lifetime, Math.ceil(this.#parts.grant.lifetimeMs / 1000)),
       });
-      const lifetimeMs = (message.get(attr.lifetime) ?? 0) * 1000;
-      this.#expiresAt = clock.now() + lifetimeMs;
-      this.#scheduleRefresh(lifetimeMs);
+      return (message.get(attr.lifetime) ?? 0) * 1000;
     } catch (error) {
-      if (!this.alive) return;
-      this.#log.warn('the allocation was not refreshed', { code: errorCode(error), leftMs: left });
-      this.#set('refresh', Math.min(REFRESH_RETRY_MS, left), () => this.#refresh());
+      if (errorCode(error) === 'stun-unauthenticated') {
+        this.lose(this.#lostError('its server no longer accepts the credentials', error));
+      }
+      throw error;
     }
   }
 
-  /** A minute before the end, or at half time when the life is short (RFC 8656 §7). */
-  #scheduleRefresh(lifetimeMs: number): void {
-    this.#set('refresh', Math.max(lifetimeMs / 2, lifetimeMs - 60_000), () => this.#refresh());
+  /**
+   * Asks the server again and again whether it still has the allocation. The question is a Refresh: a restarted server
+   * answers it with 437, while it would answer a Binding request as before.
+   */
+  #watch({ afterDead }: { afterDead: boolean } = { afterDead: false }): Monitor {
+    const { clock, keepAliveMs } = this.#parts;
+    let dead = afterDead;
+    const monitor: Monitor = new Monitor(
+      { clock },
+      {
+        // A server that did not answer is asked at leisure until it does.
+        role: afterDead ? 'standby' : 'current',
+        times: { ...WATCH, idleIntervalMs: keepAliveMs, standbyIntervalMs: keepAliveMs },
+        probe: async (signal) => {
+          await this.#renewAllocation({ signal, maxSends: 1 });
+          return undefined;
+        },
+        onHealth: (health) => {
+          if (!dead) this.#onHealth(health);
+          else if (health === 'dead') this.#watchAgain();
+        },
+        onMeasured: () => {
+          if (!dead) return;
+          dead = false;
+          monitor.setRole('current');
+          this.#onHealth('good');
+        },
+      },
+    );
+    return monitor;
+  }
+
+  #onHealth(health: PathHealth): void {
+    if (!this.alive) return;
+    this.#log.debug('health of the relay', { server: formatEndpoint(this.server), health });
+    this.#parts.handlers.onHealth?.(health);
+    if (health !== 'dead' || !this.alive) return;
+    // Over UDP the allocation may outlive an interruption of the network.
+    if (this.#parts.stream) this.lose(this.#lostError('its server does not answer over this connection'));
+    else this.#watchAgain();
+  }
+
+  #watchAgain(): void {
+    this.#monitor.stop();
+    this.#monitor = this.#watch({ afterDead: true });
   }
 
   async #upkeep(): Promise<void> {
@@ -315,27 +442,6 @@ export class TurnAllocation implements AsyncDisposable {
     }
   }
 
-  /** A Binding indication: no answer, but NATs on the way see traffic (RFC 8489 §2). */
-  async #keepAlive(): Promise<void> {
-    const id = this.#parts.random.bytes(TRANSACTION_ID_BYTES);
-    this.#parts.send(new StunWriter(MessageClass.Indication, Method.Binding, id).finish());
-  }
-
-  #every(name: 'upkeep' | 'keep-alive', ms: number, work: () => Promise<void>): void {
-    this.#set(name, ms, async () => {
-      this.#every(name, ms, work);
-      await work();
-    });
-  }
-
-  #set(name: 'refresh' | 'upkeep' | 'keep-alive', ms: number, work: () => Promise<void>): void {
-    if (!this.alive) return;
-    const timer = this.#parts.clock.timer(ms, () => {
-      work().catch((error: unknown) => this.#log.error('upkeep of an allocation failed', { error }));
-    });
-    this.#timers.set(name, timer);
-  }
-
   #lostError(why: string, cause?: unknown): StunError {
     const target = formatEndpoint(this.server);
     return new StunError('turn-allocation-lost', `The relay address on ${target} is gone: ${why}. Allocate again.`, {
@@ -347,14 +453,3 @@ export class TurnAllocation implements AsyncDisposable {
 
 /** Letting go must not take long: three tries, 1.4 s in all. */
 const RELEASE = { rtoMs: 200, maxSends: 3, lastWaitFactor: 4, reliableTimeoutMs: 1_400 } as const;
-
-/** `promise`, unless the signal aborts first; the work itself goes on, because others may wait for it. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  signal.throwIfAborted();
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
-}

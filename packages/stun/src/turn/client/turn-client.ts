@@ -1,26 +1,35 @@
 import type { Clock, Log, Random } from '@towpath/core';
-import { type Endpoint, formatEndpoint, type Network, type TcpConnection, type TlsClientOptions } from '@towpath/net';
-import { isStream, openCarrier, type StunTransport } from '../../client/carrier.ts';
+import {
+  type Endpoint,
+  formatEndpoint,
+  type Network,
+  sameEndpoint,
+  type TcpConnection,
+  type TlsClientOptions,
+} from '@towpath/net';
+import { isStream, openStunTransport, type TransportProtocol } from '../../client/stun-transport.ts';
 import { LongTermAuth, type LongTermCredentials } from '../../client/long-term-auth.ts';
 import { requestWithAuth } from '../../client/stun-client.ts';
 import { StunError } from '../../client/stun-error.ts';
 import { type RetransmissionOptions, StunTransactions } from '../../client/stun-transactions.ts';
 import * as attr from '../../message/attributes.ts';
 import { StunErrorCode } from '../../message/error-codes.ts';
-import { Method } from '../../message/header.ts';
+import { isChannelData } from '../../message/channel-data.ts';
+import { isStun, Method, methodOf } from '../../message/header.ts';
 import type { StunMessage } from '../../message/stun-message.ts';
 import { decodeStun } from '../../message/stun-message.ts';
 import { openDataConnection } from './tcp-peer-connection.ts';
 import type { DataRequest, Grant, TurnHandlers } from './allocation-parts.ts';
+import type { SharedSocket } from './plain-paths.ts';
 import { TurnAllocation } from './turn-allocation.ts';
 
 export interface TurnClientComponents {
   clock: Clock;
   random: Random;
-  log?: Log;
+  log?: Log | undefined;
 }
 
-export interface AllocateInit extends RetransmissionOptions {
+export interface AllocateOptions extends RetransmissionOptions {
   server: Endpoint;
   credentials: LongTermCredentials;
   handlers: TurnHandlers;
@@ -30,23 +39,18 @@ export interface AllocateInit extends RetransmissionOptions {
   peerTransport?: 'udp' | 'tcp';
   /** How long the server should keep the allocation without refresh, ms. @default 600000 */
   lifetimeMs?: number;
-  /** How often something is sent so that NATs on the way keep their mapping, ms. @default 25000 */
+  /** How often the server is asked while the allocation is idle, which also keeps NAT mappings alive, ms. @default 15000 */
   keepAliveMs?: number;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** A way to the server of the client's own. */
-export interface OwnCarrierInit {
+export interface OwnTransportOptions {
   /** @default 'udp' */
-  transport?: StunTransport;
-  tls?: TlsClientOptions;
+  transport?: TransportProtocol;
+  tls?: TlsClientOptions | undefined;
   localAddress?: string;
   localPort?: number;
-}
-
-/** A UDP socket that somebody else owns and reads; what comes from the server goes to `TurnAllocation.handle`. */
-export interface SharedSocket {
-  send(data: Uint8Array, to: Endpoint): void;
 }
 
 /** Redirects (300) and address clashes (437) that are followed before giving up. */
@@ -57,7 +61,9 @@ interface Way {
   readonly stream: boolean;
   send(data: Uint8Array): void;
   release(): Promise<void>;
-  openData?: (data: DataRequest) => Promise<TcpConnection>;
+  /** Datagrams can go to other ports of the server from here. */
+  socket?: SharedSocket | undefined;
+  openData?: ((data: DataRequest) => Promise<TcpConnection>) | undefined;
 }
 
 /** Hands what comes from the server to whoever is in charge at the moment: first the request, then the allocation. */
@@ -74,14 +80,14 @@ interface Inbox {
  */
 export async function allocate(
   components: TurnClientComponents & { network: Network },
-  init: AllocateInit & OwnCarrierInit,
+  init: AllocateOptions & OwnTransportOptions,
 ): Promise<TurnAllocation> {
   const transport = init.transport ?? 'udp';
-  return detour(init, async (server, attempt) => {
+  return retryAllocate(init, async (server, attempt) => {
     const inbox: Inbox = { frame() {}, lost() {} };
     // The allocation lives on after the signal: it only ends the asking.
     init.signal?.throwIfAborted();
-    const carrier = await openCarrier(components.network, server, {
+    const channel = await openStunTransport(components.network, server, {
       transport,
       tls: init.tls,
       localAddress: init.localAddress,
@@ -93,39 +99,85 @@ export async function allocate(
     const tls = transport === 'tls' ? (init.tls ?? {}) : undefined;
     const way: Way = {
       stream: isStream(transport),
-      send: (data) => carrier.send(data),
-      release: () => carrier.close(),
+      send: (data) => channel.send(data),
+      release: () => channel.close(),
       openData: isStream(transport) ? (data) => openDataConnection({ ...components, ...data, server, tls }) : undefined,
     };
     try {
       return await allocateOver(components, init, server, way, inbox);
     } catch (error) {
-      await carrier.close();
+      await channel.close();
       throw error;
     }
   });
 }
 
 /**
- * {@link allocate} over a UDP socket that carries other traffic too. Until this resolves, everything that
- * comes from `server` must go to `inbox.frame`; after that to {@link TurnAllocation.handle}.
+ * {@link allocate} over a UDP socket that carries other traffic too. TURN's messages and ChannelData from the server are
+ * routed to the allocation until it ends (RFC 7983); Binding requests and answers stay with the socket's other users.
+ * A client has one allocation per socket and server: an old one that is still there is released first.
+ * @throws as {@link allocate}.
  */
 export async function allocateOn(
-  components: TurnClientComponents,
-  socket: SharedSocket,
-  init: AllocateInit & { onInbox(inbox: (data: Uint8Array, from: Endpoint) => void): void },
+  components: TurnClientComponents & { socket: SharedSocket },
+  init: AllocateOptions,
 ): Promise<TurnAllocation> {
-  return detour(init, (server) => {
+  const { socket } = components;
+  return retryAllocate(init, async (server, attempt) => {
     const inbox: Inbox = { frame() {}, lost() {} };
-    init.onInbox((data, from) => inbox.frame(data, from));
-    const way: Way = { stream: false, send: (data) => socket.send(data, server), release: async () => {} };
-    return allocateOver(components, init, server, way, inbox);
+    const route = socket.route(
+      (data, from) => sameEndpoint(from, server) && isTurn(data),
+      (data, from) => inbox.frame(data, from),
+    );
+    const way: Way = {
+      stream: false,
+      socket,
+      send: (data) => socket.send(data, server),
+      release: async () => route[Symbol.dispose](),
+    };
+    try {
+      if (attempt > 0) await releaseOld(components, init, server, way, inbox);
+      return await allocateOver(components, init, server, way, inbox);
+    } catch (error) {
+      route[Symbol.dispose]();
+      throw error;
+    }
   });
 }
 
+/** ChannelData, or STUN with another method than Binding. */
+function isTurn(data: Uint8Array): boolean {
+  return isChannelData(data) || (isStun(data) && methodOf((data[0]! << 8) | data[1]!) !== Method.Binding);
+}
+
+/** Releases what an earlier run of the program, or a lost answer, has left on the server for this socket (437). */
+async function releaseOld(
+  { clock, random }: TurnClientComponents,
+  init: AllocateOptions,
+  server: Endpoint,
+  way: Way,
+  inbox: Inbox,
+): Promise<void> {
+  const transactions = new StunTransactions({ clock, random, send: (data) => way.send(data) }, init);
+  inbox.frame = (data, from) => {
+    const result = decodeStun(data);
+    if (result.ok) transactions.handle(result.message, from);
+  };
+  try {
+    await requestWithAuth(transactions, new LongTermAuth(init.credentials), server, {
+      method: Method.Refresh,
+      signal: init.signal,
+      write: (writer) => writer.add(attr.lifetime, 0),
+    });
+  } catch (error) {
+    // Another user's allocation (441), or none any more: the next Allocate tells.
+    if (!(error instanceof StunError)) throw error;
+  }
+}
+
 /** Runs `attempt` until it does not end in a redirect or a clash of addresses. */
-async function detour(
-  init: AllocateInit,
+async function retryAllocate(
+  init: AllocateOptions,
   attempt: (server: Endpoint, count: number) => Promise<TurnAllocation>,
 ): Promise<TurnAllocation> {
   const tried = new Set<string>();
@@ -146,7 +198,7 @@ async function detour(
 
 async function allocateOver(
   components: TurnClientComponents,
-  init: AllocateInit,
+  init: AllocateOptions,
   server: Endpoint,
   way: Way,
   inbox: Inbox,
@@ -179,6 +231,7 @@ async function allocateOver(
     transactions,
     auth,
     server,
+    plain: way.socket && { socket: way.socket, credentials: init.credentials },
     stream: way.stream,
     grant: grantOf(message, server),
     handlers: init.handlers,
@@ -201,7 +254,7 @@ const TCP = 6;
 const DEFAULT_LIFETIME_MS = 600_000;
 
 /** Most NATs keep a UDP mapping for 30 s or longer (RFC 4787 §4.3 asks for two minutes). */
-const DEFAULT_KEEP_ALIVE_MS = 25_000;
+const DEFAULT_KEEP_ALIVE_MS = 15_000;
 
 function grantOf(message: StunMessage, server: Endpoint): Grant {
   const relayed = message.all(attr.xorRelayedAddress);

@@ -24,7 +24,7 @@ const TCP = 6;
 /** Ports that were opened for an allocation. */
 interface Opened {
   relays: RelaySocket[];
-  token?: Uint8Array;
+  token?: Uint8Array | undefined;
   /** The second family of a dual allocation could not be given (RFC 8656 §18.12). */
   missing?: { family: 4 | 6; code: StunErrorCode };
 }
@@ -50,12 +50,11 @@ export async function handleAllocate(
   if (alternate !== undefined) {
     return new Refusal(StunErrorCode.TryAlternate, (writer) => writer.add(attr.alternateServer, alternate));
   }
-  const place = table.begin(link, identity.user);
-  if (place === undefined) return new Refusal(StunErrorCode.AllocationQuotaReached);
+  const reached = table.begin(link, identity.user, request.get(attr.reservationToken));
+  if (reached !== undefined) return quotaReached(context, reached);
   const allocation = new Allocation(context, {
     link,
     identity,
-    bandwidth: place.bandwidth,
     transactionId: Uint8Array.from(request.transactionId),
   });
   try {
@@ -72,6 +71,11 @@ export async function handleAllocate(
     table.release(link);
     return refusalOf(context, error);
   }
+}
+
+function quotaReached({ counters }: RequestContext, quota: string): Refusal {
+  counters.quotaReached[quota] = (counters.quotaReached[quota] ?? 0) + 1;
+  return new Refusal(StunErrorCode.AllocationQuotaReached);
 }
 
 function commit(
@@ -93,7 +97,9 @@ function commit(
   startExpiry(context, allocation, lifetimeMs);
   const announced =
     allocation.tcp === undefined ? opened.relays.map((relay) => relay.announced) : [allocation.tcp.announced];
-  context.log.info('allocated', { client: formatEndpoint(link.remote), relayed: announced.map(formatEndpoint) });
+  context
+    .logOf(authenticated.identity.user)
+    .info('allocated', { client: formatEndpoint(link.remote), relayed: announced.map(formatEndpoint) });
   allocation.response = success(context, authenticated, (writer) => {
     for (const endpoint of announced) writer.add(attr.xorRelayedAddress, endpoint);
     writer
@@ -143,8 +149,16 @@ async function openUdp(context: RequestContext, request: StunMessage, user: stri
   const family = request.get(attr.requestedAddressFamily) ?? 4;
   const reserveNext = request.get(attr.evenPort);
   if (reserveNext !== undefined) {
+    const reached = reserveNext ? table.reservationLimit(user) : undefined;
+    if (reached !== undefined) return quotaReached(context, reached);
     const pair = await ports.evenUdp(family, reserveNext);
     if (pair === undefined) return full;
+    // Asked again: other requests of the user may have been served while the ports were opening.
+    const since = pair.odd && table.reservationLimit(user);
+    if (pair.odd !== undefined && since !== undefined) {
+      await Promise.all([pair.even.socket.close(), pair.odd.socket.close()]);
+      return quotaReached(context, since);
+    }
     return { relays: [pair.even], token: pair.odd && table.reserve(pair.odd, user) };
   }
   const first = await ports.udp(family);
@@ -178,13 +192,13 @@ async function openTcp(
   const { network, clock, random, table } = context;
   allocation.tcp = new TcpRelay(
     {
-      username: allocation.identity.username,
+      identity: allocation.identity,
       network,
       clock,
       random,
       connections: table.connections,
       permitted: (address) => allocation.permitted(address),
-      throttle: (bytes) => allocation.throttle(bytes, clock.now()),
+      throttle: (bytes) => allocation.throttle(bytes),
       attempted: (connection) => allocation.link.send(connectionAttempt(context, connection)),
     },
     opened.listener,

@@ -15,6 +15,8 @@ export interface Identity {
   /** The name that quotas count for. */
   readonly user: string;
   readonly username: string;
+  /** The name is `expiry:userid` and changes whenever the credentials are renewed. */
+  readonly timeLimited: boolean;
   readonly key: IntegrityKey;
   readonly integrity: 'sha1' | 'sha256';
 }
@@ -28,7 +30,7 @@ const OFFERED: readonly PasswordAlgorithmValue[] = [
   { algorithm: PasswordAlgorithm.Md5, parameters: new Uint8Array(0) },
 ];
 
-export interface AuthenticatorInit {
+export interface AuthenticatorOptions {
   realm: string;
   credentials: CredentialsOptions;
 }
@@ -37,9 +39,9 @@ export interface AuthenticatorInit {
 export class Authenticator {
   readonly #clock: Clock;
   readonly #nonces: Nonces;
-  readonly #init: AuthenticatorInit;
+  readonly #init: AuthenticatorOptions;
 
-  constructor(clock: Clock, nonces: Nonces, init: AuthenticatorInit) {
+  constructor({ clock, nonces }: { clock: Clock; nonces: Nonces }, init: AuthenticatorOptions) {
     this.#clock = clock;
     this.#nonces = nonces;
     this.#init = init;
@@ -48,10 +50,12 @@ export class Authenticator {
   /**
    * Checks a request.
    * @param known whose allocation the request is about: its key is tried first, which saves deriving it again.
+   * @param scope of the nonces that are accepted and issued
    */
-  authenticate(request: StunMessage, from: Endpoint, known: Identity | undefined): Authentication {
+  authenticate(request: StunMessage, from: Endpoint, known: Identity | undefined, scope = ''): Authentication {
+    const challenge = (code: StunErrorCode) => this.#challenge(request, from, code, scope);
     if (!request.has(attr.messageIntegrity) && !request.has(attr.messageIntegritySha256)) {
-      return this.#challenge(request, from, StunErrorCode.Unauthenticated);
+      return challenge(StunErrorCode.Unauthenticated);
     }
     const username = request.get(attr.username);
     const nonce = request.get(attr.nonce);
@@ -60,15 +64,13 @@ export class Authenticator {
       return refused(StunErrorCode.BadRequest, errorResponse(request, StunErrorCode.BadRequest));
     }
     const wallMs = this.#clock.wallTime();
-    if (!this.#nonces.valid(nonce, from, wallMs)) return this.#challenge(request, from, StunErrorCode.StaleNonce);
+    if (!this.#nonces.valid(nonce, from, wallMs, scope)) return challenge(StunErrorCode.StaleNonce);
     const algorithm = chosenAlgorithm(request);
     if (algorithm === undefined)
       return refused(StunErrorCode.BadRequest, errorResponse(request, StunErrorCode.BadRequest));
-    if (realm !== this.#init.realm) return this.#challenge(request, from, StunErrorCode.Unauthenticated);
+    if (realm !== this.#init.realm) return challenge(StunErrorCode.Unauthenticated);
     const identity = this.#identify(request, username, algorithm, wallMs, known);
-    return identity === undefined
-      ? this.#challenge(request, from, StunErrorCode.Unauthenticated)
-      : { ok: true, identity };
+    return identity === undefined ? challenge(StunErrorCode.Unauthenticated) : { ok: true, identity };
   }
 
   #identify(
@@ -79,19 +81,22 @@ export class Authenticator {
     known: Identity | undefined,
   ): Identity | undefined {
     const integrity = request.has(attr.messageIntegritySha256) ? 'sha256' : 'sha1';
+    // Looked up first: the key of an allocation may be right although its credentials have expired.
+    const found = lookUpUser(this.#init.credentials, username, wallMs);
+    if (found === undefined) return undefined;
     if (known !== undefined && known.username === username && known.integrity === integrity) {
       if (request.checkIntegrity(known.key) === 'valid') return known;
     }
-    const found = lookUpUser(this.#init.credentials, username, wallMs);
-    for (const password of found?.passwords ?? []) {
+    for (const password of found.passwords()) {
       const key = longTermKey(username, this.#init.realm, password, algorithm);
-      if (request.checkIntegrity(key) === 'valid') return { user: found!.user, username, key, integrity };
+      if (request.checkIntegrity(key) === 'valid')
+        return { user: found.user, username, timeLimited: found.timeLimited, key, integrity };
     }
     return undefined;
   }
 
-  #challenge(request: StunMessage, from: Endpoint, code: StunErrorCode): Authentication {
-    const nonce = this.#nonces.issue(from, this.#clock.wallTime());
+  #challenge(request: StunMessage, from: Endpoint, code: StunErrorCode, scope: string): Authentication {
+    const nonce = this.#nonces.issue(from, this.#clock.wallTime(), scope);
     const writer = errorResponse(request, code)
       .add(attr.realm, this.#init.realm)
       .add(attr.nonce, nonce)
@@ -115,4 +120,12 @@ function chosenAlgorithm(request: StunMessage): PasswordAlgorithm | undefined {
   if (chosen === undefined || echoed?.length !== OFFERED.length) return undefined;
   if (!OFFERED.every(({ algorithm }, at) => echoed[at]?.algorithm === algorithm)) return undefined;
   return OFFERED.find(({ algorithm }) => algorithm === chosen.algorithm)?.algorithm as PasswordAlgorithm | undefined;
+}
+
+/**
+ * Only the user who made an allocation may change it (RFC 8656 §7.3, 441). A user with time-limited credentials has a
+ * new name whenever they are renewed; the user id in it stays.
+ */
+export function sameUser(owner: Identity, asker: Identity): boolean {
+  return owner.username === asker.username || (owner.timeLimited && asker.timeLimited && owner.user === asker.user);
 }

@@ -17,6 +17,11 @@ export interface ClientLink {
   hold(): void;
   /** The allocation has ended. */
   release(): void;
+  /**
+   * What came is not answered: it is no message, or over a limit. A connection is closed, so that its client does not wait
+   * for an answer; over UDP nothing happens.
+   */
+  reject(): void;
 }
 
 /** What the listeners hand to the server. */

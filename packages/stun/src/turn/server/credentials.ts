@@ -9,26 +9,41 @@ export interface CredentialsOptions {
   secrets?: readonly string[];
   /** Users with a fixed password. */
   users?: Readonly<Record<string, string>>;
+  /**
+   * Called with each authenticated request; true refuses the credentials although they have not expired. `user` is the
+   * user id behind a time-limited name. `TurnServer.endAllocations` ends what such a user has already.
+   */
+  isRevoked?(username: string, user: string): boolean;
 }
 
 /** Passwords that may be right for a user name, and who the user is for quotas. */
 export interface UserLookup {
   readonly user: string;
-  readonly passwords: readonly string[];
+  readonly timeLimited: boolean;
+  /** Derived when asked for: most requests are checked with a key that is known already. */
+  passwords(): readonly string[];
 }
 
 /**
- * Finds the passwords of a user name; undefined when there is no such user or its time is over.
+ * Finds the passwords of a user name; undefined when there is no such user, its time is over or it was revoked.
  * @param wallMs time since the Unix epoch.
  */
 export function lookUpUser(options: CredentialsOptions, username: string, wallMs: number): UserLookup | undefined {
   const { secrets = [], users = {} } = options;
-  if (Object.hasOwn(users, username)) return { user: username, passwords: [users[username]!] };
+  if (Object.hasOwn(users, username)) {
+    if (options.isRevoked?.(username, username)) return undefined;
+    return { user: username, timeLimited: false, passwords: () => [users[username]!] };
+  }
   if (secrets.length === 0) return undefined;
-  const expiry = /^(\d{1,12})(?::(.*))?$/s.exec(username);
+  const expiry = EXPIRING_NAME.exec(username);
   if (expiry === null || Number(expiry[1]) * 1000 <= wallMs) return undefined;
-  return { user: expiry[2] ?? '', passwords: secrets.map((secret) => passwordFor(secret, username)) };
+  const user = expiry[2] ?? '';
+  if (options.isRevoked?.(username, user)) return undefined;
+  return { user, timeLimited: true, passwords: () => secrets.map((secret) => passwordFor(secret, username)) };
 }
+
+/** `expiry:userid`, the expiry in seconds since the Unix epoch. */
+const EXPIRING_NAME = /^(\d{1,12})(?::(.*))?$/s;
 
 /** User name and password that a server with `secret` accepts until they expire. */
 export interface TimeLimitedCredentials {

@@ -1,10 +1,10 @@
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { Endpoint } from '@towpath/net';
 
-/** The nonce cookie of RFC 8489 §9.2, then the feature bits: password algorithms (bit 0). */
-const PREFIX: string = `obMatJos2${Buffer.from([0x80, 0, 0]).toString('base64')}`;
+/** The nonce cookie of RFC 8489 §9.2, then the feature bits: password algorithms (bit 0, the lowest: erratum 6290). */
+const PREFIX: string = `obMatJos2${Buffer.from([0, 0, 1]).toString('base64')}`;
 const EXPIRY_DIGITS = 8;
-/** 96 bits: nobody guesses one within its life. */
+/** 96 bits: cannot be guessed within its lifetime. */
 const MAC_CHARACTERS = 16;
 
 /**
@@ -20,20 +20,23 @@ export class Nonces {
     this.#lifetimeMs = lifetimeMs;
   }
 
-  /** @param wallMs time since the Unix epoch. */
-  issue(client: Endpoint, wallMs: number): string {
+  /**
+   * @param wallMs time since the Unix epoch.
+   * @param scope what the nonce is for; good for nothing else.
+   */
+  issue(client: Endpoint, wallMs: number, scope = ''): string {
     const expiry = Math.ceil((wallMs + this.#lifetimeMs) / 1000)
       .toString(16)
       .padStart(EXPIRY_DIGITS, '0');
-    return PREFIX + expiry + this.#mac(expiry, client);
+    return PREFIX + expiry + this.#mac(expiry, client, scope);
   }
 
   /** True when this nonce was issued to this client and has not expired. */
-  valid(nonce: string, client: Endpoint, wallMs: number): boolean {
+  valid(nonce: string, client: Endpoint, wallMs: number, scope = ''): boolean {
     if (nonce.length !== PREFIX.length + EXPIRY_DIGITS + MAC_CHARACTERS || !nonce.startsWith(PREFIX)) return false;
     const expiry = nonce.slice(PREFIX.length, PREFIX.length + EXPIRY_DIGITS);
     const given = Buffer.from(nonce.slice(-MAC_CHARACTERS), 'latin1');
-    const expected = Buffer.from(this.#mac(expiry, client), 'latin1');
+    const expected = Buffer.from(this.#mac(expiry, client, scope), 'latin1');
     return (
       given.length === expected.length &&
       timingSafeEqual(given, expected) &&
@@ -42,7 +45,10 @@ export class Nonces {
   }
 
   /** The port is left out: a data connection (RFC 6062) comes from another and may use the same nonce. */
-  #mac(expiry: string, { address }: Endpoint): string {
-    return createHmac('sha256', this.#key).update(`${expiry} ${address}`).digest('base64url').slice(0, MAC_CHARACTERS);
+  #mac(expiry: string, { address }: Endpoint, scope: string): string {
+    return createHmac('sha256', this.#key)
+      .update(`${expiry} ${address}${scope}`)
+      .digest('base64url')
+      .slice(0, MAC_CHARACTERS);
   }
 }

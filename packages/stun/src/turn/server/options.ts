@@ -1,13 +1,17 @@
 import type { Clock, Log, Random } from '@towpath/core';
 import type { Network, TlsServerOptions } from '@towpath/net';
+import type { PlaneStats, RelayPlane } from '@towpath/splice';
 import type { CredentialsOptions } from './credentials.ts';
+import type { TurnGroupLimits } from './group-quotas.ts';
 import type { PeerPolicyOptions } from './peer-policy.ts';
 
 export interface TurnServerComponents {
   network: Network;
   clock: Clock;
   random: Random;
-  log?: Log;
+  log?: Log | undefined;
+  /** The kernel, which forwards for plain ports where it can; without it, the server does. */
+  plane?: RelayPlane | undefined;
 }
 
 /** Where clients reach the server. */
@@ -24,11 +28,11 @@ export interface TurnListenerOptions {
 /** An address that relayed ports are opened on. */
 export interface RelayAddressOptions {
   address: string;
-  /** What clients and peers are told, when the server is behind a one-to-one NAT. @default address */
+  /** Address announced to clients and peers, behind a one-to-one NAT. @default address */
   announce?: string;
 }
 
-/** What a user, a source and everybody together may use. */
+/** Limits of a user, of a source, and in total. */
 export interface TurnLimits {
   /** Allocations at a time. @default 4096 */
   allocations: number;
@@ -36,24 +40,42 @@ export interface TurnLimits {
   allocationsPerUser: number;
   /** Requests of one user per second, with a burst of twice that. @default 200 */
   requestsPerSecondPerUser: number;
-  /** Answers to unauthenticated requests from one source address per second. @default 200 */
+  /** Answers to unauthenticated requests from one network (IPv4 /24, IPv6 /56) per second. @default 100 */
   unauthenticatedPerSecond: number;
+  /** The same from all networks together. @default 2000 */
+  unauthenticatedPerSecondTotal: number;
+  /** Answers to Binding requests from one network per second. @default 500 */
+  bindingsPerSecond: number;
+  /** The same from all networks together. @default 20000 */
+  bindingsPerSecondTotal: number;
   /** Relayed bytes per second of one user, both directions together; Infinity is no limit. @default Infinity */
   bytesPerSecondPerUser: number;
-  /** TCP and TLS connections of clients at a time. @default 4096 */
+  /** Ports for plain relaying at a time (docs/protocol/turn-plain.md); 0 offers none. @default 4096 */
+  plainPorts: number;
+  /** Of these, ports of one user. @default 64 */
+  plainPortsPerUser: number;
+  /** TCP and TLS connections of clients at a time, unfinished handshakes included. @default 4096 */
   connections: number;
+  /** Of these, connections of one IPv4 address or one IPv6 /64. @default 256 */
+  connectionsPerAddress: number;
 }
 
 export const DEFAULT_LIMITS: TurnLimits = {
   allocations: 4096,
   allocationsPerUser: 32,
   requestsPerSecondPerUser: 200,
-  unauthenticatedPerSecond: 200,
+  unauthenticatedPerSecond: 100,
+  unauthenticatedPerSecondTotal: 2_000,
+  bindingsPerSecond: 500,
+  bindingsPerSecondTotal: 20_000,
   bytesPerSecondPerUser: Number.POSITIVE_INFINITY,
+  plainPorts: 4096,
+  plainPortsPerUser: 64,
   connections: 4096,
+  connectionsPerAddress: 256,
 };
 
-export interface TurnServerInit {
+export interface TurnServerOptions {
   /** @default 'towpath' */
   realm?: string;
   listeners: readonly TurnListenerOptions[];
@@ -63,6 +85,8 @@ export interface TurnServerInit {
   relayPorts?: readonly [number, number];
   credentials: CredentialsOptions;
   limits?: Partial<TurnLimits>;
+  /** Limits that users share with others of their group, besides their own. @default none */
+  groups?: readonly TurnGroupLimits[];
   peers?: PeerPolicyOptions;
   /** How long a nonce is good for, ms. @default 600000 */
   nonceLifetimeMs?: number;
@@ -78,7 +102,7 @@ export interface TurnServerInit {
   maxLifetimeMs?: number;
   /** Sent as SOFTWARE; absent sends nothing. */
   software?: string;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** Default and smallest life of an allocation (RFC 8656 §3.2, §7.2). */
@@ -104,10 +128,22 @@ export interface TurnServerStats {
   allocated: number;
   /** Allocations refused, by error code. */
   refused: Record<number, number>;
+  /** Allocations refused with 486, by the limit that was reached: `total`, `user`, or the name of a kind of group. */
+  quotaReached: Record<string, number>;
   /** Users that have allocations. */
   users: number;
-  /** TCP and TLS connections of clients. */
+  /** TCP and TLS connections of clients, unfinished handshakes included. */
   connections: number;
+  /** Of these, connections without an allocation. */
+  connectionsUnused: number;
+  /** Connections that were refused because every place was in use. */
+  connectionsRefused: number;
+  /** Unused connections that were closed to make room for others. */
+  connectionsEvicted: number;
+  /** Ports for plain relaying. */
+  plainPorts: number;
+  /** What the kernel has forwarded; its packets are in no other counter. Undefined without a kernel. */
+  kernel: PlaneStats | undefined;
   /** Binding requests answered. */
   bindings: number;
   /** Requests answered with 401, 438 or 441. */
@@ -131,12 +167,23 @@ export interface TurnServerStats {
 }
 
 /** Stats without what is counted elsewhere. */
-export type TurnCounters = Omit<TurnServerStats, 'allocations' | 'users' | 'connections'>;
+export type TurnCounters = Omit<
+  TurnServerStats,
+  | 'allocations'
+  | 'users'
+  | 'plainPorts'
+  | 'kernel'
+  | 'connections'
+  | 'connectionsUnused'
+  | 'connectionsRefused'
+  | 'connectionsEvicted'
+>;
 
 export function newCounters(): TurnCounters {
   return {
     allocated: 0,
     refused: {},
+    quotaReached: {},
     bindings: 0,
     unauthenticated: 0,
     packetsToPeers: 0,

@@ -1,10 +1,11 @@
+import type { Clock } from '@towpath/core';
 import {
   type AddressScope,
   addressScope,
   addressToBytes,
   bytesToAddress,
   inSubnet,
-  type InterfaceAddress,
+  type Network,
   type Subnet,
 } from '@towpath/net';
 
@@ -28,35 +29,64 @@ export interface PeerPolicyOptions {
   allowOwn?: boolean;
 }
 
+export interface PeerPolicyComponents {
+  network: Pick<Network, 'interfaces'>;
+  clock: Clock;
+}
+
+/** The list of the host's addresses is read again when it is older than this. */
+const INTERFACES_AGE_MS = 2_000;
+
 /**
  * Decides which addresses a relay may send to. An address that carries another inside (IPv4-mapped,
  * NAT64, 6to4, Teredo) must pass with both, so that nobody reaches a private network by wrapping its address.
  */
 export class PeerPolicy {
+  readonly #components: PeerPolicyComponents;
   readonly #options: PeerPolicyOptions;
-  readonly #own: ReadonlySet<string>;
-  readonly #broadcasts: ReadonlySet<string>;
+  readonly #relayed: ReadonlySet<string>;
+  /** Relay addresses of a scope that is not open: nothing but relayed ports may be sent to there. */
+  readonly #relayedOnly: ReadonlySet<string>;
+  #own: ReadonlySet<string> = new Set();
+  #broadcasts: ReadonlySet<string> = new Set();
+  #readAtMs = Number.NEGATIVE_INFINITY;
 
-  /**
-   * @param interfaces the server's interfaces; their addresses count as its own.
-   * @param relayed the addresses of relayed ports, also those that are not on an interface (behind a NAT).
-   */
-  constructor(options: PeerPolicyOptions, interfaces: readonly InterfaceAddress[], relayed: readonly string[]) {
+  /** @param relayed the announced addresses of relayed ports, also those that are not on an interface (behind a NAT). */
+  constructor(components: PeerPolicyComponents, options: PeerPolicyOptions, relayed: readonly string[]) {
+    this.#components = components;
     this.#options = options;
-    this.#own = new Set([...relayed, ...interfaces.map(({ address }) => address.split('%')[0]!)]);
-    this.#broadcasts = new Set(interfaces.flatMap(({ broadcast }) => (broadcast === undefined ? [] : [broadcast])));
+    this.#relayed = new Set(relayed);
+    this.#relayedOnly = new Set(relayed.filter((address) => !this.#allowsForm(address)));
   }
 
   /** True when a permission for `address` may be installed. Of own addresses ({@link isOwn}) not every port may be sent to. */
   allows(address: string): boolean {
+    this.#readInterfaces();
     if (this.#broadcasts.has(address)) return false;
+    const { deny = [] } = this.#options;
+    // Clients of one relay reach each other's relayed ports whatever the scope of its address.
+    if (this.#relayed.has(address)) return !deny.some((subnet) => inSubnet(address, subnet));
     const forms = [address, ...embedded(address)];
     return forms.every((form) => this.#allowsForm(form));
   }
 
   /** True when the address is one of the server's own, where only relayed ports may be sent to. */
   isOwn(address: string): boolean {
-    return !this.#options.allowOwn && this.#own.has(address);
+    if (this.#relayedOnly.has(address)) return true;
+    if (this.#options.allowOwn) return false;
+    this.#readInterfaces();
+    return this.#own.has(address);
+  }
+
+  /** The host may get addresses at any time: those count as its own within seconds. */
+  #readInterfaces(): void {
+    const { network, clock } = this.#components;
+    const nowMs = clock.now();
+    if (nowMs < this.#readAtMs + INTERFACES_AGE_MS) return;
+    this.#readAtMs = nowMs;
+    const interfaces = network.interfaces();
+    this.#own = new Set([...this.#relayed, ...interfaces.map(({ address }) => address.split('%')[0]!)]);
+    this.#broadcasts = new Set(interfaces.flatMap(({ broadcast }) => (broadcast === undefined ? [] : [broadcast])));
   }
 
   #allowsForm(address: string): boolean {

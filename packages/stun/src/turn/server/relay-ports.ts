@@ -5,7 +5,7 @@ import type { RelayAddressOptions } from './options.ts';
 /** Ports that are tried before the range counts as full. */
 const MAX_TRIES = 24;
 
-export interface RelayPortsInit {
+export interface RelayPortsOptions {
   addresses: readonly RelayAddressOptions[];
   /** First and last port. */
   range: readonly [number, number];
@@ -14,7 +14,7 @@ export interface RelayPortsInit {
 /** A relay socket whose receiver is set when it is given to an allocation. */
 export interface RelaySocket {
   readonly socket: UdpSocket;
-  /** What peers are told. */
+  /** Address announced to peers. */
   readonly announced: Endpoint;
   readonly family: 4 | 6;
   onMessage: (data: Uint8Array, from: Endpoint) => void;
@@ -24,12 +24,35 @@ export interface RelaySocket {
 export class RelayPorts {
   readonly #network: Network;
   readonly #random: Random;
-  readonly #init: RelayPortsInit;
+  readonly #init: RelayPortsOptions;
+  /** By announced address, where it is another than the bound one; and the reverse. */
+  readonly #bound = new Map<string, string>();
+  readonly #announced = new Map<string, string>();
 
-  constructor(network: Network, random: Random, init: RelayPortsInit) {
+  constructor({ network, random }: { network: Network; random: Random }, init: RelayPortsOptions) {
     this.#network = network;
     this.#random = random;
     this.#init = init;
+    for (const { address, announce } of init.addresses) {
+      if (announce === undefined || announce === address) continue;
+      this.#bound.set(announce, address);
+      this.#announced.set(address, announce);
+    }
+  }
+
+  /**
+   * Where to send so that it reaches `to`. Behind a one-to-one NAT the announced address of another client's relayed
+   * port is the NAT's, which may not send packets back in (no hairpinning): they go to the bound address directly.
+   */
+  bound(to: Endpoint): Endpoint {
+    const bound = this.#bound.get(to.address);
+    return bound === undefined ? to : { address: bound, port: to.port };
+  }
+
+  /** How peers and clients know `from`: the reverse of {@link bound}. */
+  announced(from: Endpoint): Endpoint {
+    const announced = this.#announced.get(from.address);
+    return announced === undefined ? from : { address: announced, port: from.port };
   }
 
   supports(family: 4 | 6): boolean {

@@ -1,5 +1,13 @@
 import type { Clock, Timer } from '@towpath/core';
-import type { Endpoint, Network, TcpConnection, TcpHandlers, TcpListener, TlsServerOptions } from '@towpath/net';
+import type {
+  ConnectionLimit,
+  Endpoint,
+  Network,
+  TcpConnection,
+  TcpHandlers,
+  TcpListener,
+  TlsServerOptions,
+} from '@towpath/net';
 import { isAnyChannelData } from '../../message/channel-data.ts';
 import { StreamFramer } from '../../message/stream-framer.ts';
 import type { ChannelSink, ClientLink, LinkReceiver } from './client-link.ts';
@@ -9,11 +17,11 @@ import type { PeerConnection, StreamEnd } from './tcp-relay.ts';
 /** A connection that has no allocation after this time is of no use to its client. */
 const UNUSED_CONNECTION_MS = 60_000;
 
-export interface StreamListenerInit {
+export interface StreamListenerOptions {
   address: string;
   port: number;
   tls: TlsServerOptions | undefined;
-  maxConnections: number;
+  limit: ConnectionLimit;
   onError(error: Error): void;
 }
 
@@ -26,16 +34,25 @@ export class StreamLink implements ClientLink, StreamEnd {
   readonly #receiver: LinkReceiver;
   readonly #clock: Clock;
   readonly #framer: StreamFramer;
+  readonly #setUsed: (used: boolean) => void;
   #peer: PeerConnection | undefined;
   #unused: Timer;
 
-  constructor(connection: TcpConnection, transport: 'tcp' | 'tls', receiver: LinkReceiver, clock: Clock) {
+  /** @param setUsed tells the limit of connections whether this one is of use to its client. */
+  constructor(
+    connection: TcpConnection,
+    transport: 'tcp' | 'tls',
+    receiver: LinkReceiver,
+    clock: Clock,
+    setUsed: (used: boolean) => void,
+  ) {
+    this.#setUsed = setUsed;
     this.transport = transport;
     this.remote = connection.remote;
     this.#connection = connection;
     this.#receiver = receiver;
     this.#clock = clock;
-    this.#framer = new StreamFramer((frame) => this.#frame(frame));
+    this.#framer = new StreamFramer((frame) => this.#frame(frame), { stunFirst: true });
     this.#unused = this.#watch();
   }
 
@@ -61,14 +78,22 @@ export class StreamLink implements ClientLink, StreamEnd {
     this.#peer?.clientDrained();
   }
 
-  /** Nothing to do: the connection itself says which client it is. */
-  hold(): void {}
+  hold(): void {
+    this.#setUsed(true);
+  }
 
-  release(): void {}
+  release(): void {
+    this.#setUsed(false);
+  }
+
+  reject(): void {
+    this.#connection.destroy();
+  }
 
   /** From here on the stream is raw data to and from a peer (RFC 6062 §5.4). */
   become(peer: PeerConnection, answer: Uint8Array): void {
     this.#framer.stop();
+    this.#setUsed(true);
     this.#connection.write(answer);
     this.#peer = peer;
     peer.bind(this);
@@ -113,19 +138,19 @@ export class StreamListener {
   readonly #receiver: LinkReceiver;
   readonly #clock: Clock;
   #listener: TcpListener | undefined;
-  #connections = 0;
 
   constructor(receiver: LinkReceiver, clock: Clock) {
     this.#receiver = receiver;
     this.#clock = clock;
   }
 
-  async bind(network: Network, init: StreamListenerInit): Promise<void> {
-    const { address, port, tls, onError } = init;
+  async bind(network: Network, init: StreamListenerOptions): Promise<void> {
+    const { address, port, tls, limit, onError } = init;
     this.#listener = await network.listenTcp({
       address,
       port,
       tls,
+      limit,
       onError,
       onConnection: (connection) => this.#accept(connection, init),
     });
@@ -135,29 +160,18 @@ export class StreamListener {
     return this.#listener!.local;
   }
 
-  get connections(): number {
-    return this.#connections;
-  }
-
   /** Stops accepting and destroys the clients' connections. */
   async close(): Promise<void> {
     await this.#listener?.close();
   }
 
-  #accept(connection: TcpConnection, { maxConnections, tls }: StreamListenerInit): TcpHandlers {
-    if (this.#connections >= maxConnections) {
-      connection.destroy();
-      return { onData() {} };
-    }
-    this.#connections++;
-    const link = new StreamLink(connection, tls === undefined ? 'tcp' : 'tls', this.#receiver, this.#clock);
+  #accept(connection: TcpConnection, { limit, tls }: StreamListenerOptions): TcpHandlers {
+    const used = (value: boolean) => limit.setUsed(connection, value);
+    const link = new StreamLink(connection, tls === undefined ? 'tcp' : 'tls', this.#receiver, this.#clock, used);
     return {
       onData: (data) => link.receive(data),
       onDrain: () => link.drained(),
-      onClose: () => {
-        this.#connections--;
-        link.gone();
-      },
+      onClose: () => link.gone(),
     };
   }
 }

@@ -1,13 +1,17 @@
 import type { Clock, Random, Timer } from '@towpath/core';
+import { localConnection } from './local-connection.ts';
+import type { Identity } from './authenticator.ts';
 import type { Endpoint, Network, TcpConnection, TcpHandlers, TcpListener } from '@towpath/net';
 
-/** How long a peer's connection waits for the client's ConnectionBind (RFC 6062 §5.2, §5.3), and a Connect for the peer. */
+/**
+ * How long a peer's connection waits for the client's ConnectionBind (RFC 6062 §5.2, §5.3), and a Connect for the peer.
+ */
 export const TCP_BIND_TIMEOUT_MS = 30_000;
 
 /** One side may be this far behind before the other is slowed down, in bytes. */
 const HIGH_WATER_BYTES = 1 << 18;
 
-/** A pair is cut when one side falls so far behind although the other was told to stop, in bytes. */
+/** A pair is closed when one side falls behind by this many bytes although the other was paused. */
 const MAX_BACKLOG_BYTES = 1 << 23;
 
 /** Connections of one TCP allocation that may live at a time. */
@@ -51,6 +55,8 @@ interface Side {
   readonly end: StreamEnd;
   readonly valve: Valve;
   rate: Timer | undefined;
+  /** Read and passed on, but not taken off the user's rate yet. */
+  unpaidBytes: number;
 }
 
 /** One TCP connection to a peer, and the client's data connection once bound to it. */
@@ -131,21 +137,31 @@ export class PeerConnection {
     const backlog = to.end.bufferedBytes;
     if (backlog > MAX_BACKLOG_BYTES) this.destroy();
     else if (backlog > HIGH_WATER_BYTES) from.valve.shut(Reason.Backlog);
-    const waitMs = this.relay.throttle(data.length);
-    if (waitMs === 0) return;
-    from.valve.shut(Reason.Rate);
+    from.unpaidBytes += data.length;
+    this.#charge(from);
+  }
+
+  /** Takes what was read off the rate; the side is not read from until the rate allows it. */
+  #charge(from: Side): void {
     from.rate?.cancel();
-    from.rate = this.relay.timer(waitMs, () => from.valve.open(Reason.Rate));
+    const waitMs = this.relay.throttle(from.unpaidBytes);
+    if (waitMs === 0) {
+      from.unpaidBytes = 0;
+      from.valve.open(Reason.Rate);
+      return;
+    }
+    from.valve.shut(Reason.Rate);
+    from.rate = this.relay.timer(waitMs, () => this.#charge(from));
   }
 }
 
 function sideOf(end: StreamEnd): Side {
-  return { end, valve: new Valve(end), rate: undefined };
+  return { end, valve: new Valve(end), rate: undefined, unpaidBytes: 0 };
 }
 
 export interface TcpRelayContext {
   /** Whose allocation this is: only this user may bind its connections. */
-  readonly username: string;
+  readonly identity: Identity;
   readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;
@@ -153,7 +169,7 @@ export interface TcpRelayContext {
   readonly connections: Map<number, PeerConnection>;
   /** True when the allocation has a permission for the address. */
   permitted(address: string): boolean;
-  /** Takes bytes off the user's rate; returns how long the stream must wait, ms. */
+  /** Takes bytes off the user's rate. Returns 0, or how long to wait before asking again, ms. */
   throttle(bytes: number): number;
   /** Tells the client of a peer that has connected (ConnectionAttempt, RFC 6062 §5.3). */
   attempted(connection: PeerConnection): void;
@@ -220,8 +236,22 @@ export class TcpRelay {
     return peer;
   }
 
-  get username(): string {
-    return this.#context.username;
+  /** {@link connect} to the relayed address of another allocation of this server. */
+  connectLocally(to: TcpRelay): PeerConnection | 'exists' | 'failed' | 'full' {
+    if (this.#find(to.announced)) return 'exists';
+    if (this.#mine.size >= MAX_CONNECTIONS) return 'full';
+    const peer = this.#register(to.announced);
+    const [near, far] = localConnection(this.announced, to.announced);
+    near.attach(handlersOf(peer));
+    peer.connected(near);
+    peer.timeout = this.#context.clock.timer(TCP_BIND_TIMEOUT_MS, () => peer.destroy());
+    far.attach(to.accept(far));
+    // The other side has hung up when it has no permission for us.
+    return this.#mine.has(peer) ? peer : 'failed';
+  }
+
+  get identity(): Identity {
+    return this.#context.identity;
   }
 
   throttle(bytes: number): number {

@@ -12,14 +12,14 @@ import type { Allocations } from './allocations.ts';
 import type { Identity } from './authenticator.ts';
 import type { ClientLink } from './client-link.ts';
 import { DEFAULT_LIFETIME_MS } from './options.ts';
-import type { RelayPorts } from './relay-ports.ts';
 
 /** What every request handler works on. */
 export interface RequestContext extends AllocationContext {
   readonly network: Network;
   readonly log: Log;
+  /** The log for what one user causes, which is limited per user. */
+  logOf(user: string): Log;
   readonly table: Allocations;
-  readonly ports: RelayPorts;
   readonly software: string | undefined;
   readonly maxLifetimeMs: number;
   /** Other processes serve the same ports. */
@@ -88,7 +88,8 @@ export function handleRefresh(
 ): Uint8Array | Refusal {
   const { request } = authenticated;
   const family = request.get(attr.requestedAddressFamily);
-  if (family !== undefined && !allocation.hasFamily(family))
+  const named = request.has(attr.requestedAddressFamily);
+  if (named && (family === undefined || !allocation.hasFamily(family)))
     return new Refusal(StunErrorCode.PeerAddressFamilyMismatch);
   const asked = request.get(attr.lifetime);
   if (request.has(attr.lifetime) && asked === undefined) return new Refusal(StunErrorCode.BadRequest);
@@ -156,6 +157,18 @@ export function handleChannelBind(
   }
 }
 
+/** The answer to a ChannelBind that has succeeded and asks for plain relaying (docs/protocol/turn-plain.md). */
+export async function handlePlain(
+  context: RequestContext,
+  authenticated: Authenticated,
+  allocation: Allocation,
+): Promise<Uint8Array> {
+  const port = await allocation
+    .openPlain(authenticated.request.get(attr.channelNumber) ?? 0)
+    .catch((error: unknown) => void context.log.warn('a plain port was not opened', { code: errorCode(error), error }));
+  return success(context, authenticated, (writer) => writer.addIf(attr.xorPlainAddress, port?.announced));
+}
+
 /** Connect (RFC 6062 §5.2). */
 export async function handleConnect(
   context: RequestContext,
@@ -167,9 +180,9 @@ export async function handleConnect(
     return new Refusal(StunErrorCode.BadRequest);
   const refused = forbidden(context, allocation, peer.address);
   if (refused !== undefined) return refused;
-  // A TCP listener of another allocation is none of the relayed UDP ports: own addresses stay closed.
-  if (context.policy.isOwn(peer.address)) return new Refusal(StunErrorCode.Forbidden);
-  const connection = await allocation.tcp.connect(peer);
+  const local = context.table.tcpRelay(peer);
+  if (local === undefined && context.policy.isOwn(peer.address)) return new Refusal(StunErrorCode.Forbidden);
+  const connection = local === undefined ? await allocation.tcp.connect(peer) : allocation.tcp.connectLocally(local);
   if (connection === 'exists') return new Refusal(StunErrorCode.ConnectionAlreadyExists);
   if (connection === 'full') return new Refusal(StunErrorCode.InsufficientCapacity);
   if (connection === 'failed') return new Refusal(StunErrorCode.ConnectionTimeoutOrFailure);
@@ -180,7 +193,9 @@ export async function handleConnect(
 function forbidden(context: RequestContext, allocation: Allocation, address: string): Refusal | undefined {
   if (!allocation.hasFamily(address.includes(':') ? 6 : 4)) return new Refusal(StunErrorCode.PeerAddressFamilyMismatch);
   if (context.policy.allows(address)) return undefined;
-  context.log.info('peer address is not allowed', { client: formatEndpoint(allocation.link.remote), address });
+  context
+    .logOf(allocation.identity.user)
+    .info('peer address is not allowed', { client: formatEndpoint(allocation.link.remote), address });
   return new Refusal(StunErrorCode.Forbidden);
 }
 

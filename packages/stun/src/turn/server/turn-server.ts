@@ -1,33 +1,36 @@
-import { type Log, silentLog } from '@towpath/core';
-import { type Endpoint, formatEndpoint } from '@towpath/net';
+import { type Log, RateLimit, silentLog } from '@towpath/core';
+import { ConnectionLimit, type Endpoint, formatEndpoint, sameEndpoint } from '@towpath/net';
 import * as attr from '../../message/attributes.ts';
 import { StunErrorCode } from '../../message/error-codes.ts';
 import { MessageClass, Method } from '../../message/header.ts';
 import { decodeStun, type StunMessage } from '../../message/stun-message.ts';
-import { BindingResponder, errorResponse, unknownAttributes } from '../../server/binding-responder.ts';
+import { AnswerLimit } from '../../server/answer-limit.ts';
+import { BindingResponder, errorResponse } from '../../server/binding-responder.ts';
 import { handleAllocate } from './allocate-request.ts';
 import type { Allocation } from './allocation.ts';
 import { Allocations } from './allocations.ts';
-import { Authenticator, type Identity } from './authenticator.ts';
+import { Authenticator, sameUser } from './authenticator.ts';
 import type { ClientLink, LinkReceiver } from './client-link.ts';
+import { GroupQuotas } from './group-quotas.ts';
 import { Nonces } from './nonce.ts';
 import {
   DEFAULT_LIMITS,
   newCounters,
   type TurnListenerOptions,
   type TurnServerComponents,
-  type TurnServerInit,
+  type TurnServerOptions,
   type TurnServerStats,
 } from './options.ts';
 import { PeerPolicy } from './peer-policy.ts';
+import { PlainPorts } from './plain-ports.ts';
 import { RelayPorts } from './relay-ports.ts';
-import { SourceLimiter } from './source-limiter.ts';
 import { StreamLink, StreamListener } from './stream-listener.ts';
 import {
   ALLOCATION_METHODS,
   type Authenticated,
   handleChannelBind,
   handleConnect,
+  handlePlain,
   handleCreatePermission,
   handleRefresh,
   Refusal,
@@ -37,6 +40,7 @@ import {
   success,
 } from './turn-requests.ts';
 import { UdpListener } from './udp-listener.ts';
+import { UserLog } from './user-log.ts';
 
 /** Comprehension-required attributes that TURN requests may carry. DONT-FRAGMENT is not: Node cannot set the bit. */
 const KNOWN: ReadonlySet<number> = new Set(
@@ -75,24 +79,24 @@ const DEFAULT_PORTS = { udp: 3478, tcp: 3478, tls: 5349 } as const;
  * );
  */
 export class TurnServer implements AsyncDisposable, LinkReceiver {
-  readonly #init: TurnServerInit;
+  readonly #init: TurnServerOptions;
   readonly #log: Log;
   readonly #components: TurnServerComponents;
   readonly #table: Allocations;
   readonly #context: RequestContext & { alternate: Endpoint | undefined };
   readonly #authenticator: Authenticator;
-  readonly #sources: SourceLimiter;
+  readonly #unauthenticated: AnswerLimit;
+  readonly #bindings: AnswerLimit;
+  readonly #connectionLimit: ConnectionLimit;
   readonly #binding: BindingResponder;
   readonly #udp: UdpListener[] = [];
   readonly #streams: StreamListener[] = [];
   #closing: Promise<void> | undefined;
 
-  private constructor(components: TurnServerComponents, init: TurnServerInit) {
+  private constructor(components: TurnServerComponents, init: TurnServerOptions) {
     const { network, clock, random } = components;
     const limits = { ...DEFAULT_LIMITS, ...init.limits };
-    const relayed = init.relay.flatMap(({ address, announce }) =>
-      announce === undefined ? [address] : [address, announce],
-    );
+    const relayed = init.relay.map(({ address, announce = address }) => announce);
     const relayPorts = init.relayPorts ?? DEFAULT_RELAY_PORTS;
     const shared = init.shared ?? false;
     const isSibling = ({ address, port }: Endpoint) =>
@@ -101,22 +105,60 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
     this.#components = components;
     this.#init = { ...init, limits };
     this.#log = (components.log ?? silentLog).child('TURN');
-    this.#table = new Allocations(clock, random, limits);
-    this.#authenticator = new Authenticator(clock, nonces, {
-      realm: init.realm ?? 'towpath',
-      credentials: init.credentials,
+    const groups = new GroupQuotas({ clock }, init.groups ?? []);
+    this.#table = new Allocations({ clock, random, groups }, limits);
+    this.#authenticator = new Authenticator(
+      { clock, nonces },
+      {
+        realm: init.realm ?? 'towpath',
+        credentials: init.credentials,
+      },
+    );
+    this.#unauthenticated = new AnswerLimit(components, {
+      perNetworkPerSecond: limits.unauthenticatedPerSecond,
+      perSecond: limits.unauthenticatedPerSecondTotal,
     });
-    this.#sources = new SourceLimiter(limits.unauthenticatedPerSecond, random, clock.now());
+    this.#bindings = new AnswerLimit(components, {
+      perNetworkPerSecond: limits.bindingsPerSecond,
+      perSecond: limits.bindingsPerSecondTotal,
+    });
+    const userLog = new UserLog(components, this.#log);
+    const { bytesPerSecondPerUser: burstBytes } = limits;
+    this.#connectionLimit = new ConnectionLimit({
+      total: limits.connections,
+      perAddress: limits.connectionsPerAddress,
+    });
     this.#binding = new BindingResponder({ software: init.software });
+    const counters = newCounters();
+    const policy = new PeerPolicy({ network, clock }, init.peers ?? {}, relayed);
+    const ports = new RelayPorts({ network, random }, { addresses: init.relay, range: relayPorts });
+    const logOf = (user: string) => userLog.of(user);
     this.#context = {
       network,
       clock,
       random,
       log: this.#log,
+      logOf,
+      bandwidth: Number.isFinite(burstBytes)
+        ? { limit: new RateLimit(components, { perSecond: burstBytes }), burstBytes }
+        : undefined,
+      groups,
       table: this.#table,
-      counters: newCounters(),
-      policy: new PeerPolicy(init.peers ?? {}, network.interfaces(), relayed),
-      ports: new RelayPorts(network, random, { addresses: init.relay, range: relayPorts }),
+      counters,
+      policy,
+      ports,
+      plain: new PlainPorts(
+        {
+          ...{ clock, log: this.#log, logOf, counters, ports, policy, plane: components.plane },
+          authenticator: this.#authenticator,
+          binding: this.#binding,
+          bindings: this.#bindings,
+          unauthenticated: this.#unauthenticated,
+          software: init.software,
+          allowRequest: (user) => this.#table.allowRequest(user),
+        },
+        { total: limits.plainPorts, perUser: limits.plainPortsPerUser },
+      ),
       software: init.software,
       maxLifetimeMs: init.maxLifetimeMs ?? 3_600_000,
       shared,
@@ -130,7 +172,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
    * Opens every listener.
    * @throws NetError as {@link Network.bindUdp} and {@link Network.listenTcp}; then nothing stays open.
    */
-  static async listen(components: TurnServerComponents, init: TurnServerInit): Promise<TurnServer> {
+  static async listen(components: TurnServerComponents, init: TurnServerOptions): Promise<TurnServer> {
     init.signal?.throwIfAborted();
     const server = new TurnServer(components, init);
     try {
@@ -150,19 +192,58 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
 
   get stats(): TurnServerStats {
     const { counters } = this.#context;
+    const { open, unused, refused, evicted } = this.#connectionLimit.stats;
     return {
       ...counters,
       refused: { ...counters.refused },
+      quotaReached: { ...counters.quotaReached },
       dropped: { ...counters.dropped },
       allocations: this.#table.size,
       users: this.#table.users,
-      connections: this.#streams.reduce((sum, { connections }) => sum + connections, 0),
+      plainPorts: this.#context.plain.size,
+      kernel: this.#components.plane?.stats,
+      connections: open,
+      connectionsUnused: unused,
+      connectionsRefused: refused,
+      connectionsEvicted: evicted,
     };
+  }
+
+  /**
+   * Listens at one more place, because the host has got another address.
+   * @returns where it is bound.
+   * @throws NetError as {@link listen}.
+   */
+  async addListener(listener: TurnListenerOptions): Promise<Endpoint> {
+    return this.#open(listener);
+  }
+
+  /** Stops listening at a place; its clients lose their allocations when they expire. */
+  async removeListener(local: Endpoint): Promise<void> {
+    for (const listeners of [this.#udp, this.#streams]) {
+      const at = listeners.findIndex((one) => sameEndpoint(one.local, local));
+      if (at >= 0) await listeners.splice(at, 1)[0]!.close();
+    }
   }
 
   /** Sends new clients to another server (300 Try Alternate) while the present ones go on; undefined ends it. */
   drain(alternate: Endpoint | undefined): void {
     this.#context.alternate = alternate;
+  }
+
+  /** The users that have allocations. */
+  get users(): ReadonlySet<string> {
+    return new Set(this.#table.all().map(({ identity }) => identity.user));
+  }
+
+  /**
+   * Ends the allocations of users that `matches`, because their credentials were revoked.
+   * @returns how many were ended.
+   */
+  endAllocations(matches: (username: string, user: string) => boolean): number {
+    const ended = this.#table.all().filter(({ identity }) => matches(identity.username, identity.user));
+    for (const allocation of ended) this.#end(allocation, 'its credentials were revoked');
+    return ended.length;
   }
 
   /** Ends every allocation and closes every socket. Idempotent. */
@@ -192,13 +273,13 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
   onStun(link: ClientLink, data: Uint8Array): void {
     const plain = this.#binding.plainAnswer(data, link.remote);
     if (plain !== undefined) {
-      this.#context.counters.bindings++;
-      link.send(plain);
+      this.#answerBinding(link, plain);
       return;
     }
     const result = decodeStun(data);
     if (!result.ok) {
       this.#context.counters.dropped.malformed++;
+      link.reject();
       return;
     }
     const { message } = result;
@@ -207,7 +288,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       this.#sendIndication(link, message);
   }
 
-  async #open({ transport = 'udp', ...listen }: TurnListenerOptions): Promise<void> {
+  async #open({ transport = 'udp', ...listen }: TurnListenerOptions): Promise<Endpoint> {
     const { network, clock } = this.#components;
     const { address, port = DEFAULT_PORTS[transport], tls } = listen;
     if (transport === 'udp') {
@@ -215,7 +296,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       await listener.bind(network, { address, port });
       this.#udp.push(listener);
       this.#log.info('listens', { transport, at: formatEndpoint(listener.local) });
-      return;
+      return listener.local;
     }
     if (transport === 'tls' && tls === undefined) throw new TypeError('A TLS listener needs a certificate and a key.');
     const listener = new StreamListener(this, clock);
@@ -223,11 +304,12 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       address,
       port,
       tls: transport === 'tls' ? tls : undefined,
-      maxConnections: this.#init.limits!.connections!,
+      limit: this.#connectionLimit,
       onError: (error) => this.#log.debug('a client could not connect', { error }),
     });
     this.#streams.push(listener);
     this.#log.info('listens', { transport, at: formatEndpoint(listener.local) });
+    return listener.local;
   }
 
   readonly #abort = (): void => {
@@ -237,6 +319,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
   async #close(): Promise<void> {
     await Promise.all([...this.#udp, ...this.#streams].map((listener) => listener.close()));
     await this.#table.close();
+    this.#context.plain.close();
   }
 
   #sendIndication(link: ClientLink, message: StunMessage): void {
@@ -250,24 +333,36 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
     else allocation.fromClientSend(data, peer);
   }
 
+  #answerBinding(link: ClientLink, answer: Uint8Array): void {
+    const { counters } = this.#context;
+    if (!this.#bindings.allow(link.remote.address)) {
+      counters.dropped.rate++;
+      if (this.#table.of(link) === undefined) link.reject();
+      return;
+    }
+    counters.bindings++;
+    link.send(answer);
+  }
+
   #request(link: ClientLink, request: StunMessage): void {
-    const { counters, clock } = this.#context;
+    const { counters } = this.#context;
     if (request.method === Method.Binding) {
-      counters.bindings++;
-      link.send(this.#binding.answer(request, link.remote));
+      this.#answerBinding(link, this.#binding.answer(request, link.remote));
       return;
     }
     const held = this.#table.of(link);
     const allocation = held === 'pending' ? undefined : held;
     const { address } = link.remote;
-    if (held === undefined && !this.#sources.allow(address, clock.now())) {
+    if (held === undefined && !this.#unauthenticated.allow(address)) {
       counters.dropped.rate++;
+      link.reject();
       return;
     }
+    if (held === undefined && this.#redirect(link, request)) return;
     const result = this.#authenticator.authenticate(request, link.remote, allocation?.identity);
     if (!result.ok) {
       counters.unauthenticated++;
-      if (held === undefined || this.#sources.allow(address, clock.now())) link.send(result.response);
+      if (held === undefined || this.#unauthenticated.allow(address)) link.send(result.response);
       else counters.dropped.rate++;
       return;
     }
@@ -278,11 +373,28 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
     this.#dispatch({ request, link, identity: result.identity }, allocation);
   }
 
+  /**
+   * Answers an unsigned Allocate with 300 while the server drains. It comes before the challenge, because browsers take
+   * the nonce of this server to the other one and give up when that one does not know it.
+   */
+  #redirect(link: ClientLink, request: StunMessage): boolean {
+    const { alternate, counters } = this.#context;
+    const unsigned = !request.has(attr.messageIntegrity) && !request.has(attr.messageIntegritySha256);
+    if (alternate === undefined || request.method !== Method.Allocate || !unsigned) return false;
+    counters.refused[StunErrorCode.TryAlternate] = (counters.refused[StunErrorCode.TryAlternate] ?? 0) + 1;
+    link.send(errorResponse(request, StunErrorCode.TryAlternate).add(attr.alternateServer, alternate).finish());
+    return true;
+  }
+
   #dispatch(authenticated: Authenticated, allocation: Allocation | undefined): void {
-    const { request, link } = authenticated;
+    const { request } = authenticated;
     const unknown = request.unknownRequired(KNOWN);
     if (unknown.length > 0) {
-      link.send(unknownAttributes(request, unknown));
+      const { UnknownAttribute } = StunErrorCode;
+      this.#reply(
+        authenticated,
+        new Refusal(UnknownAttribute, (writer) => writer.add(attr.unknownAttributes, unknown)),
+      );
       return;
     }
     if (ALLOCATION_METHODS.has(request.method)) {
@@ -305,9 +417,12 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       case Method.CreatePermission:
         this.#reply(authenticated, handleCreatePermission(this.#context, authenticated, allocation!));
         return;
-      case Method.ChannelBind:
-        this.#reply(authenticated, handleChannelBind(this.#context, authenticated, allocation!));
+      case Method.ChannelBind: {
+        const outcome = handleChannelBind(this.#context, authenticated, allocation!);
+        if (outcome instanceof Refusal || !request.has(attr.plainRelay)) this.#reply(authenticated, outcome);
+        else this.#later(authenticated, handlePlain(this.#context, authenticated, allocation!));
         return;
+      }
       case Method.Connect:
         this.#later(authenticated, handleConnect(this.#context, authenticated, allocation!));
         return;
@@ -315,7 +430,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
         this.#connectionBind(authenticated);
         return;
       default:
-        link.send(errorResponse(request, StunErrorCode.BadRequest).finish());
+        this.#reply(authenticated, new Refusal(StunErrorCode.BadRequest));
     }
   }
 
@@ -328,7 +443,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       !(link instanceof StreamLink) ||
       link.sink !== undefined ||
       !usable ||
-      connection.relay.username !== identity.username
+      !sameUser(connection.relay.identity, identity)
     ) {
       this.#reply(authenticated, new Refusal(StunErrorCode.BadRequest));
       return;
@@ -351,12 +466,9 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
 
   #end(allocation: Allocation, why: string): void {
     this.#table.release(allocation.link);
-    this.#log.info('allocation ended', { client: formatEndpoint(allocation.link.remote), why });
+    this.#context
+      .logOf(allocation.identity.user)
+      .info('allocation ended', { client: formatEndpoint(allocation.link.remote), why });
     allocation.close().catch((error: unknown) => this.#log.warn('a relay socket did not close', { error }));
   }
-}
-
-/** Only who made an allocation may change it (RFC 8656 §7.3, 441). */
-function sameUser(owner: Identity, asker: Identity): boolean {
-  return owner.username === asker.username;
 }

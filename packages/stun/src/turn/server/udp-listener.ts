@@ -2,7 +2,7 @@ import type { Endpoint, Network, UdpSocket } from '@towpath/net';
 import { isAnyChannelData } from '../../message/channel-data.ts';
 import type { ChannelSink, ClientLink, LinkReceiver } from './client-link.ts';
 
-/** Room for a burst of all clients at once; the system may give less. */
+/** Receive buffer for bursts; the system may grant less. */
 const SOCKET_BUFFER_BYTES: number = 1 << 22;
 
 class UdpLink implements ClientLink {
@@ -30,6 +30,9 @@ class UdpLink implements ClientLink {
   release(): void {
     this.#listener.forget(this);
   }
+
+  /** Nothing to do: the next datagram stands for itself. */
+  reject(): void {}
 }
 
 /**
@@ -48,7 +51,7 @@ export class UdpListener {
   }
 
   async bind(network: Network, where: { address: string; port: number }): Promise<void> {
-    // No `onError`: a datagram that could not be sent is a lost one, and the network is faster when nobody asks.
+    // No `onError`: a datagram that could not be sent counts as lost, and sending is faster without error reports.
     this.#socket = await network.bindUdp({
       ...where,
       family: where.address.includes(':') ? 6 : 4,
@@ -62,7 +65,7 @@ export class UdpListener {
     return this.#socket!.local;
   }
 
-  /** Remembers a client, because it is getting an allocation. */
+  /** Stores a client, because it is getting an allocation. */
   keep(link: UdpLink): void {
     const { address, port } = link.remote;
     const ports = this.#links.get(address) ?? new Map<number, UdpLink>();
@@ -71,7 +74,7 @@ export class UdpListener {
     this.#lastFrom = undefined;
   }
 
-  /** Forgets a client whose allocation has ended. */
+  /** Removes a client whose allocation has ended. */
   forget({ remote }: UdpLink): void {
     const ports = this.#links.get(remote.address);
     ports?.delete(remote.port);

@@ -20,9 +20,7 @@ export async function command(
 function commandNumber(id: string): number {
   if (/^\d{1,5}$/.test(id)) return Number(id);
   if (Object.hasOwn(CommandId, id)) return CommandId[id as keyof typeof CommandId];
-  throw new UsageError(
-    `There is no command "${id}". Known names: ${Object.keys(CommandId).join(', ')}; or give a number.`,
-  );
+  throw new UsageError(`Unknown command "${id}". Next: give a number, or one of ${Object.keys(CommandId).join(', ')}.`);
 }
 
 function parseFields(text: string): object {
@@ -33,7 +31,7 @@ function parseFields(text: string): object {
     throw new UsageError(`The fields are not JSON: ${cause instanceof Error ? cause.message : text}`);
   }
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
-    throw new UsageError('The fields are a JSON object, such as {"pageNo":0}.');
+    throw new UsageError('The fields must be a JSON object, such as {"pageNo":0}.');
   }
   return fields;
 }

@@ -1,72 +1,119 @@
-import type { CameraClient, ConnectResult } from '@towpath/camera';
-import { AbortedError, isAbort } from '@towpath/core';
+import type { CameraClient, CameraRaceResult } from '@towpath/camera';
+import { connectResult } from '@towpath/camera/compat';
+import { AbortedError, isAbort, type RaceProgress } from '@towpath/core';
+import type { Io } from '../../cli/io.ts';
 import { RaceView } from '../../cli/race-view.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { formatMs } from '../../cli/table.ts';
-import { openCamera, type TargetOptions } from './target.ts';
+import { ConnectLine } from './connect-line.ts';
+import { type JoinOptions, openHotspot, type WakeOptions } from './hotspot.ts';
+import { cameraTime } from './info.ts';
+import { pathText } from './path-text.ts';
+import { adviseTarget, connectLimitMs, openCamera, type TargetOptions } from './target.ts';
+import { phaseTeller } from './wake.ts';
 
-interface ConnectOptions extends TargetOptions {
+interface ConnectOptions extends TargetOptions, WakeOptions, JoinOptions {
+  /** Wake the camera and join its hotspot first. */
+  wake?: boolean;
   /** Seconds. */
   settle?: number;
 }
 
 export async function connect(runtime: Runtime, host: string, options: ConnectOptions): Promise<void> {
   const { io, clock, signal } = runtime;
-  const view = new RaceView(io);
-  const races: ConnectResult[] = [];
+  const races: CameraRaceResult[] = [];
+  await using hotspot = options.wake ? await openHotspot(runtime, options, phaseTeller(runtime, options)) : undefined;
   const startedAt = clock.now();
-  await using camera = openCamera(runtime, host, options, {
-    ...(options.json ? {} : { onProgress: (progress) => view.step(progress) }),
+  const localAddress = options.localAddress ?? hotspot?.join.address;
+  const target = { ...options, ...(localAddress !== undefined && { localAddress }) };
+  const shown = options.json ? undefined : new ConnectView(io);
+  await using camera = openCamera(runtime, host, target, {
+    onProgress: (progress) => shown?.step(progress),
     onResult: (result) => {
       races.push(result);
-      if (!options.json) view.finish(result.report);
+      shown?.finish(result);
     },
   });
-  if (!options.json) {
-    io.err(`Racing to ${io.style('bold', host)}`);
-    camera.events.on('tryFailed', ({ error, tries, nextMs }) => {
-      const next = nextMs === undefined ? '' : ` Next try in ${formatMs(nextMs)}.`;
-      io.err(io.style('yellow', `Try ${tries} failed: ${error.message}${next}`));
+  await adviseTarget(runtime, host, target);
+  {
+    using line = new ConnectLine(runtime, camera, {
+      host,
+      limitMs: connectLimitMs(options),
+      quiet: options.json ?? false,
     });
+    shown?.begin(host, line, camera);
+    await camera.connectWithRetries({ signal });
   }
-  await camera.connectWithRetries({ signal });
   const connectedMs = clock.now() - startedAt;
   const info = await camera.deviceInfo({ signal });
-  const race = races.find(({ success }) => success);
-  const way = await settle(runtime, camera, options.settle ?? 0);
+  const race = races.find(({ ok }) => ok);
+  const kind = await settle(runtime, camera, options.settle ?? 0);
   if (options.json) {
-    const shown = race && raceJson(race);
-    io.out(JSON.stringify({ connectedMs: Math.round(connectedMs), way, race: shown, device: info.fields }));
+    const json = race && raceJson(race);
+    io.out(JSON.stringify({ connectedMs: Math.round(connectedMs), kind, race: json, device: info.fields }));
     return;
   }
-  if (race?.success) {
-    const { winningThread, port, destinationPort, elapsedTime } = race;
-    io.out(
-      `${io.style('green', '✓')} ${host}:${destinationPort} by ${winningThread} from port ${port}: path in ${formatMs(
-        elapsedTime * 1_000,
-      )}, logged in after ${formatMs(connectedMs)}`,
-    );
+  if (race?.ok) {
+    const found = `${io.style('green', '✓')} connected ${pathText(race.kind, race.session)}`;
+    io.out(`${found}: path in ${formatMs(race.report.elapsedMs)}, logged in after ${formatMs(connectedMs)}`);
   }
-  if (options.settle !== undefined) io.out(`  carried by ${way}`);
+  if (options.settle !== undefined) io.out(`  path in use: ${kind}`);
   const { modelName = 'camera', fwVerName = '?', batPercent, devId } = info;
   io.out(`  ${modelName}, firmware ${fwVerName}, id ${devId}, battery ${batPercent ?? '?'} %`);
+  if (options.keepClock) io.out('  its clock was not changed');
+  else if (info.timeUTC !== undefined)
+    io.out(`  its clock was set to ${cameraTime(info.timeUTC)}; --keep-clock leaves it`);
 }
 
-/** The way that carries now, or after a direct path has replaced the relay, for which it waits so long. */
+/** Shows the attempts of each race, with the connect's line below them. */
+class ConnectView {
+  readonly #io: Io;
+  readonly #races: RaceView;
+  #line: ConnectLine | undefined;
+
+  constructor(io: Io) {
+    this.#io = io;
+    this.#races = new RaceView(io);
+  }
+
+  begin(host: string, line: ConnectLine, camera: CameraClient): void {
+    line.clear();
+    this.#io.err(`Connecting to ${this.#io.style('bold', host)}. Ctrl-C ends it.`);
+    this.#line = line;
+    camera.events.on('tryFailed', ({ error, tries, nextMs }) => {
+      const next = nextMs === undefined ? '' : ` Next attempt in ${formatMs(nextMs)}.`;
+      line.clear();
+      this.#io.err(this.#io.style('yellow', `Attempt ${tries} failed: ${error.message}${next}`));
+    });
+  }
+
+  step(progress: RaceProgress): void {
+    this.#line?.clear();
+    this.#races.step(progress);
+    this.#line?.draw();
+  }
+
+  finish({ report }: CameraRaceResult): void {
+    this.#line?.clear();
+    this.#races.finish(report);
+  }
+}
+
+/** Returns the kind of the current path; while that is a relay, waits up to `seconds` for a direct path. */
 async function settle({ clock, signal }: Runtime, camera: CameraClient, seconds: number): Promise<string | undefined> {
   const over = new AbortController();
-  using _limit = clock.timer(seconds * 1_000, () => over.abort(new AbortedError('Time is up.')));
+  using _limit = clock.timer(seconds * 1_000, () => over.abort(new AbortedError('Time limit reached.')));
   const either = AbortSignal.any([signal, over.signal]);
   try {
-    while (camera.path?.mode === 'relay' && seconds > 0) await camera.events.once('connected', { signal: either });
+    while (camera.path?.pathKind === 'relay' && seconds > 0) await camera.events.once('connected', { signal: either });
   } catch (error) {
     if (!isAbort(error) || signal.aborted) throw error;
   }
-  return camera.path?.mode;
+  return camera.path?.pathKind;
 }
 
-function raceJson(result: ConnectResult): object {
-  const { report: _report, ...rest } = result;
+function raceJson(result: CameraRaceResult): object {
+  const { report: _report, ...rest } = connectResult(result);
   if (!rest.success) return rest;
   const { session: _session, ...shown } = rest;
   return shown;

@@ -1,20 +1,29 @@
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { appendFileSync, createReadStream, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type DecodedMessage, decodeCapture, MediaExtractor, summaryLines, transcriptLine } from '@towpath/camera';
+import {
+  type DecodedMessage,
+  decodeCapture,
+  MediaExtractor,
+  summaryLines,
+  transcriptLine,
+} from '@towpath/camera/decode';
 import { errorCode, TowpathError } from '@towpath/core';
-import type { CaptureReport } from '@towpath/net';
+import type { CaptureReport } from '@towpath/net/capture';
 import { ReportedError } from '../../cli/failure.ts';
 import type { Io } from '../../cli/io.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { formatBytes } from '../../cli/table.ts';
+import { counted, formatBytes } from '../../cli/table.ts';
+import { makeFolder } from '../../config/make-folder.ts';
+
+/** A recording is held in memory as a whole; a device or a pipe may never end. */
+const MAX_FILE_BYTES = 512 * 1024 * 1024;
 
 interface DecodeOptions {
   json?: boolean;
   extract?: string;
 }
 
-/** Decodes each file as far as it goes; what cannot be read is said on standard error. */
+/** Decodes each file as far as possible; problems are printed on standard error. */
 export async function decode(
   { io }: Runtime,
   files: string[],
@@ -37,7 +46,7 @@ export async function decode(
   }
   if (extractor && extract !== undefined) {
     const bytes = extractor.files.reduce((sum, { bytes }) => sum + bytes, 0);
-    io.err(`${extractor.files.length} files, ${formatBytes(bytes)}, extracted to ${extract}`);
+    io.err(`${counted(extractor.files.length, 'file')}, ${formatBytes(bytes)}, extracted to ${extract}`);
   }
   if (empty !== undefined) throw empty;
 }
@@ -46,11 +55,11 @@ function showProblems(io: Io, file: string, { problems, problemCount, foreign }:
   for (const { position, message } of problems) io.err(io.style('yellow', `${file}, at ${position}: ${message}`));
   const rest = problemCount - problems.length;
   if (rest > 0) io.err(io.style('yellow', `${file}: ${rest} further problems`));
-  if (foreign > 0) io.err(io.style('dim', `${file}: ${foreign} packets of other protocols were passed over`));
+  if (foreign > 0) io.err(io.style('dim', `${file}: ${foreign} packets of other protocols were ignored`));
 }
 
 function nothingFound(file: string, { format, foreign }: CaptureReport): TowpathError {
-  const why = foreign > 0 ? `${foreign} packets, none of them of a camera` : 'no packet could be read';
+  const why = foreign > 0 ? `${foreign} packets, but no camera traffic` : 'no packet could be read';
   return new ReportedError(
     'nothing-decoded',
     `${file} (${format}): ${why}. Next: check that it is a recording of UDP traffic.`,
@@ -60,9 +69,14 @@ function nothingFound(file: string, { format, foreign }: CaptureReport): Towpath
   );
 }
 
-/** Extracted names are plain file names by contract, so a file cannot leave the folder. */
+function tooLarge(file: string): TowpathError {
+  const message = `${file} is larger than ${formatBytes(MAX_FILE_BYTES)}. Next: cut the recording into smaller files, for example with editcap.`;
+  return new TowpathError('file-too-large', message, { target: file, kind: 'local' });
+}
+
+/** Writes into one folder; extracted names contain no path separators. */
 function folderTarget(folder: string) {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder, 0o777);
   return {
     create: (name: string, data: Uint8Array) => writeFileSync(join(folder, name), data),
     append: (name: string, data: Uint8Array) => appendFileSync(join(folder, name), data),
@@ -71,8 +85,16 @@ function folderTarget(folder: string) {
 
 async function readBytes(file: string): Promise<Uint8Array> {
   try {
-    return await readFile(file);
+    const pieces: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const piece of createReadStream(file) as AsyncIterable<Uint8Array>) {
+      bytes += piece.length;
+      if (bytes > MAX_FILE_BYTES) throw tooLarge(file);
+      pieces.push(piece);
+    }
+    return Buffer.concat(pieces);
   } catch (cause) {
+    if (cause instanceof TowpathError) throw cause;
     throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
   }
 }

@@ -3,6 +3,7 @@ import {
   type DownloadMediaOptions,
   type DownloadSummary,
   downloadMedia,
+  type ItemName,
   MediaLibrary,
   type MediaSource,
 } from '@towpath/camera';
@@ -10,8 +11,9 @@ import { TowpathError } from '@towpath/core';
 import type { Io } from '../../cli/io.ts';
 import { bar, ProgressLine } from '../../cli/progress.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { formatBytes, formatMs } from '../../cli/table.ts';
-import { cameraSeconds, itemName } from './media.ts';
+import { counted, formatBytes, formatMs } from '../../cli/table.ts';
+import { oneLine } from '../../cli/terminal-text.ts';
+import { cameraSeconds, itemName, unreadableText } from './media.ts';
 import { type TargetOptions, withCamera } from './target.ts';
 
 interface FetchOptions extends TargetOptions {
@@ -22,6 +24,7 @@ interface FetchOptions extends TargetOptions {
   newOnly?: boolean;
   limit?: number;
   items?: { dirNum: number; mediaNum: number }[];
+  cameraTimeZone?: string;
 }
 
 export function download(runtime: Runtime, host: string, options: FetchOptions): Promise<void> {
@@ -35,40 +38,48 @@ export function thumbnails(runtime: Runtime, host: string, options: FetchOptions
 async function fetchMedia(runtime: Runtime, host: string, options: FetchOptions, what: 'files' | 'thumbnails') {
   const { io, clock, log, signal } = runtime;
   const { output, since, newOnly, limit, items, json = false } = options;
-  const wanted = items === undefined ? undefined : new Set(items.map(itemName));
   const summary = await withCamera(runtime, host, options, (camera) =>
-    fetchInto({ camera, io, json, clock, log, signal }, output, what, {
+    fetchInto({ camera, io, json, clock, log, signal, timeZone: options.cameraTimeZone }, output, what, {
       ...(since === undefined ? {} : { since: cameraSeconds(since) }),
       ...(newOnly === undefined ? {} : { newOnly }),
       ...(limit === undefined ? {} : { limit }),
-      ...(wanted === undefined ? {} : { select: (item) => wanted.has(itemName(item)) }),
+      ...(items === undefined ? {} : { items }),
     }),
   );
   report(io, summary, output, json);
-  if (summary.failed.length > 0) {
-    const names = summary.failed.map(({ item }) => itemName(item)).join(', ');
-    throw new TowpathError(
-      'items-failed',
-      `${summary.failed.length} items could not be had: ${names}. Next: run it again.`,
-    );
+  const incomplete = incompleteness(summary);
+  if (incomplete.length > 0) {
+    throw new TowpathError('items-failed', `${incomplete.join('; ')}. Next: run the command again.`);
   }
+}
+
+/** What of a download is missing, in words; nothing when all is there. */
+function incompleteness({ failed, missing, unreadable }: DownloadSummary): string[] {
+  const parts: string[] = [];
+  const names = (items: readonly ItemName[]) => items.map(itemName).join(', ');
+  if (failed.length > 0) parts.push(`not downloaded: ${names(failed.map(({ item }) => item))}`);
+  if (missing.length > 0) parts.push(`not on the card: ${names(missing)}`);
+  if (unreadable > 0) parts.push(unreadableText(unreadable));
+  return parts;
 }
 
 /** Everything that a download on the command line needs. */
 export interface FetchComponents extends Pick<Runtime, 'io' | 'clock' | 'log' | 'signal'> {
   camera: MediaSource;
   json: boolean;
+  /** Zone of the camera's clock; the machine's own when undefined. */
+  timeZone?: string | undefined;
 }
 
-/** Downloads into a folder and shows how it goes. */
+/** Downloads into a folder and shows the progress. */
 export async function fetchInto(
-  { camera, io, json, clock, log, signal }: FetchComponents,
+  { camera, io, json, clock, log, signal, timeZone }: FetchComponents,
   folder: string,
   what: 'files' | 'thumbnails',
-  choice: Pick<DownloadMediaOptions, 'since' | 'newOnly' | 'limit' | 'select'>,
+  choice: Pick<DownloadMediaOptions, 'since' | 'newOnly' | 'limit' | 'items'>,
 ): Promise<DownloadSummary> {
   const line = new ProgressLine(io);
-  await using library = await MediaLibrary.open({ folder, clock, log });
+  await using library = await MediaLibrary.open({ folder, clock, log, timeZone });
   try {
     return await downloadMedia({
       client: camera,
@@ -87,7 +98,7 @@ export async function fetchInto(
 function show(io: Io, line: ProgressLine, event: DownloadEvent): void {
   switch (event.type) {
     case 'listed':
-      io.err(`${event.listed} on the card, ${event.present} here already, ${event.wanted} to fetch`);
+      io.err(`${event.listed} on the card, ${event.present} already downloaded, ${event.wanted} to download`);
       return;
     case 'saved':
       line.clear();
@@ -95,7 +106,7 @@ function show(io: Io, line: ProgressLine, event: DownloadEvent): void {
       return;
     case 'failed':
       line.clear();
-      io.err(io.style('yellow', `${itemName(event.item)}: ${event.error.message}`));
+      io.err(io.style('yellow', oneLine(event.error.message)));
       return;
     case 'bytes': {
       const { done, wanted, bytes, bytesPerSecond } = event.progress;
@@ -128,8 +139,12 @@ function report(io: Io, summary: DownloadSummary, folder: string, json: boolean)
     io.out(JSON.stringify({ ...summary, failed: failures, folder }));
     return;
   }
+  const mark = failed.length === 0 ? io.style('green', '✓') : io.style('yellow', '!');
+  const already = present === 0 ? `in ${folder}` : `${counted(present, 'file')} already in ${folder}`;
+  if (saved === 0) {
+    io.err(`${mark} nothing saved, ${already}`);
+    return;
+  }
   const rate = elapsedMs > 0 ? `, ${formatBytes((bytes * 1_000) / elapsedMs)}/s` : '';
-  io.err(
-    `${io.style('green', '✓')} ${saved} saved (${formatBytes(bytes)} in ${formatMs(elapsedMs)}${rate}), ${present} were here, in ${folder}`,
-  );
+  io.err(`${mark} ${saved} saved (${formatBytes(bytes)} in ${formatMs(elapsedMs)}${rate}), ${already}`);
 }

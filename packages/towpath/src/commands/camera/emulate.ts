@@ -5,10 +5,12 @@ import {
   type LinkFaults,
   paddedPictures,
   SharedPortNetwork,
-} from '@towpath/camera';
-import { type Endpoint, formatEndpoint } from '@towpath/net';
+  WorkerPictures,
+} from '@towpath/camera/emulator';
+import { type Endpoint, formatEndpoint, isUnspecified } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { counted } from '../../cli/table.ts';
 import { readSecret } from '../../config/secret-file.ts';
 import { untilOver } from '../../serve/run-time.ts';
 
@@ -19,6 +21,8 @@ interface EmulateOptions extends CommonOptions {
   cameras: number;
   uid?: string;
   key?: string;
+  videosEvery: number;
+  offerTcp?: boolean;
   servers?: Endpoint[];
   secretFile?: string;
   items: number;
@@ -32,26 +36,33 @@ interface EmulateOptions extends CommonOptions {
   for?: number;
 }
 
-/** Pictures are drawn only for a few cameras; a crowd serves small ones that are padded to a believable size. */
+/**
+ * Pictures are drawn for this many cameras at most; more cameras serve small pictures that are padded to a realistic
+ * size.
+ */
 const MAX_DRAWN = 16;
 
-/** Is one or several cameras until Ctrl-C or until the time is up. */
+const DEFAULT_PORT = 40_611;
+const DEFAULT_SEARCH_PORT = 32_108;
+
+/** Runs emulated cameras until Ctrl-C or until the time limit. */
 export async function emulate(runtime: Runtime, options: EmulateOptions): Promise<void> {
   const { io, clock, random, log, signal } = runtime;
   // All cameras of this process answer searches on one port.
   const network = new SharedPortNetwork(runtime.network, options.searchPort);
   await using cameras = new AsyncDisposableStack();
-  const pictures = options.cameras > MAX_DRAWN ? { pictures: paddedPictures() } : {};
+  const pictures = options.cameras > MAX_DRAWN ? paddedPictures() : cameras.use(new WorkerPictures());
   for (let n = 0; n < options.cameras; n++) {
-    const init = { ...cameraInit(options, n), ...pictures };
+    const init = { ...cameraInit(options, n), pictures };
     const camera = cameras.use(new CameraEmulator({ network, clock, random, log }, init));
     await camera.start();
     if (n === 0 || options.cameras <= MAX_DRAWN) announce(runtime, camera, options);
     if (options.cameras <= MAX_DRAWN) tell(runtime, camera, options);
   }
-  if (options.cameras > MAX_DRAWN) io.err(`${options.cameras} cameras listen from port ${options.port} on`);
+  if (options.cameras > MAX_DRAWN) io.err(`${options.cameras} cameras listen on ports ${options.port} and up`);
+  if (!options.json) io.err(io.style('dim', `Next: ${nextCommand(options)}`));
   await untilOver(runtime, options.for);
-  if (!options.json && !signal.aborted) io.err('Time is up.');
+  if (!options.json && !signal.aborted) io.err('Time limit reached.');
 }
 
 function cameraInit(options: EmulateOptions, number: number): CameraEmulatorInit {
@@ -64,7 +75,10 @@ function cameraInit(options: EmulateOptions, number: number): CameraEmulatorInit
     searchPort: searchPort === 0 ? false : searchPort,
     itemCount: items,
     ...(uid === undefined ? {} : { uid }),
-    ...(key === undefined ? {} : { keys: [key] }),
+    // A keyed camera understands nothing else.
+    ...(key === undefined ? {} : { keys: [key], plaintext: false }),
+    videoEvery: options.videosEvery,
+    ...(options.offerTcp === undefined ? {} : { offersTcp: options.offerTcp }),
     ...(servers === undefined ? {} : { servers }),
     ...(secretFile === undefined ? {} : { secret: readSecret(secretFile) }),
     ...(deadPorts === undefined || number > 0 ? {} : { deadPorts }),
@@ -74,10 +88,25 @@ function cameraInit(options: EmulateOptions, number: number): CameraEmulatorInit
   };
 }
 
+/** Returns a command line that connects to the first camera. */
+function nextCommand({ address, port, searchPort, uid, key, servers, cameras }: EmulateOptions): string {
+  const host = isUnspecified(address) ? '127.0.0.1' : address;
+  const search = searchPort === 0 || searchPort === DEFAULT_SEARCH_PORT ? '' : ` --search-port ${searchPort}`;
+  const keyed = key === undefined ? '' : ` --key ${key}`;
+  if (servers !== undefined && uid !== undefined) {
+    return `towpath camera connect ${uid} --servers ${servers.map(formatEndpoint).join(',')}${keyed}`;
+  }
+  // A port that the system chose is found by the search.
+  const known = port === 0 || port === DEFAULT_PORT ? '' : ` --ports ${port}`;
+  const named = uid === undefined ? '' : ` --uid ${uid}`;
+  if (cameras > 1 && searchPort !== 0) return `towpath camera find --host ${host}${search}${keyed}`;
+  return `towpath camera connect ${host}${known}${search}${named}${keyed}`;
+}
+
 function announce({ io }: Runtime, camera: CameraEmulator, { json, items }: EmulateOptions): void {
   const { name, deviceId, listen } = camera;
   if (json) io.out(JSON.stringify({ type: 'listening', name, deviceId, ...listen, items }));
-  else io.out(`${name} (${deviceId}) listens on ${formatEndpoint(listen)} with ${items} items`);
+  else io.out(`${name} (${deviceId}) listens on ${formatEndpoint(listen)} with ${counted(items, 'item')}`);
 }
 
 function tell({ io, clock }: Runtime, camera: CameraEmulator, { json }: EmulateOptions): void {
@@ -87,12 +116,14 @@ function tell({ io, clock }: Runtime, camera: CameraEmulator, { json }: EmulateO
   };
   const online = new Set<string>();
   camera.events.on('online', ({ server }) => {
-    // Every login is accepted anew; the first of a server is the news.
+    // Logins are repeated; only the first at each server is shown.
     if (online.has(formatEndpoint(server))) return;
     online.add(formatEndpoint(server));
     say('online', `at ${formatEndpoint(server)}`, { server });
   });
-  camera.events.on('session', ({ peer, mode }) => say('session', `${formatEndpoint(peer)} by ${mode}`, { peer, mode }));
+  camera.events.on('session', ({ peer, pathKind }) =>
+    say('session', `${formatEndpoint(peer)} (${pathKind})`, { peer, pathKind }),
+  );
   camera.events.on('login', ({ peer }) => say('login', formatEndpoint(peer), { peer }));
   camera.events.on('command', ({ peer, id, name }) => {
     if (name !== 'heartbeat') say('command', `${id} ${name}`, { peer, id, command: name });
@@ -114,10 +145,11 @@ const CAMERA_FAULTS: Readonly<Record<string, EmulatorFaultOptions>> = {
   stuck: { stuck: true },
   silent: { silent: true },
   'wrong-token': { wrongToken: true },
+  'hostile-text': { hostileText: true },
   close: { closeAfterMs: 5_000 },
 };
 
-/** `loss=0.2,delay=20,stuck` → faults; those of the line work in both directions. */
+/** `loss=0.2,delay=20,stuck` → faults; faults of the network apply in both directions. */
 export function parseFaults(text: string): EmulatorFaultOptions {
   let link: Partial<LinkFaults> = {};
   let camera: EmulatorFaultOptions = {};
@@ -130,7 +162,7 @@ export function parseFaults(text: string): EmulatorFaultOptions {
     else if (ofCamera && value === undefined) camera = { ...camera, ...ofCamera };
     else {
       const known = [...Object.keys(LINK_FAULTS).map((fault) => `${fault}=NUMBER`), ...Object.keys(CAMERA_FAULTS)];
-      throw new UsageError(`"${part}" is not a fault. Known: ${known.join(', ')}.`);
+      throw new UsageError(`"${part}" is not a fault. Known faults: ${known.join(', ')}.`);
     }
   }
   return { ...camera, toCamera: link, fromCamera: link };

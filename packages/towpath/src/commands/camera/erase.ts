@@ -1,7 +1,8 @@
 import { createInterface } from 'node:readline/promises';
 import { UsageError } from '../../cli/failure.ts';
+import type { Io } from '../../cli/io.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { formatBytes } from '../../cli/table.ts';
+import { counted, formatBytes } from '../../cli/table.ts';
 import { itemName } from './media.ts';
 import { type TargetOptions, withCamera } from './target.ts';
 
@@ -13,11 +14,11 @@ interface RemoveOptions extends EraseOptions {
   items: { dirNum: number; mediaNum: number }[];
 }
 
-/** Deletes the named items; the list is asked first, because a request must name the kind of file as well. */
+/** Deletes items; reads the list first, because a request needs the file type of each item. */
 export async function remove(runtime: Runtime, host: string, options: RemoveOptions): Promise<void> {
   const { io, signal } = runtime;
   const wanted = new Set(options.items.map(itemName));
-  await confirm(runtime, options, `Delete ${wanted.size} items from the card of ${host}?`);
+  if (!(await confirmed(runtime, options, `Delete ${counted(wanted.size, 'item')} from the card of ${host}?`))) return;
   await withCamera(runtime, host, options, async (camera) => {
     const found = [];
     for await (const item of camera.mediaList({ signal })) {
@@ -38,21 +39,29 @@ export async function remove(runtime: Runtime, host: string, options: RemoveOpti
 
 export async function format(runtime: Runtime, host: string, options: EraseOptions): Promise<void> {
   const { io, signal } = runtime;
-  await confirm(runtime, options, `Format the card of ${host}? Everything on it is lost.`);
+  if (!(await confirmed(runtime, options, `Format the card of ${host}? Everything on it is lost.`))) return;
   const space = await withCamera(runtime, host, options, (camera) => camera.formatSdCard({ confirm: true, signal }));
   if (options.json) io.out(JSON.stringify({ formatted: true, ...space }));
   else io.out(`formatted: ${formatBytes((space.sdFreeMB ?? 0) * 1_000_000)} free`);
 }
 
-async function confirm({ io, signal }: Runtime, { yes }: EraseOptions, question: string): Promise<void> {
-  if (yes) return;
-  if (!io.interactive || !process.stdin.isTTY) {
-    throw new UsageError(`${question} Next: say --yes, since nobody can be asked here.`);
+/** Asks on the terminal. A "no" is an answer, not an error. @throws UsageError when there is no terminal */
+async function confirmed({ io, signal }: Runtime, { yes, json }: EraseOptions, question: string): Promise<boolean> {
+  if (yes) return true;
+  const answer = io.readLine ? await io.readLine(question) : await ask(io, question, signal);
+  if (answer !== undefined && /^y(es)?$/i.test(answer.trim())) return true;
+  if (json) io.out(JSON.stringify({ confirmed: false }));
+  io.err('Nothing was changed.');
+  return false;
+}
+
+async function ask({ interactive }: Io, question: string, signal: AbortSignal): Promise<string> {
+  if (!interactive || !process.stdin.isTTY) {
+    throw new UsageError(`${question} Next: add --yes; there is no terminal to ask for confirmation.`);
   }
   const reader = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    const answer = await reader.question(`${question} [y/N] `, { signal });
-    if (!/^y(es)?$/i.test(answer.trim())) throw new UsageError('Nothing was done.');
+    return await reader.question(`${question} [y/N] `, { signal });
   } finally {
     reader.close();
   }

@@ -32,7 +32,7 @@ function summary(device: DeviceInfo): string[][] {
   return rows.flatMap(([name, value]) => (value ? [[name, value]] : []));
 }
 
-/** The camera's clock counts local wall time as if it were UTC. */
+/** Formats a time of the camera, which counts local wall time as if it were UTC. */
 export function cameraTime(seconds: number): string {
   return new Date(seconds * 1_000).toISOString().slice(0, 19).replace('T', ' ');
 }

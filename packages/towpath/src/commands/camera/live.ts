@@ -1,59 +1,162 @@
-import { createWriteStream } from 'node:fs';
-import { finished } from 'node:stream/promises';
-import { AbortedError, isAbort } from '@towpath/core';
+import { existsSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import type { AvFrame, CameraClient } from '@towpath/camera';
+import { AbortedError, errorMessage, isAbort, TowpathError } from '@towpath/core';
+import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { formatBytes } from '../../cli/table.ts';
+import { counted, formatBytes } from '../../cli/table.ts';
 import { type TargetOptions, withCamera } from './target.ts';
 
 interface LiveOptions extends TargetOptions {
-  /** A file, or `-` for standard output. */
-  output: string;
-  /** Seconds. */
+  /** A file for Annex-B video, or `-` for standard output. */
+  output?: string;
+  /** Annex-B video to standard output. */
+  stdout?: boolean;
+  /** A file for MP4 with sound. */
+  mp4?: string;
+  /** Replace an existing file. */
+  force?: boolean;
+  /** Seconds, from the first picture on. */
+  duration?: number;
+  /** The same, by its earlier name. */
   for?: number;
 }
 
+/** Takes the frames of a stream. */
+interface Recorder extends AsyncDisposable {
+  add(frame: AvFrame): Promise<void>;
+  /** Ends the recording. @returns what to report besides the counts */
+  end(): Promise<object>;
+}
+
 export async function live(runtime: Runtime, host: string, options: LiveOptions): Promise<void> {
-  const { io, clock } = runtime;
-  const over = new AbortController();
-  const signal = AbortSignal.any([runtime.signal, over.signal]);
-  const totals = { frames: 0, keyFrames: 0, bytes: 0 };
-  await using sink = openSink(runtime, options.output);
+  const { io } = runtime;
+  const output = outputOf(options);
+  if (output === '-' && process.stdout.isTTY) {
+    throw new UsageError(
+      'Video is not written to a terminal. Next: pipe it (… | ffplay -f h264 -) or give --mp4 FILE.',
+    );
+  }
+  if (output !== '-' && !options.force && existsSync(output)) {
+    throw new UsageError(`${output} exists. Next: choose another name or add --force.`);
+  }
+  await using recorder = await openRecorder(runtime, output, options.mp4 !== undefined);
+  const totals = { frames: 0, keyFrames: 0, bytes: 0, interruptions: 0 };
   await withCamera(runtime, host, options, async (camera) => {
-    using _limit =
-      options.for === undefined
-        ? undefined
-        : clock.timer(options.for * 1_000, () => over.abort(new AbortedError('Time is up.')));
-    try {
-      for await (const { video, keyFrame } of camera.live({ signal })) {
-        if (video.length === 0) continue;
-        totals.frames++;
-        totals.bytes += video.length;
-        if (keyFrame) totals.keyFrames++;
-        await sink.write(video);
-      }
-    } catch (error) {
-      if (!isAbort(error) || runtime.signal.aborted) throw error;
+    camera.events.on('lost', ({ message }) => {
+      totals.interruptions++;
+      io.err(io.style('yellow', `Interrupted: ${message} Waiting for the camera …`));
+    });
+    const seconds = options.duration ?? options.for;
+    for await (const frame of framesFor(runtime, camera, seconds)) {
+      await recorder.add(frame);
+      if (frame.video.length === 0) continue;
+      totals.frames++;
+      totals.bytes += frame.video.length;
+      if (frame.keyFrame) totals.keyFrames++;
     }
   });
-  if (options.json && options.output !== '-') io.out(JSON.stringify({ output: options.output, ...totals }));
-  else io.err(io.style('dim', `${totals.frames} frames, ${totals.keyFrames} key frames, ${formatBytes(totals.bytes)}`));
+  const more = await recorder.end();
+  if (options.json && output !== '-') io.out(JSON.stringify({ output, ...totals, ...more }));
+  else {
+    const file = output === '-' ? '' : `${output}: `;
+    const frames = `${counted(totals.frames, 'frame')}, ${counted(totals.keyFrames, 'key frame')}`;
+    io.err(io.style('dim', `${file}${frames}, ${formatBytes(totals.bytes)}`));
+  }
+}
+
+/** Time limit of the first picture, ms. */
+const FIRST_PICTURE_MS = 15_000;
+
+function outputOf({ output, stdout, mp4 }: LiveOptions): string {
+  const chosen = [output, stdout ? '-' : undefined, mp4].filter((name) => name !== undefined);
+  if (chosen.length > 1 && !(stdout && output === '-')) {
+    throw new UsageError('Only one of --mp4, --stdout and --output can be given.');
+  }
+  if (mp4 === '-') throw new UsageError('MP4 is written to a file. Next: give a name, or use --stdout for H.264.');
+  return chosen[0] ?? '-';
+}
+
+/**
+ * Yields the frames of the live stream until Ctrl-C, which is an ordinary end of a recording, or for some time from the
+ * first picture on.
+ */
+async function* framesFor(
+  { clock, signal }: Runtime,
+  camera: CameraClient,
+  seconds: number | undefined,
+): AsyncGenerator<AvFrame, void, undefined> {
+  const over = new AbortController();
+  const end = () => over.abort(new AbortedError('Time limit reached.'));
+  const limit = (seconds ?? Number.POSITIVE_INFINITY) * 1_000;
+  // The first picture may take longer than a short recording; without any the command ends nevertheless.
+  let timer = clock.timer(Math.max(limit, FIRST_PICTURE_MS), end);
+  let begun = false;
+  try {
+    for await (const frame of camera.live({ signal: AbortSignal.any([signal, over.signal]) })) {
+      if (!begun && frame.video.length > 0) {
+        begun = true;
+        timer.cancel();
+        timer = clock.timer(limit, end);
+      }
+      yield frame;
+    }
+  } catch (error) {
+    if (!isAbort(error) && !signal.aborted) throw error;
+  } finally {
+    timer.cancel();
+  }
+}
+
+async function openRecorder(runtime: Runtime, output: string, mp4: boolean): Promise<Recorder> {
+  const sink = await openSink(runtime, output);
+  if (!mp4) {
+    return {
+      add: ({ video }) => (video.length > 0 ? sink.write(video) : Promise.resolve()),
+      end: async () => ({}),
+      [Symbol.asyncDispose]: async () => sink[Symbol.asyncDispose](),
+    };
+  }
+  const { LiveMp4 } = await import('@towpath/camera/outputs');
+  const file = new LiveMp4({ write: (bytes) => sink.write(bytes) });
+  return {
+    add: (frame) => file.add(frame, runtime.clock.now()),
+    end: async () => {
+      const { durationMs, soundFrames, leftOut } = await file.close();
+      return { durationMs: Math.round(durationMs), soundFrames, leftOut };
+    },
+    [Symbol.asyncDispose]: async () => {
+      try {
+        // After a failure the file is as complete as it can be.
+        await file.close();
+      } finally {
+        await sink[Symbol.asyncDispose]();
+      }
+    },
+  };
 }
 
 interface Sink extends AsyncDisposable {
   write(bytes: Uint8Array): Promise<void>;
 }
 
-function openSink({ io }: Runtime, output: string): Sink {
+/** @throws TowpathError `disk-failed` when the file cannot be written */
+async function openSink({ io }: Runtime, output: string): Promise<Sink> {
   if (output === '-') return { write: (bytes) => io.write(bytes), [Symbol.asyncDispose]: async () => {} };
-  const file = createWriteStream(output, { mode: 0o644 });
+  const failed = (cause: unknown) =>
+    new TowpathError('disk-failed', `${output}: ${errorMessage(cause)}`, { cause, kind: 'local' });
+  const file = await open(output, 'w', 0o644).catch((cause: unknown) => {
+    throw failed(cause);
+  });
   return {
-    write: (bytes) =>
-      new Promise((resolve, reject) => {
-        file.write(bytes, (error) => (error ? reject(error) : resolve()));
-      }),
-    [Symbol.asyncDispose]: async () => {
-      file.end();
-      await finished(file);
+    write: async (bytes) => {
+      for (let at = 0; at < bytes.length; ) {
+        const { bytesWritten } = await file.write(bytes, at).catch((cause: unknown) => {
+          throw failed(cause);
+        });
+        at += bytesWritten;
+      }
     },
+    [Symbol.asyncDispose]: () => file.close(),
   };
 }

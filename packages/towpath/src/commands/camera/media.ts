@@ -1,6 +1,6 @@
 import type { MediaItem } from '@towpath/camera';
 import type { Runtime } from '../../cli/runtime.ts';
-import { columns } from '../../cli/table.ts';
+import { counted, table } from '../../cli/table.ts';
 import { cameraTime } from './info.ts';
 import { type TargetOptions, withCamera } from './target.ts';
 
@@ -19,10 +19,12 @@ export async function media(runtime: Runtime, host: string, options: MediaOption
       if (options.json) io.out(JSON.stringify({ name: itemName(item), ...item }));
     }
     if (options.json) return;
-    for (const line of columns(items.map(cells))) io.out(line);
-    io.err(io.style('dim', `${items.length} ${items.length === 1 ? 'item' : 'items'}`));
+    if (items.length > 0) for (const line of table(HEAD, items.map(cells), io.columns)) io.out(line);
+    io.err(io.style('dim', counted(items.length, 'item')));
   });
 }
+
+const HEAD = ['ITEM', 'TAKEN', 'KIND'];
 
 function cells(item: MediaItem): string[] {
   const kind = item.fileType === 0 ? 'photo' : `video ${(item.durationMs / 1_000).toFixed(1)} s`;
@@ -34,7 +36,12 @@ export function itemName({ dirNum, mediaNum }: { dirNum: number; mediaNum: numbe
   return `${dirNum}/${mediaNum}`;
 }
 
-/** A moment of this machine's wall clock on the camera's: local time counted as if it were UTC, seconds. */
+/** Says that a part of the card's list is not known. */
+export function unreadableText(entries: number): string {
+  return `not readable in the card's list: ${counted(entries, 'entry', 'entries')}`;
+}
+
+/** Converts ms of this machine's clock to the camera's clock: local time counted as if it were UTC, s. */
 export function cameraSeconds(ms: number): number {
   return (ms - new Date(ms).getTimezoneOffset() * 60_000) / 1_000;
 }

@@ -1,58 +1,106 @@
-import { CONNECT_TIME_BOUNDS_MS, PathHistory, type RaceStatisticsSnapshot, type WayStatistics } from '@towpath/core';
+import {
+  CONNECT_TIME_BOUNDS_MS,
+  PathHistory,
+  type RaceStatisticsSnapshot,
+  type PathKindStatistics,
+} from '@towpath/core';
+import type { CameraMemory } from '@towpath/camera';
 import type { Runtime } from '../../cli/runtime.ts';
-import { columns, formatMs } from '../../cli/table.ts';
+import { bar } from '../../cli/progress.ts';
+import { formatMs, table } from '../../cli/table.ts';
 import { racePage } from '../../serve/race-metrics.ts';
-import { cameraMemory } from './target.ts';
+import { cameraMemory, deviceStore } from './target.ts';
 
 interface StatsOptions {
   json?: boolean;
   prometheus?: boolean;
 }
 
-/** Shows what earlier races have taught about one camera. */
-export async function stats(runtime: Runtime, host: string, { json, prometheus }: StatsOptions): Promise<void> {
-  const { io, clock } = runtime;
-  const { statistics = {}, history = {}, path } = await cameraMemory(runtime).recall(host);
-  const ways = Object.keys(statistics);
-  const weights = new PathHistory(clock, history).weights(ways);
-  if (prometheus) {
-    io.out((await racePage(host, statistics)).trimEnd());
-  } else if (json) {
-    io.out(JSON.stringify({ host, path: path ?? null, weights, statistics }));
-  } else if (ways.length === 0) {
-    io.err(`Nothing is known of ${host} yet. Next: towpath camera connect ${host}`);
-  } else {
-    for (const line of table(statistics, weights)) io.out(line);
-    if (path) io.out(`last reached by ${path.mode} on port ${path.destinationPort}, from local port ${path.localPort}`);
+/** Shows the statistics of earlier attempts to one camera, or to every camera that was tried. */
+export async function stats(runtime: Runtime, host: string | undefined, options: StatsOptions): Promise<void> {
+  const { io } = runtime;
+  const hosts = host === undefined ? await deviceStore(runtime).list() : [host];
+  const memories = await Promise.all(
+    hosts.map(async (each) => [each, await cameraMemory(runtime).recall(each)] as const),
+  );
+  if (options.prometheus) {
+    const targets = Object.fromEntries(memories.map(([each, { statistics = {} }]) => [each, statistics]));
+    io.out((await racePage(targets)).trimEnd());
+    return;
+  }
+  if (memories.length === 0 && !options.json)
+    io.err('There are no statistics: no camera was connected to from here. Next: towpath camera find');
+  for (const [at, [each, memory]] of memories.entries()) {
+    if (host === undefined && !options.json) io.out(`${at > 0 ? '\n' : ''}${each}`);
+    show(runtime, each, memory, options);
   }
 }
 
-function table(statistics: RaceStatisticsSnapshot, weights: Record<string, number>): string[] {
-  const head = ['way', 'attempts', 'wins', 'cancelled', 'failed', 'mean', 'half within', 'weight', 'failures'];
-  const rows = Object.entries(statistics).map(([way, counts]) => cells(way, counts, weights[way] ?? 1));
-  return columns([head, ...rows], [1, 2, 3, 4, 5, 6, 7]);
+function show({ io, clock }: Runtime, host: string, memory: CameraMemory, { json }: StatsOptions): void {
+  const { statistics = {}, history = {}, path } = memory;
+  const kinds = Object.keys(statistics);
+  const weights = new PathHistory({ clock }, history).weights(kinds);
+  if (json) {
+    io.out(JSON.stringify({ host, path: path ?? null, weights, statistics }));
+    return;
+  }
+  if (kinds.length === 0) {
+    io.err(`There are no statistics for ${host}. Next: towpath camera connect ${host}`);
+    return;
+  }
+  for (const line of statisticsTable(statistics, weights, io.columns)) io.out(line);
+  if (path)
+    io.out(`last connected: ${KINDS[path.kind]}, port ${path.destinationPort}, from local port ${path.localPort}`);
 }
 
+function statisticsTable(statistics: RaceStatisticsSnapshot, weights: Record<string, number>, width: number): string[] {
+  const head = [
+    'path',
+    'attempts',
+    'connected',
+    'share',
+    'not needed',
+    'failed',
+    'mean',
+    'median',
+    'preference',
+    'reasons',
+  ];
+  const rows = Object.entries(statistics).map(([kind, counts]) => cells(kind, counts, weights[kind] ?? 1));
+  return table(head, rows, width, [1, 2, 4, 5, 6, 7, 8]);
+}
+
+/** An attempt that ended because another one had connected is neither a success nor a failure. */
 function cells(
-  way: string,
-  { attempts, wins, cancelled, failures, connectMs }: WayStatistics,
+  kind: string,
+  { attempts, wins, cancelled, failures, connectMs }: PathKindStatistics,
   weight: number,
 ): string[] {
   const failed = Object.values(failures).reduce((sum, count) => sum + count, 0);
   return [
-    way,
+    KINDS[kind] ?? kind,
     String(attempts),
     String(wins),
+    wins + failed === 0 ? '' : bar(wins / (wins + failed), 10).trim(),
     String(cancelled),
     String(failed),
     wins === 0 ? '–' : formatMs(connectMs.sum / wins),
     wins === 0 ? '–' : median(connectMs.counts, wins),
     weight.toFixed(2),
     Object.entries(failures)
-      .map(([code, count]) => `${code} ${count}`)
+      .map(([code, count]) => `${REASONS[code] ?? code.replaceAll('-', ' ')} ${count}`)
       .join(', '),
   ];
 }
+
+const KINDS: Readonly<Record<string, string>> = { lan: 'local network', p2p: 'direct', relay: 'relay' };
+
+const REASONS: Readonly<Record<string, string>> = {
+  refused: 'port closed',
+  'attempt-timed-out': 'no answer in time',
+  'wrong-device': 'another camera answered',
+  'device-offline': 'camera not logged in at the server',
+};
 
 /** The bound of the bucket in which the middle one of `wins` samples lies. */
 function median(counts: readonly number[], wins: number): string {

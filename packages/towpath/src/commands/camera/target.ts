@@ -1,20 +1,22 @@
 import { join } from 'node:path';
-import type { RaceProgress } from '@towpath/core';
+import type { PathKind, RaceProgress } from '@towpath/core';
 import {
   CameraClient,
-  type ConnectResult,
+  type CameraRaceResult,
   FileDeviceStore,
-  type ModeWeights,
+  type PathWeights,
   RaceConnector,
   type RaceConnectorOptions,
   StorePathMemory,
+  utcOffsetMinutes,
 } from '@towpath/camera';
-import type { Endpoint } from '@towpath/net';
+import { type Endpoint, isIpAddress } from '@towpath/net';
 import { StreamCipher } from '@towpath/pppp';
 import { readSecret } from '../../config/secret-file.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { ConnectLine } from './connect-line.ts';
 
-/** What every command takes that talks to a camera; see `register.ts`. */
+/** Options of every command that connects to a camera; see `register.ts`. */
 export interface TargetOptions extends CommonOptions {
   servers?: Endpoint[];
   relays?: Endpoint[];
@@ -22,24 +24,28 @@ export interface TargetOptions extends CommonOptions {
   ports?: number[];
   uid?: string;
   searchPort?: number;
-  only?: string[];
-  weights?: ModeWeights;
+  only?: PathKind[];
+  weights?: PathWeights;
   key?: string;
+  /** Zone that the camera's clock is set to at login, and that its times are in. */
+  cameraTimeZone?: string;
+  /** Do not set the camera's clock at login. */
+  keepClock?: boolean;
   localAddress?: string;
   /** Seconds. */
   timeout?: number;
 }
 
-/** People who watch a race. */
+/** Observers of a race. */
 export interface RaceWatch {
   onProgress?(progress: RaceProgress): void;
-  onResult?(result: ConnectResult): void;
+  onResult?(result: CameraRaceResult): void;
 }
 
-/** Everything given for a camera is tried for this long unless said otherwise: one round of tries, seconds. */
+/** Default time limit for connecting, s. */
 const DEFAULT_TIMEOUT_S = 90;
 
-/** A client for one camera, not yet connected. The caller closes it. */
+/** Returns a client for one camera, not yet connected. The caller closes it. */
 export function openCamera(
   runtime: Runtime,
   host: string,
@@ -47,60 +53,102 @@ export function openCamera(
   watch: RaceWatch = {},
 ): CameraClient {
   const { clock, random, log } = runtime;
-  return new CameraClient({
-    clock,
-    random,
-    log: log.child('CAMERA'),
-    connector: new RaceConnector(host, connectorOptions(runtime, options, watch)),
-    retry: { limitMs: (options.timeout ?? DEFAULT_TIMEOUT_S) * 1_000 },
-  });
+  const connector = new RaceConnector(host, connectorOptions(runtime, host, options, watch));
+  return new CameraClient(
+    { connector, clock, random, log: log.child('CAMERA') },
+    {
+      ...(options.cameraTimeZone !== undefined && {
+        utcOffsetMs: (wallTimeMs: number) => utcOffsetMinutes(wallTimeMs, options.cameraTimeZone) * 60_000,
+      }),
+      keepClock: options.keepClock,
+      retry: { limitMs: connectLimitMs(options) },
+    },
+  );
 }
 
-function connectorOptions(runtime: Runtime, options: TargetOptions, watch: RaceWatch): RaceConnectorOptions {
+function connectorOptions(
+  runtime: Runtime,
+  host: string,
+  options: TargetOptions,
+  watch: RaceWatch,
+): RaceConnectorOptions {
   const { clock, random, network, log } = runtime;
   const { servers, relays, secretFile, ports, uid, searchPort, only, weights, key, localAddress } = options;
   return {
     network,
     clock,
     random,
-    logger: log,
+    log,
     memory: cameraMemory(runtime),
-    ...(weights === undefined ? {} : { modeWeights: weights }),
-    ...(servers === undefined ? {} : { servers }),
-    ...(relays === undefined ? {} : { relays }),
-    ...(secretFile === undefined ? {} : { secret: readSecret(secretFile) }),
-    ...(ports === undefined ? {} : { destinationPorts: ports }),
-    ...(uid === undefined ? {} : { uid }),
-    ...(searchPort === undefined ? {} : { searchPort }),
-    ...(key === undefined ? {} : { cipher: new StreamCipher(key) }),
-    ...(localAddress === undefined ? {} : { localAddress }),
-    enableLan: only === undefined || only.includes('lan'),
-    enableP2p: only === undefined || only.includes('p2p'),
-    enableRelay: only === undefined ? servers !== undefined : only.includes('relay'),
+    kinds: only,
+    weights,
+    servers,
+    relays,
+    secret: secretFile === undefined ? undefined : readSecret(secretFile),
+    ports,
+    // The ports that the user names are the only ones to try.
+    search: ports === undefined || searchPort !== undefined || !isIpAddress(host),
+    uid,
+    searchPort,
+    cipher: key === undefined ? undefined : new StreamCipher(key),
+    localAddress,
     ...watch,
   };
 }
 
-/** What is known of each camera, in the configuration folder. */
-export function cameraMemory({ configFolder, log }: Runtime): StorePathMemory {
-  return new StorePathMemory(new FileDeviceStore({ folder: join(configFolder, 'devices'), log }));
+/** Returns the stored path history of each camera, in the configuration folder. */
+export function cameraMemory(runtime: Runtime): StorePathMemory {
+  return new StorePathMemory(deviceStore(runtime));
 }
 
-/** Connects, runs `use`, and closes the camera whatever happens. */
+/** Returns what is stored of each camera that was tried. */
+export function deviceStore({ configFolder, log }: Runtime): FileDeviceStore {
+  return new FileDeviceStore({ folder: join(configFolder, 'devices'), log });
+}
+
+/** Time limit for connecting, ms. */
+export function connectLimitMs({ timeout = DEFAULT_TIMEOUT_S }: TargetOptions): number {
+  return timeout * 1_000;
+}
+
+/** Says before a connect what is easily overlooked about the target. */
+export async function adviseTarget({ io, network }: Runtime, host: string, options: TargetOptions): Promise<void> {
+  const { servers, localAddress, json } = options;
+  if (json) return;
+  if (!isIpAddress(host)) {
+    if (servers === undefined)
+      io.err(`${host} is searched on this network only. If it is in another network: add --servers ADDRESS.`);
+    return;
+  }
+  if (localAddress === undefined) return;
+  const route = await network.defaultRoute({ to: host });
+  const on = network.interfaces().find(({ address }) => address === localAddress);
+  if (route === undefined || on === undefined || route.interface === on.name) return;
+  io.err(
+    io.style(
+      'yellow',
+      `The system sends packets for ${host} through ${route.interface}, and ${localAddress} belongs to ${on.name}. If two networks use these addresses, add a rule (as root): ip rule add from ${localAddress} lookup 100; ip route add ${host} dev ${on.name} table 100`,
+    ),
+  );
+}
+
+/** Connects, runs `use`, and closes the camera. */
 export async function withCamera<Result>(
   runtime: Runtime,
   host: string,
   options: TargetOptions,
   use: (camera: CameraClient) => Promise<Result>,
 ): Promise<Result> {
+  const { signal } = runtime;
   await using camera = openCamera(runtime, host, options);
-  const { io, signal } = runtime;
-  const quiet = options.json || !io.interactive;
-  if (!quiet) io.draw(io.style('dim', `Reaching ${host} …`));
-  try {
+  await adviseTarget(runtime, host, options);
+  {
+    using _line = new ConnectLine(runtime, camera, {
+      host,
+      limitMs: connectLimitMs(options),
+      quiet: options.json ?? false,
+    });
     await camera.connectWithRetries({ signal });
-  } finally {
-    if (!quiet) io.draw('\r\x1b[2K');
   }
   return await use(camera);
 }

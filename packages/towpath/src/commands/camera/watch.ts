@@ -1,19 +1,35 @@
-import { type CameraClient, watchMedia } from '@towpath/camera';
-import { AbortedError, isAbort } from '@towpath/core';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  type CameraClient,
+  type CameraEvent,
+  downloadMedia,
+  type MediaItem,
+  MediaLibrary,
+  watchChecks,
+} from '@towpath/camera';
+import { AbortedError, errorMessage, isAbort, TowpathError } from '@towpath/core';
 import type { Runtime } from '../../cli/runtime.ts';
-import { formatMs } from '../../cli/table.ts';
-import { fetchInto } from './download.ts';
+import { counted, formatMs } from '../../cli/table.ts';
+import { oneLine } from '../../cli/terminal-text.ts';
+import { stateText } from './connect-line.ts';
 import { cameraTime } from './info.ts';
-import { itemName } from './media.ts';
+import type { JoinOptions, WakeOptions } from './hotspot.ts';
+import { itemName, unreadableText } from './media.ts';
 import { openCamera, type TargetOptions } from './target.ts';
 
-interface WatchOptions extends TargetOptions {
+export interface WatchOptions extends TargetOptions, WakeOptions, JoinOptions {
+  /** Wake the camera for each check, and let it sleep in between. */
+  wake?: boolean;
   /** Folder for new pictures. */
   output?: string;
   /** Seconds. */
   every: number;
   /** Seconds. */
   for?: number;
+  /** Program to run for each saved picture. */
+  exec?: string;
+  cameraTimeZone?: string;
 }
 
 /** Keeps the link until Ctrl-C or until the time is up. */
@@ -21,31 +37,142 @@ export async function watch(runtime: Runtime, host: string, options: WatchOption
   const { clock, log } = runtime;
   const over = new AbortController();
   const signal = AbortSignal.any([runtime.signal, over.signal]);
-  await using camera = openCamera(runtime, host, options);
   const say = speaker(runtime, options.json ?? false);
+  await using camera = openCamera(runtime, host, options);
   tell(camera, say);
   await camera.connectWithRetries({ signal });
   using _limit =
     options.for === undefined
       ? undefined
       : clock.timer(options.for * 1_000, () => over.abort(new AbortedError('Time is up.')));
+  await using folder = await WatchedFolder.open({ runtime, camera, signal, say }, options);
+  const everyMs = options.every * 1_000;
+  say('waiting', waitingText(everyMs, options), { everyMs, output: options.output ?? null });
+  let first = true;
   try {
-    for await (const item of watchMedia({ client: camera, clock, log, everyMs: options.every * 1_000, signal })) {
-      say('picture', `${itemName(item)} taken ${cameraTime(item.mediaTime)}`, { item });
-      if (options.output === undefined) continue;
-      const name = itemName(item);
-      await fetchInto({ ...runtime, camera, json: options.json ?? false, signal }, options.output, 'files', {
-        select: (other) => itemName(other) === name,
-      });
+    const checks = watchChecks({ client: camera, clock, log, everyMs, signal });
+    for await (const { items, unreadable } of checks) {
+      if (unreadable > 0) say('warning', unreadableText(unreadable), { unreadable });
+      const fresh = folder?.news(items, first) ?? (first ? [] : items);
+      for (const item of fresh) say('picture', `${itemName(item)} taken ${cameraTime(item.mediaTime)}`, { item });
+      await folder?.fetch(fresh);
+      first = false;
     }
   } catch (error) {
     if (!isAbort(error) || runtime.signal.aborted) throw error;
   }
+  if (folder && folder.pending > 0) {
+    throw new TowpathError(
+      'items-failed',
+      `Not downloaded: ${counted(folder.pending, 'picture')}. Next: run it again.`,
+    );
+  }
 }
 
-type Say = (type: string, text: string, fields?: object) => void;
+function waitingText(everyMs: number, { output, for: seconds }: WatchOptions): string {
+  const what = output === undefined ? 'they are named; -o FOLDER downloads them' : `they are downloaded to ${output}`;
+  const end = seconds === undefined ? 'Ctrl-C ends it.' : `It ends after ${formatMs(seconds * 1_000)}.`;
+  return `for new pictures, looking every ${formatMs(everyMs)}; ${what}. ${end}`;
+}
 
-function speaker({ io, clock }: Runtime, json: boolean): Say {
+export interface WatchComponents {
+  runtime: Runtime;
+  camera: CameraClient;
+  signal: AbortSignal;
+  say: Say;
+}
+
+/** The folder of `--output`: gets what it lacks since it was first used, including what appeared while no watch ran. */
+export class WatchedFolder implements AsyncDisposable {
+  readonly #components: WatchComponents;
+  readonly #library: MediaLibrary;
+  readonly #exec: string | undefined;
+  /** Items that could not be downloaded so far; each check tries them again. */
+  #pending: MediaItem[] = [];
+
+  private constructor(components: WatchComponents, library: MediaLibrary, exec: string | undefined) {
+    this.#components = components;
+    this.#library = library;
+    this.#exec = exec;
+  }
+
+  /** @returns undefined without a folder. Throws as `MediaLibrary.open`. */
+  static async open(components: WatchComponents, options: WatchOptions): Promise<WatchedFolder | undefined> {
+    if (options.output === undefined) return undefined;
+    const { clock, log } = components.runtime;
+    const library = await MediaLibrary.open({ folder: options.output, clock, log, timeZone: options.cameraTimeZone });
+    return new WatchedFolder(components, library, options.exec);
+  }
+
+  /** How many items are known and not yet downloaded. */
+  get pending(): number {
+    return this.#pending.length;
+  }
+
+  /** Returns the items of a check that the folder lacks. A new folder starts with what appears after its first check. */
+  news(items: readonly MediaItem[], first: boolean): readonly MediaItem[] {
+    const library = this.#library;
+    if (first && library.isNew) library.setBaseline(items);
+    return items.filter((item) => !library.knows(item) && !library.isBaseline(item) && !library.isEmpty(item));
+  }
+
+  /** Downloads new items, and those that failed before. Throws as `downloadMedia`. */
+  async fetch(items: readonly MediaItem[]): Promise<void> {
+    const { runtime, camera, signal, say } = this.#components;
+    const among = [...this.#pending, ...items];
+    if (among.length === 0) {
+      await this.#library.flush();
+      return;
+    }
+    const saved: string[] = [];
+    const summary = await downloadMedia({
+      client: camera,
+      library: this.#library,
+      clock: runtime.clock,
+      among,
+      signal,
+      onEvent: (event) => {
+        if (event.type === 'saved') {
+          saved.push(event.path);
+          say('saved', event.path, { path: event.path, item: event.item });
+        } else if (event.type === 'failed') {
+          const { code, message } = event.error;
+          say('failed', oneLine(message), { item: event.item, code, message });
+        }
+      },
+    });
+    this.#pending = summary.failed.filter(({ error }) => error.code !== 'item-empty').map(({ item }) => item);
+    for (const path of saved) await this.#run(path);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#library.flush();
+  }
+
+  /** Runs the command of `--exec` with the path as its last argument, which no shell interprets. */
+  async #run(path: string): Promise<void> {
+    const { signal, say } = this.#components;
+    const exec = this.#exec;
+    if (exec === undefined) return;
+    const child = spawn('/bin/sh', ['-c', `${exec} "$1"`, 'towpath', path], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      signal,
+    });
+    try {
+      const [code, killedBy] = await once(child, 'exit');
+      if (code !== 0)
+        say('exec', `${exec} ended with ${code ?? killedBy} for ${path}`, { path, code, signal: killedBy });
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      say('exec', `${exec} could not be run: ${errorMessage(error)}`, { path });
+    }
+  }
+}
+
+/** Prints one event: its kind, its text, and its fields for `--json`. */
+export type Say = (type: string, text: string, fields?: object) => void;
+
+export function speaker({ io, clock }: Runtime, json: boolean): Say {
   const startedAt = clock.now();
   return (type, text, fields = {}) => {
     if (json) io.out(JSON.stringify({ type, atMs: Math.round(clock.now() - startedAt), ...fields }));
@@ -53,12 +180,19 @@ function speaker({ io, clock }: Runtime, json: boolean): Say {
   };
 }
 
-function tell(camera: CameraClient, say: Say): void {
-  camera.events.on('state', ({ state, previous }) => say('state', `${previous} → ${state}`, { state, previous }));
-  camera.events.on('event', (event) => say('event', JSON.stringify(event.fields), { event: event.fields }));
+export function tell(camera: CameraClient, say: Say): void {
+  camera.events.on('state', ({ state, previous }) => say('state', stateText(state), { state, previous }));
+  camera.events.on('event', (event) => say('event', eventText(event), { event: event.fields }));
   camera.events.on('lost', ({ code, message }) => say('lost', message, { code, message }));
   camera.events.on('tryFailed', ({ error, tries, nextMs }) => {
-    const next = nextMs === undefined ? 'no further try' : `next in ${formatMs(nextMs)}`;
+    const next = nextMs === undefined ? 'no further attempt' : `next in ${formatMs(nextMs)}`;
     say('try', `${tries} failed: ${error.message} (${next})`, { tries, nextMs: nextMs ?? null, code: error.code });
   });
+}
+
+/** The meaning of no event is known: docs/protocol/artemis.md, "Events". Its fields are shown as a person reads them. */
+function eventText({ evtId, fields }: CameraEvent): string {
+  const rest = Object.entries(fields).filter(([name]) => name !== 'evtId');
+  const more = rest.map(([name, value]) => `, ${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`);
+  return oneLine(`${evtId}${more.join('')} (its meaning is not known)`);
 }

@@ -1,13 +1,15 @@
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CameraClient, CameraEmulator, type ConnectResult, type MediaItem, RaceConnector } from '@towpath/camera';
+import { CameraClient, type CameraRaceResult, type MediaItem, RaceConnector } from '@towpath/camera';
+import { CameraEmulator } from '@towpath/camera/emulator';
 import { formatEndpoint, type Network } from '@towpath/net';
 import { searchLan } from '@towpath/pppp';
 import { RaceView } from '../../cli/race-view.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { formatBytes, formatMs } from '../../cli/table.ts';
+import { counted, formatBytes, formatMs } from '../../cli/table.ts';
 import { fetchInto } from '../camera/download.ts';
+import { pathText } from '../camera/path-text.ts';
 
 interface DemoOptions extends CommonOptions {
   once?: boolean;
@@ -16,16 +18,16 @@ interface DemoOptions extends CommonOptions {
 }
 
 const HERE = '127.0.0.1';
-/** The camera listens on the fourth of six ports; the others are open and silent. */
+/** The camera listens on the fourth of six ports; the others are open but do not answer. */
 const PORTS = 6;
 const LIVE = 3;
-/** The camera reboots when this many pictures are here, and is away for this long. */
+/** The camera reboots after this many pictures, and is unreachable for this long. */
 const REBOOT_AFTER = 4;
 const REBOOT_MS = 2_000;
 
-/** The main job with nothing else installed. */
+/** Shows the main functions with an emulated camera. */
 export async function demo(runtime: Runtime, options: DemoOptions): Promise<void> {
-  const { io, clock, random, network, log, signal } = runtime;
+  const { io, clock, random, network, log } = runtime;
   const steps = new Steps(runtime, options.json ?? false);
   const [searchPort = 0, ...ports] = await freePorts(network, PORTS + 1);
   const listenPort = ports[LIVE] ?? 0;
@@ -43,7 +45,7 @@ export async function demo(runtime: Runtime, options: DemoOptions): Promise<void
   await emulator.start();
   steps.say(
     'camera',
-    `An emulated camera listens on ${formatEndpoint(emulator.listen)}, behind a firewall that serves\nonly the first (address, port) it hears; ${PORTS - 1} other ports are open and silent.`,
+    `An emulated camera listens on ${formatEndpoint(emulator.listen)}. It serves only the first (address, port)\nthat sends a packet; ${PORTS - 1} other ports are open but do not answer.`,
     {
       listen: emulator.listen,
     },
@@ -51,7 +53,7 @@ export async function demo(runtime: Runtime, options: DemoOptions): Promise<void
 
   await find(runtime, steps, searchPort);
   const view = new RaceView(io);
-  const races: ConnectResult[] = [];
+  const races: CameraRaceResult[] = [];
   await using camera = new CameraClient({
     clock,
     random,
@@ -60,8 +62,8 @@ export async function demo(runtime: Runtime, options: DemoOptions): Promise<void
       network,
       clock,
       random,
-      logger: log,
-      destinationPorts: ports,
+      log,
+      ports,
       searchPort,
       onProgress: (progress) => (options.json ? undefined : view.step(progress)),
       onResult: (result) => {
@@ -72,7 +74,9 @@ export async function demo(runtime: Runtime, options: DemoOptions): Promise<void
   });
   await connect(runtime, steps, camera, races);
   const items = await list(runtime, steps, camera, emulator);
+  await using stack = new AsyncDisposableStack();
   const folder = options.output ?? (await mkdtemp(join(tmpdir(), 'towpath-demo-')));
+  if (options.output === undefined) stack.defer(() => rm(folder, { recursive: true, force: true }));
   await fetchAll(runtime, steps, {
     camera,
     emulator,
@@ -81,15 +85,62 @@ export async function demo(runtime: Runtime, options: DemoOptions): Promise<void
     races,
     json: options.json ?? false,
   });
-  steps.say('done', `Pictures of ${items.length} items are in ${folder}`, { folder });
-  if (options.json || options.once || !io.interactive) return;
+  const kept = options.output !== undefined;
+  const until = kept ? '' : ', until the demo ends; --output FOLDER keeps them';
+  steps.say('done', `Pictures of ${counted(items.length, 'item')} are in ${folder}${until}`, { folder, kept });
+  await camera.close();
   emulator.setFirewall(false);
-  io.err(
-    `The camera stays on, its firewall off. In another terminal: npx towpath camera connect ${HERE} --ports ${listenPort}`,
-  );
-  io.err('Ctrl-C ends.');
-  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  await showPage(runtime, steps, { listenPort, searchPort }, options);
 }
+
+/** The daemon with the camera and two peers behind simulated NATs, and its page. */
+async function showPage(
+  runtime: Runtime,
+  steps: Steps,
+  { listenPort, searchPort }: { listenPort: number; searchPort: number },
+  options: DemoOptions,
+): Promise<void> {
+  const { io, clock, signal } = runtime;
+  const { openDemoPage } = await import('./demo-page.ts');
+  await using page = await openDemoPage(runtime, [{ name: 'demo', port: listenPort, searchPort }]);
+  const peers = () => [...page.daemon.parties.values()].flatMap((runner) => runner.peers());
+  const limitMs = clock.now() + PEERS_LIMIT_MS;
+  while (clock.now() < limitMs && !(peers().length > 1 && peers().every(({ status }) => status === 'connected'))) {
+    await clock.sleep(POLL_MS, signal);
+  }
+  for (const { name, strategy, latencyMs, pathReason, relayReason } of peers()) {
+    const how = strategy === null ? 'not reached' : strategy === 'direct' ? 'directly' : 'through the relay';
+    const time = latencyMs === null ? '' : ` in ${formatMs(latencyMs)}`;
+    steps.say(
+      'peer',
+      `${name}, behind a simulated NAT, is reached ${how}${time}: ${(relayReason ?? pathReason).text}`,
+      {
+        peer: name,
+        strategy,
+        latencyMs,
+      },
+    );
+  }
+  if (options.json || options.once || !io.interactive) {
+    const text =
+      'The page of the daemon was served; it ends now. On a terminal and without --once it stays until Ctrl-C';
+    steps.say('page', text, { address: page.address, served: false });
+    return;
+  }
+  steps.say('page', `The page of the daemon: ${page.link}`, { address: page.address, served: true });
+  io.err(
+    `The emulated camera keeps running. In another terminal: npx towpath camera connect ${HERE} --ports ${listenPort}`,
+  );
+  io.err('Press Ctrl-C to end.');
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+/** Punching takes a second or two; a loaded machine more. */
+const PEERS_LIMIT_MS = 15_000;
+const POLL_MS = 50;
 
 async function find({ network, clock, log, signal }: Runtime, steps: Steps, searchPort: number): Promise<void> {
   const hosts = [{ address: HERE, port: searchPort }];
@@ -100,22 +151,22 @@ async function find({ network, clock, log, signal }: Runtime, steps: Steps, sear
     });
     return;
   }
-  steps.say('find', 'The search was not answered; going on by address.', {});
+  steps.say('find', 'No answer to the search; connecting by address.', {});
 }
 
-async function connect({ clock, signal }: Runtime, steps: Steps, camera: CameraClient, races: ConnectResult[]) {
+async function connect({ clock, signal }: Runtime, steps: Steps, camera: CameraClient, races: CameraRaceResult[]) {
   const startedAt = clock.now();
-  steps.say('race', `Racing to six ports over two ways`, {});
+  steps.say('race', `Trying six ports directly, and a LAN search`, {});
   await camera.connectWithRetries({ signal });
   const connectedMs = clock.now() - startedAt;
   const race = races.at(-1);
-  if (!race?.success) return;
-  const { winningThread, port, destinationPort, elapsedTime } = race;
-  const how = `${winningThread} reached port ${destinationPort} from ${port} in ${formatMs(elapsedTime * 1_000)}`;
+  if (!race?.ok) return;
+  const { kind, session, report } = race;
+  const how = `Reached ${pathText(kind, session)}, in ${formatMs(report.elapsedMs)}`;
   steps.say('login', `${how}; logged in after ${formatMs(connectedMs)}`, {
-    winningThread,
-    port,
-    destinationPort,
+    kind,
+    port: session.local.port,
+    destinationPort: session.peer.port,
     connectedMs,
   });
 }
@@ -141,7 +192,7 @@ interface FetchPlan {
   emulator: CameraEmulator;
   folder: string;
   pictures: number;
-  races: ConnectResult[];
+  races: CameraRaceResult[];
   json: boolean;
 }
 
@@ -151,7 +202,7 @@ async function fetchAll(runtime: Runtime, steps: Steps, plan: FetchPlan): Promis
   const thumbnails = await fetchInto(fetching, folder, 'thumbnails', {});
   steps.say(
     'thumbnails',
-    `${thumbnails.saved} small pictures, ${formatBytes(thumbnails.bytes)} in ${formatMs(thumbnails.elapsedMs)}`,
+    `${thumbnails.saved} thumbnails, ${formatBytes(thumbnails.bytes)} in ${formatMs(thumbnails.elapsedMs)}`,
     {
       saved: thumbnails.saved,
     },
@@ -169,10 +220,10 @@ async function fetchAll(runtime: Runtime, steps: Steps, plan: FetchPlan): Promis
     if (!reconnect) return;
     awayMs = runtime.clock.now() - lostAt;
     const after = races.at(-1);
-    const same = before?.success && after?.success && before.port === after.port;
+    const same = before?.ok && after?.ok && before.session.local.port === after.session.local.port;
     steps.say(
       'back',
-      `Reconnected ${formatMs(awayMs)} after the loss, from ${same ? 'the same' : 'a fresh'} local port`,
+      `Reconnected ${formatMs(awayMs)} after the loss, from ${same ? 'the same' : 'a new'} local port`,
       {
         awayMs: Math.round(awayMs),
         samePort: same ?? false,
@@ -184,7 +235,7 @@ async function fetchAll(runtime: Runtime, steps: Steps, plan: FetchPlan): Promis
     out: () => {
       files++;
       if (files !== REBOOT_AFTER) return;
-      steps.say('reboot', `The camera reboots after ${files} pictures and is away for ${REBOOT_MS / 1_000} s`, {
+      steps.say('reboot', `The camera reboots after ${files} pictures and is unreachable for ${REBOOT_MS / 1_000} s`, {
         files,
       });
       emulator.reboot({ downMs: REBOOT_MS, keepFirewall: true });
@@ -198,17 +249,17 @@ async function fetchAll(runtime: Runtime, steps: Steps, plan: FetchPlan): Promis
   else
     steps.say(
       'download',
-      `${summary.saved} pictures, ${formatBytes(summary.bytes)}, ${summary.failed.length === 0 ? 'every one complete' : `${summary.failed.length} of them could not be had`}`,
+      `${summary.saved} pictures, ${formatBytes(summary.bytes)}, ${summary.failed.length === 0 ? 'all complete' : `${summary.failed.length} of them failed`}`,
       {},
     );
 }
 
-/** Saved thumbnails are summed up instead of being listed one by one. */
+/** Suppresses the line for each saved thumbnail. */
 function quietOnSaved(runtime: Runtime): Runtime {
   return { ...runtime, io: { ...runtime.io, out: () => {}, err: () => {} } };
 }
 
-/** Free UDP ports of the loopback address. They may be taken by others right after, which is unlikely enough here. */
+/** Returns free UDP ports of the loopback address. Another process could take them before they are used. */
 async function freePorts(network: Network, count: number): Promise<number[]> {
   const sockets = await Promise.all(
     Array.from({ length: count }, () => network.bindUdp({ address: HERE, onMessage: () => {} })),
@@ -218,7 +269,7 @@ async function freePorts(network: Network, count: number): Promise<number[]> {
   return ports;
 }
 
-/** What the demo says: a line with its time for a person, an object for a program. */
+/** Output of the demo: a line with its time, or a JSON object. */
 class Steps {
   readonly #runtime: Runtime;
   readonly #json: boolean;
@@ -230,7 +281,7 @@ class Steps {
     this.#startedAt = runtime.clock.now();
   }
 
-  /** @param text its lines stand below each other on a terminal */
+  /** @param text its lines are aligned on a terminal */
   say(step: string, text: string, fields: object): void {
     const { io, clock } = this.#runtime;
     const atMs = Math.round(clock.now() - this.#startedAt);

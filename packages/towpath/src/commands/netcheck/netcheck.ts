@@ -4,7 +4,6 @@ import { addressFamily, type Endpoint } from '@towpath/net';
 import { describeNetcheck, netcheck } from '@towpath/netcheck';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { lookUp } from './look-up.ts';
 
 interface NetcheckCommandOptions extends CommonOptions {
   server?: Endpoint[];
@@ -20,12 +19,12 @@ export async function runNetcheck(runtime: Runtime, options: NetcheckCommandOpti
   const { io, network, clock, random, log, signal } = runtime;
   const { server = [], relay = [], tlsPort, ca, gateway, portMapping, portal, json } = options;
   if (gateway !== undefined && addressFamily(gateway) !== 4) {
-    throw new UsageError(`${gateway} is no IPv4 address of a router.`);
+    throw new UsageError(`--gateway ${gateway} is not an IPv4 address.`);
   }
   const authorities = ca === undefined ? undefined : await readPem(ca);
   if (!json) io.err(io.style('dim', 'Checking, up to 3 s …'));
   const report = await netcheck(
-    { network, clock, random, log, resolve: lookUp },
+    { network, clock, random, log },
     {
       servers: server.map(named),
       relays: relay.map((one) => ({ ...named(one), tlsPort })),

@@ -1,7 +1,8 @@
-import { formatInviteLink } from '@towpath/control';
+import { formatInviteLink } from '@towpath/membership';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { findParty, PartyNode, serverUrl } from './party-node.ts';
+import { localTime } from './local-time.ts';
 import { qrCode, type QrTerminal } from './qr-code.ts';
 
 interface InviteOptions extends CommonOptions {
@@ -13,11 +14,11 @@ interface InviteOptions extends CommonOptions {
   qr?: string;
 }
 
-/** Issues an invite and prints it in every form that it can be handed over in. */
+/** Creates an invite and prints it as code, link and QR code. */
 export async function invite(runtime: Runtime, name: string | undefined, options: InviteOptions): Promise<void> {
   const { io, signal } = runtime;
   const { uses: maxUses, hours, role, json } = options;
-  if (role !== 'member' && role !== 'admin') throw new UsageError('--role takes member or admin.');
+  if (role !== 'member' && role !== 'admin') throw new UsageError('--role must be member or admin.');
   const terminal = qrTerminal(options.qr, io.interactive && !json);
   const servers = options.server?.map(serverUrl);
   const party = findParty(runtime, name);
@@ -28,18 +29,19 @@ export async function invite(runtime: Runtime, name: string | undefined, options
   const given = servers === undefined ? issued : { ...issued, servers };
   const link = formatInviteLink(given);
   const code = options.code ? await node.client.shareInvite(party.id, given, { signal }) : undefined;
-  const expires = new Date(runtime.clock.wallTime() + validForMs).toISOString();
+  const expiresAtMs = runtime.clock.wallTime() + validForMs;
+  const expires = new Date(expiresAtMs).toISOString();
   if (given.servers.some(isLoopback)) {
-    io.err(
-      `The invite names ${given.servers.join(', ')}, which leads nowhere from other machines. Next: add --server.`,
-    );
+    io.err(`The invite contains ${given.servers.join(', ')}, which other machines cannot reach. Next: add --server.`);
   }
   if (json) {
     const told = { party: { id: party.id, name: party.name }, code, link, role, maxUses, expires };
     io.out(JSON.stringify({ type: 'invite', ...told, servers: given.servers }));
     return;
   }
-  io.out(`Invite to ${party.name} as ${role}: ${maxUses === 1 ? 'one use' : `${maxUses} uses`}, until ${expires}`);
+  io.out(
+    `Invite to ${party.name} as ${role}: ${maxUses === 1 ? 'one use' : `${maxUses} uses`}, until ${localTime(expiresAtMs)}`,
+  );
   if (code !== undefined) io.out(`  code  ${code}`);
   io.out(`  link  ${link}`);
   for (const line of terminal === 'none' ? [] : qrCode(link, terminal)) io.out(line);
@@ -50,7 +52,7 @@ export async function invite(runtime: Runtime, name: string | undefined, options
 function qrTerminal(wanted: string | undefined, shown: boolean): QrTerminal | 'none' {
   if (wanted === undefined) return shown ? 'dark' : 'none';
   if (wanted !== 'dark' && wanted !== 'light' && wanted !== 'none')
-    throw new UsageError('--qr takes dark, light or none.');
+    throw new UsageError('--qr must be dark, light or none.');
   return wanted;
 }
 

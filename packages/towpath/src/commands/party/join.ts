@@ -1,15 +1,25 @@
 import { hostname } from 'node:os';
-import { ControlError, type Invite, isInviteCode, parseInviteLink } from '@towpath/control';
-import { errorCode, errorMessage } from '@towpath/core';
+import { ControlError } from '@towpath/control';
+import { type Invite, isInviteCode, PartyDataError, parseInviteLink } from '@towpath/membership';
+import { errorMessage } from '@towpath/core';
+import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
+import { counted } from '../../cli/table.ts';
+import { readSecretInput } from '../../cli/secret-input.ts';
 import type { Servers } from '../../config/party-home.ts';
+import { dataPlaneHint } from './data-plane-hint.ts';
 import { homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
 
-/** Joins the party of an invite, given as a code or as a link. */
-export async function join(runtime: Runtime, text: string, options: ServerOptions & { as?: string }): Promise<void> {
+/** Joins a party with an invite, given as a code or as a link. */
+export async function join(
+  runtime: Runtime,
+  given: string | undefined,
+  options: ServerOptions & { as?: string; hasUp: boolean },
+): Promise<void> {
+  const text = given === undefined || given === '-' ? await readSecretInput(runtime, 'Invite code or link') : given;
   const { io, signal } = runtime;
   const home = homeOf(runtime);
-  const link = isInviteCode(text) ? undefined : parseInviteLink(text);
+  const link = isInviteCode(text) ? undefined : linkOf(text);
   const servers = serversFor(runtime, options, link?.servers);
   await using node = await PartyNode.open(runtime, servers);
   const invite = link ?? (await openCode(node, text, signal));
@@ -24,16 +34,32 @@ export async function join(runtime: Runtime, text: string, options: ServerOption
     return;
   }
   io.out(`Joined ${name} as ${self.name} (${self.role}), ${self.virtualAddress}.`);
-  io.out(`${peers.length + 1} members; see towpath party members`);
+  io.out(`${counted(peers.length + 1, 'member')}; see towpath party members`);
+  io.out(dataPlaneHint(options.hasUp));
 }
 
-/** @throws ControlError `untrusted-log` when the servers have exchanged what is behind the code. */
+/** @throws UsageError for a text that is neither a code nor a link. */
+function linkOf(text: string): Invite {
+  try {
+    return parseInviteLink(text);
+  } catch (cause) {
+    if (!(cause instanceof PartyDataError)) throw cause;
+    const form = /^towpath:/i.test(text.trim()) ? cause.message : INVITE_FORMS;
+    throw new UsageError(form);
+  }
+}
+
+const INVITE_FORMS =
+  'This is neither an invite code (four groups of four letters and digits) nor a link (towpath://join/…). Next: copy it again.';
+
+/** @throws ControlError `untrusted-log` when the invite that the server returned was not sealed with this code. */
 async function openCode(node: PartyNode, code: string, signal: AbortSignal): Promise<Invite> {
   try {
     return await node.client.openInvite(code, { signal });
   } catch (cause) {
-    // The form of the code was checked before: what came from the server does not fit it.
-    if (errorCode(cause) === 'invalid-invite') throw new ControlError('untrusted-log', errorMessage(cause), { cause });
+    // The form of the code was checked before; so the data of the server is wrong.
+    if (cause instanceof PartyDataError && cause.code === 'invalid-invite')
+      throw new ControlError('untrusted-log', errorMessage(cause), { cause });
     throw cause;
   }
 }

@@ -1,10 +1,10 @@
 import { errorCode, errorMessage, isAbort } from '@towpath/core';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { columns } from '../../cli/table.ts';
+import { columns, counted } from '../../cli/table.ts';
 import type { KnownParty } from '../../config/party-home.ts';
 import { homeOf, MembershipError, PartyNode } from './party-node.ts';
 
-/** Prints every party of this node, as its servers say now, or as it was when they cannot be reached. */
+/** Prints every party of this node: as verified now, or the last verified state when no server can be reached. */
 export async function list(runtime: Runtime, { json }: CommonOptions): Promise<void> {
   const { io } = runtime;
   const parties = homeOf(runtime).parties();
@@ -16,7 +16,9 @@ export async function list(runtime: Runtime, { json }: CommonOptions): Promise<v
       told.name,
       told.member?.role ?? '',
       told.member?.virtualAddress ?? '',
-      told.members === undefined ? '' : `${told.members} members, ${told.online} others online`,
+      told.members === undefined
+        ? ''
+        : `${counted(told.members, 'member')}, ${counted(told.online ?? 0, 'other', 'others')} online`,
       told.problem === undefined ? told.servers.join(', ') : told.problem.code,
     ]);
     for (const line of columns([['NAME', 'ROLE', 'ADDRESS', 'MEMBERS', 'SERVER'], ...rows])) io.out(line);
@@ -36,7 +38,7 @@ interface Told {
   member?: { name: string; role: string; virtualAddress: string };
   members?: number;
   online?: number;
-  /** The servers could not be asked, or not be believed. */
+  /** The servers could not be reached, or verification failed. */
   problem?: { code: string; message: string };
 }
 

@@ -20,7 +20,7 @@ export async function remove(runtime: Runtime, wanted: string, options: MemberOp
 /** Gives a member another role; `founder` needs the party's key. */
 export async function role(runtime: Runtime, wanted: string, next: string, options: MemberOptions): Promise<void> {
   if (next !== 'member' && next !== 'admin' && next !== 'founder') {
-    throw new UsageError('A role is member, admin or founder.');
+    throw new UsageError('The role must be member, admin or founder.');
   }
   const party = findParty(runtime, options.party);
   const { signal } = runtime;
@@ -28,7 +28,7 @@ export async function role(runtime: Runtime, wanted: string, next: string, optio
   const { id, name } = findMember(await node.current(party), wanted);
   if (next === 'founder') await node.client.appoint(party.id, id, { signal });
   else await node.client.setRole(party.id, id, next, { signal });
-  const text = `${name} is ${next === 'founder' ? 'the founder' : next} of ${party.name} now.`;
+  const text = `${name} is now ${next === 'founder' ? 'the founder' : next} of ${party.name}.`;
   tell(runtime, options, party, { type: 'role', member: { id, name, role: next } }, text);
 }
 
@@ -41,7 +41,7 @@ export async function leave(runtime: Runtime, name: string | undefined, options:
   tell(runtime, options, party, { type: 'left' }, `This node has left ${party.name}.`);
 }
 
-/** Shows or changes where a party's servers are; new ones are asked before they are remembered. */
+/** Shows or changes the control servers of a party; new ones are contacted before they are saved. */
 export async function servers(runtime: Runtime, name: string | undefined, options: ServerOptions): Promise<void> {
   const known = findParty(runtime, name);
   const changed = options.server !== undefined || options.ca !== undefined;

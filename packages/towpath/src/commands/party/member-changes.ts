@@ -6,7 +6,7 @@ export interface MemberChange {
   readonly member: MemberRecord;
 }
 
-/** What is different in `after`, in the order of its members; who is gone comes last. */
+/** Returns the differences in `after`, in the order of its members; removed members come last. */
 export function memberChanges(before: readonly MemberRecord[], after: readonly MemberRecord[]): MemberChange[] {
   const known = new Map(before.map((member) => [member.id, member]));
   const changes: MemberChange[] = [];
@@ -16,7 +16,7 @@ export function memberChanges(before: readonly MemberRecord[], after: readonly M
     if (was === undefined) changes.push({ type: 'joined', member });
     else if (was.role !== member.role) changes.push({ type: 'role', member });
     if (was !== undefined && was.rotations !== member.rotations) changes.push({ type: 'keys', member });
-    // Of itself a node says by its connection whether it is there.
+    // The state of this node follows from its connection.
     if (!member.self && (was?.online ?? false) !== member.online) {
       changes.push({ type: member.online ? 'online' : 'offline', member });
     }
@@ -25,19 +25,19 @@ export function memberChanges(before: readonly MemberRecord[], after: readonly M
   return changes;
 }
 
-/** A change in words: `Ben is online`. */
+/** Describes a change: `Ben is online`. */
 export function describeChange({ type, member }: MemberChange): string {
   const { name, role, virtualAddress } = member;
   switch (type) {
     case 'joined':
       return `${name} joined (${role}, ${virtualAddress})`;
     case 'gone':
-      return `${name} is no member any more`;
+      return `${name} is no longer a member`;
     case 'online':
     case 'offline':
       return `${name} is ${type}`;
     case 'role':
-      return `${name} is ${role === 'founder' ? 'the founder' : role} now`;
+      return `${name} is now ${role === 'founder' ? 'the founder' : role}`;
     case 'keys':
       return `${name} has new keys`;
     default:

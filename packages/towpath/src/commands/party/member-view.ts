@@ -1,9 +1,10 @@
-import type { Member, PartyView, PeerView } from '@towpath/control';
+import type { Member } from '@towpath/membership';
+import type { PartyView, PeerView } from '@towpath/control';
 import { UsageError } from '../../cli/failure.ts';
 import { columns } from '../../cli/table.ts';
-import { startsId } from './party-node.ts';
+import { startsId } from './starts-id.ts';
 
-/** A member as it is told to programs. */
+/** A member in JSON output. */
 export interface MemberRecord {
   readonly id: string;
   readonly name: string;
@@ -16,7 +17,7 @@ export interface MemberRecord {
   readonly online: boolean;
 }
 
-/** Everybody in a party, this node first, then by name. */
+/** Returns the members of a party, this node first, then by name. */
 export function memberRecords({ self, peers }: PartyView, connected: boolean): MemberRecord[] {
   const others = peers.map((peer) => recordOf(peer, false, peer.online));
   others.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : 1));
@@ -29,7 +30,7 @@ function recordOf(member: Member, self: boolean, online: boolean): MemberRecord 
   return { id, name, role, virtualAddress, joinedAt, rotations, self, online };
 }
 
-/** The members as a table for people. */
+/** Formats the members as a table. */
 export function memberTable(members: readonly MemberRecord[]): string[] {
   const rows = members.map((member) => [
     member.name,
@@ -42,7 +43,7 @@ export function memberTable(members: readonly MemberRecord[]): string[] {
   return columns([['NAME', 'ROLE', 'ADDRESS', 'STATE', 'JOINED', 'ID'], ...rows]);
 }
 
-/** The other member that is meant: by name, virtual address, or the beginning of its id. @throws UsageError. */
+/** Finds another member by name, virtual address, or the beginning of its id. @throws UsageError. */
 export function findMember({ name, peers, self }: PartyView, wanted: string): PeerView {
   const exact = peers.filter((peer) => peer.id === wanted || peer.virtualAddress === wanted || peer.name === wanted);
   const loose = peers.filter((peer) => peer.name.toLowerCase() === wanted.toLowerCase() || startsId(peer.id, wanted));
@@ -50,12 +51,12 @@ export function findMember({ name, peers, self }: PartyView, wanted: string): Pe
   const [only, ...others] = meant;
   if (only === undefined) {
     const isSelf = self.id === wanted || self.virtualAddress === wanted || self.name === wanted;
-    const advice = isSelf ? 'That is this node: see towpath party leave.' : 'Next: see towpath party members.';
-    throw new UsageError(`Nobody else in ${name} is called ${wanted}. ${advice}`);
+    const advice = isSelf ? 'That is this node. Next: towpath party leave.' : 'Next: see towpath party members.';
+    throw new UsageError(`No other member of ${name} matches ${wanted}. ${advice}`);
   }
   if (others.length > 0) {
     const places = meant.map(({ id, virtualAddress }) => `${virtualAddress} (${id.slice(0, 8)})`).join(', ');
-    throw new UsageError(`${meant.length} members are called ${wanted}: ${places}. Say which by address or id.`);
+    throw new UsageError(`${meant.length} members match ${wanted}: ${places}. Next: give an address or id.`);
   }
   return only;
 }

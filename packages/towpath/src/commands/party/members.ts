@@ -1,6 +1,7 @@
 import type { PartyView } from '@towpath/control';
 import { errorCode, errorMessage } from '@towpath/core';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { counted } from '../../cli/table.ts';
 import { memberRecords, memberTable } from './member-view.ts';
 import { findParty, MembershipError, PartyNode } from './party-node.ts';
 import { watchMembers } from './watch-members.ts';
@@ -11,7 +12,7 @@ interface MembersOptions extends CommonOptions {
   for?: number;
 }
 
-/** Prints who is in a party; what was verified before, when no server can be reached or be believed. */
+/** Prints the members of a party; the last verified list when no server can be reached or verification failed. */
 export async function members(runtime: Runtime, name: string | undefined, options: MembersOptions): Promise<void> {
   const party = findParty(runtime, name);
   if (options.watch) {
@@ -31,10 +32,10 @@ export async function members(runtime: Runtime, name: string | undefined, option
   }
   if (view !== undefined) show(runtime, view, options, problem === undefined);
   if (problem instanceof MembershipError) throw problem;
-  if (problem !== undefined) runtime.io.err(`As it was when a server was last reached. Now: ${errorMessage(problem)}`);
+  if (problem !== undefined) runtime.io.err(`This is the last verified list. ${errorMessage(problem)}`);
 }
 
-/** @param fresh false when it is not what a server says now. */
+/** @param fresh false for the last verified list */
 function show({ io }: Runtime, view: PartyView, { json }: CommonOptions, fresh: boolean): void {
   const all = memberRecords(view, false);
   const { id, name, head } = view;
@@ -44,6 +45,6 @@ function show({ io }: Runtime, view: PartyView, { json }: CommonOptions, fresh: 
     );
     return;
   }
-  io.out(`${name}: ${all.length} ${all.length === 1 ? 'member' : 'members'}`);
+  io.out(`${name}: ${counted(all.length, 'member')}`);
   for (const line of memberTable(all)) io.out(line);
 }

@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
-import { ControlClient, HttpTransport, type PartyId, type PartyView, type Suspicion } from '@towpath/control';
+import { ControlClient, HttpTransport, type PartyView, type Suspicion } from '@towpath/control';
+import type { PartyId } from '@towpath/membership';
 import { errorCode, TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { startsId } from './starts-id.ts';
 import { type KnownParty, PartyHome, type Servers } from '../../config/party-home.ts';
 
-/** What every command takes that may be told where the servers are. */
+/** Options of every command that takes control servers. */
 export interface ServerOptions extends CommonOptions {
   server?: string[];
   ca?: string;
@@ -13,10 +15,10 @@ export interface ServerOptions extends CommonOptions {
 
 const DEFAULT_PORT = 4100;
 
-/** Thrown when what a server says of a party does not hold; none of it was applied. */
+/** Thrown when verification of a server's data failed; none of it was applied. */
 export class MembershipError extends TowpathError<`membership-${Suspicion['kind']}`> {
   constructor({ kind, message }: Suspicion, party: string) {
-    super(`membership-${kind}`, `${party}: ${message}`, { target: party });
+    super(`membership-${kind}`, `${party}: ${message}`, { target: party, kind: 'untrusted' });
   }
 }
 
@@ -24,7 +26,7 @@ export function homeOf({ configFolder, random }: Runtime): PartyHome {
   return new PartyHome(configFolder, random);
 }
 
-/** A node's client for the length of a command, and everything that it found suspicious. */
+/** A node's client for one command, with the verification failures that it found. */
 export class PartyNode implements AsyncDisposable {
   readonly client: ControlClient;
   readonly suspicions: Suspicion[] = [];
@@ -38,7 +40,7 @@ export class PartyNode implements AsyncDisposable {
 
   /**
    * Opens a client at `servers`, with one party or none.
-   * @param options.live keep a connection and be present; else ask only.
+   * @param options.live keep a connection and be present; else send requests only
    */
   static async open(
     runtime: Runtime,
@@ -62,8 +64,8 @@ export class PartyNode implements AsyncDisposable {
   }
 
   /**
-   * The party as its servers say now, verified.
-   * @throws MembershipError when what they say does not hold; ControlError as `refresh`.
+   * Returns the party as verified now.
+   * @throws MembershipError when verification fails; ControlError as `refresh`.
    */
   async current(party: KnownParty): Promise<PartyView> {
     const view = await this.client.refresh(party.id, { signal: this.#signal });
@@ -71,7 +73,7 @@ export class PartyNode implements AsyncDisposable {
     return view;
   }
 
-  /** @throws MembershipError for the first thing that did not add up. */
+  /** @throws MembershipError for the first verification failure. */
   throwIfSuspicious(party: string): void {
     const [first] = this.suspicions;
     if (first !== undefined) throw new MembershipError(first, party);
@@ -82,7 +84,7 @@ export class PartyNode implements AsyncDisposable {
   }
 }
 
-/** The party that is meant: by name, by the beginning of its id, or the only one. @throws UsageError. */
+/** Finds a party by name or by the beginning of its id; the only one if `wanted` is undefined. @throws UsageError. */
 export function findParty(runtime: Runtime, wanted: string | undefined): KnownParty {
   const parties = homeOf(runtime).parties();
   if (parties.length === 0) {
@@ -94,18 +96,16 @@ export function findParty(runtime: Runtime, wanted: string | undefined): KnownPa
   const [only, ...others] = meant;
   const names = (list: readonly KnownParty[]) => list.map(({ id, name }) => `${name} (${id.slice(0, 8)})`).join(', ');
   if (only === undefined) {
-    throw new UsageError(`This node is in no party ${wanted}, but in ${names(parties)}.`);
+    throw new UsageError(`This node is not in a party ${wanted}. Its parties: ${names(parties)}.`);
   }
-  if (others.length > 0) throw new UsageError(`Which party: ${names(meant)}? Say its name, or how its id begins.`);
+  if (others.length > 0)
+    throw new UsageError(
+      `Several parties match: ${names(meant)}. Next: give the name or the first characters of the id.`,
+    );
   return only;
 }
 
-/** True when `text` is the beginning of an id, long enough to be meant as one. */
-export function startsId(id: string, text: string): boolean {
-  return /^[0-9a-f]{4,32}$/i.test(text) && id.startsWith(text.toLowerCase());
-}
-
-/** The servers that were named now, or by an earlier command. @throws UsageError when none ever was. */
+/** Returns the servers of this command, or those saved by an earlier one. @throws UsageError when there are none. */
 export function serversFor(runtime: Runtime, options: ServerOptions, otherwise?: readonly string[]): Servers {
   const known = homeOf(runtime).servers;
   const ca = options.ca === undefined ? undefined : readAuthority(options.ca);
@@ -113,7 +113,7 @@ export function serversFor(runtime: Runtime, options: ServerOptions, otherwise?:
   if (otherwise !== undefined && otherwise.length > 0) return { addresses: otherwise, ca: ca ?? known?.ca };
   if (known !== undefined) return { ...known, ca: ca ?? known.ca };
   throw new UsageError(
-    `Name a control server once: --server HOST, or --server https://HOST:PORT. Run one by: towpath serve`,
+    `No control server is known. Next: add --server HOST or --server https://HOST:PORT; to run one: towpath serve`,
   );
 }
 
@@ -122,9 +122,9 @@ export function serverUrl(text: string): string {
   const whole = /^https?:\/\//.test(text) ? text : `http://${text}`;
   const url = URL.canParse(whole) ? new URL(whole) : undefined;
   if (url === undefined || url.pathname !== '/' || url.search !== '' || url.username !== '') {
-    throw new UsageError(`"${text}" is no control server such as 198.51.100.7, HOST:4100 or https://HOST.`);
+    throw new UsageError(`"${text}" is not a control server. Expected 198.51.100.7, HOST:4100 or https://HOST.`);
   }
-  // An address that is written as a URL means its own default port.
+  // A URL has the default port of its scheme.
   if (whole !== text && url.port === '') url.port = String(DEFAULT_PORT);
   return url.origin;
 }

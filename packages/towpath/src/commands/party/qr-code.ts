@@ -1,15 +1,15 @@
 import { encode } from 'uqr';
 
-/** What a terminal shows where nothing is written: letters are the other colour. */
+/** Background of the terminal: characters have the other colour. */
 export type QrTerminal = 'dark' | 'light';
 
-/** Light modules around the code, as ISO/IEC 18004 wants for reading. */
+/** Light modules around the code, required by ISO/IEC 18004. */
 const QUIET_ZONE = 4;
 
 /** A QR code in lines of half blocks, two rows of modules in each. */
 export function qrCode(text: string, terminal: QrTerminal): string[] {
   const { data, size } = encode(text, { ecc: 'L', border: QUIET_ZONE });
-  // Written characters are light on a dark terminal and dark on a light one.
+  // Characters are light on a dark terminal and dark on a light one.
   const written = (row: number, column: number) => (data[row]?.[column] ?? false) === (terminal === 'light');
   const lines: string[] = [];
   for (let row = 0; row < size; row += 2) {

@@ -1,14 +1,16 @@
 import type { Command } from 'commander';
 import type { Runtime } from '../../cli/runtime.ts';
-import { integer, number } from '../../cli/values.ts';
+import { displayName, integer, number } from '../../cli/values.ts';
 
-const PARTY = 'its name or how its id begins; not needed when there is only one';
+const PARTY = 'name, or first characters of the id; optional when this node is in one party only';
 
 /** `towpath party …` */
 export function registerParty(program: Command, runtime: Runtime): void {
-  const party = program.command('party').description('private networks: who is in them, and how one gets in');
+  const party = program.command('party').description('private networks: create, invite, join, list and remove members');
   create(party, runtime);
   invite(party, runtime);
+  invites(party, runtime);
+  revoke(party, runtime);
   join(party, runtime);
   members(party, runtime);
   list(party, runtime);
@@ -17,50 +19,62 @@ export function registerParty(program: Command, runtime: Runtime): void {
   leave(party, runtime);
   rotate(party, runtime);
   servers(party, runtime);
+  recover(party, runtime);
+}
+
+function hasUp(party: Command): boolean {
+  return party.parent?.commands.some((command) => command.name() === 'up') ?? false;
 }
 
 function withCommon(command: Command): Command {
   return command
-    .option('-v, --verbose', 'tell the story on standard error')
+    .option('-v, --verbose', 'log details to standard error')
     .option('--json', 'one JSON object on standard output');
 }
 
 function withServer(command: Command): Command {
   return command
-    .option('--server <server...>', 'control servers, as HOST, HOST:PORT or https://HOST; remembered')
-    .option('--ca <file>', 'PEM of the authority that signed their certificates, if the system does not know it');
+    .option('--server <server...>', 'control servers, as HOST, HOST:PORT or https://HOST; saved for later commands')
+    .option('--ca <file>', 'PEM file of the certificate authority of these servers, if the system does not trust it');
 }
 
 function create(party: Command, runtime: Runtime): void {
   withCommon(withServer(party.command('create')))
-    .description('found a party; this node is its founder')
-    .argument('<name>', 'what the party is called')
-    .option('--as <name>', 'what this node is called in it; the host name unless said otherwise')
+    .description('create a party; this node becomes its founder')
+    .argument('<name>', 'name of the party', displayName)
+    .option(
+      '--setup-code <code>',
+      'code that the server printed; - reads it from standard input; asked for on a terminal',
+    )
+    .option('--as <name>', 'name of this node in the party (default: the host name)', displayName)
     .addHelpText(
       'after',
       `
 Examples:
   towpath party create camp --server 198.51.100.7
-  towpath party create camp --server https://towpath.example.org --as "Ann’s laptop"
+  towpath party create camp --server https://towpath.example.org \\
+      --as "Ann’s laptop"
 `,
     )
-    .action(async (name, options) => (await import('./create.ts')).create(runtime, name, options));
+    .action(async (name, options) =>
+      (await import('./create.ts')).create(runtime, name, { ...options, hasUp: hasUp(party) }),
+    );
 }
 
 function invite(party: Command, runtime: Runtime): void {
   withCommon(party.command('invite'))
-    .description('let others in: prints a code to type, a link, and on a terminal a QR code')
+    .description('create an invite: prints a code, a link, and on a terminal a QR code')
     .argument('[party]', PARTY)
-    .option('--uses <count>', 'how many may use it', integer(1, 10_000), 1)
-    .option('--hours <hours>', 'how long it can be used', number(0.01, 8_760), 24)
-    .option('--role <role>', 'what they become: member or admin', 'member')
-    .option('--server <server...>', 'where joiners find the control plane, if not where this node does')
-    .option('--no-code', 'only the link: nothing is left with the servers')
-    .option('--qr <terminal>', 'QR code for a dark or a light terminal, or none')
+    .option('--uses <count>', 'how many nodes can join with it', integer(1, 10_000), 1)
+    .option('--hours <hours>', 'how long it is valid, h', number(0.01, 8_760), 24)
+    .option('--role <role>', 'role of the nodes that join: member or admin', 'member')
+    .option('--server <server...>', 'control servers for the nodes that join (default: the servers of this node)')
+    .option('--no-code', 'print the link only and store nothing on the servers')
+    .option('--qr <terminal>', 'QR code for a dark or light terminal, or none')
     .addHelpText(
       'after',
       `
-Whoever has the invite can use it: hand it over like a password.
+Everyone who has the invite can join. Treat it as a password.
 
 Examples:
   towpath party invite
@@ -71,34 +85,64 @@ Examples:
     .action(async (name, options) => (await import('./invite.ts')).invite(runtime, name, options));
 }
 
+function invites(party: Command, runtime: Runtime): void {
+  withCommon(party.command('invites'))
+    .description('list the invites of a party, and whether they still open it')
+    .argument('[party]', PARTY)
+    .addHelpText('after', '\nExamples:\n  towpath party invites\n  towpath party invites camp --json\n')
+    .action(async (name, options) => (await import('./invites.ts')).invites(runtime, name, options));
+}
+
+function revoke(party: Command, runtime: Runtime): void {
+  withCommon(party.command('revoke'))
+    .description('revoke an invite: nobody can join with it any more (founder and admins)')
+    .argument('<invite>', 'first characters of its id, as towpath party invites prints it')
+    .option('--party <party>', PARTY)
+    .addHelpText('after', '\nExample:\n  towpath party revoke Zk3v\n')
+    .action(async (id, options) => (await import('./invites.ts')).revoke(runtime, id, options));
+}
+
+function recover(party: Command, runtime: Runtime): void {
+  withCommon(withServer(party.command('recover')))
+    .description("become the founder again with the party's key, for instance after all members were removed")
+    .argument('<key-file>', 'the key file that towpath party create named')
+    .option('--as <name>', 'name of this node in the party (default: the host name)', displayName)
+    .addHelpText('after', '\nExample:\n  towpath party recover backup/camp.key --server 198.51.100.7\n')
+    .action(async (file, options) => (await import('./recover.ts')).recover(runtime, file, options));
+}
+
 function join(party: Command, runtime: Runtime): void {
   withCommon(withServer(party.command('join')))
-    .description('join a party by an invite')
-    .argument('<invite>', 'the code or the link')
-    .option('--as <name>', 'what this node is called in it; the host name unless said otherwise')
+    .description('join a party with an invite')
+    .argument('[invite]', 'the code or the link; without it, or as -, it is asked for or read from standard input')
+    .option('--as <name>', 'name of this node in the party (default: the host name)', displayName)
     .addHelpText(
       'after',
       `
-A link says where the servers are; for a code they are named once.
+A link contains the servers. With a code, name them by --server. Without a terminal, give the code or link as standard
+input.
 
 Examples:
   towpath party join K7QP-2MXA-9RTC-W3HE --server 198.51.100.7
   towpath party join towpath://join/AYd3… --as Ben
+  towpath party join --server 198.51.100.7 < invite.txt
 `,
     )
-    .action(async (text, options) => (await import('./join.ts')).join(runtime, text, options));
+    .action(async (text, options) =>
+      (await import('./join.ts')).join(runtime, text, { ...options, hasUp: hasUp(party) }),
+    );
 }
 
 function members(party: Command, runtime: Runtime): void {
   withCommon(party.command('members'))
-    .description('who is in a party and who is connected, verified by this node')
+    .description('list the members of a party, verified by this node, and who is connected')
     .argument('[party]', PARTY)
-    .option('-w, --watch', 'stay connected, and print changes as they come')
-    .option('--for <seconds>', 'with --watch: end after this long', number(0.1, 31_536_000))
+    .option('-w, --watch', 'stay connected and print changes')
+    .option('--for <seconds>', 'with --watch: end after this time, in seconds', number(0.1, 31_536_000))
     .addHelpText(
       'after',
       `
-What was verified before is shown while no server can be reached.
+When no server can be reached, the last verified list is shown.
 
 Examples:
   towpath party members
@@ -111,20 +155,20 @@ Examples:
 
 function list(party: Command, runtime: Runtime): void {
   withCommon(party.command('list'))
-    .description('the parties that this node is in')
+    .description('list the parties of this node')
     .addHelpText('after', '\nExamples:\n  towpath party list\n  towpath party list --json\n')
     .action(async (options) => (await import('./list.ts')).list(runtime, options));
 }
 
 function remove(party: Command, runtime: Runtime): void {
   withCommon(party.command('remove'))
-    .description('remove somebody from a party: founder and admins')
-    .argument('<member>', 'name, virtual address, or how the id begins')
+    .description('remove a member (founder and admins only)')
+    .argument('<member>', 'name, virtual address, or first characters of the id')
     .option('--party <party>', PARTY)
     .addHelpText(
       'after',
       `
-Whoever is removed cannot come back without a new invite; invites that it issued end.
+A removed member can join again only with a new invite. Invites that it created become invalid.
 
 Examples:
   towpath party remove Ben
@@ -136,9 +180,9 @@ Examples:
 
 function role(party: Command, runtime: Runtime): void {
   withCommon(party.command('role'))
-    .description('make somebody an admin, a member, or the founder')
-    .argument('<member>', 'name, virtual address, or how the id begins')
-    .argument('<role>', 'member, admin or founder; another founder is appointed with the party’s key, where it is kept')
+    .description('change the role of a member')
+    .argument('<member>', 'name, virtual address, or first characters of the id')
+    .argument('<role>', 'member, admin or founder; appointing a founder needs the party key on this machine')
     .option('--party <party>', PARTY)
     .addHelpText(
       'after',
@@ -149,7 +193,7 @@ function role(party: Command, runtime: Runtime): void {
 
 function leave(party: Command, runtime: Runtime): void {
   withCommon(party.command('leave'))
-    .description('leave a party; its founder appoints another one first')
+    .description('leave a party; a founder must appoint another founder first')
     .argument('[party]', PARTY)
     .addHelpText('after', '\nExample:\n  towpath party leave camp\n')
     .action(async (name, options) => (await import('./manage.ts')).leave(runtime, name, options));
@@ -157,11 +201,11 @@ function leave(party: Command, runtime: Runtime): void {
 
 function rotate(party: Command, runtime: Runtime): void {
   withCommon(party.command('rotate'))
-    .description('replace the keys of this node in all its parties; ids and addresses stay')
+    .description('replace the keys of this node in all its parties; id and addresses stay the same')
     .addHelpText(
       'after',
       `
-When a server cannot be reached, run it again later: the keys that were begun with are used.
+When a server cannot be reached, run the command again later; it continues with the same new keys.
 
 Example:
   towpath party rotate
@@ -172,7 +216,7 @@ Example:
 
 function servers(party: Command, runtime: Runtime): void {
   withCommon(withServer(party.command('servers')))
-    .description('show, or with --server change, where this node finds the control plane of a party')
+    .description('show the control servers of a party, or change them with --server')
     .argument('[party]', PARTY)
     .addHelpText(
       'after',

@@ -1,13 +1,13 @@
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { takeProcessLock } from '../../config/process-lock.ts';
+import { CONNECTED, takeProcessLock } from '../../config/process-lock.ts';
 import { findParty, homeOf, PartyNode } from './party-node.ts';
 
-/** Replaces this node's keys in every party, one after the other; goes on where an earlier attempt stopped. */
+/** Replaces this node's keys in every party, one after the other; continues an interrupted rotation. */
 export async function rotate(runtime: Runtime, { json }: CommonOptions): Promise<void> {
   const { io, signal } = runtime;
   const home = homeOf(runtime);
-  // Somebody who is connected under the old keys would take itself for removed.
-  using _lock = takeProcessLock(home.lockPath, 'keeps this node connected');
+  // A process that is connected with the old keys would consider itself removed.
+  using _lock = takeProcessLock(home.lockPath, CONNECTED);
   findParty(runtime, home.parties()[0]?.id);
   const next = await home.beginRotation();
   for (const party of home.parties()) {
@@ -16,7 +16,7 @@ export async function rotate(runtime: Runtime, { json }: CommonOptions): Promise
     await node.client.rotateKeys(next, { signal });
     const { rotations } = node.client.party(party.id)?.self ?? { rotations: 0 };
     if (json) io.out(JSON.stringify({ type: 'rotated', party: { id: party.id, name: party.name }, rotations }));
-    else io.out(`${party.name} knows this node by its new keys.`);
+    else io.out(`${party.name}: keys of this node replaced.`);
   }
   await home.endRotation(next);
 }

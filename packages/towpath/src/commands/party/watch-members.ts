@@ -1,8 +1,10 @@
 import { ControlError } from '@towpath/control';
 import { errorCode } from '@towpath/core';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { counted } from '../../cli/table.ts';
+import { timeText } from '../../cli/time-text.ts';
 import type { KnownParty } from '../../config/party-home.ts';
-import { takeProcessLock } from '../../config/process-lock.ts';
+import { CONNECTED, takeProcessLock } from '../../config/process-lock.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { describeChange, memberChanges } from './member-changes.ts';
 import { type MemberRecord, memberRecords, memberTable } from './member-view.ts';
@@ -17,21 +19,21 @@ interface WatchOptions extends CommonOptions {
 const FIRST_ANSWER_MS = 2_000;
 
 /**
- * Keeps this node connected, and prints what changes in a party until the time is up or this node is out of it.
- * @throws ControlError `not-a-member` when this node was removed; MembershipError, at the end, when something that the
- *   servers said did not hold; TowpathError `already-running`.
+ * Stays connected and prints changes in a party until the time limit or until this node is no longer a member.
+ * @throws ControlError `not-a-member` when this node was removed; MembershipError, at the end, when verification of a
+ *   server's data failed; TowpathError `already-running`.
  */
 export async function watchMembers(runtime: Runtime, party: KnownParty, options: WatchOptions): Promise<void> {
   const { io, clock, signal } = runtime;
   const { id, name } = party;
-  using _lock = takeProcessLock(homeOf(runtime).lockPath, 'keeps this node connected');
+  using _lock = takeProcessLock(homeOf(runtime).lockPath, CONNECTED);
   await using node = await PartyNode.open(runtime, party.servers, { party: id, live: true });
   const { client } = node;
-  // What is heard while the first list is asked for comes after it.
+  // Changes that arrive before the first list are printed after it.
   let waiting: string[] | undefined = [];
   const tell = (type: string, told: Readonly<Record<string, unknown>>, text: string) => {
     const at = new Date(clock.wallTime()).toISOString();
-    const line = options.json ? JSON.stringify({ type, at, ...told }) : `${at}  ${text}`;
+    const line = options.json ? JSON.stringify({ type, at, ...told }) : `${timeText(io, clock.wallTime())}  ${text}`;
     if (waiting === undefined) io.out(line);
     else waiting.push(line);
   };
@@ -54,7 +56,7 @@ export async function watchMembers(runtime: Runtime, party: KnownParty, options:
   client.events.on('party', update);
   client.events.on('presence', update);
   client.events.on('server', ({ connected, address }) => {
-    tell('server', { connected, address }, connected ? `connected to ${address}` : 'no server is connected');
+    tell('server', { connected, address }, connected ? `connected to ${address}` : 'not connected to any server');
     update();
   });
   client.events.on('suspicion', ({ kind, sequence, message }) =>
@@ -70,20 +72,20 @@ export async function watchMembers(runtime: Runtime, party: KnownParty, options:
   shown = current();
   const heard = waiting;
   waiting = undefined;
-  tell('members', { party: { id, name }, members: shown }, `${name}: ${shown.length} members`);
+  tell('members', { party: { id, name }, members: shown }, `${name}: ${counted(shown.length, 'member')}`);
   if (!options.json) for (const line of memberTable(shown)) io.out(line);
   for (const line of heard) io.out(line);
   await untilOver({ ...runtime, signal: AbortSignal.any([signal, ended.signal]) }, options.for);
   if (signal.aborted) return;
   if (reason === 'removed') {
-    throw new ControlError('not-a-member', `This node was removed from ${name}: ask for a new invite.`, {
+    throw new ControlError('not-a-member', `This node was removed from ${name}. Next: ask for a new invite.`, {
       target: name,
     });
   }
   node.throwIfSuspicious(name);
 }
 
-/** What has changed since the last command belongs to the list that a watcher begins with, if a server is quick enough. */
+/** Waits for a server, so that the first list includes changes since the last command. */
 async function askFirst({ clock, signal }: Runtime, { client }: PartyNode, party: string): Promise<void> {
   const late = new AbortController();
   using _limit = clock.timer(FIRST_ANSWER_MS, () => late.abort());

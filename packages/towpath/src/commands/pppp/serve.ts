@@ -1,11 +1,22 @@
 import { type Endpoint, formatEndpoint, isUnspecified } from '@towpath/net';
-import { parseUid, RelayServer, RendezvousServer } from '@towpath/pppp';
+import { parseUid } from '@towpath/pppp';
+import { relayPlaneOptions, RelayServer, RendezvousServer } from '@towpath/pppp/server';
 import { z } from 'zod';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import type { DataPlaneMode } from '../../cli/values.ts';
 import { readSecret } from '../../config/secret-file.ts';
 import { MetricsServer } from '../../serve/metrics-server.ts';
+import {
+  announcePlane,
+  arrivalAddress,
+  choosePlane,
+  KERNEL_GAUGES,
+  kernelMetrics,
+  planeReport,
+} from '../../serve/kernel-plane.ts';
 import { untilOver } from '../../serve/run-time.ts';
+import { ServeJournal } from './journal.ts';
 
 interface ServeOptions extends CommonOptions {
   address: string;
@@ -13,6 +24,7 @@ interface ServeOptions extends CommonOptions {
   ports: number[];
   relayPort: number;
   relay: boolean;
+  dataPlane: DataPlaneMode;
   secrets?: string;
   clientsNeedSecret?: boolean;
   prefix?: string[];
@@ -21,18 +33,34 @@ interface ServeOptions extends CommonOptions {
   for?: number;
 }
 
-/** Runs the servers until Ctrl-C or until the time is up. */
+/** Runs the servers until Ctrl-C or until the time limit. */
 export async function serve(runtime: Runtime, options: ServeOptions): Promise<void> {
   const { io, network, clock, random, log } = runtime;
   const components = { network, clock, random, log };
   const { address, publicAddress = address } = options;
   if (options.relay && isUnspecified(publicAddress)) {
-    throw new UsageError('The relay is named to clients by address: say --public-address, or --no-relay.');
+    throw new UsageError('Clients need the address of the relay. Next: add --public-address, or --no-relay.');
+  }
+  if (options.clientsNeedSecret && options.secrets === undefined) {
+    throw new UsageError('--clients-need-secret needs --secrets FILE with the secrets of the devices.');
   }
   const secrets = options.secrets === undefined ? undefined : readSecrets(options.secrets);
   await using stack = new AsyncDisposableStack();
+  const kernelAddress = options.relay ? await arrivalAddress(network, { address, publicAddress }) : undefined;
+  const chosen = options.relay
+    ? await choosePlane(components, options.dataPlane, {
+        addresses: [kernelAddress ?? address],
+        ...relayPlaneOptions(),
+      })
+    : undefined;
+  if (chosen?.plane !== undefined) stack.use(chosen.plane);
   const relay = options.relay
-    ? stack.use(await RelayServer.listen(components, { address, port: options.relayPort }))
+    ? stack.use(
+        await RelayServer.listen(
+          { ...components, plane: chosen?.plane },
+          { address, kernelAddress, port: options.relayPort },
+        ),
+      )
     : undefined;
   const relays = relay ? [{ address: publicAddress, port: relay.endpoint.port }] : [];
   const rendezvous = stack.use(
@@ -45,17 +73,32 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
       ...(options.prefix === undefined ? {} : { prefixes: options.prefix }),
     }),
   );
+  const journal = new ServeJournal(runtime, options);
+  journal.followRendezvous(rendezvous);
+  if (relay) journal.followRelay(relay);
   announce(runtime, options, 'rendezvous', rendezvous.endpoints);
   if (relay) announce(runtime, options, 'relay', [relay.endpoint]);
+  if (chosen) announcePlane(io, options.json, planeReport(chosen));
   if (options.metricsPort !== undefined) {
     const metrics = stack.use(new MetricsServer());
-    metrics.add('towpath_rendezvous', () => ({ ...rendezvous.metrics, tcp: { ...rendezvous.metrics.tcp } }));
-    if (relay) metrics.add('towpath_relay', () => ({ ...relay.metrics, tcp: { ...relay.metrics.tcp } }));
+    metrics.add('towpath_rendezvous', () => ({ ...rendezvous.metrics, tcp: { ...rendezvous.metrics.tcp } }), {
+      gauges: GAUGES,
+    });
+    if (relay) {
+      const snapshot = () => {
+        const { kernel, tcp, ...counters } = relay.metrics;
+        return { ...counters, tcp: { ...tcp }, kernel: kernelMetrics(kernel) };
+      };
+      metrics.add('towpath_relay', snapshot, { gauges: [...GAUGES, ...KERNEL_GAUGES.map((name) => `kernel_${name}`)] });
+    }
     announce(runtime, options, 'metrics', [await metrics.listen({ address: '127.0.0.1', port: options.metricsPort })]);
   }
   await untilOver(runtime, options.for);
   if (!options.json) io.err('Shutting down.');
 }
+
+/** Metrics that are states of the moment. */
+const GAUGES = ['devices', 'sessions', 'pending_reservations', 'clients', 'sources', 'tcp_connections'];
 
 function announce({ io }: Runtime, { json }: ServeOptions, what: string, endpoints: readonly Endpoint[]): void {
   if (json) io.out(JSON.stringify({ type: 'listening', what, endpoints }));
@@ -66,7 +109,8 @@ const secretsSchema = z.record(z.string(), z.string().min(1).max(20));
 
 function readSecrets(file: string): Map<string, string> {
   const parsed = secretsSchema.safeParse(jsonOf(readSecret(file), file));
-  if (!parsed.success) throw new UsageError(`${file} is not {"UID": "secret"} with secrets of 1 to 20 characters.`);
+  if (!parsed.success)
+    throw new UsageError(`${file} does not have the form {"UID": "secret"} with secrets of 1 to 20 characters.`);
   return new Map(Object.entries(parsed.data).map(([uid, secret]) => [parseUid(uid), secret]));
 }
 
@@ -74,7 +118,7 @@ function jsonOf(text: string, file: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // The parser's own message could repeat a secret.
+    // The parser's message could contain a secret.
     throw new UsageError(`${file} is not JSON.`);
   }
 }

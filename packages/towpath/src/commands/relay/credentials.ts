@@ -1,4 +1,4 @@
-import { timeLimitedCredentials } from '@towpath/stun';
+import { timeLimitedCredentials } from '@towpath/stun/server';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { readSecrets } from './secrets.ts';
@@ -11,8 +11,9 @@ interface CredentialsOptions extends CommonOptions {
 
 /** Prints a user name and a password that a relay with the same secret accepts for a while. */
 export function credentials({ io, clock }: Runtime, user: string, options: CredentialsOptions): void {
-  // The user name of the scheme is `expiry:user`.
-  if (!/^[^\s:]{1,100}$/.test(user)) throw new UsageError('A user has up to 100 characters, no spaces and no colon.');
+  // The scheme's user name is `expiry:user`.
+  if (!/^[^\s:]{1,100}$/.test(user))
+    throw new UsageError('The user name must have 1 to 100 characters, without spaces and colons.');
   const [secret = ''] = readSecrets(options.secretFile);
   const { username, password, expiresAtMs } = timeLimitedCredentials(
     secret,

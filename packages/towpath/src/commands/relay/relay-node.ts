@@ -1,8 +1,18 @@
-import { type Clock, errorCode, type Log, type Random, TowpathError } from '@towpath/core';
-import type { Endpoint, Network } from '@towpath/net';
-import { StunErrorCode, StunServer, type StunServerStats, TurnServer, type TurnServerStats } from '@towpath/stun';
+import { type Clock, errorCode, type Log, Mutex, type Random, TowpathError } from '@towpath/core';
+import { addressFamily, type Endpoint, isUnspecified, type Network, openOnChosenPort } from '@towpath/net';
+import { type RelayPlane, STUN_PATTERN } from '@towpath/splice';
+import { StunErrorCode } from '@towpath/stun/message';
+import { StunServer, type StunServerStats, TurnServer, type TurnServerStats } from '@towpath/stun/server';
 import type { MetricTree } from '../../serve/metrics-server.ts';
-import { type RelayPlan, stunPlaces } from './plan.ts';
+import {
+  type ChosenPlane,
+  choosePlane,
+  kernelMetrics,
+  type PlaneReport,
+  planeReport,
+} from '../../serve/kernel-plane.ts';
+import { hostAddresses, type RelayPlan, stunPlaces, wildcardPlace } from './plan.ts';
+import { turnGroups } from './quotas.ts';
 import { SharedPorts } from './shared-ports.ts';
 
 export interface RelayComponents {
@@ -10,15 +20,18 @@ export interface RelayComponents {
   clock: Clock;
   random: Random;
   log: Log;
+  /** True for users whose credentials have ended before their time. */
+  isRevoked?(user: string): boolean;
 }
 
 /** Sockets of one kind that are open. */
 export interface Listening {
-  readonly what: 'udp' | 'tcp' | 'tls';
+  /** `alternate`: UDP ports that only answer STUN, for tests of NAT behaviour (RFC 5780). */
+  readonly what: 'udp' | 'tcp' | 'tls' | 'alternate';
   readonly endpoints: readonly Endpoint[];
 }
 
-/** Errors of the protocol that clients are refused with; each has a counter. */
+/** STUN error codes that are counted. */
 const COUNTED_REFUSALS: readonly number[] = [
   StunErrorCode.BadRequest,
   StunErrorCode.Forbidden,
@@ -29,78 +42,155 @@ const COUNTED_REFUSALS: readonly number[] = [
   StunErrorCode.InsufficientCapacity,
 ];
 
-/** Ports that the system may choose before one must have been free with those that go with it. */
-const PORT_TRIES = 16;
+/** Limits of allocations that are counted when they are reached. */
+const QUOTAS = ['total', 'user', 'party', 'founder'] as const;
+
+/** Metrics of a relay that are states of the moment. */
+export const RELAY_GAUGES: readonly string[] = [
+  'allocations',
+  'users',
+  'connections',
+  'connections_unused',
+  'workers',
+  'plain_ports',
+  'kernel_usable',
+  'kernel_sessions',
+  'kernel_waiting',
+];
 
 /** One process's STUN and TURN servers on the ports of a plan. */
 export class RelayNode implements AsyncDisposable {
   readonly listening: readonly Listening[];
-  readonly #stun: readonly StunServer[];
+  /** Where the data of plain ports passes, and why. */
+  readonly dataPlane: PlaneReport;
+  readonly #plane: RelayPlane | undefined;
   readonly #turn: TurnServer;
+  #stun: StunServer[];
+  #changes: Disposable | undefined;
+  #closing = false;
 
-  private constructor(stun: readonly StunServer[], turn: TurnServer, listening: readonly Listening[]) {
-    this.#stun = stun;
-    this.#turn = turn;
+  private constructor(
+    components: { stun: StunServer[]; turn: TurnServer; chosen: ChosenPlane },
+    listening: readonly Listening[],
+  ) {
+    this.dataPlane = planeReport(components.chosen);
+    this.#plane = components.chosen.plane;
+    this.#stun = components.stun;
+    this.#turn = components.turn;
     this.listening = listening;
   }
 
   /**
    * Opens every port.
-   * @throws NetError when one cannot be had; TowpathError `port-sharing-unsupported` when processes cannot share
-   *   one here. Then nothing stays open.
+   * @throws NetError when a port cannot be opened; TowpathError `port-sharing-unsupported` when this system cannot share
+   *   ports between processes. Then nothing stays open.
    */
   static async open(components: RelayComponents, plan: RelayPlan): Promise<RelayNode> {
-    // The system chooses a free UDP port and does not look whether the others that go with it are free too.
-    for (let left = plan.port === 0 ? PORT_TRIES : 1; ; left--) {
-      try {
-        return await RelayNode.#openOnce(components, plan);
-      } catch (error) {
-        if (left <= 1 || errorCode(error) !== 'address-in-use') throw error;
-      }
-    }
+    return openOnChosenPort(plan.port === 0, () => RelayNode.#openOnce(components, plan));
   }
 
   static async #openOnce(components: RelayComponents, plan: RelayPlan): Promise<RelayNode> {
     const { network, clock, random, log } = components;
     await using stack = new AsyncDisposableStack();
     const ports = new SharedPorts(network, { reusePort: plan.shared });
+    const wildcards = ([4, 6] as const).filter((family) =>
+      plan.addresses.some((address) => isUnspecified(address) && addressFamily(address) === family),
+    );
+    const every = wildcards.flatMap((family) => hostAddresses(network.interfaces(), family));
     try {
       const stun: StunServer[] = [];
-      for (const place of stunPlaces(plan)) {
-        // Where the system chooses the port, it chooses for the first address, and all others have the same.
+      for (const place of [...stunPlaces(plan), ...every.map((address) => wildcardPlace(plan, address))]) {
+        // The other addresses use the port that the system chose for the first one.
         const init = { ...place, port: stun[0]?.local.port ?? place.port };
-        stun.push(stack.use(await StunServer.listen({ network: ports.stun, log }, init)));
+        stun.push(stack.use(await StunServer.listen({ network: ports.stun, clock, log }, init)));
       }
       const port = stun[0]?.local.port ?? plan.port;
-      const udp = plan.addresses.map((address) => ({ transport: 'udp' as const, address, port }));
+      const named = plan.addresses.filter((address) => !isUnspecified(address));
+      const udp = [...new Set([...named, ...every])].map((address) => ({ transport: 'udp' as const, address, port }));
       const streams = plan.addresses.flatMap((address) => [
         ...(plan.tcp ? [{ transport: 'tcp' as const, address, port }] : []),
         ...(plan.tls ? [{ transport: 'tls' as const, address, port: plan.tls.port, tls: plan.tls }] : []),
       ]);
-      const { realm, secrets, users, limits, relay, relayPorts, allow, deny, shared } = plan;
+      const { realm, secrets, users, limits, quotas, relay, relayPorts, allow, deny, shared } = plan;
+      const chosen = await choosePlane({ clock, random, log }, plan.dataPlane ?? 'auto', {
+        addresses: relay.map(({ address }) => address),
+        control: [STUN_PATTERN],
+      });
+      if (chosen.plane !== undefined) stack.use(chosen.plane);
       const turn = await TurnServer.listen(
-        { network: ports.turn, clock, random, log },
+        { network: ports.turn, clock, random, log, plane: chosen.plane },
         {
           realm,
           listeners: [...udp, ...streams],
           relay,
           relayPorts,
-          credentials: { secrets, users },
+          credentials: {
+            secrets,
+            users,
+            isRevoked: (_username, user) => components.isRevoked?.(user) === true,
+          },
           limits,
+          groups: turnGroups(quotas),
           peers: { allow, deny },
           shared,
           nonceSecret: Buffer.from(plan.nonceSecret, 'hex'),
         },
       );
       stack.move();
-      return new RelayNode(stun, turn, listeningOf(turn.locals, udp.length, streams));
+      const node = new RelayNode(
+        { stun, turn, chosen },
+        listeningOf(
+          turn.locals,
+          udp.length,
+          streams,
+          stun.flatMap(({ alternates }) => alternates),
+        ),
+      );
+      if (wildcards.length > 0) node.#follow(components, { ...plan, port }, ports, wildcards);
+      return node;
     } catch (error) {
       if (plan.shared && error instanceof Error && errorCode(error.cause) === 'ENOTSUP') {
-        const advice = 'This system does not let several processes share a port. Next: --workers 1.';
+        const advice = 'This system cannot share a port between processes. Next: --workers 1.';
         throw new TowpathError('port-sharing-unsupported', advice, { cause: error });
       }
       throw error;
     }
+  }
+
+  /** Listens on addresses that the host gets later too, and no longer on those that it loses. */
+  #follow(
+    { network, clock, log }: RelayComponents,
+    plan: RelayPlan,
+    ports: SharedPorts,
+    families: readonly (4 | 6)[],
+  ): void {
+    const work = new Mutex();
+    const update = async () => {
+      using _turn = await work.acquire();
+      const wanted = new Set(families.flatMap((family) => hostAddresses(network.interfaces(), family)));
+      for (const server of this.#stun) {
+        const { local } = server;
+        if (wanted.delete(local.address) || !families.includes(addressFamily(local.address) ?? 4)) continue;
+        this.#stun = this.#stun.filter((one) => one !== server);
+        await this.#turn.removeListener(local);
+        await server.close();
+      }
+      for (const address of wanted) {
+        if (this.#closing) return;
+        const components = { network: ports.stun, clock, log };
+        this.#stun.push(await StunServer.listen(components, wildcardPlace(plan, address)));
+        await this.#turn.addListener({ transport: 'udp', address, port: plan.port });
+      }
+    };
+    this.#changes = network.changes.subscribe(() => {
+      update().catch((error: unknown) => log.warn('cannot listen on a new address of this host', { error }));
+    });
+  }
+
+  /** Ends the allocations of users that are not members any more. @returns how many were ended */
+  endAllocations(isRevoked: (user: string) => boolean): number {
+    const revoked = new Map([...this.#turn.users].map((user) => [user, isRevoked(user)]));
+    return this.#turn.endAllocations((_username, user) => revoked.get(user) === true);
   }
 
   get metrics(): RelayMetrics {
@@ -112,7 +202,10 @@ export class RelayNode implements AsyncDisposable {
 
   /** Ends every allocation and closes every socket. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true;
+    this.#changes?.[Symbol.dispose]();
     await this.#turn.close();
+    this.#plane?.close();
     await Promise.all(this.#stun.map((server) => server.close()));
   }
 }
@@ -121,18 +214,21 @@ export class RelayNode implements AsyncDisposable {
 export type RelayMetrics = MetricTree;
 
 function metricsOf(turn: TurnServerStats, stun: readonly StunServerStats[]): RelayMetrics {
-  const { refused, dropped, bindings, ...rest } = turn;
+  const { refused, quotaReached, dropped, bindings, kernel, ...rest } = turn;
   const codes = Object.entries(refused);
   const known = (code: string) => COUNTED_REFUSALS.includes(Number(code));
   return {
     ...rest,
     dropped: { ...dropped },
+    kernel: kernelMetrics(kernel),
+    quotaReached: Object.fromEntries(QUOTAS.map((quota) => [quota, quotaReached[quota] ?? 0])),
     refused: {
       ...Object.fromEntries(COUNTED_REFUSALS.map((code) => [`with_${code}`, refused[code] ?? 0])),
       otherwise: codes.reduce((sum, [code, count]) => (known(code) ? sum : sum + count), 0),
     },
     bindings: bindings + stun.reduce((sum, { answered }) => sum + answered, 0),
     ignored: stun.reduce((sum, { ignored }) => sum + ignored, 0),
+    limited: stun.reduce((sum, { limited }) => sum + limited, 0),
   };
 }
 
@@ -154,12 +250,14 @@ function listeningOf(
   locals: readonly Endpoint[],
   udp: number,
   streams: readonly { transport: 'tcp' | 'tls' }[],
+  alternates: readonly Endpoint[],
 ): Listening[] {
   const of = (wanted: 'tcp' | 'tls') => locals.slice(udp).filter((_, at) => streams[at]?.transport === wanted);
   const all: Listening[] = [
     { what: 'udp', endpoints: locals.slice(0, udp) },
     { what: 'tcp', endpoints: of('tcp') },
     { what: 'tls', endpoints: of('tls') },
+    { what: 'alternate', endpoints: alternates },
   ];
   return all.filter(({ endpoints }) => endpoints.length > 0);
 }

@@ -1,10 +1,11 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorCode, type Random, TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import { readSecret } from '../../config/secret-file.ts';
+import { makeFolder } from '../../config/make-folder.ts';
 
-/** What is made when a secret is asked for, in bytes: as strong as the keys that it stands for. */
+/** Length of a generated secret, bytes. */
 const SECRET_BYTES = 32;
 /** Shorter secrets can be guessed from one pair of user name and password. */
 const MIN_SECRET_LENGTH = 16;
@@ -20,16 +21,18 @@ export function readSecrets(file: string): string[] {
     .filter((line) => line !== '');
   if (secrets.length === 0) throw new UsageError(`${file} is empty. Next: remove it, and add --create-secret.`);
   if (secrets.some(({ length }) => length < MIN_SECRET_LENGTH)) {
-    throw new UsageError(`${file} holds a secret of less than ${MIN_SECRET_LENGTH} characters, which can be guessed.`);
+    throw new UsageError(
+      `${file} contains a secret of less than ${MIN_SECRET_LENGTH} characters. Next: use a longer one.`,
+    );
   }
   return secrets;
 }
 
-/** Writes a fresh secret with mode 0600 unless there is a file already. @returns whether one was made */
+/** Writes a new secret with mode 0600 unless the file exists. @returns whether the file was created */
 export function createSecret(file: string, random: Random): boolean {
   const secret = Buffer.from(random.bytes(SECRET_BYTES)).toString('base64url');
   try {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(file));
     writeFileSync(file, `${secret}\n`, { mode: 0o600, flag: 'wx' });
     return true;
   } catch (cause) {

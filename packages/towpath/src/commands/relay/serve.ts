@@ -5,13 +5,16 @@ import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { readSecret } from '../../config/secret-file.ts';
 import { MetricsServer } from '../../serve/metrics-server.ts';
+import type { DataPlaneMode } from '../../cli/values.ts';
+import { announcePlane } from '../../serve/kernel-plane.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { listeningAddresses, portRange, type RelayPlan, relayAddresses, subnets } from './plan.ts';
-import { RelayNode } from './relay-node.ts';
+import { given, type QuotaOptions, sharedQuotas, userLimits } from './quotas.ts';
+import { RELAY_GAUGES, RelayNode } from './relay-node.ts';
 import { createSecret, readSecrets } from './secrets.ts';
 import { RelayWorkers } from './workers.ts';
 
-export interface RelayServeOptions extends CommonOptions {
+export interface RelayServeOptions extends CommonOptions, QuotaOptions {
   address: string[];
   port: number;
   alternatePort?: number;
@@ -30,13 +33,13 @@ export interface RelayServeOptions extends CommonOptions {
   passwordFile?: string;
   allowPeer?: string[];
   denyPeer?: string[];
-  maxAllocations?: number;
   maxConnections?: number;
-  userAllocations?: number;
+  addressConnections?: number;
   userRequests?: number;
-  userBandwidth?: number;
   sourceRequests?: number;
+  sourceBindings?: number;
   workers: number;
+  dataPlane: DataPlaneMode;
   metricsPort?: number;
   /** Seconds. */
   for?: number;
@@ -47,7 +50,7 @@ const PASSWORD_VARIABLE = 'TOWPATH_RELAY_PASSWORD';
 
 const NONCE_SECRET_BYTES = 32;
 
-/** Runs a STUN and TURN server until Ctrl-C or until the time is up. */
+/** Runs a STUN and TURN server until Ctrl-C or until the time limit. */
 export async function serveRelay(runtime: Runtime, options: RelayServeOptions): Promise<void> {
   const { io, clock, log } = runtime;
   const plan = planOf(runtime, options);
@@ -58,9 +61,10 @@ export async function serveRelay(runtime: Runtime, options: RelayServeOptions): 
       : await RelayNode.open(runtime, plan),
   );
   for (const { what, endpoints } of serving.listening) announce(runtime, options, what, endpoints);
+  if (options.relay) announcePlane(io, options.json, serving.dataPlane);
   if (options.metricsPort !== undefined) {
     const metrics = stack.use(new MetricsServer());
-    metrics.add('towpath_turn', () => serving.metrics);
+    metrics.add('towpath_turn', () => serving.metrics, { gauges: RELAY_GAUGES });
     announce(runtime, options, 'metrics', [await metrics.listen({ address: '127.0.0.1', port: options.metricsPort })]);
   }
   await untilOver(runtime, options.for);
@@ -70,13 +74,14 @@ export async function serveRelay(runtime: Runtime, options: RelayServeOptions): 
 /** @throws UsageError for options that contradict each other; TowpathError `file-unreadable`. */
 function planOf({ io, random }: Runtime, options: RelayServeOptions): RelayPlan {
   const addresses = listeningAddresses(options.address);
+  if (!/^[^\p{Cc}]{1,127}$/u.test(options.realm)) throw new UsageError('--realm must have 1 to 127 characters.');
   return {
     addresses,
     port: options.port,
     ...(options.alternatePort === undefined ? {} : { alternatePort: options.alternatePort }),
     tcp: options.tcp,
     ...tlsOf(options),
-    // Without relaying nobody can log in, and the address is never used.
+    // Without relaying no client can authenticate, and the address is not used.
     relay: options.relay
       ? relayAddresses(addresses, options.relayAddress ?? [], options.publicAddress ?? [])
       : [{ address: addresses[0]! }],
@@ -84,16 +89,19 @@ function planOf({ io, random }: Runtime, options: RelayServeOptions): RelayPlan 
     realm: options.realm,
     ...(options.relay ? usersOf(options, io.env, random) : { secrets: [], users: {} }),
     limits: limitsOf(options),
+    quotas: sharedQuotas(options),
     allow: subnets(options.allowPeer ?? []),
     deny: subnets(options.denyPeer ?? []),
     nonceSecret: Buffer.from(random.bytes(NONCE_SECRET_BYTES)).toString('hex'),
     shared: options.workers > 1,
+    // Without relaying there is no data.
+    dataPlane: options.relay ? options.dataPlane : 'user',
   };
 }
 
 function tlsOf({ tlsPort, tlsCert, tlsKey }: RelayServeOptions): Pick<RelayPlan, 'tls'> {
   if (tlsCert === undefined && tlsKey === undefined) return {};
-  if (tlsCert === undefined || tlsKey === undefined) throw new UsageError('TLS takes both --tls-cert and --tls-key.');
+  if (tlsCert === undefined || tlsKey === undefined) throw new UsageError('TLS needs both --tls-cert and --tls-key.');
   return { tls: { port: tlsPort, cert: readText(tlsCert), key: readSecret(tlsKey) } };
 }
 
@@ -104,7 +112,7 @@ function usersOf(
 ): Pick<RelayPlan, 'secrets' | 'users'> {
   if (secretFile === undefined && user === undefined) {
     throw new UsageError(
-      'A relay must know who may use it: --secret-file FILE (with --create-secret the first time), or --user NAME; or --no-relay for STUN alone.',
+      'A relay needs credentials. Next: add --secret-file FILE (with --create-secret the first time) or --user NAME; or use --no-relay for STUN only.',
     );
   }
   if (create && secretFile === undefined) throw new UsageError('--create-secret needs --secret-file FILE.');
@@ -113,23 +121,22 @@ function usersOf(
   if (user === undefined) return { secrets, users: {} };
   const password = passwordFile === undefined ? env[PASSWORD_VARIABLE] : readSecret(passwordFile);
   if (!password) {
-    throw new UsageError(`The password of ${user} comes from --password-file FILE or from ${PASSWORD_VARIABLE}.`);
+    throw new UsageError(`No password for ${user}. Next: add --password-file FILE, or set ${PASSWORD_VARIABLE}.`);
   }
   return { secrets, users: { [user]: password } };
 }
 
 function limitsOf(options: RelayServeOptions): RelayPlan['limits'] {
-  const { maxAllocations, maxConnections, userAllocations, userRequests, userBandwidth, sourceRequests } = options;
-  const limits = {
-    allocations: maxAllocations,
-    connections: maxConnections,
-    allocationsPerUser: userAllocations,
-    requestsPerSecondPerUser: userRequests,
-    bytesPerSecondPerUser: userBandwidth === undefined ? undefined : userBandwidth * 1_000,
-    unauthenticatedPerSecond: sourceRequests,
+  return {
+    ...userLimits(options),
+    ...given({
+      connections: options.maxConnections,
+      connectionsPerAddress: options.addressConnections,
+      requestsPerSecondPerUser: options.userRequests,
+      unauthenticatedPerSecond: options.sourceRequests,
+      bindingsPerSecond: options.sourceBindings,
+    }),
   };
-  // What was not said must be absent, so that it does not replace a default.
-  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined));
 }
 
 function readText(file: string): string {
@@ -142,5 +149,5 @@ function readText(file: string): string {
 
 function announce({ io }: Runtime, { json }: CommonOptions, what: string, endpoints: readonly Endpoint[]): void {
   if (json) io.out(JSON.stringify({ type: 'listening', what, endpoints }));
-  else io.out(`${what.padEnd(8)} listens on ${endpoints.map(formatEndpoint).join(', ')}`);
+  else io.out(`${what.padEnd(9)} listens on ${endpoints.map(formatEndpoint).join(', ')}`);
 }

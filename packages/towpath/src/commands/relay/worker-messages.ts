@@ -1,11 +1,12 @@
+import type { PlaneReport } from '../../serve/kernel-plane.ts';
 import type { RelayPlan } from './plan.ts';
 import type { Listening, RelayMetrics } from './relay-node.ts';
 
-/** What the first process tells a worker; when it goes away, workers end. */
+/** Messages from the first process to a worker. Workers end when the first process ends. */
 export type ToWorker = { type: 'open'; plan: RelayPlan; verbose: boolean } | { type: 'close' };
 
-/** What a worker tells. */
+/** Messages from a worker. */
 export type FromWorker =
-  | { type: 'listening'; listening: readonly Listening[] }
+  | { type: 'listening'; listening: readonly Listening[]; dataPlane: PlaneReport }
   | { type: 'metrics'; metrics: RelayMetrics }
   | { type: 'failed'; code: string; message: string };

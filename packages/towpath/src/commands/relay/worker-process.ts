@@ -1,11 +1,14 @@
-/** One of the processes of `towpath relay serve --workers N`, started by `workers.ts` and told what to do by messages. */
+/** One process of `towpath relay serve --workers N`, started and controlled by `workers.ts`. */
 import { errorCode, errorMessage, SystemClock, SystemRandom, silentLog } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
+import { endOnUncaughtError } from '../../cli/crash.ts';
 import { processIo } from '../../cli/io.ts';
 import { terminalLog } from '../../cli/log.ts';
 import type { RelayPlan } from './plan.ts';
 import { RelayNode } from './relay-node.ts';
 import type { FromWorker, ToWorker } from './worker-messages.ts';
+
+endOnUncaughtError();
 
 const METRICS_EVERY_MS = 1_000;
 
@@ -14,7 +17,7 @@ const over = new AbortController();
 const end = () => over.abort();
 
 const tell = (message: FromWorker) => {
-  // That nobody is there any more is also said by `disconnect`, which ends this process.
+  // A parent that ended is also reported by `disconnect`, which ends this process.
   if (process.connected) process.send?.(message, undefined, undefined, () => {});
 };
 
@@ -22,9 +25,9 @@ async function serve(plan: RelayPlan, verbose: boolean): Promise<void> {
   const log = verbose ? terminalLog(processIo(), clock).child('WORKER', { pid: process.pid }) : silentLog;
   await using node = await RelayNode.open({ network: new NodeNetwork(), clock, random: new SystemRandom(), log }, plan);
   tell({ type: 'metrics', metrics: node.metrics });
-  tell({ type: 'listening', listening: node.listening });
+  tell({ type: 'listening', listening: node.listening, dataPlane: node.dataPlane });
   while (!over.signal.aborted) {
-    // Aborted is how this ends.
+    // The wait ends by an abort.
     await clock.sleep(METRICS_EVERY_MS, over.signal).catch(() => undefined);
     tell({ type: 'metrics', metrics: node.metrics });
   }
@@ -43,5 +46,5 @@ process.on('message', (message: ToWorker) => {
 });
 process.on('disconnect', end);
 process.on('SIGTERM', end);
-// Ctrl-C goes to every process of the terminal; the first one says when to end.
+// Ctrl-C reaches every process of the terminal; the first process decides when to end.
 process.on('SIGINT', () => {});

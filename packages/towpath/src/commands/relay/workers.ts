@@ -1,15 +1,16 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { type Clock, type Log, type Timer, TowpathError } from '@towpath/core';
+import type { PlaneReport } from '../../serve/kernel-plane.ts';
 import type { RelayPlan } from './plan.ts';
 import { addMetrics, type Listening, type RelayMetrics } from './relay-node.ts';
 import type { FromWorker, ToWorker } from './worker-messages.ts';
 
-/** A worker that ends by itself is started again after this, doubled each time. */
+/** A worker that ended is restarted after this time, doubled each time. */
 const FIRST_RESTART_MS = 500;
 const MAX_RESTART_MS = 30_000;
-/** A worker that lived so long was no failure of starting. */
+/** A worker that ran for this long counts as started. */
 const SETTLED_MS = 60_000;
-/** Workers that do not end by themselves in this time are killed. */
+/** Workers that do not end within this time are killed. */
 const CLOSE_LIMIT_MS = 3_000;
 
 interface Worker {
@@ -21,9 +22,8 @@ interface Worker {
 }
 
 /**
- * Processes that serve the same ports side by side. Which client comes to which of them is decided by the kernel, by
- * a hash of both addresses and ports; nothing is shared between them but secrets. When one of them ends, clients may
- * be spread anew, and those that come to another process allocate again.
+ * Processes that serve the same ports. The kernel assigns clients to them by a hash of addresses and ports; they share
+ * nothing but secrets. When one ends, clients may be assigned to another process, where they must allocate again.
  */
 export class RelayWorkers implements AsyncDisposable {
   readonly #clock: Clock;
@@ -32,6 +32,7 @@ export class RelayWorkers implements AsyncDisposable {
   readonly #workers: Worker[] = [];
   #plan: RelayPlan;
   #listening: readonly Listening[] = [];
+  #dataPlane: PlaneReport = { plane: 'user', reason: '' };
   #restarts = 0;
   #closing = false;
 
@@ -42,7 +43,7 @@ export class RelayWorkers implements AsyncDisposable {
     this.#plan = plan;
   }
 
-  /** @throws TowpathError with the code of what the first failing worker met; then none is left running. */
+  /** @throws TowpathError with the code of the first worker that failed; then none is left running. */
   static async start(
     components: { clock: Clock; log: Log; verbose: boolean },
     plan: RelayPlan,
@@ -50,7 +51,7 @@ export class RelayWorkers implements AsyncDisposable {
   ): Promise<RelayWorkers> {
     const workers = new RelayWorkers(components, plan);
     try {
-      // The first one finds the ports where the system chooses them.
+      // The first worker determines the ports that the system chooses.
       workers.#listening = await workers.#add();
       workers.#plan = withPorts(plan, workers.#listening);
       await Promise.all(Array.from({ length: count - 1 }, () => workers.#add()));
@@ -63,6 +64,11 @@ export class RelayWorkers implements AsyncDisposable {
 
   get listening(): readonly Listening[] {
     return this.#listening;
+  }
+
+  /** The data plane of the first worker; the others choose as it does. */
+  get dataPlane(): PlaneReport {
+    return this.#dataPlane;
   }
 
   /** Counters of all workers together, about a second old. */
@@ -109,7 +115,7 @@ export class RelayWorkers implements AsyncDisposable {
   }
 
   #fork(): ChildProcess {
-    // Secrets go by message: a command line can be read by everybody on the machine.
+    // Secrets are sent by message, because every user can read command lines.
     const child = fork(new URL('./worker-process.ts', import.meta.url), { execArgv: [], serialization: 'advanced' });
     send(child, { type: 'open', plan: this.#plan, verbose: this.#verbose });
     return child;
@@ -120,23 +126,27 @@ export class RelayWorkers implements AsyncDisposable {
     const { child } = worker;
     return new Promise((resolve, reject) => {
       child.on('message', (message: FromWorker) => {
-        if (message.type === 'listening') resolve(message.listening);
-        else if (message.type === 'failed') reject(new TowpathError(message.code, message.message));
+        if (message.type === 'listening') {
+          this.#dataPlane = message.dataPlane;
+          resolve(message.listening);
+        } else if (message.type === 'failed') reject(new TowpathError(message.code, message.message));
         else worker.metrics = message.metrics;
       });
       child.once('error', reject);
-      child.once('exit', () => reject(new TowpathError('worker-failed', 'A worker process ended before it listened.')));
+      child.once('exit', () =>
+        reject(new TowpathError('worker-failed', 'A worker process ended before it was listening.')),
+      );
     });
   }
 
-  /** Starts the worker again when it ends and nobody asked it to. */
+  /** Restarts the worker when it ends without a request. */
   #watch(worker: Worker): void {
     worker.child.once('exit', (code, signal) => {
       if (this.#closing) return;
       const lived = this.#clock.now() - worker.startedAt;
       worker.failures = lived > SETTLED_MS ? 1 : worker.failures + 1;
       const waitMs = Math.min(MAX_RESTART_MS, FIRST_RESTART_MS * 2 ** (worker.failures - 1));
-      this.#log.warn('a worker ended and is started again', { pid: worker.child.pid, code, signal, waitMs });
+      this.#log.warn('worker ended, restarting', { pid: worker.child.pid, code, signal, waitMs });
       worker.restart = this.#clock.timer(waitMs, () => this.#restart(worker));
     });
   }
@@ -147,19 +157,19 @@ export class RelayWorkers implements AsyncDisposable {
     worker.metrics = {};
     worker.child = this.#fork();
     this.#ready(worker).then(
-      () => this.#log.info('a worker listens again', { pid: worker.child.pid }),
-      (error: unknown) => this.#log.error('a worker could not be started', { error }),
+      () => this.#log.info('worker restarted', { pid: worker.child.pid }),
+      (error: unknown) => this.#log.error('cannot restart worker', { error }),
     );
     this.#watch(worker);
   }
 }
 
 function send(child: ChildProcess, message: ToWorker): void {
-  // A worker that is gone is noticed by its exit.
+  // A failure to send shows that the worker ended, which its exit event reports.
   child.send(message, () => {});
 }
 
-/** The plan with the ports that the system chose. */
+/** Returns the plan with the ports that the system chose. */
 function withPorts(plan: RelayPlan, listening: readonly Listening[]): RelayPlan {
   const portOf = (what: Listening['what']) => listening.find((one) => one.what === what)?.endpoints[0]?.port;
   const { tls } = plan;

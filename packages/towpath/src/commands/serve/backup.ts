@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { TowpathError } from '@towpath/core';
-import { SqliteStore } from '@towpath/control';
+import { SqliteStore } from '@towpath/control/server';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { DATABASE, dataFolder } from './data-folder.ts';
@@ -15,10 +15,10 @@ export async function backup(
   const { io, clock } = runtime;
   const path = join(dataFolder(runtime, options.data), DATABASE);
   if (!existsSync(path)) {
-    throw new TowpathError('file-unreadable', `There is no database ${path}. Next: say --data, as for serve.`);
+    throw new TowpathError('file-unreadable', `There is no database ${path}. Next: add --data, as for serve.`);
   }
-  if (existsSync(file)) throw new UsageError(`${file} is there already, and a backup does not replace anything.`);
+  if (existsSync(file)) throw new UsageError(`${file} exists; a backup does not overwrite files.`);
   await using store = new SqliteStore({ clock }, { path });
   await store.backup(file);
-  io.out(options.json ? JSON.stringify({ type: 'backup', from: path, file }) : `${path} was copied to ${file}`);
+  io.out(options.json ? JSON.stringify({ type: 'backup', from: path, file }) : `${path} copied to ${file}`);
 }

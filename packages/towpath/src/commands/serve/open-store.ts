@@ -1,11 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ControlStore, NatsStore, SqliteStore } from '@towpath/control';
+import { type ControlStore, NatsStore, SqliteStore } from '@towpath/control/server';
 import { type Clock, errorCode, type Log, type Random, TowpathError } from '@towpath/core';
+import { parseEndpoint } from '@towpath/net/address';
 import { UsageError } from '../../cli/failure.ts';
 import type { Io } from '../../cli/io.ts';
 import { takeProcessLock } from '../../config/process-lock.ts';
 import { DATABASE } from './data-folder.ts';
+
+const NATS_PORT = 4222;
 
 export interface StoreOptions {
   nats?: string[];
@@ -14,7 +17,7 @@ export interface StoreOptions {
 }
 
 /**
- * The store that a server works on: SQLite in its folder, or a NATS cluster. Both end with `stack`.
+ * Opens the store of a server: SQLite in its folder, or a NATS cluster. `stack` closes it.
  * @throws ControlError `store-failed`; TowpathError `already-running` when another server uses the folder.
  */
 export async function openStore(
@@ -24,13 +27,20 @@ export async function openStore(
   stack: AsyncDisposableStack,
 ): Promise<ControlStore> {
   if (options.nats === undefined) {
-    stack.use(takeProcessLock(join(folder, 'serve.lock'), `serves from ${folder}`));
+    const [left] = [options.natsReplicas && '--nats-replicas', options.natsCa && '--nats-ca'].filter(Boolean);
+    if (left) throw new UsageError(`${left} needs --nats.`);
+    stack.use(takeProcessLock(join(folder, 'serve.lock'), { what: `serves from ${folder}` }));
     return stack.use(new SqliteStore({ clock }, { path: join(folder, DATABASE) }));
   }
   const replicas = options.natsReplicas ?? (options.nats.length >= 3 ? 3 : 1);
-  if (replicas !== 1 && replicas !== 3 && replicas !== 5) throw new UsageError('--nats-replicas takes 1, 3 or 5.');
+  for (const server of options.nats) {
+    const place = server.replace(/^(nats|tls):\/\//, '');
+    if (!parseEndpoint(place, NATS_PORT).ok)
+      throw new UsageError(`"${server}" is not a NATS server. Expected HOST:PORT.`);
+  }
+  if (replicas !== 1 && replicas !== 3 && replicas !== 5) throw new UsageError('--nats-replicas must be 1, 3 or 5.');
   const { TOWPATH_NATS_USER: user, TOWPATH_NATS_PASSWORD: password, TOWPATH_NATS_TOKEN: token } = io.env;
-  // Empty is how compose files say "not set".
+  // Compose files pass an empty value for "not set".
   return stack.use(
     await NatsStore.connect(
       { clock, random, log },

@@ -1,11 +1,14 @@
 import type { Relay } from '@towpath/control';
 import type { Random } from '@towpath/core';
-import { type Endpoint, isUnspecified, type Network, parseEndpoint } from '@towpath/net';
+import { isUnspecified, type Network, parseEndpoint } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
+import type { DataPlaneMode } from '../../cli/values.ts';
+import type { Listening } from '../relay/relay-node.ts';
 import { portRange, type RelayPlan, relayAddresses, subnets } from '../relay/plan.ts';
+import { type QuotaOptions, sharedQuotas, userLimits } from '../relay/quotas.ts';
 
-/** What is said on the command line about the relay that runs in the same process. */
-export interface BuiltinRelayOptions {
+/** Options of the built-in relay. */
+export interface BuiltinRelayOptions extends QuotaOptions {
   address: string;
   publicAddress?: string;
   publicName?: string;
@@ -14,9 +17,10 @@ export interface BuiltinRelayOptions {
   relayPorts: string;
   region?: string;
   allowPeer?: string[];
+  dataPlane?: DataPlaneMode;
 }
 
-/** Allocations of the built-in relay at a time; by it its load is told. */
+/** Most allocations of the built-in relay unless the option says otherwise; its reported load is relative to this. */
 export const MAX_ALLOCATIONS = 4_096;
 
 const NONCE_SECRET_BYTES = 32;
@@ -33,7 +37,7 @@ export function builtinRelayPlan(
   return {
     addresses: [address],
     port: stunPort,
-    // A second port tells nodes how their NAT treats another one.
+    // Nodes need a second port to measure their NAT (RFC 5780).
     alternatePort: stunPort === 0 ? 0 : stunPort + 1,
     tcp: true,
     ...(tls === undefined ? {} : { tls: { ...tls, port: stunTlsPort } }),
@@ -42,19 +46,21 @@ export function builtinRelayPlan(
     realm: 'towpath',
     secrets,
     users: {},
-    limits: { allocations: MAX_ALLOCATIONS },
+    limits: { allocations: MAX_ALLOCATIONS, ...userLimits(options) },
+    quotas: sharedQuotas(options),
     allow: subnets(options.allowPeer ?? []),
     deny: [],
     nonceSecret: Buffer.from(random.bytes(NONCE_SECRET_BYTES)).toString('hex'),
     shared: false,
+    dataPlane: options.dataPlane,
   };
 }
 
-/** How nodes are told of the built-in relay. */
+/** Returns the built-in relay as nodes see it. */
 export function builtinRelay(
   plan: RelayPlan,
   { publicName, publicAddress, region = '' }: BuiltinRelayOptions,
-  listening: readonly { what: 'udp' | 'tcp' | 'tls'; endpoints: readonly Endpoint[] }[],
+  listening: readonly Listening[],
   load: number,
 ): Relay {
   const address = publicName ?? publicAddress ?? plan.relay[0]?.announce ?? plan.relay[0]?.address ?? '';
@@ -75,9 +81,9 @@ export function builtinRelay(
 }
 
 /**
- * The TURN servers of a fleet: `[REGION=]turn:HOST[:PORT][?transport=udp|tcp]` or `turns:…`; several URLs of one host are
- * one relay.
- * @throws UsageError for what is none.
+ * The TURN servers of a fleet: `[REGION=]turn:HOST[:PORT][?transport=udp|tcp]` or `turns:…`; several URLs of one host
+ * are one relay.
+ * @throws UsageError for an invalid URL.
  */
 export function fleet(texts: readonly string[]): Relay[] {
   const relays = new Map<string, { region: string; urls: string[] }>();
@@ -86,7 +92,9 @@ export function fleet(texts: readonly string[]): Relay[] {
     const [, region = '', url = '', scheme, place = ''] = match ?? [];
     const parsed = parseEndpoint(place, scheme === 'turns' ? 5349 : 3478);
     if (match === null || !parsed.ok) {
-      throw new UsageError(`"${text}" is no relay such as turn:relay.example.org:3478 or eu=turns:relay.example.org.`);
+      throw new UsageError(
+        `"${text}" is not a relay. Expected a form such as turn:relay.example.org:3478 or eu=turns:relay.example.org.`,
+      );
     }
     const relay = relays.get(parsed.endpoint.address) ?? { region, urls: [] };
     relay.urls.push(url);
@@ -106,11 +114,11 @@ function relayId(text: string): string {
   return text.replace(/[^A-Za-z0-9_-]/g, '-').slice(0, 64);
 }
 
-/** The address that this machine is reached under on its network. */
+/** Returns an address of this machine on its network. */
 function addressOfMachine(network: Network, family: 4 | 6): string {
   const usable = network
     .interfaces()
     .find((each) => !each.internal && each.family === family && !/^(fe80:|169\.254\.)/i.test(each.address));
   if (usable !== undefined) return usable.address;
-  throw new UsageError(`This machine has no IPv${family} address to relay on: name one by --address.`);
+  throw new UsageError(`This machine has no IPv${family} address for the relay. Next: add --address.`);
 }

@@ -1,26 +1,39 @@
+import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
-import { type ControlServer, startControlServer } from '@towpath/control';
+import { type ControlServer, type PartyLimitOptions, startControlServer } from '@towpath/control/server';
 import { deadlineInterval, errorCode, errorMessage, type Log, TowpathError } from '@towpath/core';
 import { formatEndpoint } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { readSecret } from '../../config/secret-file.ts';
 import { MetricsServer } from '../../serve/metrics-server.ts';
+import { announcePlane } from '../../serve/kernel-plane.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { serverLog } from '../../serve/server-log.ts';
 import type { RelayPlan } from '../relay/plan.ts';
-import { type RelayComponents, RelayNode } from '../relay/relay-node.ts';
+import { RELAY_GAUGES, RelayNode } from '../relay/relay-node.ts';
+import { given } from '../relay/quotas.ts';
 import { createSecret, readSecrets } from '../relay/secrets.ts';
 import { dataFolder } from './data-folder.ts';
 import { openStore, readText, type StoreOptions } from './open-store.ts';
 import { type BuiltinRelayOptions, builtinRelay, builtinRelayPlan, fleet, MAX_ALLOCATIONS } from './relays.ts';
 
 interface ServeOptions extends CommonOptions, StoreOptions, BuiltinRelayOptions {
+  open?: boolean;
+  partyMembers?: number;
+  partyBytes?: number;
+  partyCodes?: number;
+  founderParties?: number;
+  founderMembers?: number;
+  founderBytes?: number;
+  founderCodes?: number;
   port: number;
   tlsCert?: string;
   tlsKey?: string;
   data?: string;
   turnSecretFile?: string;
+  /** Minutes. */
+  turnCredentials?: number;
   relay?: string[];
   builtinRelay: boolean;
   metricsPort?: number;
@@ -30,10 +43,13 @@ interface ServeOptions extends CommonOptions, StoreOptions, BuiltinRelayOptions 
   for?: number;
 }
 
-/** A report of a relay is good for three times as long. */
+/** Interval of relay reports; a report is valid for three times as long. */
 const REPORT_EVERY_MS = 10_000;
 
-/** Runs control plane, STUN and TURN until the process is asked to end or the time is up. */
+/** How often the members behind allocations are looked up. */
+const REVOKED_EVERY_MS = 15_000;
+
+/** Runs control plane, STUN and TURN until the process is asked to end or until the time limit. */
 export async function serve(runtime: Runtime, options: ServeOptions): Promise<void> {
   const { io, clock, random, network } = runtime;
   const log = logOf(runtime, options);
@@ -44,7 +60,9 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
   const store = await openStore({ clock, random, log, io }, folder, options, stack);
   const secrets = turnSecrets(runtime, options, folder);
   const plan = options.builtinRelay ? builtinRelayPlan(runtime, options, secrets, tls) : undefined;
-  const relay = plan && stack.use(await openRelay({ network, clock, random, log }, plan));
+  let service: ControlServer['service'] | undefined;
+  const isRevoked = (user: string) => service?.isTurnUserRevoked(user) ?? false;
+  const relay = plan && stack.use(await RelayNode.open({ network, clock, random, log, isRevoked }, plan));
   const control = stack.use(
     await startControl(
       { store, clock, random, log },
@@ -52,13 +70,22 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
         host: options.address,
         port: options.port,
         relays,
+        names: serverNames(options, tls?.cert),
+        founding: options.open ? 'open' : 'setup-code',
+        partyLimits: partyLimits(options),
+        onTurnUsersRevoked: (users) => relay?.endAllocations((user) => users.includes(user)),
         ...(tls === undefined ? {} : { tls }),
         ...(secrets[0] === undefined ? {} : { turnSecret: secrets[0] }),
+        ...(options.turnCredentials === undefined
+          ? {}
+          : { turnCredentialsValidForMs: options.turnCredentials * 60_000 }),
       },
     ),
   );
+  service = control.service;
   if (plan !== undefined && relay !== undefined)
     stack.use(await reportRelay({ control, relay, plan, log }, runtime, options));
+  if (relay !== undefined) stack.use(endRevoked(runtime, relay, isRevoked));
   const { hostname, port } = new URL(control.address);
   announce(runtime, options, 'control', control.address, {
     endpoints: [{ address: hostname.replace(/[[\]]/g, ''), port: Number(port) }],
@@ -67,9 +94,12 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
   for (const { what, endpoints } of relay?.listening ?? []) {
     announce(runtime, options, `turn-${what}`, endpoints.map(formatEndpoint).join(', '), { endpoints });
   }
+  if (relay !== undefined) announcePlane(io, options.json, relay.dataPlane);
+  if (!options.open && !(await service.hasFounders())) await printSetupCode(runtime, options, service);
   if (options.metricsPort !== undefined) {
-    const metrics = stack.use(new MetricsServer());
-    if (relay !== undefined) metrics.add('towpath_turn', () => relay.metrics);
+    const names = options.publicName === undefined ? [] : [options.publicName];
+    const metrics = stack.use(new MetricsServer({ names }));
+    if (relay !== undefined) metrics.add('towpath_turn', () => relay.metrics, { gauges: RELAY_GAUGES });
     metrics.append(async () => (await control.inject({ url: '/metrics' })).body);
     const endpoint = await metrics.listen({ address: options.metricsAddress, port: options.metricsPort });
     announce(runtime, options, 'metrics', `http://${formatEndpoint(endpoint)}/metrics`, { endpoints: [endpoint] });
@@ -80,44 +110,63 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
 }
 
 function logOf({ io, clock }: Runtime, { log, verbose = false }: ServeOptions): Log {
-  if (log !== 'text' && log !== 'json') throw new UsageError('--log takes text or json.');
+  if (log !== 'text' && log !== 'json') throw new UsageError('--log must be text or json.');
   return serverLog(io, clock, { json: log === 'json', verbose });
 }
 
 function tlsOf({ tlsCert, tlsKey }: ServeOptions): { cert: string; key: string } | undefined {
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
-  if (tlsCert === undefined || tlsKey === undefined) throw new UsageError('TLS takes both --tls-cert and --tls-key.');
+  if (tlsCert === undefined || tlsKey === undefined) throw new UsageError('TLS needs both --tls-cert and --tls-key.');
   return { cert: readText(tlsCert), key: readSecret(tlsKey) };
 }
 
-/** The secrets that TURN credentials are made from, the present one first; none when there is no relay at all. */
+/** Makes a setup code and prints it, once: nothing of it can be read from the store. */
+async function printSetupCode(
+  { io }: Runtime,
+  { json }: CommonOptions,
+  service: ControlServer['service'],
+): Promise<void> {
+  const code = await service.createSetupCode();
+  if (json) io.out(JSON.stringify({ type: 'setup-code', code }));
+  else io.out(`setup code ${code}: whoever has it can create the first party (towpath party create asks for it)`);
+}
+
+function partyLimits(options: ServeOptions): Partial<PartyLimitOptions> {
+  const { partyMembers, partyBytes, partyCodes, founderParties, founderMembers, founderBytes, founderCodes } = options;
+  return given({
+    membersPerParty: partyMembers,
+    bytesPerParty: partyBytes,
+    codesPerParty: partyCodes,
+    partiesPerFounder: founderParties,
+    membersPerFounder: founderMembers,
+    bytesPerFounder: founderBytes,
+    codesPerFounder: founderCodes,
+  });
+}
+
+/** Names that nodes may use for this server: the addresses and names that were given, and those of its certificate. */
+function serverNames({ address, publicAddress, publicName }: ServeOptions, cert: string | undefined): string[] {
+  const altNames = cert === undefined ? '' : (new X509Certificate(cert).subjectAltName ?? '');
+  const certified = [...altNames.matchAll(/(?:DNS|IP Address):([^,\s]+)/g)].map((match) => match[1]!);
+  return [address, publicAddress, publicName, ...certified].filter((name) => name !== undefined);
+}
+
+/** Returns the secrets of TURN credentials, the current one first; none without any relay. */
 function turnSecrets({ random }: Runtime, options: ServeOptions, folder: string): string[] {
   const { turnSecretFile, builtinRelay: builtin, relay, nats } = options;
   if (turnSecretFile !== undefined) return readSecrets(turnSecretFile);
   if (relay !== undefined) {
-    throw new UsageError('Further relays share a secret with this server: say --turn-secret-file FILE.');
+    throw new UsageError('Additional relays need a secret shared with this server. Next: add --turn-secret-file FILE.');
   }
   if (!builtin) return [];
   if (nats !== undefined) {
     throw new UsageError(
-      'Servers on one cluster share their relays: say --turn-secret-file FILE, the same on all of them, or --no-builtin-relay.',
+      'Servers of one cluster share their relays. Next: add --turn-secret-file FILE with the same secret on all servers, or --no-builtin-relay.',
     );
   }
   const file = join(folder, 'turn.secret');
   createSecret(file, random);
   return readSecrets(file);
-}
-
-/** Where the system chooses the port for UDP, the same one may be taken for TCP: then it chooses again. */
-async function openRelay(components: RelayComponents, plan: RelayPlan, tries = 5): Promise<RelayNode> {
-  try {
-    return await RelayNode.open(components, plan);
-  } catch (error) {
-    if (plan.port === 0 && tries > 1 && errorCode(error) === 'address-in-use') {
-      return openRelay(components, plan, tries - 1);
-    }
-    throw error;
-  }
 }
 
 async function startControl(...[components, init]: Parameters<typeof startControlServer>): Promise<ControlServer> {
@@ -130,7 +179,7 @@ async function startControl(...[components, init]: Parameters<typeof startContro
     ];
     if (known === undefined) throw cause;
     const place = `${init?.host}:${init?.port}`;
-    const advice = `Next: choose another --port or --address, or end what uses it.`;
+    const advice = `Next: choose another --port or --address, or end the process that uses it.`;
     throw new TowpathError(known, `The control plane cannot listen on ${place}: ${errorMessage(cause)}. ${advice}`, {
       target: place,
       cause,
@@ -138,7 +187,17 @@ async function startControl(...[components, init]: Parameters<typeof startContro
   }
 }
 
-/** Tells the control plane of the relay in this process, now and again with its load. */
+/** Ends allocations of members that another server of the cluster removed; removals here are noticed at once. */
+function endRevoked({ clock }: Runtime, relay: RelayNode, isRevoked: (user: string) => boolean): Disposable {
+  const timer = deadlineInterval({
+    clock,
+    intervalMs: REVOKED_EVERY_MS,
+    onTick: () => void relay.endAllocations(isRevoked),
+  });
+  return { [Symbol.dispose]: () => timer.cancel() };
+}
+
+/** Reports the relay of this process and its load to the control plane at intervals. */
 async function reportRelay(
   { control, relay, plan, log }: { control: ControlServer; relay: RelayNode; plan: RelayPlan; log: Log },
   { clock }: Runtime,
@@ -146,7 +205,8 @@ async function reportRelay(
 ): Promise<Disposable> {
   const report = () => {
     const { allocations } = relay.metrics;
-    const load = typeof allocations === 'number' ? allocations / MAX_ALLOCATIONS : 0;
+    const most = plan.limits.allocations ?? MAX_ALLOCATIONS;
+    const load = typeof allocations === 'number' ? allocations / most : 0;
     return control.service.reportOwnRelay(builtinRelay(plan, options, relay.listening, load));
   };
   await report();
@@ -154,7 +214,7 @@ async function reportRelay(
     clock,
     intervalMs: REPORT_EVERY_MS,
     onTick: () => {
-      report().catch((error: unknown) => log.warn('the relay could not be put on the list', { error }));
+      report().catch((error: unknown) => log.warn('cannot report the relay to the control plane', { error }));
     },
   });
   return { [Symbol.dispose]: () => timer.cancel() };

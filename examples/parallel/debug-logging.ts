@@ -1,0 +1,14 @@
+import { ParallelConnectionManager } from '@towpath/camera/compat';
+import { createLog } from '@towpath/core';
+import { exampleCamera } from '../support/camera.ts';
+
+await using camera = await exampleCamera();
+
+// Every record, with its level and scope: [CONNECT], [P2P], [LAN], [RELAY].
+const logger = createLog(({ level, scope, message }) => {
+  console.log(`${new Date().toISOString()} - [${level.toUpperCase()}] [${scope}] ${message}`);
+});
+
+const manager = new ParallelConnectionManager(camera.address, { logger });
+const { success, info } = await manager.connectParallel();
+if (success) await info.session.close();

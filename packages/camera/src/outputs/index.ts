@@ -1,0 +1,13 @@
+/** What a camera's pictures and video can be handed on to. */
+export { LiveMp4, type LiveMp4Components, type LiveMp4Options, type LiveMp4Summary } from './live-mp4.ts';
+export { runVisits, type VisitsComponents, type VisitsOptions } from './visits.ts';
+export type { LiveSource } from './live-source.ts';
+export type { RtspUser } from './rtsp/digest.ts';
+export { RtspServer, type RtspServerComponents, type RtspServerOptions } from './rtsp/rtsp-server.ts';
+export type { CameraReadings } from './mqtt/discovery.ts';
+export { MqttOutput, type MqttOutputOptions } from './mqtt/mqtt-output.ts';
+export type { PictureEvent } from './picture-event.ts';
+export { Webhook, type WebhookComponents, type WebhookOptions } from './webhook.ts';
+export { HttpOutputs, type HttpOutputsComponents, type HttpOutputsOptions } from './http/http-outputs.ts';
+export { NewestPicture } from './newest-picture.ts';
+export { exportFolder, type ExportOptions, type ExportSummary } from './export/export-folder.ts';

@@ -1,0 +1,4 @@
+import type { CameraClient } from '../client/camera-client.ts';
+
+/** Where outputs get live video from. */
+export type LiveSource = Pick<CameraClient, 'live'>;

@@ -1,0 +1,90 @@
+import {
+  backoff,
+  type Clock,
+  deadline,
+  deadlineInterval,
+  errorMessage,
+  type Log,
+  type Random,
+  silentLog,
+  TowpathError,
+  Wakeup,
+} from '@towpath/core';
+
+export interface VisitsComponents {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log?: Log;
+}
+
+export interface VisitsOptions {
+  /** Interval of the visits, ms; the first one begins at once. */
+  readonly everyMs: number;
+  /** Wakes the camera, fetches what is new, and lets it sleep. Releases everything when the signal aborts. */
+  visit(signal: AbortSignal): Promise<void>;
+  /** Called after a visit that failed; `againInMs` is undefined when the next one is that of the schedule. */
+  onFailed?(error: unknown, againInMs: number | undefined): void;
+  /** Called when the schedule goes to sleep until the next visit. */
+  onIdle?(nextInMs: number): void;
+  /** Longest visit, ms: a camera that is kept awake empties its batteries. @default 900000 */
+  readonly visitLimitMs?: number;
+  /** How often a failed visit is tried again before the next one is due. @default 3 */
+  readonly retries?: number;
+  readonly signal?: AbortSignal;
+}
+
+const VISIT_LIMIT_MS = 15 * 60_000;
+const RETRIES = 3;
+
+/** Pause after a failed visit, ms: the camera may have been out of reach for a moment, or the adapter in use. */
+const RETRY_BASE_MS = 60_000;
+const RETRY_MAX_MS = 10 * 60_000;
+
+/**
+ * Visits a camera on a fixed schedule until the signal aborts. A failed visit is tried again a few times; the schedule
+ * stays. A visit never begins while another one runs; what is due meanwhile is left out.
+ * @throws the signal's reason
+ */
+export async function runVisits(
+  { clock, random, log = silentLog }: VisitsComponents,
+  options: VisitsOptions,
+): Promise<never> {
+  const { everyMs, visit, onFailed, onIdle, signal, visitLimitMs = VISIT_LIMIT_MS, retries = RETRIES } = options;
+  const due = new Wakeup({ clock });
+  let nextAtMs = clock.now();
+  using _schedule = deadlineInterval({
+    clock,
+    intervalMs: everyMs,
+    firstMs: 0,
+    signal,
+    onTick: ({ deadlineMs }) => {
+      nextAtMs = deadlineMs + everyMs;
+      due.wake();
+    },
+  });
+  const once = async () => {
+    const late = () =>
+      new TowpathError('timed-out', `The visit took longer than ${Math.round(visitLimitMs / 60_000)} min.`);
+    using limit = deadline(clock, visitLimitMs, signal, late);
+    await visit(limit.signal);
+  };
+  for (;;) {
+    await due.wait(Number.POSITIVE_INFINITY, signal);
+    const delays = backoff({ baseMs: RETRY_BASE_MS, maxMs: RETRY_MAX_MS, count: retries, random });
+    for (;;) {
+      try {
+        await once();
+        break;
+      } catch (error) {
+        signal?.throwIfAborted();
+        const delay = delays.next();
+        const again = !delay.done && clock.now() + delay.value < nextAtMs ? delay.value : undefined;
+        log.info(`The visit failed: ${errorMessage(error)}`, { againInMs: again });
+        onFailed?.(error, again);
+        if (again === undefined) break;
+        await clock.sleep(again, signal);
+      }
+    }
+    onIdle?.(Math.max(0, nextAtMs - clock.now()));
+  }
+}

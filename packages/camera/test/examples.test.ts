@@ -1,0 +1,83 @@
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
+import { SeededRandom, SystemClock } from '@towpath/core';
+import { NodeNetwork } from '@towpath/net';
+import { describe, expect, test } from 'vitest';
+
+const folder = fileURLToPath(new URL('../../../examples/', import.meta.url));
+
+async function runExample(name: string, ...args: string[]): Promise<string> {
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [`${folder}${name}`, ...args], {
+    timeout: 60_000,
+  });
+  expect(stderr).toBe('');
+  return stdout;
+}
+
+/** Each example with what it prints. */
+const EXAMPLES: readonly (readonly [name: string, prints: RegExp])[] = [
+  ['connect-camera.ts', /^KJK230, battery \d+ %\nstate: CONNECTED\nstate: CLOSED\nclosed\n$/],
+  [
+    'parallel/quick-start.ts',
+    /\[INFO\] \[CONNECT\] Starting parallel connection attempt[\s\S]*✓ Connected via (p2p|lan)/,
+  ],
+  ['parallel/default-settings.ts', /^Connected in \d\.\d\ds via (p2p|lan)ConnectThread\n$/],
+  ['parallel/port-list.ts', /^Connected to port 40611\n$/],
+  ['parallel/one-kind.ts', /^Connected via p2pConnectThread\nLAN thread: not_started\n$/],
+  ['parallel/diagnostics.ts', /✓ SUCCESS[\s\S]*State: success[\s\S]*relayConnectThread:\n {2}State: not_started/],
+  ['parallel/with-camera-client.ts', /Connected via [\s\S]*Logged in to KJK230 from port \d+/],
+  [
+    'parallel/debug-logging.ts',
+    /\[DEBUG\] \[CONNECT\] Started thread: p2pConnectThread[\s\S]*\[P2P\] Attempt 1: local_port=/,
+  ],
+  ['parallel/in-background.ts', /Connected from port \d+\nConnected from port \d+\n$/],
+  ['parallel/best-practices.ts', /^local: connected in [\s\S]*internet: connected in [\s\S]*debugging: connected in /],
+  ['parallel/relay-server.ts', /^Connected via relayConnectThread, relay port \d+\n$/],
+  ['parallel/adaptive-timeout.ts', /Round 3: [\s\S]*(p2p|lan): [1-3]\n/],
+  ['parallel/mode-weights.ts', /^Connected via (p2p|lan)ConnectThread\n$/],
+  ['parallel/own-sockets.ts', /local port \d+\n[\s\S]*Every running thread had its own port\n$/],
+  ['parallel/checks.ts', /✓ testFirstWinPattern\n[\s\S]*✓ testWithRealCamera\n$/],
+  [
+    'session/heartbeat.ts',
+    /^Heartbeats: 1, last sequence number 65537\nHeartbeat running: false, camera connected: true\n$/,
+  ],
+  ['session/heartbeat-timing.ts', /^Intervals: \d\.\d+ s\n/],
+  ['session/command-numbers.ts', /^Port that is tried first: 40611\nHeartbeat: 53 bytes, f1d0/],
+  ['session/device-commands.ts', /5 items on the card\nLive video started and stopped\nCommand 512: 0\n$/],
+  ['session/lan-connect-time.ts', /[1-5] of 5 in less than 1 s\n$/],
+  ['session/reconnect.ts', /Lost: [\s\S]*Reconnected after [\s\S]*The heartbeat continues: true\n$/],
+  ['session/port-fallback.ts', /^Tried in this order: 40611, 32100[\s\S]*Connected to port 32100\n$/],
+  ['reconnect/same-port.ts', /PORT REUSE TEST PASSED\n$/],
+  ['reconnect/discover-device.ts', /as before: true\n/],
+  [
+    'reconnect/settings.ts',
+    /At most 5 attempts in 90 s\n[\s\S]*Connected: false\nState: DISCONNECTED\n192\.0\.2\.1 was not reached/,
+  ],
+];
+
+describe.concurrent('examples', { timeout: 120_000 }, () => {
+  test.each(EXAMPLES)('%s runs as it is (D6)', async (name, prints) => {
+    expect(await runExample(name)).toMatch(prints);
+  });
+
+  test('an example uses the camera whose address is given (D6)', async () => {
+    const components = { network: new NodeNetwork(), clock: new SystemClock(), random: new SeededRandom(1) };
+    const address = '127.94.0.7';
+    await using camera = new CameraEmulator(components, { address, searchPort: false, pictures: paddedPictures() });
+    await camera.start();
+    expect(await runExample('parallel/default-settings.ts', address)).toContain('Connected in');
+    expect(camera.counters.sessions).toBe(1);
+  });
+
+  test('the README and this test name every example (D6)', () => {
+    const found = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts') && !name.startsWith('support') && !name.startsWith('peers'))
+      .sort();
+    expect(EXAMPLES.map(([name]) => name).sort()).toEqual(found);
+    const readme = readFileSync(`${folder}README.md`, 'utf8');
+    expect(found.filter((name) => !readme.includes(`\`${name}\``))).toEqual([]);
+  });
+});

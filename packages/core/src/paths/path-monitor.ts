@@ -1,0 +1,180 @@
+import type { Clock, Timer } from '../clock.ts';
+import { AbortedError } from '../errors.ts';
+import {
+  DEFAULT_MONITOR_TIMES,
+  initialMonitor,
+  type MonitorEvent,
+  type MonitorState,
+  type MonitorTimes,
+  type PathHealth,
+  type PathRole,
+  stepMonitor,
+} from './monitor.ts';
+
+export interface MonitorOptions {
+  /**
+   * Sends one probe and resolves when it is answered; a number is the round trip in ms, where the caller measures it
+   * better. Releases everything when `signal` aborts. Without it a path is judged by what is heard alone: it must be
+   * heard once in the time in which a probe would have to be answered.
+   */
+  probe?(signal: AbortSignal): Promise<number | undefined>;
+  /** When the path was last heard, `Clock.now` ms, where its transport keeps count; instead of {@link Monitor.heard}. */
+  lastHeardAtMs?(): number;
+  /** Called with each change; never from inside {@link Monitor.sent} of a healthy path. */
+  onHealth(health: PathHealth): void;
+  /** Called after each answered probe. */
+  onMeasured?(): void;
+  /** @default 'current' */
+  role?: PathRole;
+  /** Round trip of the handshake, ms. */
+  rttMs?: number | undefined;
+  times?: Partial<MonitorTimes> | undefined;
+}
+
+/** Probes that may be awaited at once, late ones included. */
+const MAX_OPEN_PROBES = 8;
+
+/** What is sent and heard reaches the machine at most this often, ms: it may be every packet of a fast transfer. */
+const NOTE_INTERVAL_MS = 50;
+
+/**
+ * Watches one path: sends the probes that {@link stepMonitor} asks for and reports its health. Used for PPPP sessions,
+ * relay transports, STUN consent (RFC 7675) and echoes through a tunnel.
+ */
+export class Monitor implements Disposable {
+  readonly #clock: Clock;
+  readonly #options: MonitorOptions;
+  readonly #times: MonitorTimes;
+  readonly #stopped = new AbortController();
+  readonly #probes = new Map<number, AbortController>();
+  #state: MonitorState;
+  #timer: Timer | undefined;
+  #noteTimer: Timer | undefined;
+  #heardAtMs: number | undefined;
+  #heardData = false;
+  #sentAtMs: number | undefined;
+
+  /** Starts to watch at once. */
+  constructor({ clock }: { clock: Clock }, options: MonitorOptions) {
+    this.#clock = clock;
+    this.#options = options;
+    this.#times = { ...DEFAULT_MONITOR_TIMES, ...options.times };
+    this.#state = initialMonitor(clock.now(), options.role ?? 'current', options.rttMs);
+    this.#dispatch({ type: 'tick', atMs: clock.now() });
+  }
+
+  /** Health, round trip and loss at this moment. */
+  get state(): MonitorState {
+    return this.#state;
+  }
+
+  /**
+   * Reports that something authenticated arrived which shows that the remote end receives this one.
+   * @param data true when it was more than a keep-alive
+   */
+  heard(data = true): void {
+    if (this.#stopped.signal.aborted) return;
+    this.#heardAtMs = this.#clock.now();
+    this.#heardData ||= data;
+    // What was sent before is answered by it.
+    this.#sentAtMs = undefined;
+    this.#note(this.#state.health !== 'good' || this.#state.missed > 0);
+  }
+
+  /** Reports that data was sent that the remote end will answer. */
+  sent(): void {
+    if (this.#stopped.signal.aborted) return;
+    if (this.#sentAtMs !== undefined) return;
+    const now = this.#clock.now();
+    this.#sentAtMs = now;
+    this.#note(now - this.#state.lastDataAtMs >= this.#times.idleAfterMs);
+  }
+
+  /** Changes what the path is used for. */
+  setRole(role: PathRole): void {
+    if (role === this.#state.role) return;
+    this.#dispatch({ type: 'role', role, atMs: this.#clock.now() });
+  }
+
+  /** Probes at once: the network has changed, or the current path is suspect. */
+  wake(): void {
+    this.#dispatch({ type: 'wake', atMs: this.#clock.now() });
+  }
+
+  /** Ends every timer and probe. Idempotent. */
+  stop(): void {
+    this.#stopped.abort(new AbortedError('The path is no longer watched.'));
+    this.#timer?.cancel();
+    this.#noteTimer?.cancel();
+    for (const probe of this.#probes.values()) probe.abort(this.#stopped.signal.reason);
+    this.#probes.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.stop();
+  }
+
+  #note(atOnce: boolean): void {
+    if (atOnce) this.#flush();
+    else this.#noteTimer ??= this.#clock.timer(NOTE_INTERVAL_MS, () => this.#flush());
+  }
+
+  #flush(): void {
+    this.#noteTimer?.cancel();
+    this.#noteTimer = undefined;
+    const [sentAtMs, data] = [this.#sentAtMs, this.#heardData];
+    const heardAtMs = this.#heardAtMs ?? this.#heardByTransport();
+    this.#heardAtMs = undefined;
+    this.#heardData = false;
+    this.#sentAtMs = undefined;
+    if (heardAtMs !== undefined) this.#dispatch({ type: 'heard', data, atMs: heardAtMs });
+    if (sentAtMs !== undefined) this.#dispatch({ type: 'sent', atMs: sentAtMs });
+  }
+
+  #heardByTransport(): number | undefined {
+    const atMs = this.#options.lastHeardAtMs?.();
+    return atMs !== undefined && atMs > this.#state.lastHeardAtMs ? atMs : undefined;
+  }
+
+  #dispatch(event: MonitorEvent): void {
+    if (this.#stopped.signal.aborted) return;
+    const { state, effects } = stepMonitor(this.#state, event, this.#times);
+    this.#state = state;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    let changed: PathHealth | undefined;
+    for (const effect of effects) {
+      if (effect.type === 'wake') this.#wakeAt(effect.atMs);
+      else if (effect.type === 'probe') void this.#probe(effect.probeId);
+      else changed = effect.health;
+    }
+    if (changed !== undefined) this.#options.onHealth(changed);
+    if (event.type === 'answered') this.#options.onMeasured?.();
+  }
+
+  #wakeAt(atMs: number): void {
+    this.#timer = this.#clock.timer(atMs - this.#clock.now(), () => {
+      this.#flush();
+      // A platform timer may fire a fraction of a millisecond early; the deadline itself is what has come.
+      this.#dispatch({ type: 'tick', atMs: Math.max(atMs, this.#clock.now()) });
+    });
+  }
+
+  async #probe(probeId: number): Promise<void> {
+    const { probe } = this.#options;
+    if (probe === undefined) return;
+    const abort = new AbortController();
+    this.#probes.set(probeId, abort);
+    this.#probes.get(probeId - MAX_OPEN_PROBES)?.abort(new AbortedError('The probe was not answered.'));
+    const sentAtMs = this.#clock.now();
+    try {
+      const measuredMs = await probe(abort.signal);
+      const now = this.#clock.now();
+      this.#dispatch({ type: 'answered', probeId, rttMs: measuredMs ?? now - sentAtMs, atMs: now });
+    } catch {
+      this.#dispatch({ type: 'failed', probeId, atMs: this.#clock.now() });
+    } finally {
+      this.#probes.delete(probeId);
+    }
+  }
+}

@@ -1,0 +1,435 @@
+import type { Clock } from '../clock.ts';
+import { AbortedError, errorCode, errorMessage, TowpathError } from '../errors.ts';
+import { Events } from '../events.ts';
+import { type Log, silentLog } from '../log.ts';
+import { RunToCompletion } from '../run-to-completion.ts';
+import type { MonitorTimes, PathHealth, PathRole } from './monitor.ts';
+import type { PathKind } from './path-kind.ts';
+import { Monitor } from './path-monitor.ts';
+import { PathReason } from './path-reason.ts';
+import {
+  noSelection,
+  type PathFacts,
+  SELECTION,
+  type Selection,
+  type SelectionOptions,
+  selectPaths,
+} from './selection.ts';
+
+/** What a set must know of a path that is added. */
+export interface PathDescription {
+  /** Unique among the paths of the target: a candidate's id, or a 5-tuple. */
+  readonly id: string;
+  readonly kind: PathKind;
+  /** Address family of the outermost packets. @default 4 */
+  readonly family?: 4 | 6;
+  /** Where to, as a person reads it: `192.168.43.1:40611`. */
+  readonly label: string;
+  /** Round trip of the handshake that verified it, ms. */
+  readonly rttMs?: number | undefined;
+  /** See {@link PathFacts.ends}. */
+  readonly ends?: PathFacts['ends'];
+  /** See {@link PathFacts.furtherUplink}. */
+  readonly furtherUplink?: PathFacts['furtherUplink'];
+}
+
+/** One path and what is known of it. */
+export interface PathStatus<Path> extends PathFacts {
+  readonly path: Path;
+  readonly label: string;
+  readonly role: PathRole;
+  /** Last time that it was heard, `Clock.now` ms; undefined in a set that does not probe. */
+  readonly lastHeardAtMs: number | undefined;
+}
+
+export interface PathSetEvents<Path> {
+  /** The current path has changed. There is at most one at any moment. */
+  current: { path: Path | undefined; previous: Path | undefined; reason: PathReason; error: TowpathError | undefined };
+  /** The standby, or the path that the data is also sent on, has changed. */
+  standby: { path: Path | undefined; alsoSend: boolean };
+  health: { path: Path; id: string; health: PathHealth };
+  added: { path: Path; id: string };
+  /** The path is left for good; its release has begun. */
+  removed: { path: Path; id: string; reason: PathReason; error: TowpathError | undefined };
+}
+
+export interface PathSetOptions<Path> extends SelectionOptions {
+  /** What it reaches, as a person reads it. */
+  target: string;
+  describe(path: Path): PathDescription;
+  /**
+   * Sends one probe and resolves when it is answered; a number is the round trip in ms, where the caller measures it
+   * better. Releases everything when `signal` aborts. Without it the paths are neither measured nor suspected.
+   */
+  probe?: ((path: Path, signal: AbortSignal) => Promise<number | undefined>) | undefined;
+  /**
+   * Reports the health of a path that is monitored elsewhere, with each change, until `signal` aborts. `dead` ends it.
+   * Not together with {@link probe}.
+   */
+  health?: ((path: Path, report: (health: PathHealth) => void, signal: AbortSignal) => void) | undefined;
+  /**
+   * Resolves with the reason when the path is closed by something else than this set. Ends quietly when `signal`
+   * aborts.
+   */
+  closed?(path: Path, signal: AbortSignal): Promise<TowpathError>;
+  /** Resolves when everything that was sent on a path that is left has been delivered. */
+  drain?: ((path: Path, signal: AbortSignal) => Promise<void>) | undefined;
+  /** Draining takes no longer than this, ms. @default 5000 */
+  drainLimitMs?: number | undefined;
+  /** Closes a path. Called once for each path that was added. */
+  release(path: Path, reason: PathReason): void | Promise<void>;
+  times?: Partial<MonitorTimes> | undefined;
+  /** More paths than this are refused with `surplus`. @default 16 */
+  maxPaths?: number;
+}
+
+interface Entry<Path> {
+  path: Path;
+  about: PathDescription;
+  monitor: Monitor | undefined;
+  /** What {@link PathSetOptions.health} said last. */
+  reported: PathHealth;
+  /** Aborts when the path has left the set. */
+  ended: AbortController;
+  wasCurrent: boolean;
+  draining: boolean;
+}
+
+type SetEvent<Path> =
+  | { type: 'add'; path: Path }
+  | { type: 'remove'; entry: Entry<Path>; reason: PathReason; error: TowpathError | undefined }
+  | { type: 'health'; entry: Entry<Path>; health: PathHealth }
+  | { type: 'measured'; entry: Entry<Path> }
+  | { type: 'options'; options: SelectionOptions }
+  | { type: 'close' };
+
+const DEFAULT_DRAIN_LIMIT_MS = 5_000;
+const DEFAULT_MAX_PATHS = 16;
+
+/**
+ * The verified paths of one target: measures them, selects the current one, keeps standbys, and replaces the current
+ * path before the old one is closed (make before break). There is never more than one current path.
+ */
+export class PathSet<Path> implements AsyncDisposable {
+  readonly events: Events<PathSetEvents<Path>>;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #options: PathSetOptions<Path>;
+  readonly #entries = new Map<string, Entry<Path>>();
+  readonly #releases = new Set<Promise<void>>();
+  readonly #run: RunToCompletion<SetEvent<Path>>;
+  readonly #closing = new AbortController();
+  #choice: SelectionOptions;
+  #selection: Selection = noSelection;
+  #currentPath: Path | undefined;
+  /** The current path's round trip when the standbys were last measured for comparison, ms. */
+  #comparedRttMs = Number.NEGATIVE_INFINITY;
+  /** Paths that were removed but not reported yet. */
+  readonly #removed: PathSetEvents<Path>['removed'][] = [];
+
+  constructor({ clock, log = silentLog }: { clock: Clock; log?: Log }, options: PathSetOptions<Path>) {
+    this.#clock = clock;
+    this.#log = log;
+    this.#options = options;
+    this.#choice = options;
+    this.events = new Events(log);
+    this.#run = new RunToCompletion(
+      (event) => this.#step(event),
+      (error) => log.error(`A listener of the paths to ${options.target} failed: ${errorMessage(error)}`),
+    );
+  }
+
+  /** The path that carries the data; undefined while there is none. */
+  get current(): Path | undefined {
+    return this.#pathOf(this.#selection.current);
+  }
+
+  /** The path that takes over when the current one dies. */
+  get standby(): Path | undefined {
+    return this.#pathOf(this.#selection.standby);
+  }
+
+  /** Where every datagram is sent besides {@link current}: the standby, while the current path is in doubt. */
+  get alsoSendOn(): Path | undefined {
+    return this.#pathOf(this.#selection.alsoSendOn);
+  }
+
+  get selection(): Selection {
+    return this.#selection;
+  }
+
+  /** Paths that are not yet left, draining ones included. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** What is known of every path. */
+  status(): PathStatus<Path>[] {
+    return [...this.#entries.values()].map((entry) => ({
+      ...this.#factsOf(entry),
+      path: entry.path,
+      label: entry.about.label,
+      role: roleOf(this.#selection, entry.about.id),
+      lastHeardAtMs: entry.monitor?.state.lastHeardAtMs,
+    }));
+  }
+
+  /** Takes over a verified path and owns it from now on. A path whose id is known already is released at once. */
+  add(path: Path): void {
+    this.#run.dispatch({ type: 'add', path });
+  }
+
+  /** Leaves a path at once, without draining. Does nothing for a path that is not in the set. */
+  remove(path: Path, reason: PathReason, error?: TowpathError): void {
+    const entry = this.#entryOf(path);
+    if (entry) this.#dispatch({ type: 'remove', entry, reason, error });
+  }
+
+  /** Reports that something was received on a path; see {@link Monitor.heard}. Cheap enough for every datagram. */
+  heard(path: Path, data = true): void {
+    this.#entryOf(path)?.monitor?.heard(data);
+  }
+
+  /** Reports that data was sent on a path; see {@link Monitor.sent}. Cheap enough for every datagram. */
+  sent(path: Path): void {
+    this.#entryOf(path)?.monitor?.sent();
+  }
+
+  /** Changes policy, redundancy or the number of standbys; what is not given stays as it is. */
+  configure(options: SelectionOptions): void {
+    this.#run.dispatch({ type: 'options', options });
+  }
+
+  /** Probes every path at once: the network may have changed. */
+  wake(): void {
+    for (const { monitor } of [...this.#entries.values()]) monitor?.wake();
+  }
+
+  /** Releases every path and resolves when all are released. Idempotent. */
+  async close(): Promise<void> {
+    this.#run.dispatch({ type: 'close' });
+    // Called by a listener, the event has not been handled yet.
+    await Promise.resolve();
+    while (this.#releases.size > 0) await Promise.all(this.#releases);
+  }
+
+  /** Resolves when the releases that have begun are done. */
+  async released(): Promise<void> {
+    await Promise.all(this.#releases);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #step(event: SetEvent<Path>): void {
+    switch (event.type) {
+      case 'add':
+        this.#add(event.path);
+        return;
+      case 'remove':
+        this.#leave(event.entry, event.reason, event.error);
+        break;
+      case 'health':
+        this.#health(event.entry, event.health);
+        break;
+      case 'measured':
+        this.#measured(event.entry);
+        break;
+      case 'options':
+        this.#choice = { ...this.#choice, ...event.options };
+        break;
+      case 'close':
+        this.#closing.abort(new AbortedError(`The paths to ${this.#options.target} were closed.`));
+        for (const entry of [...this.#entries.values()]) this.#leave(entry, PathReason.shutdown, undefined);
+        break;
+      default:
+        event satisfies never;
+    }
+    this.#select();
+  }
+
+  #add(path: Path): void {
+    const about = this.#options.describe(path);
+    const closed = this.#closing.signal.aborted;
+    if (closed || this.#entries.has(about.id) || this.#entries.size >= (this.#options.maxPaths ?? DEFAULT_MAX_PATHS)) {
+      this.#release(path, about.id, closed ? PathReason.shutdown : PathReason.surplus);
+      return;
+    }
+    const entry: Entry<Path> = {
+      path,
+      about,
+      monitor: undefined,
+      reported: 'good',
+      ended: new AbortController(),
+      wasCurrent: false,
+      draining: false,
+    };
+    this.#entries.set(about.id, entry);
+    entry.monitor = this.#monitor(entry);
+    this.#options.health?.(path, (health) => this.#dispatch({ type: 'health', entry, health }), entry.ended.signal);
+    this.#options.closed?.(path, entry.ended.signal).then(
+      (error) => this.#closedByItself(entry, error),
+      (error: unknown) => this.#closedByItself(entry, error),
+    );
+    this.#log.debug(`Path ${about.id} added`, { kind: about.kind, to: about.label, rttMs: about.rttMs });
+    this.#tell('added', { path, id: about.id });
+    this.#select();
+  }
+
+  #monitor(entry: Entry<Path>): Monitor | undefined {
+    const { probe, times } = this.#options;
+    if (probe === undefined) return undefined;
+    return new Monitor(
+      { clock: this.#clock },
+      {
+        probe: (signal) => probe(entry.path, signal),
+        onHealth: (health) => this.#dispatch({ type: 'health', entry, health }),
+        onMeasured: () => this.#dispatch({ type: 'measured', entry }),
+        role: 'standby',
+        rttMs: entry.about.rttMs,
+        times,
+      },
+    );
+  }
+
+  #dispatch(event: SetEvent<Path>): void {
+    this.#run.dispatch(event);
+  }
+
+  #closedByItself(entry: Entry<Path>, error: unknown): void {
+    if (entry.ended.signal.aborted) return;
+    this.#dispatch({ type: 'remove', entry, reason: PathReason.closed, error: this.#toError(error) });
+  }
+
+  #health(entry: Entry<Path>, health: PathHealth): void {
+    const { path, about } = entry;
+    if (this.#entries.get(about.id) !== entry) return;
+    this.#log.debug(`Path ${about.id} is ${health}`);
+    entry.reported = health;
+    this.#tell('health', { path, id: about.id, health });
+    if (health === 'dead') this.#leave(entry, PathReason.probesLost, this.#deadError(entry));
+    else if (health === 'suspect' && about.id === this.#selection.current) this.#wakeStandbys();
+  }
+
+  /** Standbys are probed rarely: when the current path's round trip changes, theirs are measured anew to compare. */
+  #measured(entry: Entry<Path>): void {
+    const rttMs = entry.monitor?.state.rttMs;
+    if (entry.about.id !== this.#selection.current || rttMs === undefined) return;
+    if (Math.abs(rttMs - this.#comparedRttMs) < SELECTION.directGainMs) return;
+    this.#comparedRttMs = rttMs;
+    this.#wakeStandbys();
+  }
+
+  #wakeStandbys(): void {
+    for (const id of this.#selection.standbys) this.#entries.get(id)?.monitor?.wake();
+  }
+
+  #select(): void {
+    const before = this.#selection;
+    const facts = [...this.#entries.values()].map((entry) => this.#factsOf(entry));
+    const next = selectPaths(facts, before, this.#choice, this.#clock.now());
+    this.#selection = next;
+    this.#tellCurrent(next);
+    this.#tellStandby(before, next);
+    for (const [id, entry] of this.#entries) {
+      entry.wasCurrent ||= id === next.current;
+      entry.monitor?.setRole(roleOf(next, id));
+    }
+    for (const id of next.draining) this.#drain(id, next.current !== undefined);
+    for (const removed of this.#removed.splice(0)) this.#tell('removed', removed);
+  }
+
+  #tellCurrent({ current, reason }: Selection): void {
+    const previous = this.#currentPath;
+    const path = this.#pathOf(current);
+    if (path === previous) return;
+    this.#currentPath = path;
+    this.#comparedRttMs = Number.NEGATIVE_INFINITY;
+    const left = this.#removed.find((removed) => removed.path === previous);
+    const why = left?.reason ?? reason ?? PathReason.policy;
+    this.#log.info(`Current path: ${current ?? 'none'} (${why})`, { target: this.#options.target });
+    this.#tell('current', { path, previous, reason: why, error: left?.error });
+  }
+
+  #tellStandby(before: Selection, next: Selection): void {
+    if (before.standby === next.standby && before.alsoSendOn === next.alsoSendOn) return;
+    this.#tell('standby', { path: this.#pathOf(next.standby), alsoSend: next.alsoSendOn !== undefined });
+  }
+
+  /** A path that never carried data has nothing to drain. */
+  #drain(id: string, replaced: boolean): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined || entry.draining) return;
+    entry.draining = true;
+    const { drain, drainLimitMs = DEFAULT_DRAIN_LIMIT_MS } = this.#options;
+    const left = () => this.#dispatch({ type: 'remove', entry, reason: PathReason.surplus, error: undefined });
+    if (drain === undefined || !entry.wasCurrent || !replaced) {
+      left();
+      return;
+    }
+    const limit = this.#clock.timer(drainLimitMs, left);
+    entry.ended.signal.addEventListener('abort', () => limit.cancel(), { once: true });
+    Promise.resolve()
+      .then(() => drain(entry.path, entry.ended.signal))
+      .then(left, left);
+  }
+
+  #leave(entry: Entry<Path>, reason: PathReason, error: TowpathError | undefined): void {
+    const { path, about } = entry;
+    if (this.#entries.get(about.id) !== entry) return;
+    this.#entries.delete(about.id);
+    entry.monitor?.stop();
+    entry.ended.abort(new AbortedError(`Path ${about.id} was left: ${reason}.`));
+    this.#removed.push({ path, id: about.id, reason, error });
+    this.#release(path, about.id, reason);
+  }
+
+  #release(path: Path, id: string, reason: PathReason): void {
+    const released = Promise.resolve()
+      .then(() => this.#options.release(path, reason))
+      .catch((error: unknown) => this.#log.warn(`Path ${id} was not released: ${errorMessage(error)}`))
+      .finally(() => this.#releases.delete(released));
+    this.#releases.add(released);
+  }
+
+  #tell<Name extends keyof PathSetEvents<Path>>(name: Name, value: PathSetEvents<Path>[Name]): void {
+    this.#run.notify(() => this.events.emit(name, value));
+  }
+
+  #pathOf(id: string | undefined): Path | undefined {
+    return id === undefined ? undefined : this.#entries.get(id)?.path;
+  }
+
+  #entryOf(path: Path): Entry<Path> | undefined {
+    const entry = this.#entries.get(this.#options.describe(path).id);
+    return entry?.path === path ? entry : undefined;
+  }
+
+  #factsOf({ about, monitor, reported }: Entry<Path>): PathFacts {
+    const { id, kind, family = 4, rttMs, ends, furtherUplink } = about;
+    if (monitor === undefined) {
+      const unprobed = { health: reported, rttMs, rttVariationMs: undefined, lossRatio: 0 };
+      return { id, kind, family, ...unprobed, ends, furtherUplink };
+    }
+    const { state } = monitor;
+    const { health, rttVariationMs, lossRatio } = state;
+    return { id, kind, family, health, rttMs: state.rttMs, rttVariationMs, lossRatio, ends, furtherUplink };
+  }
+
+  #deadError({ about, monitor }: Entry<Path>): TowpathError {
+    const { target } = this.#options;
+    const message = `The path to ${about.label} answered none of the last ${monitor?.state.missed ?? 0} probes.`;
+    return new TowpathError('path-dead', message, { target });
+  }
+
+  #toError(error: unknown): TowpathError {
+    if (error instanceof TowpathError) return error;
+    return new TowpathError(errorCode(error), errorMessage(error), { target: this.#options.target, cause: error });
+  }
+}
+
+function roleOf({ current, draining }: Selection, id: string): PathRole {
+  if (id === current) return 'current';
+  return draining.includes(id) ? 'draining' : 'standby';
+}

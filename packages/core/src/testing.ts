@@ -1,0 +1,2 @@
+/** For tests of code that takes a `Clock`. */
+export { VirtualClock } from './virtual-clock.ts';

@@ -1,0 +1,111 @@
+import type { Clock } from '../clock.ts';
+
+/** A steady rate, and how many units may come at once after a pause. */
+export interface Rate {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+/** Sums of floating-point intervals may exceed what a rate allows by less than this. */
+const ROUNDING_MS = 1e-6;
+
+/**
+ * One step of the generic cell rate algorithm (ITU-T I.371), whose whole state is the time at which the limit is idle
+ * again: for callers that keep this one number of many sources themselves.
+ *
+ * @param idleAtMs the state, 0 at first
+ * @param nowMs `Clock.now` ms, not negative
+ * @returns the next state when `cost` units may pass now, −1 when not
+ */
+export function nextIdleAt(rate: Rate, idleAtMs: number, nowMs: number, cost: number): number {
+  const msPerUnit = 1_000 / rate.perSecond;
+  const idleAt = Math.max(idleAtMs, nowMs) + cost * msPerUnit;
+  return idleAt - nowMs <= rate.burst * msPerUnit + ROUNDING_MS ? idleAt : -1;
+}
+
+export interface RateLimitOptions {
+  /** Sustained rate of each key, units per second. */
+  perSecond: number;
+  /** Units that a key may take at once after a pause. @default perSecond, at least 1 */
+  burst?: number;
+  /** Keys that are tracked at once. @default 10000 */
+  maxKeys?: number;
+}
+
+const DEFAULT_MAX_KEYS = 10_000;
+
+/**
+ * Limits rates per key with {@link nextIdleAt}: one number per key, bounded memory. While
+ * `maxKeys` keys are over their pause, all further keys share one budget, so that a flood of forged sources can neither
+ * grow the table nor get more than one key's rate in addition.
+ */
+export class RateLimit {
+  readonly #clock: Clock;
+  readonly #rate: Rate;
+  readonly #intervalMs: number;
+  readonly #toleranceMs: number;
+  readonly #maxKeys: number;
+  /** Key → when its budget is full again, ms. The order of the entries is the order of their last use. */
+  readonly #fullAtMs = new Map<string, number>();
+  #overflowAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor({ clock }: { clock: Clock }, options: RateLimitOptions) {
+    const { perSecond, burst = Math.max(1, perSecond), maxKeys = DEFAULT_MAX_KEYS } = options;
+    this.#clock = clock;
+    this.#rate = { perSecond, burst };
+    this.#intervalMs = 1_000 / perSecond;
+    this.#toleranceMs = burst * this.#intervalMs;
+    this.#maxKeys = maxKeys;
+  }
+
+  /** Keys that are tracked at the moment. */
+  get size(): number {
+    return this.#fullAtMs.size;
+  }
+
+  /**
+   * Takes `cost` units from the budget of `key`.
+   * @returns false, and takes nothing, when the budget does not hold as much
+   */
+  take(key = '', cost = 1): boolean {
+    const now = this.#clock.now();
+    const tracked = this.#isTracked(key, now);
+    const fullAtMs = tracked ? (this.#fullAtMs.get(key) ?? now) : this.#overflowAtMs;
+    const nextMs = nextIdleAt(this.#rate, fullAtMs, now, cost);
+    if (nextMs < 0) return false;
+    if (tracked) {
+      this.#fullAtMs.delete(key);
+      this.#fullAtMs.set(key, nextMs);
+    } else this.#overflowAtMs = nextMs;
+    return true;
+  }
+
+  /** Takes `cost` units that were used already, also beyond what the budget holds: later takers wait for them. */
+  spend(key: string, cost: number): void {
+    const now = this.#clock.now();
+    const tracked = this.#isTracked(key, now);
+    const fullAtMs = tracked ? (this.#fullAtMs.get(key) ?? now) : this.#overflowAtMs;
+    const nextMs = Math.max(fullAtMs, now) + cost * this.#intervalMs;
+    if (!tracked) this.#overflowAtMs = nextMs;
+    else {
+      this.#fullAtMs.delete(key);
+      this.#fullAtMs.set(key, nextMs);
+    }
+  }
+
+  /** When `cost` units can be taken, ms from now; 0 when they can be taken now. */
+  waitMs(key = '', cost = 1): number {
+    const now = this.#clock.now();
+    const fullAtMs = this.#fullAtMs.get(key) ?? (this.#fullAtMs.size < this.#maxKeys ? now : this.#overflowAtMs);
+    return Math.max(0, Math.max(fullAtMs, now) + cost * this.#intervalMs - now - this.#toleranceMs);
+  }
+
+  #isTracked(key: string, now: number): boolean {
+    if (this.#fullAtMs.has(key)) return true;
+    for (const [old, fullAtMs] of this.#fullAtMs) {
+      if (fullAtMs > now) break;
+      this.#fullAtMs.delete(old);
+    }
+    return this.#fullAtMs.size < this.#maxKeys;
+  }
+}

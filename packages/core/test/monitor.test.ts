@@ -1,0 +1,255 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { initialMonitor, type MonitorEvent, stepMonitor } from '../src/paths/monitor.ts';
+import { Monitor, type MonitorOptions, type MonitorState, SeededRandom } from '../src/index.ts';
+import { VirtualClock } from '../src/testing.ts';
+
+/** Runs the machine as its driver does: ticks when it asks for them. */
+function run(state: MonitorState, untilMs: number, answer: (probeId: number, atMs: number) => number | undefined) {
+  const probes: number[] = [];
+  const health: [number, string][] = [];
+  const answers: { probeId: number; atMs: number; sentAtMs: number }[] = [];
+  let now = state.lastHeardAtMs;
+  let wakeAtMs: number | undefined = now;
+  let current = state;
+  const step = (event: MonitorEvent) => {
+    const { state: next, effects } = stepMonitor(current, event);
+    current = next;
+    wakeAtMs = undefined;
+    for (const effect of effects) {
+      if (effect.type === 'wake') wakeAtMs = effect.atMs;
+      else if (effect.type === 'health') health.push([now, effect.health]);
+      else {
+        probes.push(now);
+        const rttMs = answer(effect.probeId, now);
+        if (rttMs !== undefined) answers.push({ probeId: effect.probeId, atMs: now + rttMs, sentAtMs: now });
+      }
+    }
+  };
+  for (;;) {
+    answers.sort((a, b) => a.atMs - b.atMs);
+    const next = answers[0];
+    const atMs = Math.min(next?.atMs ?? Number.POSITIVE_INFINITY, wakeAtMs ?? Number.POSITIVE_INFINITY);
+    if (atMs > untilMs) return { state: current, probes, health, step };
+    now = atMs;
+    if (next?.atMs === atMs) {
+      answers.shift();
+      step({ type: 'answered', probeId: next.probeId, rttMs: atMs - next.sentAtMs, atMs });
+    } else step({ type: 'tick', atMs });
+  }
+}
+
+describe('suspicion machine', () => {
+  test('a path in use is probed each second at first, then every 3 s', () => {
+    const { probes, health, state } = run(initialMonitor(0, 'current', 20), 14_000, () => 20);
+    expect(probes).toEqual([0, 1_000, 2_000, 3_000, 4_000, 5_000, 8_000, 11_000, 14_000]);
+    expect(health).toEqual([]);
+    expect(state.rttMs).toBeCloseTo(20);
+  });
+
+  test('three probes missed make it suspect, two more dead, each within three round trips (D4)', () => {
+    const { probes, health } = run(initialMonitor(0, 'current', 50), 60_000, () => undefined);
+    expect(probes).toEqual([0, 150, 300, 450, 600]);
+    expect(health).toEqual([
+      [450, 'suspect'],
+      [750, 'dead'],
+    ]);
+  });
+
+  test.each([
+    { rttMs: undefined, limitMs: 1_000 },
+    { rttMs: 1, limitMs: 100 },
+    { rttMs: 200, limitMs: 600 },
+    { rttMs: 2_000, limitMs: 1_000 },
+  ])('a probe is awaited for $limitMs ms when the round trip is $rttMs ms', ({ rttMs, limitMs }) => {
+    expect(run(initialMonitor(0, 'current', rttMs), 60_000, () => undefined).health).toEqual([
+      [3 * limitMs, 'suspect'],
+      [5 * limitMs, 'dead'],
+    ]);
+  });
+
+  test('an answer ends the suspicion, also a late one', () => {
+    const { health } = run(initialMonitor(0, 'current', 50), 5_000, (id) => (id === 1 ? 500 : id > 3 ? 50 : undefined));
+    expect(health).toEqual([
+      [450, 'suspect'],
+      [500, 'good'],
+    ]);
+  });
+
+  test('a standby is probed every 15 s, an idle path every 30 s', () => {
+    expect(run(initialMonitor(0, 'standby', 20), 46_000, () => 20).probes).toEqual([0, 15_000, 30_000, 45_000]);
+    const { probes } = run(initialMonitor(0, 'current', 20), 140_000, () => 20);
+    expect(probes.filter((atMs) => atMs > 45_000)).toEqual([47_000, 77_000, 107_000, 137_000]);
+  });
+
+  test('data without an answer is followed by a probe after 250 ms', () => {
+    const calm = run(initialMonitor(0, 'current', 20), 9_000, () => 20).state;
+    const { state } = stepMonitor(calm, { type: 'sent', atMs: 9_100 });
+    expect(stepMonitor(state, { type: 'tick', atMs: 9_349 }).effects).toEqual([{ type: 'wake', atMs: 9_350 }]);
+    expect(stepMonitor(state, { type: 'tick', atMs: 9_350 }).effects).toContainEqual({ type: 'probe', probeId: 8 });
+    const heard = stepMonitor(state, { type: 'heard', data: true, atMs: 9_300 }).state;
+    expect(stepMonitor(heard, { type: 'tick', atMs: 9_350 }).effects).not.toContainEqual({ type: 'probe', probeId: 8 });
+  });
+
+  test('a path that was not heard for 6.5 s is stale, and good again when it is heard', () => {
+    const idle = run(initialMonitor(0, 'standby', 20), 10_000, () => 20);
+    expect(idle.health).toEqual([[6_520, 'stale']]);
+    expect(stepMonitor(idle.state, { type: 'heard', data: false, atMs: 10_000 }).state.health).toBe('good');
+  });
+
+  test('a probe that cannot be sent is missed, and the next one waits until its answer would have been due', () => {
+    let { state } = stepMonitor(initialMonitor(0, 'current', 50), { type: 'tick', atMs: 0 });
+    ({ state } = stepMonitor(state, { type: 'failed', probeId: 1, atMs: 1 }));
+    expect(state).toMatchObject({ missed: 1, health: 'good' });
+    expect(stepMonitor(state, { type: 'tick', atMs: 149 }).effects).toEqual([{ type: 'wake', atMs: 150 }]);
+    expect(stepMonitor(state, { type: 'tick', atMs: 150 }).effects[0]).toEqual({ type: 'probe', probeId: 2 });
+  });
+
+  test('a lost probe of a path that is heard counts as loss and not as silence', () => {
+    let { state } = stepMonitor(initialMonitor(0, 'current', 50), { type: 'tick', atMs: 0 });
+    for (let atMs = 10; atMs < 3_000; atMs += 10) {
+      ({ state } = stepMonitor(state, { type: 'heard', data: true, atMs }));
+      ({ state } = stepMonitor(state, { type: 'tick', atMs }));
+    }
+    expect(state).toMatchObject({ health: 'good', missed: 0 });
+    expect(state.lossRatio).toBeGreaterThan(0.1);
+  });
+
+  test('dead is final, and asks for nothing any more', () => {
+    const { state } = run(initialMonitor(0, 'current', 50), 60_000, () => undefined);
+    const events: MonitorEvent[] = [
+      { type: 'tick', atMs: 70_000 },
+      { type: 'heard', data: true, atMs: 70_000 },
+      { type: 'sent', atMs: 70_000 },
+      { type: 'wake', atMs: 70_000 },
+    ];
+    for (const event of events) expect(stepMonitor(state, event)).toEqual({ state, effects: [] });
+  });
+
+  test('whatever happens, it asks to be woken in the future or at once, and never awaits two probes', () => {
+    const event = fc.oneof(
+      fc.record({ type: fc.constantFrom('tick', 'sent', 'wake'), by: fc.nat(2_000) }),
+      fc.record({ type: fc.constant('heard'), data: fc.boolean(), by: fc.nat(2_000) }),
+      fc.record({ type: fc.constant('answered'), probeId: fc.nat(9), rttMs: fc.nat(900), by: fc.nat(2_000) }),
+      fc.record({ type: fc.constant('failed'), probeId: fc.nat(9), by: fc.nat(2_000) }),
+      fc.record({
+        type: fc.constant('role'),
+        role: fc.constantFrom('current', 'standby', 'draining'),
+        by: fc.nat(2_000),
+      }),
+    );
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 60 }), (events) => {
+        let state = initialMonitor(0, 'current');
+        let atMs = 0;
+        for (const { by, ...rest } of events) {
+          atMs += by;
+          const { state: next, effects } = stepMonitor(state, { ...rest, atMs } as MonitorEvent);
+          expect(next.probeId - state.probeId).toBe(effects.filter(({ type }) => type === 'probe').length);
+          expect(next.probeId - state.probeId).toBeLessThanOrEqual(1);
+          for (const effect of effects) if (effect.type === 'wake') expect(effect.atMs).toBeGreaterThanOrEqual(atMs);
+          expect(next.lossRatio).toBeGreaterThanOrEqual(0);
+          expect(next.lossRatio).toBeLessThanOrEqual(1);
+          state = next;
+        }
+      }),
+    );
+  });
+});
+
+describe('monitor', () => {
+  function world(options: Partial<MonitorOptions> = {}) {
+    const clock = new VirtualClock();
+    const health: [number, string][] = [];
+    const link = { up: true, probes: 0, open: 0 };
+    const monitor = new Monitor(
+      { clock },
+      {
+        probe: async (signal) => {
+          link.probes++;
+          link.open++;
+          try {
+            await clock.sleep(link.up ? 20 : 1e9, signal);
+            return undefined;
+          } finally {
+            link.open--;
+          }
+        },
+        onHealth: (value) => health.push([clock.now(), value]),
+        ...options,
+      },
+    );
+    return { clock, monitor, health, link };
+  }
+
+  test('measures the path, finds it dead within 1 s while data is sent, and leaves nothing behind (D4)', async () => {
+    const { clock, monitor, health, link } = world();
+    await clock.advance(20_000);
+    expect(monitor.state.rttMs).toBeCloseTo(20);
+    link.up = false;
+    for (let ms = 0; ms < 2_000; ms += 20) {
+      monitor.sent();
+      await clock.advance(20);
+    }
+    expect(health.map(([, value]) => value)).toEqual(['suspect', 'dead']);
+    expect(health[0]?.[0]).toBeLessThanOrEqual(20_650);
+    expect(health[1]?.[0]).toBeLessThanOrEqual(20_850);
+    monitor.stop();
+    await clock.advance(0);
+    expect([clock.pendingTimers, link.open]).toEqual([0, 0]);
+  });
+
+  test('data in both directions costs no more probes than time does', async () => {
+    const { clock, monitor, link } = world();
+    for (let ms = 0; ms < 20_000; ms += 5) {
+      monitor.sent();
+      monitor.heard();
+      await clock.advance(5);
+    }
+    expect(link.probes).toBeLessThanOrEqual(11);
+    monitor.stop();
+  });
+
+  test('probes that throw are missed ones', async () => {
+    const { clock, monitor, health } = world({ probe: () => Promise.reject(new Error('no route')), rttMs: 50 });
+    await clock.advance(5_000);
+    expect(health).toEqual([
+      [300, 'suspect'],
+      [600, 'dead'],
+    ]);
+    monitor.stop();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  test('never stays dead or alive against the facts, at 10 % loss (property)', async () => {
+    for (let seed = 101; seed <= 150; seed++) {
+      const clock = new VirtualClock();
+      const random = new SeededRandom(seed);
+      let dead = false;
+      let up = true;
+      const monitor = new Monitor(
+        { clock },
+        {
+          probe: async (signal) => {
+            await clock.sleep(up && random.next() > 0.1 ? random.integer(5, 80) : 1e9, signal);
+            return undefined;
+          },
+          onHealth: (health) => {
+            dead ||= health === 'dead';
+          },
+          rttMs: 40,
+        },
+      );
+      await clock.advance(30_000);
+      const falsely = dead;
+      up = false;
+      await clock.advance(10_000);
+      expect(dead, `seed ${seed}`).toBe(true);
+      // Five lost in a row at 10 % is one round of probes in 100,000.
+      expect(falsely, `seed ${seed}`).toBe(false);
+      monitor.stop();
+      await clock.advance(0);
+      expect(clock.pendingTimers).toBe(0);
+    }
+  });
+});

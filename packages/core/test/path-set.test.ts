@@ -1,0 +1,187 @@
+import { describe, expect, test } from 'vitest';
+import { createLog, type PathKind, PathReason, PathSet, type PathSetOptions, TowpathError } from '../src/index.ts';
+import { VirtualClock } from '../src/testing.ts';
+
+interface Path {
+  id: string;
+  kind: PathKind;
+  rttMs: number;
+  up: boolean;
+}
+
+function world(options: Partial<PathSetOptions<Path>> = {}) {
+  const clock = new VirtualClock();
+  const told: string[] = [];
+  const logged: string[] = [];
+  const released: string[] = [];
+  const open = { probes: 0 };
+  const closers = new Map<string, (error: TowpathError) => void>();
+  const log = createLog(({ level, message }) => logged.push(`${level} ${message}`));
+  const set = new PathSet<Path>(
+    { clock, log },
+    {
+      target: 'peer.test',
+      describe: ({ id, kind, rttMs }) => ({ id, kind, label: id, rttMs }),
+      probe: async (path, signal) => {
+        open.probes++;
+        try {
+          await clock.sleep(path.up ? path.rttMs : 1e9, signal);
+          return undefined;
+        } finally {
+          open.probes--;
+        }
+      },
+      closed: ({ id }, signal) =>
+        new Promise((resolve, reject) => {
+          closers.set(id, resolve);
+          signal.addEventListener('abort', () => reject(signal.reason));
+        }),
+      release: ({ id }, reason) => {
+        released.push(`${id} ${reason}`);
+      },
+      ...options,
+    },
+  );
+  set.events.on('current', ({ path, previous, reason }) => told.push(`${previous?.id} > ${path?.id} ${reason}`));
+  const path = (id: string, rttMs: number, kind: PathKind = 'p2p'): Path => ({ id, kind, rttMs, up: true });
+  return { clock, set, told, logged, released, open, closers, path };
+}
+
+describe('path set', () => {
+  test('of two direct paths of 10 and 40 ms the faster one is used, whatever came first, and again after they swap', async () => {
+    for (const order of [0, 1]) {
+      const { clock, set, told, path, open } = world();
+      const paths = [path('a', 10), path('b', 40)];
+      set.add(paths[order]!);
+      set.add(paths[1 - order]!);
+      await clock.advance(10_000);
+      expect(set.current?.id).toBe('a');
+      expect(set.standby?.id).toBe('b');
+      paths[0]!.rttMs = 40;
+      paths[1]!.rttMs = 10;
+      await clock.advance(30_000);
+      expect(set.current?.id).toBe('b');
+      await clock.advance(600_000);
+      expect(told).toHaveLength(order === 0 ? 2 : 3);
+      await set.close();
+      await clock.advance(0);
+      expect([clock.pendingTimers, open.probes, set.size]).toEqual([0, 0, 0]);
+    }
+  });
+
+  test('the standby carries the data within 1 s of the death of the current path (D4)', async () => {
+    const { clock, set, told, released, path } = world();
+    const [direct, relay] = [path('direct', 30), path('relay', 60, 'relay')];
+    set.add(relay);
+    set.add(direct);
+    await clock.advance(20_000);
+    direct.up = false;
+    const diedAt = clock.now();
+    while (set.alsoSendOn !== relay && set.current !== relay) {
+      set.sent(direct);
+      await clock.advance(10);
+    }
+    expect(clock.now() - diedAt).toBeLessThan(1_000);
+    await clock.advance(1_000);
+    expect(told.at(-1)).toBe('direct > relay probes-lost');
+    expect(released).toEqual(['direct probes-lost']);
+    await set.close();
+  });
+
+  test('the old path is released after it has drained, and carries on until then (make before break)', async () => {
+    const clock = new VirtualClock();
+    const { set, released, told, path } = world({ standbys: 0, drain: (_path, signal) => clock.sleep(80, signal) });
+    set.add(path('relay', 60, 'relay'));
+    set.add(path('direct', 10));
+    await clock.advance(79);
+    expect(told).toEqual(['undefined > relay first', 'relay > direct direct']);
+    expect([set.current?.id, set.size, released]).toEqual(['direct', 2, []]);
+    await clock.advance(1);
+    expect([set.size, released]).toEqual([1, ['relay surplus']]);
+    await set.close();
+  });
+
+  test('draining has a limit', async () => {
+    const { clock, set, released, path } = world({
+      standbys: 0,
+      drain: () => new Promise(() => {}),
+      drainLimitMs: 500,
+    });
+    set.add(path('relay', 60, 'relay'));
+    set.add(path('direct', 10));
+    await clock.advance(499);
+    expect(released).toEqual([]);
+    await clock.advance(1);
+    expect(released).toEqual(['relay surplus']);
+    await set.close();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  test('a path that nobody needs, or that comes twice, or after the end, is released and not used', async () => {
+    const { clock, set, released, told, path } = world({ standbys: 0 });
+    set.add(path('a', 10));
+    set.add(path('b', 10));
+    set.add(path('a', 5));
+    await clock.advance(0);
+    expect(released).toEqual(['b surplus', 'a surplus']);
+    await set.close();
+    set.add(path('c', 1));
+    await clock.advance(0);
+    expect(released.slice(2)).toEqual(['a shutdown', 'c shutdown']);
+    expect(told).toEqual(['undefined > a first', 'a > undefined shutdown']);
+  });
+
+  test('a path that closes by itself is left with its own error', async () => {
+    const { clock, set, closers, path } = world();
+    set.add(path('a', 10));
+    set.add(path('b', 40));
+    const seen: (string | undefined)[] = [];
+    set.events.on('current', ({ reason, error }) => seen.push(reason, error?.code));
+    closers.get('a')?.(new TowpathError('closed-by-peer', 'bye'));
+    await clock.advance(0);
+    expect(seen).toEqual([PathReason.closed, 'closed-by-peer']);
+    expect(set.current?.id).toBe('b');
+    await set.close();
+  });
+
+  test('a policy that forbids the current path ends it at once', async () => {
+    const { clock, set, told, released, path } = world();
+    set.add(path('direct', 10));
+    set.configure({ policy: 'relay-only' });
+    await clock.advance(0);
+    expect(set.current).toBeUndefined();
+    expect(released).toEqual(['direct surplus']);
+    expect(told.at(-1)).toBe('direct > undefined policy');
+    await set.close();
+  });
+
+  test('listeners that throw, add and remove disturb nothing', async () => {
+    const { clock, set, logged, path, open } = world();
+    let added = false;
+    set.events.on('current', ({ path: current }) => {
+      if (!added) set.add(path('b', 1));
+      added = true;
+      if (current?.id === 'b') set.remove(current, PathReason.requested);
+      throw new Error('listener');
+    });
+    set.add(path('a', 90, 'relay'));
+    await clock.advance(1_000);
+    expect(set.current?.id).toBe('a');
+    expect(logged.filter((line) => line.startsWith('error')).length).toBeGreaterThan(0);
+    await set.close();
+    await clock.advance(0);
+    expect([clock.pendingTimers, open.probes]).toEqual([0, 0]);
+  });
+
+  test('redundancy, policy and standbys can be changed while it runs', async () => {
+    const { set, path } = world();
+    set.add(path('a', 10));
+    set.add(path('b', 40));
+    expect(set.alsoSendOn).toBeUndefined();
+    set.configure({ redundancy: 2 });
+    expect(set.alsoSendOn?.id).toBe('b');
+    set.configure({ redundancy: 1, standbys: 0 });
+    expect([set.alsoSendOn, set.standby]).toEqual([undefined, undefined]);
+    await set.close();
+  });
+});

@@ -1,0 +1,2 @@
+/** Stands in for Node's `stream`, of which jmuxer uses this in Node alone. */
+export class Duplex {}

@@ -1,0 +1,21 @@
+/**
+ * Allowed difference between the clocks of two machines in one party, ms. Dates further away are refused: a statement
+ * dated years ahead would prevent later ones.
+ */
+export const MAX_CLOCK_SKEW_MS = 300_000;
+
+/**
+ * The latest date that is accepted from somebody else at `nowMs`: the author may be ahead of the server by
+ * {@link MAX_CLOCK_SKEW_MS}, and the server ahead of this machine by the same.
+ */
+export function latestAcceptableMs(nowMs: number): number {
+  return nowMs + 2 * MAX_CLOCK_SKEW_MS;
+}
+
+/** A date for people, to the minute, in UTC: `2076-01-31 12:00 UTC`. */
+export function dateText(timeMs: number): string {
+  const date = new Date(timeMs);
+  return Number.isNaN(date.getTime())
+    ? 'a date out of range'
+    : `${date.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+}

@@ -1,0 +1,364 @@
+import { AbortedError, type Clock, errorMessage, Events, type Log, PathReason, type Random } from '@towpath/core';
+import type { PartyId, PeerId } from '@towpath/membership';
+import { formatEndpoint, type Network } from '@towpath/net';
+import type { MeshPeer } from '../control-plane.ts';
+import { findPathMtu } from '../health/path-mtu.ts';
+import { PeerHealth, type PeerStatus } from '../health/peer-health.ts';
+import { DataPlane } from '../hop/data-plane.ts';
+import type { SpliceControl } from '../hop/splice-control.ts';
+import type { PeerPath } from '../peer-path.ts';
+import type { PathFinder, PeerPaths, PeerPathsOptions } from '../peer-paths.ts';
+import { MeshReason, type Reason } from '../reason.ts';
+import type { WireGuardPeer } from '../wireguard/device.ts';
+import type { ConnectionStatus, ConnectionStrategy, PeerChangeEvent } from './connection-status.ts';
+import type { PeerNetwork } from './peer-network.ts';
+
+export interface PeerConnectionComponents {
+  network: Network;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  machine: PeerNetwork;
+  paths: PathFinder;
+  /** Undefined when the splice is switched off. */
+  splice: SpliceControl | undefined;
+}
+
+export interface PeerConnectionOptions extends Pick<PeerPathsOptions, 'policy' | 'redundancy'> {
+  party: PartyId;
+  /** This node. */
+  self: PeerId;
+  peer: MeshPeer;
+  /** The peer's address in the party's network. */
+  virtualIp: string;
+  /** Networks beside the peer that this node accepts; {@link PeerConnection.setAcceptedNetworks} changes them. */
+  acceptedNetworks: readonly string[];
+}
+
+/** Bytes between two readings from which on a peer counts as active: more than echoes and keep-alives. */
+const ACTIVE_BYTES = 1_024;
+/** A handshake is not begun anew more often than this, ms. */
+const RESTART_SPACING_MS = 1_000;
+/** A handshake that was sent on a path so long ago is lost: WireGuard would repeat it after 5 s only. */
+const HANDSHAKE_MS = 1_500;
+const MTU_TEST_MS = 600_000;
+const SLOW_RELAY_MS = 60_000;
+
+/** One peer: its paths, its data plane, its health, and its place in WireGuard. */
+export class PeerConnection implements AsyncDisposable {
+  readonly events: Events<{ changed: PeerChangeEvent }> = new Events();
+  readonly peerId: PeerId;
+  readonly virtualIp: string;
+  readonly #components: PeerConnectionComponents;
+  readonly #options: PeerConnectionOptions;
+  readonly #closing = new AbortController();
+  readonly #dataPlane: DataPlane;
+  readonly #paths: PeerPaths;
+  #health!: PeerHealth;
+  #peer: MeshPeer;
+  #pathReason: Reason = MeshReason.noPath;
+  #connectedAtMs: number | undefined;
+  #statistics: WireGuardPeer | undefined;
+  #accepted: readonly string[];
+  #accepting: Promise<void> = Promise.resolve();
+  #mtuBytes: number;
+  #mtuTest = new AbortController();
+  #restartedAtMs = Number.NEGATIVE_INFINITY;
+  #wasReceiving = false;
+  #selectedAtMs = Number.NEGATIVE_INFINITY;
+  #relayCheckedAtMs = Number.NEGATIVE_INFINITY;
+  #closed: Promise<void> | undefined;
+
+  private constructor(components: PeerConnectionComponents, options: PeerConnectionOptions, dataPlane: DataPlane) {
+    this.#components = components;
+    this.#options = options;
+    this.#peer = options.peer;
+    this.peerId = options.peer.id;
+    this.virtualIp = options.virtualIp;
+    this.#accepted = options.acceptedNetworks;
+    this.#mtuBytes = components.machine.mtuBytes;
+    this.#dataPlane = dataPlane;
+    this.#paths = components.paths.open({
+      party: options.party,
+      peer: options.peer,
+      policy: options.policy,
+      redundancy: options.redundancy,
+      onDatagram: (datagram) => dataPlane.deliver(datagram),
+    });
+  }
+
+  /**
+   * Begins to connect: configures WireGuard, opens paths and the monitor. When a step fails, the steps before it are undone.
+   * @throws MeshError `wireguard-failed`, NetError.
+   */
+  static async open(components: PeerConnectionComponents, options: PeerConnectionOptions): Promise<PeerConnection> {
+    const { machine, log } = components;
+    const { peer, virtualIp, acceptedNetworks } = options;
+    const publicKey = peer.wireGuardKey;
+    const planeComponents = { ...components, wireGuard: machine, log: log.child('DATA') };
+    const dataPlane = await DataPlane.open(planeComponents, {
+      publicKey,
+      yieldsHandshake: options.self > peer.id,
+      sendEcho: () => machine.echo.touch(virtualIp),
+    });
+    let opened: PeerConnection | undefined;
+    try {
+      const allowedIps = [`${virtualIp}/32`, ...acceptedNetworks];
+      await machine.addPeer({ publicKey, endpoint: dataPlane.hopEndpoint, allowedIps });
+      for (const network of acceptedNetworks) await machine.addRoute(network);
+      opened = new PeerConnection(components, options, dataPlane);
+      opened.#start();
+      return opened;
+    } catch (error) {
+      await dataPlane.close();
+      for (const network of acceptedNetworks) await machine.removeRoute(network).catch(() => {});
+      await machine.removePeer(publicKey).catch(() => {});
+      throw error;
+    }
+  }
+
+  get party(): PartyId {
+    return this.#options.party;
+  }
+
+  get peerInfo(): MeshPeer {
+    return this.#peer;
+  }
+
+  get status(): PeerStatus {
+    return this.#health.status;
+  }
+
+  get strategy(): ConnectionStrategy | undefined {
+    return this.#path && (this.#path.kind === 'relay' ? 'relay' : 'direct');
+  }
+
+  get endpoint(): string | undefined {
+    return this.#path && formatEndpoint(this.#path.remote);
+  }
+
+  get connectedAt(): Date | undefined {
+    return this.#connectedAtMs === undefined ? undefined : new Date(this.#connectedAtMs);
+  }
+
+  /** The peer's paths with what is known of each, and their time line. */
+  get paths(): Pick<PeerPaths, 'status' | 'log' | 'events' | 'configure' | 'refresh' | 'probesSent'> {
+    return this.#paths;
+  }
+
+  /** Everything that is known, for people and programs. */
+  describe(): ConnectionStatus {
+    const path = this.#path;
+    const handshakeMs = this.#statistics?.lastHandshakeMs;
+    return {
+      peerId: this.peerId,
+      name: this.#peer.name,
+      virtualIp: this.virtualIp,
+      endpoint: this.endpoint,
+      strategy: this.strategy,
+      latencyMs: this.#health.rttMs,
+      connectedAt: this.connectedAt?.toISOString(),
+      status: this.#health.status,
+      reason: this.#health.reason,
+      online: this.#peer.online,
+      path: path && { id: path.id, kind: path.kind, relay: path.relay },
+      pathReason: this.#pathReason,
+      relayReason: path?.kind === 'relay' ? this.#paths.relayReason : undefined,
+      dataPlane: this.#dataPlane.kind,
+      dataPlaneReason: this.#dataPlane.reason,
+      lossRatio: this.#health.lossRatio,
+      mtuBytes: this.#mtuBytes,
+      receivedBytes: this.#statistics?.receivedBytes ?? 0,
+      sentBytes: this.#statistics?.sentBytes ?? 0,
+      lastHandshakeAt: handshakeMs === undefined ? undefined : new Date(handshakeMs).toISOString(),
+    };
+  }
+
+  /** Resolves when an echo through the tunnel is answered. @throws the signal's reason. */
+  reached(signal: AbortSignal): Promise<void> {
+    return this.#health.reached(signal);
+  }
+
+  /** Takes over what the control plane says of the peer now. */
+  update(peer: MeshPeer): void {
+    const cameBack = peer.online && !this.#peer.online;
+    this.#peer = peer;
+    if (cameBack && !this.#health.isReached) {
+      this.#paths.refresh(PathReason.signallingBack);
+      this.#health.wake();
+    }
+  }
+
+  /** Begins anew at once: the network has changed, or somebody asks for it. */
+  refresh(reason: PathReason): void {
+    this.#paths.refresh(reason);
+    this.#health.wake();
+  }
+
+  /** The peer said that it leaves. */
+  left(): void {
+    this.#health.left();
+  }
+
+  /** An echo of the peer arrived: it reaches us. */
+  heard(): void {
+    if (!this.#health.isReached) this.#health.wake();
+  }
+
+  /** Takes over a reading of WireGuard: statistics, activity, and endpoints that must be repaired. */
+  async observe(reading: WireGuardPeer): Promise<void> {
+    const before = this.#statistics;
+    this.#statistics = reading;
+    if (before !== undefined) {
+      const received = reading.receivedBytes - before.receivedBytes;
+      const sent = reading.sentBytes - before.sentBytes;
+      const path = this.#path;
+      if (received > 0 && path !== undefined && this.#dataPlane.kind === 'splice') this.#paths.heard(path);
+      // A busy peer that falls silent may be behind a NAT that has forgotten us: only what we send opens it again.
+      if (this.#wasReceiving && received <= 0) this.#health.wake();
+      this.#wasReceiving = received >= ACTIVE_BYTES;
+      if (received >= ACTIVE_BYTES) this.#health.active();
+      else if (received <= 0 && sent >= ACTIVE_BYTES) this.#health.wake();
+    }
+    await this.#dataPlane.repair(reading);
+  }
+
+  /** Removes the peer from WireGuard and ends everything of it. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  get #path(): PeerPath | undefined {
+    return this.#paths.current;
+  }
+
+  #start(): void {
+    const { log, clock, random, machine } = this.#components;
+    this.#health = new PeerHealth(
+      { clock, random, echo: machine.echo, log: log.child('HEALTH') },
+      {
+        address: this.virtualIp,
+        target: this.#peer.name,
+        onReconnect: (attempt) => this.#reconnect(attempt),
+      },
+    );
+    this.#health.events.on('status', ({ status, reason }) => {
+      if (status === 'connected') this.#connectedAtMs ??= clock.wallTime();
+      if (reason === MeshReason.echoSlow) this.#lookForBetterRelay();
+      this.#changed('status', reason);
+    });
+    this.#dataPlane.events.on('changed', ({ reason }) => this.#changed('data-plane', reason));
+    this.#paths.events.on('selected', ({ path, also, reason }) => this.#selected(path, also, reason));
+    if (this.#path !== undefined) this.#selected(this.#path, this.#paths.also, PathReason.first);
+  }
+
+  #selected(path: PeerPath | undefined, also: PeerPath | undefined, reason: PathReason): void {
+    const before = this.#dataPlane.path;
+    this.#dataPlane.setPaths(path, also);
+    if (path === before) return;
+    const nowMs = this.#components.clock.now();
+    const isOverdue = before !== undefined && nowMs - this.#selectedAtMs > HANDSHAKE_MS;
+    this.#selectedAtMs = nowMs;
+    this.#pathReason = path === undefined ? MeshReason.noPath : reason;
+    this.#changed('path', this.#pathReason);
+    if (path === undefined) return;
+    if (isOverdue && !this.#health.isReached) this.#restartHandshake();
+    this.#health.wake();
+    void this.#testMtu();
+  }
+
+  #reconnect(attempt: number): void {
+    this.#paths.refresh(PathReason.requested);
+    if (attempt > 1) this.#restartHandshake();
+  }
+
+  #restartHandshake(): void {
+    const { clock, machine, log } = this.#components;
+    const nowMs = clock.now();
+    // The data plane sets the endpoint while it moves; a peer that is made again would have the one before.
+    if (nowMs - this.#restartedAtMs < RESTART_SPACING_MS || this.#dataPlane.kind === 'splice') return;
+    this.#restartedAtMs = nowMs;
+    machine
+      .restartPeer(this.#peer.wireGuardKey)
+      .then(() => machine.echo.touch(this.virtualIp))
+      .catch((error: unknown) => log.debug('WireGuard did not begin anew.', { error: errorMessage(error) }));
+  }
+
+  /** A relay that takes long is compared with others (C8). */
+  #lookForBetterRelay(): void {
+    const nowMs = this.#components.clock.now();
+    if (this.#path?.kind !== 'relay' || nowMs - this.#relayCheckedAtMs < SLOW_RELAY_MS) return;
+    this.#relayCheckedAtMs = nowMs;
+    this.#paths.refresh(PathReason.requested);
+  }
+
+  /** Tests the path's MTU now and then; a new path ends the test of the one before. */
+  async #testMtu(): Promise<void> {
+    const { clock, machine, log } = this.#components;
+    this.#mtuTest.abort(new AbortedError('The path has changed.'));
+    const test = new AbortController();
+    this.#mtuTest = test;
+    try {
+      for (;;) {
+        await this.#health.reached(test.signal);
+        await machine.setPeerMtu(this.virtualIp, undefined);
+        const rttMs = this.#health.rttMs ?? 0;
+        const found = await findPathMtu(
+          { clock, echo: machine.echo },
+          { address: this.virtualIp, rttMs, signal: test.signal },
+        );
+        await machine.setPeerMtu(this.virtualIp, found ?? this.#mtuBytes);
+        if (found !== undefined && Math.min(found, machine.mtuBytes) !== this.#mtuBytes) {
+          this.#mtuBytes = Math.min(found, machine.mtuBytes);
+          this.#changed('mtu', this.#pathReason);
+        }
+        await clock.sleep(MTU_TEST_MS, test.signal);
+      }
+    } catch (error) {
+      if (!test.signal.aborted) log.warn('The path MTU could not be set.', { error: errorMessage(error) });
+    }
+  }
+
+  /** Replaces the networks that are accepted from the peer. @throws MeshError `wireguard-failed`, `command-failed`. */
+  setAcceptedNetworks(networks: readonly string[]): Promise<void> {
+    const change = this.#accepting.then(() => this.#accept(networks));
+    // The next change begins also after a failed one, which its caller hears of.
+    this.#accepting = change.catch(() => {});
+    return change;
+  }
+
+  #changed(what: PeerChangeEvent['what'], reason: Reason): void {
+    if (this.#closing.signal.aborted) return;
+    this.events.emit('changed', { peerId: this.peerId, what, reason, status: this.describe() });
+  }
+
+  async #accept(networks: readonly string[]): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    const before = this.#accepted;
+    const { machine } = this.#components;
+    const { wireGuardKey: publicKey } = this.#peer;
+    // WireGuard knows a network before packets for it are routed there.
+    await machine.addPeer({ publicKey, allowedIps: [`${this.virtualIp}/32`, ...networks] });
+    this.#accepted = networks;
+    for (const network of before.filter((each) => !networks.includes(each))) await machine.removeRoute(network);
+    for (const network of networks.filter((each) => !before.includes(each))) await machine.addRoute(network);
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.abort();
+    this.#mtuTest.abort(new AbortedError('The connection is closed.'));
+    const { machine } = this.#components;
+    await this.#health.stop();
+    await this.#paths.close();
+    await this.#dataPlane.close();
+    await machine.setPeerMtu(this.virtualIp, undefined);
+    await this.#accepting;
+    for (const network of this.#accepted) await machine.removeRoute(network);
+    await machine.removePeer(this.#peer.wireGuardKey);
+  }
+}

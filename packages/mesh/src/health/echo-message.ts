@@ -1,0 +1,45 @@
+/** Messages inside the tunnel: docs/protocol/mesh.md, "Echo". */
+export interface EchoMessage {
+  readonly type: 'request' | 'reply' | 'goodbye';
+  /** 32 bits. */
+  readonly id: number;
+  /** At most {@link MAX_NOTE_BYTES}. */
+  readonly note: Uint8Array;
+}
+
+export const MAX_NOTE_BYTES = 64;
+/** Larger than any datagram that a tunnel carries. */
+const MAX_DATAGRAM_BYTES = 65_507;
+const MAGIC = [0x54, 0x50, 0x45, 0x43] as const;
+const VERSION = 1;
+const HEADER_BYTES = 11;
+const TYPES = { request: 1, reply: 2, goodbye: 3 } as const;
+
+/**
+ * Encodes a message.
+ * @param sizeBytes of the datagram; padded with zeros. @default no padding
+ * @throws RangeError when the note or the size does not fit: a mistake of the caller.
+ */
+export function encodeEcho({ type, id, note }: EchoMessage, sizeBytes = 0): Uint8Array {
+  if (note.length > MAX_NOTE_BYTES || sizeBytes > MAX_DATAGRAM_BYTES) throw new RangeError('An echo is too long.');
+  const bytes = new Uint8Array(Math.max(sizeBytes, HEADER_BYTES + note.length));
+  bytes.set(MAGIC);
+  bytes[4] = VERSION;
+  bytes[5] = TYPES[type];
+  new DataView(bytes.buffer).setUint32(6, id);
+  bytes[10] = note.length;
+  bytes.set(note, HEADER_BYTES);
+  return bytes;
+}
+
+/** Reads a message; undefined when the datagram is none. Never throws. */
+export function decodeEcho(bytes: Uint8Array): EchoMessage | undefined {
+  if (bytes.length < HEADER_BYTES || !MAGIC.every((byte, at) => bytes[at] === byte) || bytes[4] !== VERSION) {
+    return undefined;
+  }
+  const type = (['request', 'reply', 'goodbye'] as const).find((each) => TYPES[each] === bytes[5]);
+  const noteLength = bytes[10]!;
+  if (type === undefined || noteLength > MAX_NOTE_BYTES || bytes.length < HEADER_BYTES + noteLength) return undefined;
+  const id = new DataView(bytes.buffer, bytes.byteOffset).getUint32(6);
+  return { type, id, note: new Uint8Array(bytes.subarray(HEADER_BYTES, HEADER_BYTES + noteLength)) };
+}

@@ -1,0 +1,252 @@
+import {
+  AbortedError,
+  backoff,
+  type Clock,
+  deadline,
+  errorMessage,
+  Events,
+  evenSchedule,
+  type Log,
+  Monitor,
+  type MonitorTimes,
+  type Random,
+  retransmit,
+  silentLog,
+  Wakeup,
+} from '@towpath/core';
+import { MeshReason, type Reason } from '../reason.ts';
+import type { EchoOptions } from './echo-service.ts';
+
+/** `connecting` until the first echo is answered; then the three of C6. */
+export type PeerStatus = 'connecting' | 'connected' | 'degraded' | 'failed';
+
+/** docs/protocol/mesh.md, "Health". */
+export const HEALTH = {
+  slowMs: 200,
+  fastAgainMs: 180,
+  tries: 3,
+  tryMs: 5_000,
+  /** Between two echoes of one try. */
+  echoSpacingMs: 500,
+  /** How long a peer that said goodbye may take to end. */
+  leavingMs: 3_000,
+  slowRetry: { baseMs: 10_000, maxMs: 60_000 },
+} as const;
+
+const MONITOR_TIMES: Partial<MonitorTimes> = {
+  minProbeLimitMs: 500,
+  maxProbeLimitMs: 1_000,
+  suspectAfter: 2,
+  deadAfter: 4,
+};
+
+export interface PeerHealthComponents {
+  clock: Clock;
+  random: Random;
+  /** Sends one echo through the tunnel; see {@link EchoService.ping}. */
+  echo: { ping(address: string, options?: EchoOptions): Promise<number> };
+  log?: Log | undefined;
+}
+
+export interface PeerHealthOptions {
+  /** Virtual address of the peer. */
+  address: string;
+  /** The peer's name, for log lines. */
+  target: string;
+  /** Called before each try to reconnect: paths are refreshed and WireGuard begins anew. `attempt` is 1 for the first. */
+  onReconnect(attempt: number): void;
+}
+
+export interface PeerHealthEvents {
+  status: { status: PeerStatus; reason: Reason; previous: PeerStatus };
+  /** A round trip was measured, ms. */
+  measured: { rttMs: number };
+}
+
+/**
+ * Decides by echoes through the tunnel whether a peer is reached (C6), and asks for a reconnect when it is not (C7): three
+ * tries, then `failed`, then slow tries without end.
+ */
+export class PeerHealth {
+  readonly events: Events<PeerHealthEvents> = new Events();
+  readonly #components: PeerHealthComponents;
+  readonly #options: PeerHealthOptions;
+  readonly #stopped = new AbortController();
+  readonly #wakeup: Wakeup;
+  readonly #running: Promise<void>;
+  #monitor: Monitor | undefined;
+  /** Resolved when the monitor that runs now gives up. */
+  #dead: PromiseWithResolvers<void> = Promise.withResolvers();
+  #status: PeerStatus = 'connecting';
+  #reason: Reason = MeshReason.pathNew;
+  #rttMs: number | undefined;
+  /** The peer said that it leaves: it is not failing, and is tried slowly. */
+  #left = false;
+  #leftAtMs = 0;
+
+  /** Starts at once: the first echo leaves before this returns. */
+  constructor(components: PeerHealthComponents, options: PeerHealthOptions) {
+    this.#components = components;
+    this.#options = options;
+    this.#wakeup = new Wakeup(components);
+    this.#running = this.#run();
+  }
+
+  get status(): PeerStatus {
+    return this.#status;
+  }
+
+  get reason(): Reason {
+    return this.#reason;
+  }
+
+  /** Smoothed round trip through the tunnel, ms. */
+  get rttMs(): number | undefined {
+    return this.#monitor?.state.rttMs ?? this.#rttMs;
+  }
+
+  /** Share of lost echoes, 0 to 1. */
+  get lossRatio(): number {
+    return this.#monitor?.state.lossRatio ?? 0;
+  }
+
+  /** True while echoes are answered. */
+  get isReached(): boolean {
+    return this.#monitor !== undefined;
+  }
+
+  /** Says that the peer's packets carry data, so that it is watched more closely than an idle peer. */
+  active(): void {
+    this.#monitor?.heard(true);
+  }
+
+  /** Looks at once: the path has changed, or the peer is online again. */
+  wake(): void {
+    // A peer that leaves answers for some moments more.
+    if (this.#left && this.#components.clock.now() - this.#leftAtMs < HEALTH.leavingMs) return;
+    this.#monitor?.wake();
+    this.#wakeup.wake();
+  }
+
+  /** The peer said that it leaves. */
+  left(): void {
+    this.#left = true;
+    this.#leftAtMs = this.#components.clock.now();
+    this.#dead.resolve();
+    this.#become('failed', MeshReason.peerLeft);
+  }
+
+  /** Resolves when the peer's echo is answered; at once when it is reached already. @throws the signal's reason. */
+  async reached(signal?: AbortSignal): Promise<void> {
+    if (!this.isReached) await this.events.once('measured', { signal });
+  }
+
+  /** Ends every echo and timer. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stopped.abort(new AbortedError('The peer is no longer monitored.'));
+    this.#dead.resolve();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopped;
+    const { log = silentLog } = this.#components;
+    try {
+      for (let isNew = true; ; isNew = false) {
+        const rttMs = await this.#reach(isNew, signal);
+        this.#left = false;
+        await this.#watch(rttMs, signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) log.error(`The monitor of ${this.#options.target} failed: ${errorMessage(error)}`);
+    }
+  }
+
+  /** Sends echoes until one is answered. */
+  async #reach(isNew: boolean, signal: AbortSignal): Promise<number> {
+    const { random, clock } = this.#components;
+    const waits = backoff({ ...HEALTH.slowRetry, random });
+    // An echo before the peer has ended would take it for back.
+    if (this.#left) await clock.sleep(HEALTH.leavingMs, signal);
+    for (let attempt = 1; ; attempt++) {
+      const slowly = this.#left || attempt > HEALTH.tries;
+      if (slowly) await this.#wakeup.wait(waits.next().value ?? HEALTH.slowRetry.maxMs, signal);
+      // A new peer's paths and WireGuard have just begun.
+      if (!isNew || attempt > 1) this.#options.onReconnect(attempt);
+      const rttMs = await this.#try(signal);
+      if (rttMs !== undefined) return rttMs;
+      if (attempt >= HEALTH.tries && !this.#left) this.#become('failed', MeshReason.reconnectFailed);
+    }
+  }
+
+  /** Echoes for five seconds; undefined when none was answered. */
+  async #try(signal: AbortSignal): Promise<number | undefined> {
+    const { clock, echo } = this.#components;
+    using limit = deadline(clock, HEALTH.tryMs, signal);
+    const done = new AbortController();
+    limit.signal.addEventListener('abort', () => done.abort(limit.signal.reason), { once: true });
+    const { promise, resolve } = Promise.withResolvers<number>();
+    try {
+      return await retransmit({
+        clock,
+        schedule: evenSchedule(HEALTH.echoSpacingMs),
+        send: () => {
+          void echo.ping(this.#options.address, { signal: done.signal }).then(resolve, () => {});
+        },
+        answer: promise,
+        signal: limit.signal,
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (limit.expired) return undefined;
+      throw error;
+    } finally {
+      // Echoes that were not answered are not awaited any longer.
+      done.abort(new AbortedError('Another echo was answered.'));
+    }
+  }
+
+  /** Watches a peer that answers, until it does not. */
+  async #watch(rttMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, echo } = this.#components;
+    signal.throwIfAborted();
+    this.#dead = Promise.withResolvers();
+    const monitor = new Monitor(
+      { clock },
+      {
+        times: MONITOR_TIMES,
+        probe: (probing) => echo.ping(this.#options.address, { signal: probing }),
+        onHealth: (health) => {
+          if (health === 'dead') this.#dead.resolve();
+          if (health === 'dead' || health === 'suspect') this.#become('degraded', MeshReason.echoLost);
+          else if (health === 'good') this.#answered(this.rttMs ?? rttMs);
+        },
+        onMeasured: () => this.#answered(this.rttMs ?? rttMs),
+      },
+    );
+    this.#monitor = monitor;
+    // This echo may have waited for the path and WireGuard's handshake; the monitor's first one, which has left, shows the round trip.
+    this.#rttMs = rttMs;
+    this.#become('connected', MeshReason.echoAnswered);
+    this.events.emit('measured', { rttMs });
+    await this.#dead.promise;
+    this.#rttMs = monitor.state.rttMs;
+    this.#monitor = undefined;
+    monitor.stop();
+  }
+
+  #answered(rttMs: number): void {
+    const limitMs = this.#reason === MeshReason.echoSlow ? HEALTH.fastAgainMs : HEALTH.slowMs;
+    if (rttMs < limitMs) this.#become('connected', MeshReason.echoAnswered);
+    else this.#become('degraded', MeshReason.echoSlow);
+    this.events.emit('measured', { rttMs });
+  }
+
+  #become(status: PeerStatus, reason: Reason): void {
+    const previous = this.#status;
+    if (status === previous && reason === this.#reason) return;
+    this.#status = status;
+    this.#reason = reason;
+    this.events.emit('status', { status, reason, previous });
+  }
+}

@@ -1,0 +1,248 @@
+import { type Clock, errorMessage, type Log, PathReason, type Random, silentLog } from '@towpath/core';
+import type { PartyId, PeerId, WireGuardKey } from '@towpath/membership';
+import { addressScope, type Network } from '@towpath/net';
+import type { ControlPlane } from '../control-plane.ts';
+import { ConnectionError } from '../connection/connection-error.ts';
+import type { PathFinder, PeerPaths, PeerPathsOptions } from '../peer-paths.ts';
+import type { MeshCandidate } from './candidate-signal.ts';
+import type { RelayKey } from '../relays/relay-key.ts';
+import { RelayPool } from '../relays/relay-pool.ts';
+import { localCandidates, localNetworks } from './local-candidates.ts';
+import { PathPortMapping } from './mapped-port.ts';
+import { MeshPeerPaths } from './mesh-peer-paths.ts';
+import { NatWatch } from './nat-watch.ts';
+import { PairMemory, type PairMemorySnapshot } from './pair-memory.ts';
+import { pairSecrets } from './pair-secrets.ts';
+import { PathSocket, type PathTransport } from './path-socket.ts';
+import { PunchBudget } from './punch-budget.ts';
+import { Uplinks } from './uplinks.ts';
+
+export interface MeshPathFinderComponents {
+  network: Network;
+  clock: Clock;
+  random: Random;
+  control: ControlPlane;
+  log?: Log | undefined;
+}
+
+export interface MeshPathFinderOptions {
+  party: PartyId;
+  self: PeerId;
+  wireGuardKey: WireGuardKey;
+  /** Of the path sockets; 0 lets the system choose. @default 0 */
+  port?: number;
+  /** Interfaces that no candidates come from: those of WireGuard itself. */
+  isOwnInterface?(name: string): boolean;
+  /** Relays that are kept ready. @default 2 */
+  relays?: number;
+  /** Attack NATs that choose a new port for each destination: prediction and the birthday attack. @default true */
+  birthday?: boolean | undefined;
+  /** Ask the router to map the path socket's port (PCP, NAT-PMP, UPnP). @default true */
+  portMapping?: boolean | undefined;
+  /** What worked between pairs of networks, as a store has it; `save` is called after each change. */
+  memory?: { snapshot: unknown; save(snapshot: PairMemorySnapshot): void } | undefined;
+}
+
+/** Path sockets, relayed addresses and signals of one member; opens the paths of its peers. */
+export class MeshPathFinder implements PathFinder {
+  readonly #components: MeshPathFinderComponents & { log: Log };
+  readonly #options: MeshPathFinderOptions;
+  readonly #sockets: PathSocket[];
+  readonly #uplinks: Uplinks;
+  readonly #nat: NatWatch;
+  readonly #portMapping: PathPortMapping | undefined;
+  readonly #budget: PunchBudget;
+  readonly #memory: PairMemory;
+  readonly #relays: RelayPool;
+  readonly #peers = new Map<PeerId, MeshPeerPaths>();
+  readonly #stops: (() => void)[] = [];
+  #closed = false;
+
+  private constructor(components: MeshPathFinderComponents, options: MeshPathFinderOptions, sockets: PathSocket[]) {
+    this.#components = { ...components, log: (components.log ?? silentLog).child('PATHS') };
+    this.#options = options;
+    this.#sockets = sockets;
+    const { control, network, clock } = components;
+    this.#budget = new PunchBudget({ clock }, { enabled: options.birthday });
+    const { memory } = options;
+    this.#memory = new PairMemory({ clock }, { snapshot: memory?.snapshot, onChange: memory?.save });
+    const { party, self, wireGuardKey } = options;
+    this.#relays = new RelayPool(
+      { ...this.#components, socket: sockets[0]! },
+      {
+        party,
+        self,
+        wireGuardKey,
+        relays: options.relays,
+        wanted: () => this.#wantedRelays(),
+        onSession: () => {
+          this.#transportsChanged();
+          this.#figuresChanged();
+        },
+        onFigures: () => this.#figuresChanged(),
+      },
+    );
+    this.#nat = new NatWatch(this.#components, {
+      servers: (signal) => this.#relays.stunServers(signal),
+      onChange: () => this.#transportsChanged(),
+    });
+    this.#uplinks = new Uplinks(this.#components, {
+      isOwnInterface: options.isOwnInterface,
+      servers: (signal) => this.#relays.stunServers(signal),
+      keepAliveMs: () => this.#nat.keepAliveMs,
+      onChange: () => this.#transportsChanged(),
+    });
+    const [socket] = sockets;
+    if (options.portMapping !== false && socket !== undefined) {
+      this.#portMapping = new PathPortMapping(this.#components, socket.local.port, () => this.#transportsChanged());
+    }
+    const changes = network.changes.subscribe(() => this.#networkChanged());
+    this.#stops.push(
+      () => changes[Symbol.dispose](),
+      control.events.on('signal', ({ party, from, data }) => {
+        if (party === options.party) this.#peers.get(from)?.receive(data);
+      }),
+      control.events.on('relays', () => {
+        this.#relays.update();
+        this.#uplinks.update();
+        if (this.#nat.report?.udp !== true) this.#nat.restart();
+      }),
+      control.events.on('presence', ({ party }) => {
+        if (party === options.party) this.#relays.update();
+      }),
+      control.events.on('party', ({ id }) => {
+        if (id === options.party) this.#relays.update();
+      }),
+      control.events.on('server', ({ connected }) => {
+        if (connected) for (const peer of this.#peers.values()) peer.refresh(PathReason.signallingBack);
+      }),
+    );
+  }
+
+  /** Binds the path sockets. @throws NetError when no socket can be bound. */
+  static async open(components: MeshPathFinderComponents, options: MeshPathFinderOptions): Promise<MeshPathFinder> {
+    const { network } = components;
+    const sockets = [await PathSocket.open(network, 4, options.port ?? 0)];
+    if (hasGlobalIpv6(network)) sockets.push(await PathSocket.open(network, 6, options.port ?? 0));
+    return new MeshPathFinder(components, options, sockets);
+  }
+
+  /** @throws ConnectionError `bad-peer` when the peer's key is no usable key. */
+  open(options: PeerPathsOptions): PeerPaths {
+    const { party, self, wireGuardKey } = this.#options;
+    const { peer } = options;
+    const secrets = pairSecrets({ party, self, peer: peer.id, own: wireGuardKey, theirs: peer.wireGuardKey });
+    if (secrets === undefined) {
+      throw new ConnectionError('bad-peer', `${peer.name} has a WireGuard key that cannot be used.`, {
+        target: peer.id,
+      });
+    }
+    const { network, clock, random, log, control } = this.#components;
+    const paths = new MeshPeerPaths(
+      {
+        network,
+        clock,
+        random,
+        log,
+        nat: this.#nat,
+        budget: this.#budget,
+        memory: this.#memory,
+        transports: () => this.#transports(),
+        candidates: () => this.#candidates(),
+        localNetworks: () => localNetworks(network, this.#options.isOwnInterface),
+        isRelayAddress: (address) => this.#relays.isRelayAddress(address),
+        relayAt: (address) => this.#relays.relayAt(address),
+        relayFigures: () => this.#relays.figures(),
+        onRelaysWanted: () => this.#relays.update(),
+        onRelaySuspect: (key) => this.#relays.suspect(key),
+        signal: (data) => control.signal(party, peer.id, data),
+        onClosed: () => {
+          if (this.#peers.get(peer.id) === paths) this.#peers.delete(peer.id);
+          if (!this.#closed) this.#relays.update();
+        },
+      },
+      options,
+      secrets,
+    );
+    this.#peers.set(peer.id, paths);
+    return paths;
+  }
+
+  async describeNat(): Promise<string | undefined> {
+    return this.#nat.report?.name;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const stop of this.#stops.splice(0)) stop();
+    await Promise.all([...this.#peers.values()].map((peer) => peer.close()));
+    await Promise.all([this.#nat.close(), this.#portMapping?.close(), this.#uplinks.close()]);
+    await this.#relays.close();
+    await Promise.all(this.#sockets.map((socket) => socket.close()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #transports(): readonly PathTransport[] {
+    return [...this.#sockets, ...this.#uplinks.sockets, ...this.#relays.sessions];
+  }
+
+  #candidates(): MeshCandidate[] {
+    return localCandidates({
+      network: this.#components.network,
+      sockets: this.#sockets,
+      uplinks: this.#uplinks,
+      relays: this.#relays.sessions,
+      mapped: this.#portMapping?.external,
+      nat: this.#nat.report,
+      isOwnInterface: this.#options.isOwnInterface,
+    });
+  }
+
+  /** Those of pairs whose data goes over a relay first. */
+  #wantedRelays(): RelayKey[] {
+    const peers = [...this.#peers.values()];
+    const relayed = peers.filter(({ current }) => current?.kind === 'relay');
+    return [...relayed, ...peers.filter((peer) => !relayed.includes(peer))].flatMap(({ wantedRelays }) => wantedRelays);
+  }
+
+  #figuresChanged(): void {
+    if (this.#closed) return;
+    this.#relays.update();
+    for (const peer of this.#peers.values()) peer.figuresChanged();
+  }
+
+  /** Binds a path socket for IPv6 when the machine has got an address of it. */
+  async #openIpv6(): Promise<void> {
+    const { network, log } = this.#components;
+    if (this.#sockets.some(({ family }) => family === 6) || !hasGlobalIpv6(network)) return;
+    try {
+      const socket = await PathSocket.open(network, 6, this.#options.port ?? 0);
+      if (this.#closed || this.#sockets.some(({ family }) => family === 6)) await socket.close();
+      else this.#sockets.push(socket);
+      this.#transportsChanged();
+    } catch (error) {
+      log.debug(`No path socket for IPv6: ${errorMessage(error)}`);
+    }
+  }
+
+  #transportsChanged(): void {
+    if (!this.#closed) for (const peer of this.#peers.values()) peer.transportsChanged();
+  }
+
+  #networkChanged(): void {
+    this.#nat.restart();
+    this.#portMapping?.restart();
+    this.#uplinks.update();
+    void this.#openIpv6();
+    this.#relays.restart();
+    for (const peer of this.#peers.values()) peer.refresh(PathReason.networkChanged);
+  }
+}
+
+function hasGlobalIpv6(network: Network): boolean {
+  return network.interfaces().some(({ family, address }) => family === 6 && addressScope(address) === 'global');
+}

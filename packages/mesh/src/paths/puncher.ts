@@ -1,0 +1,331 @@
+import { type Clock, errorMessage, type Log, type Random } from '@towpath/core';
+import { type Endpoint, formatEndpoint, isPort, type Network } from '@towpath/net';
+import { type ConnectivityChecks, type NatFacts, StunTransactions, bindingResult } from '@towpath/stun';
+import { Method } from '@towpath/stun/message';
+import { MeshReason } from '../reason.ts';
+import { type PunchPlan, type PunchStrategy, planPunch } from './nat-facts.ts';
+import type { PairMemory } from './pair-memory.ts';
+import { PathSocket } from './path-socket.ts';
+import type { PunchBudget } from './punch-budget.ts';
+import type { PunchSignal } from './punch-signal.ts';
+
+export interface PuncherComponents {
+  network: Network;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  checks: ConnectivityChecks;
+  /** Limits what all peers of this node do. */
+  budget: PunchBudget;
+  memory: PairMemory;
+}
+
+export interface PuncherOptions {
+  /** Both foretell ports: this side begins. */
+  isControlling: boolean;
+  /** What is known of this machine's NAT. */
+  facts(): NatFacts | undefined;
+  /** Its external address, the distance of its ports, and a server that tells them. */
+  nat(): { step: number; address: string; server: Endpoint } | undefined;
+  /** The path socket that this node is reached at. */
+  socket(): PathSocket | undefined;
+  /** Public addresses that the peer has named. */
+  targets(): readonly Endpoint[];
+  /** The peer has answered a signed check from this address, through a relay: it is not a third party's. */
+  isProven(address: string): boolean;
+  hasDirect(): boolean;
+  /** Answers checks on a further socket. */
+  adopt(socket: PathSocket): void;
+  /** Closes a socket unless a path uses it. */
+  drop(socket: PathSocket): void;
+  signal(signal: PunchSignal): void;
+  note(what: 'attempt' | 'success' | 'failure', label: string, reason: string): void;
+}
+
+/** docs/protocol/connectivity.md, "NAT traversal". */
+export const PUNCH = {
+  sockets: 256,
+  probes: 1_024,
+  probesPerSecond: 250,
+  /** An attack is over after this long. */
+  limitMs: 8_000,
+  /** Ports next to the last one that are tried. */
+  predictions: 12,
+  /** A strategy that failed this often without a success between these networks is tried rarely. */
+  hopelessAfter: 4,
+  hopelessAgainMs: 600_000,
+} as const;
+
+const BATCH = 32;
+const BATCH_PAUSE_MS = 10;
+const SEARCH_BATCH = 10;
+/** Both sides' first packets open the ports; they are repeated once, because packets get lost. */
+const REPEAT_MS = 2_000;
+const ASK = { rtoMs: 250, maxSends: 3, lastWaitFactor: 2 };
+const MIN_PORT = 1_024;
+const MAX_PORT = 65_535;
+const MAX_TARGETS = 2;
+const LABELS: Record<PunchStrategy, string> = { prediction: 'port prediction', birthday: 'birthday attack' };
+
+/** Finds a direct path to one peer where both NATs filter ports and one or both choose a new port for each destination. */
+export class Puncher {
+  readonly #components: PuncherComponents;
+  readonly #options: PuncherOptions;
+  readonly #signal: AbortSignal;
+  #theirs: NatFacts | undefined;
+  #found: PromiseWithResolvers<void> = Promise.withResolvers();
+  /** The socket whose next port the peer was told, when both sides foretell. */
+  #foretold: PathSocket | undefined;
+  #failedAtMs = Number.NEGATIVE_INFINITY;
+  #failures = 0;
+
+  constructor(components: PuncherComponents, options: PuncherOptions, signal: AbortSignal) {
+    this.#components = components;
+    this.#options = options;
+    this.#signal = signal;
+  }
+
+  /** Takes over what the peer says of its NAT. */
+  set theirNat(facts: NatFacts | undefined) {
+    this.#theirs = facts;
+  }
+
+  get plan(): PunchPlan | undefined {
+    return planPunch(this.#options.facts(), this.#theirs);
+  }
+
+  /** Why there is no direct path, as far as the NATs decide it; undefined when that is not known. */
+  get obstacle(): MeshReason | undefined {
+    const [own, theirs] = [this.#options.facts(), this.#theirs];
+    if (own?.udp === false || theirs?.udp === false) return MeshReason.udpBlocked;
+    if (this.#failures > 0) return MeshReason.punchFailed;
+    if (own === undefined || theirs === undefined) return undefined;
+    if (this.plan !== undefined) return this.#components.budget.enabled ? MeshReason.punching : MeshReason.punchOff;
+    return bothHard(own, theirs) ? MeshReason.hardNats : undefined;
+  }
+
+  /** This strategy has worked between the same networks before, so that plain checks need not be waited for. */
+  get isPromising(): boolean {
+    const { plan } = this;
+    return plan !== undefined && (this.#components.memory.record(this.#pair, plan.strategy)?.wins ?? 0) > 0;
+  }
+
+  /** A direct path was verified: an attack that is under way is over. */
+  found(): void {
+    this.#failures = 0;
+    this.#found.resolve();
+  }
+
+  /** Begins an attack when one may help, this side is the one that begins, and the budget allows it. */
+  async attempt(): Promise<void> {
+    const { plan } = this;
+    const nat = this.#options.nat();
+    if (plan === undefined || nat === undefined || plan.role === 'search' || this.#options.hasDirect()) return;
+    if (plan.role === 'both' && !this.#options.isControlling) return;
+    if (this.#isHopeless(plan.strategy)) return;
+    using turn = this.#components.budget.take('open');
+    if (turn === undefined) return;
+    await this.#attack(plan.strategy, async () => {
+      if (plan.strategy === 'birthday') await this.#openMany(nat.address);
+      else await this.#foretell(nat, plan.role === 'both');
+    });
+  }
+
+  /** Takes a message of the peer. */
+  async receive(signal: PunchSignal): Promise<void> {
+    const { plan } = this;
+    if (plan === undefined || this.#options.hasDirect()) return;
+    const { type, endpoint, step } = signal;
+    if (type === 'search' && plan.strategy === 'birthday' && plan.role === 'search') {
+      using turn = this.#components.budget.take('search');
+      if (turn !== undefined) await this.#attack('birthday', () => this.#search(endpoint.address));
+    } else if (type === 'predicted' && plan.strategy === 'prediction') {
+      if (plan.role === 'search') await this.#attack('prediction', () => this.#tryNext(endpoint, step, undefined));
+      else if (plan.role === 'both') await this.#answerPrediction(endpoint, step);
+    } else if (type === 'predicted-reply' && plan.role === 'both' && this.#foretold !== undefined) {
+      await this.#tryNext(endpoint, step, this.#foretold);
+    }
+  }
+
+  get #pair(): string {
+    return `${this.#options.nat()?.address} ${this.#options.targets()[0]?.address}`;
+  }
+
+  #isHopeless(strategy: PunchStrategy): boolean {
+    const { clock, memory } = this.#components;
+    const record = memory.record(this.#pair, strategy);
+    if (record === undefined || record.wins >= 0.5 || record.tries < PUNCH.hopelessAfter - 0.5) return false;
+    return clock.now() - this.#failedAtMs < PUNCH.hopelessAgainMs;
+  }
+
+  async #attack(strategy: PunchStrategy, act: () => Promise<void>): Promise<void> {
+    const { clock, log, memory } = this.#components;
+    const label = LABELS[strategy];
+    this.#options.note('attempt', label, MeshReason.punching);
+    this.#found = Promise.withResolvers();
+    const startedAtMs = clock.now();
+    try {
+      await act();
+    } catch (error) {
+      if (this.#signal.aborted) return;
+      log.debug(`The ${label} was ended: ${errorMessage(error)}`);
+    }
+    if (this.#signal.aborted) return;
+    if (this.#options.hasDirect()) {
+      memory.succeeded(this.#pair, strategy, clock.now() - startedAtMs);
+      this.#options.note('success', label, 'direct');
+      return;
+    }
+    this.#failures++;
+    this.#failedAtMs = clock.now();
+    memory.failed(this.#pair, strategy);
+    this.#options.note('failure', label, MeshReason.punchFailed);
+  }
+
+  /** Waits until a direct path was found; false after `limitMs`. */
+  async #foundWithin(limitMs: number): Promise<boolean> {
+    if (this.#options.hasDirect()) return true;
+    const over = new AbortController();
+    const late = this.#components.clock.sleep(limitMs, AbortSignal.any([this.#signal, over.signal])).catch(() => {});
+    await Promise.race([this.#found.promise, late]);
+    over.abort();
+    this.#signal.throwIfAborted();
+    return this.#options.hasDirect();
+  }
+
+  /** Opens many ports of the own NAT towards the peer, which searches for one of them. */
+  async #openMany(address: string): Promise<void> {
+    const { network, checks, clock } = this.#components;
+    const targets = this.#provenTargets();
+    const [port = MIN_PORT] = [this.#options.socket()?.local.port];
+    if (targets.length === 0) return;
+    this.#options.signal({ type: 'search', endpoint: { address, port }, step: 0 });
+    const sockets: PathSocket[] = [];
+    const send = (socket: PathSocket) => {
+      for (const target of targets) {
+        checks.grantProbes(target.address, 1);
+        checks.probeUnawaited(target, socket.stun);
+      }
+    };
+    try {
+      while (sockets.length < PUNCH.sockets && !this.#options.hasDirect()) {
+        const batch = await Promise.all(Array.from({ length: BATCH }, () => PathSocket.open(network, 4, 0)));
+        sockets.push(...batch);
+        for (const socket of batch) {
+          this.#options.adopt(socket);
+          send(socket);
+        }
+        await clock.sleep(BATCH_PAUSE_MS, this.#signal);
+      }
+      if (await this.#foundWithin(REPEAT_MS)) return;
+      for (const socket of sockets) send(socket);
+      await this.#foundWithin(PUNCH.limitMs - REPEAT_MS);
+    } finally {
+      for (const socket of sockets) this.#options.drop(socket);
+    }
+  }
+
+  /** Searches for a port that the peer has opened. */
+  async #search(address: string): Promise<void> {
+    const { checks, clock } = this.#components;
+    const socket = this.#options.socket();
+    if (socket === undefined || !this.#options.isProven(address)) return;
+    const ports = this.#randomPorts(PUNCH.probes);
+    const pauseMs = (SEARCH_BATCH * 1_000) / PUNCH.probesPerSecond;
+    for (let at = 0; at < ports.length && !this.#options.hasDirect(); at += SEARCH_BATCH) {
+      const batch = ports.slice(at, at + SEARCH_BATCH);
+      checks.grantProbes(address, batch.length);
+      for (const port of batch) checks.probeUnawaited({ address, port }, socket.stun);
+      await clock.sleep(pauseMs, this.#signal);
+    }
+    await this.#foundWithin(REPEAT_MS);
+  }
+
+  /** Opens a port of the own NAT towards the peer, just after a server has told which port the NAT gave out last. */
+  async #foretell(nat: { server: Endpoint; step: number }, both: boolean): Promise<void> {
+    const socket = await PathSocket.open(this.#components.network, 4, 0);
+    try {
+      this.#options.adopt(socket);
+      const endpoint = await this.#askPort(socket, nat.server);
+      if (both) this.#foretold = socket;
+      else this.#open(socket);
+      this.#options.signal({ type: 'predicted', endpoint, step: nat.step });
+      await this.#foundWithin(PUNCH.limitMs);
+    } finally {
+      this.#foretold = undefined;
+      this.#options.drop(socket);
+    }
+  }
+
+  /** Both sides choose ports in sequence: tells the peer the own next ports, and tries the peer's. */
+  async #answerPrediction(theirs: Endpoint, step: number): Promise<void> {
+    const nat = this.#options.nat();
+    using turn = this.#components.budget.take('open');
+    if (nat === undefined || turn === undefined) return;
+    await this.#attack('prediction', async () => {
+      const socket = await PathSocket.open(this.#components.network, 4, 0);
+      try {
+        this.#options.adopt(socket);
+        const endpoint = await this.#askPort(socket, nat.server);
+        this.#options.signal({ type: 'predicted-reply', endpoint, step: nat.step });
+        await this.#tryNext(theirs, step, socket);
+      } finally {
+        this.#options.drop(socket);
+      }
+    });
+  }
+
+  #open(socket: PathSocket): void {
+    for (const target of this.#options.targets().slice(0, MAX_TARGETS)) {
+      void this.#components.checks.check(target, { socket: socket.stun, signal: this.#signal }).catch(() => {});
+    }
+  }
+
+  /** Checks the ports that the peer's NAT gives out next. */
+  async #tryNext({ address, port }: Endpoint, step: number, from: PathSocket | undefined): Promise<void> {
+    const socket = from ?? this.#options.socket();
+    if (socket === undefined || step === 0) return;
+    const { checks } = this.#components;
+    const next = Array.from({ length: PUNCH.predictions }, (_, at) => port + step * (at + 1)).filter(isPort);
+    this.#options.note(
+      'attempt',
+      `${formatEndpoint({ address, port })} and the next ${next.length}`,
+      MeshReason.punching,
+    );
+    for (const predicted of next) {
+      const remote = { address, port: predicted };
+      void checks.check(remote, { socket: socket.stun, maxSends: 4, signal: this.#signal }).catch(() => {});
+    }
+    await this.#foundWithin(PUNCH.limitMs / 2);
+  }
+
+  #askPort(socket: PathSocket, server: Endpoint): Promise<Endpoint> {
+    return askExternal(this.#components, { socket, server, signal: this.#signal });
+  }
+
+  #provenTargets(): Endpoint[] {
+    const targets = this.#options.targets().slice(0, MAX_TARGETS);
+    return targets.filter(({ address }) => this.#options.isProven(address));
+  }
+
+  #randomPorts(count: number): number[] {
+    const ports = new Set<number>();
+    while (ports.size < count) ports.add(this.#components.random.integer(MIN_PORT, MAX_PORT));
+    return [...ports];
+  }
+}
+
+/** Asks a server which endpoint a path socket has beyond its NAT. @throws StunError without an answer. */
+export async function askExternal(
+  { clock, random }: { clock: Clock; random: Random },
+  { socket, server, signal }: { socket: PathSocket; server: Endpoint; signal: AbortSignal },
+): Promise<Endpoint> {
+  const transactions = new StunTransactions({ clock, random, send: (data, to) => socket.stun.send(data, to) });
+  using _answers = socket.stun.onOther((message, from) => transactions.handle(message, from));
+  const { mapped } = bindingResult(await transactions.request(server, { method: Method.Binding, ...ASK, signal }));
+  return mapped;
+}
+
+function bothHard(own: NatFacts, theirs: NatFacts): boolean {
+  return [own, theirs].every(({ mapping }) => mapping !== 'none' && mapping !== 'endpoint-independent');
+}

@@ -1,0 +1,245 @@
+import {
+  AbortedError,
+  backoff,
+  type Candidate,
+  type Clock,
+  errorMessage,
+  type Log,
+  type Random,
+  race,
+  TowpathError,
+  Wakeup,
+} from '@towpath/core';
+import { datagramKind, type Endpoint, type Network, parseEndpoint } from '@towpath/net';
+import {
+  allocate,
+  allocateOn,
+  type PlainPath,
+  StunDemultiplexer,
+  type TransportProtocol,
+  type TurnAllocation,
+} from '@towpath/stun';
+import type { MeshRelay, RelayCredentials } from '../control-plane.ts';
+import type { PlainEnds } from '../peer-path.ts';
+import { type RelayKey, relayKey } from '../relays/relay-key.ts';
+import { type DatagramReceiver, type PathSocket, type PathTransport, ReceiverTable } from './path-socket.ts';
+
+export interface RelaySessionComponents {
+  network: Network;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  socket: PathSocket;
+}
+
+export interface RelaySessionOptions {
+  relay: MeshRelay;
+  credentials(signal: AbortSignal): Promise<RelayCredentials>;
+  /** A relayed address was granted, or is gone. */
+  onChange(): void;
+}
+
+/** One way to a relay. */
+interface RelayAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly transport: TransportProtocol;
+}
+
+const DEFAULT_PORT = 3_478;
+const DEFAULT_TLS_PORT = 5_349;
+const UDP_LIMIT_MS = 3_000;
+const ALLOCATE_LIMIT_MS = 9_000;
+/** TCP, then TLS, begin so much later than UDP, ms: they are for networks that UDP does not leave. */
+const TCP_AFTER_MS = 400;
+const TLS_AFTER_MS = 800;
+const RETRY = { baseMs: 1_000, maxMs: 30_000 };
+/** Credentials are replaced when they are valid for this long only, ms. */
+const RENEW_BEFORE_MS = 60_000;
+
+/** Reads `turn:host:port?transport=udp` (RFC 7065); undefined when it is none. */
+export function parseRelayUrl(url: string): RelayAddress | undefined {
+  const match = /^(turns?):([^?]+)(?:\?transport=(udp|tcp))?$/.exec(url);
+  if (match === null) return undefined;
+  const [, scheme, authority = '', transport] = match;
+  const tls = scheme === 'turns';
+  const read = parseEndpoint(authority, tls ? DEFAULT_TLS_PORT : DEFAULT_PORT);
+  if (!read.ok || (tls && transport === 'udp')) return undefined;
+  const plain = transport === 'tcp' ? 'tcp' : 'udp';
+  return { host: read.endpoint.address, port: read.endpoint.port, transport: tls ? 'tls' : plain };
+}
+
+/** A relayed address on one relay, asked for again whenever it is lost; all peers share it. */
+export class RelaySession implements PathTransport, AsyncDisposable {
+  readonly family = 4;
+  readonly isPlain = false;
+  readonly stun: StunDemultiplexer;
+  readonly relayKey: RelayKey;
+  readonly #components: RelaySessionComponents;
+  readonly #options: RelaySessionOptions;
+  readonly #receivers = new ReceiverTable();
+  readonly #closing = new AbortController();
+  readonly #wakeup: Wakeup;
+  readonly #running: Promise<void>;
+  #allocation: TurnAllocation | undefined;
+  #overUdp = false;
+
+  constructor(components: RelaySessionComponents, options: RelaySessionOptions) {
+    this.#components = components;
+    this.#options = options;
+    this.relayKey = relayKey(options.relay.id);
+    this.#wakeup = new Wakeup(components);
+    this.stun = new StunDemultiplexer({ send: (data, to) => this.#allocation?.send(data, to) });
+    this.#running = this.#run();
+  }
+
+  get id(): string {
+    return this.#options.relay.id;
+  }
+
+  get relay(): string {
+    return this.#options.relay.urls[0] ?? this.id;
+  }
+
+  get local(): Endpoint {
+    return this.relayed ?? { address: '0.0.0.0', port: 0 };
+  }
+
+  /** Undefined while there is no allocation. */
+  get relayed(): Endpoint | undefined {
+    return this.#allocation?.relayed[0];
+  }
+
+  /** The path socket's address as the relay sees it; undefined over TCP. */
+  get reflexive(): Endpoint | undefined {
+    return this.#overUdp ? this.#allocation?.mapped : undefined;
+  }
+
+  send(datagram: Uint8Array, to: Endpoint): void {
+    this.#allocation?.send(datagram, to);
+  }
+
+  receiveFrom(remote: Endpoint, receiver: DatagramReceiver): Disposable {
+    return this.#receivers.add(remote, receiver);
+  }
+
+  /** Lets the peer's address send to the relayed address. @throws StunError. */
+  async prepare(remote: Endpoint, signal: AbortSignal): Promise<void> {
+    await this.#allocation?.permit([remote.address], { signal });
+  }
+
+  /** Binds a channel, and a plain port where the relay offers one; until then Send indications carry the data. */
+  openPlain(remote: Endpoint, onChange: (ends: PlainEnds | undefined) => void): void {
+    const allocation = this.#allocation;
+    if (allocation === undefined) return;
+    const changed = ({ verified, local, remote: relay }: PlainPath) =>
+      onChange(verified ? { local, remote: relay } : undefined);
+    const opened = this.#overUdp
+      ? allocation.openPlain(remote, { onChange: changed })
+      : allocation.bindChannel(remote).then(() => undefined);
+    opened.catch((error: unknown) => {
+      if (allocation.alive) this.#components.log.debug(`No channel on ${this.relay}: ${errorMessage(error)}`);
+    });
+  }
+
+  /** Asks anew at once: the network has changed. */
+  restart(): void {
+    void this.#allocation?.close();
+    this.#allocation = undefined;
+    this.#wakeup.wake();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new AbortedError('The relay is not used any more.'));
+    await this.#running;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #run(): Promise<void> {
+    const { random, log } = this.#components;
+    const { signal } = this.#closing;
+    let waits = backoff({ ...RETRY, random });
+    while (!signal.aborted) {
+      try {
+        await this.#allocate(signal);
+        waits = backoff({ ...RETRY, random });
+        this.#options.onChange();
+        await this.#untilLost(signal);
+      } catch (error) {
+        if (!signal.aborted) log.debug(`No relayed address on ${this.relay}: ${errorMessage(error)}`);
+      }
+      await this.#allocation?.close();
+      this.#allocation = undefined;
+      if (signal.aborted) return;
+      this.#options.onChange();
+      await this.#wakeup.wait(waits.next().value ?? RETRY.maxMs, signal).catch(() => {});
+    }
+  }
+
+  /** Resolves when the allocation is gone; credentials are replaced before they expire. */
+  async #untilLost(signal: AbortSignal): Promise<void> {
+    const allocation = this.#allocation;
+    while (allocation?.alive && this.#allocation === allocation) {
+      const leftMs = this.#expiresAtMs - this.#components.clock.wallTime() - RENEW_BEFORE_MS;
+      await this.#wakeup.wait(Math.max(RETRY.baseMs, leftMs), signal);
+      if (!allocation.alive || this.#allocation !== allocation || leftMs > 0) continue;
+      const { username, credential, expiresAtMs } = await this.#options.credentials(signal);
+      allocation.replaceCredentials({ username, password: credential });
+      this.#expiresAtMs = expiresAtMs;
+    }
+  }
+
+  #expiresAtMs = 0;
+
+  async #allocate(signal: AbortSignal): Promise<void> {
+    const { username, credential, expiresAtMs } = await this.#options.credentials(signal);
+    this.#expiresAtMs = expiresAtMs;
+    const ways = this.#options.relay.urls.map(parseRelayUrl).filter((way) => way !== undefined);
+    const candidates = ways.map((way): Candidate<TurnAllocation> => {
+      const kind = way.transport;
+      return {
+        id: `${kind} ${way.host}:${way.port}`,
+        kind,
+        label: kind,
+        limitMs: kind === 'udp' ? UDP_LIMIT_MS : ALLOCATE_LIMIT_MS,
+        connect: (context) => this.#allocateOver(way, { username, password: credential }, context.signal),
+      };
+    });
+    const kinds = { udp: { delayMs: 0 }, tcp: { delayMs: TCP_AFTER_MS }, tls: { delayMs: TLS_AFTER_MS } };
+    const undo = (allocation: TurnAllocation) => allocation.close();
+    const { result } = race(candidates, this.#components, { signal, kinds, undo, limitMs: ALLOCATE_LIMIT_MS });
+    const outcome = await result;
+    signal.throwIfAborted();
+    if (!outcome.ok) {
+      const reasons = outcome.report.attempts.map(({ label, error }) => `${label}: ${error?.message ?? 'no answer'}`);
+      throw new TowpathError('relay-unreachable', `No relayed address was granted. ${reasons.join(' ')}`);
+    }
+    this.#allocation = outcome.path;
+    this.#overUdp = outcome.winner.kind === 'udp';
+  }
+
+  async #allocateOver(
+    way: RelayAddress,
+    credentials: { username: string; password: string },
+    signal: AbortSignal,
+  ): Promise<TurnAllocation> {
+    const { network, socket } = this.#components;
+    const [address = way.host] = await network.resolve(way.host, { family: 4, signal });
+    const handlers = {
+      onData: (data: Uint8Array, from: Endpoint) => this.#receive(data, from),
+      onLost: () => this.#wakeup.wake(),
+    };
+    const init = { server: { address, port: way.port }, credentials, handlers, signal };
+    if (way.transport === 'udp') return allocateOn({ ...this.#components, socket: socket.shared }, init);
+    const tls = way.transport === 'tls' ? { serverName: way.host } : undefined;
+    return allocate(this.#components, { ...init, transport: way.transport, tls });
+  }
+
+  #receive(data: Uint8Array, from: Endpoint): void {
+    if (datagramKind(data) === 'stun') this.stun.receive(data, from);
+    else this.#receivers.deliver(data, from);
+  }
+}

@@ -1,0 +1,63 @@
+import type { Events, PathPolicy, PathReason, PathStatus } from '@towpath/core';
+import type { PartyId } from '@towpath/membership';
+import type { MeshPeer } from './control-plane.ts';
+import type { PeerPath } from './peer-path.ts';
+import type { Reason } from './reason.ts';
+
+/** One entry of the time line that `towpath why` and `towpath paths --follow` show. */
+export interface PathLogEntry {
+  /** `Clock.wallTime` ms. */
+  readonly atMs: number;
+  readonly what: 'candidate' | 'attempt' | 'success' | 'failure' | 'switch' | 'standby' | 'removed' | 'refresh';
+  /** Which path or candidate, as a person reads it. */
+  readonly label: string;
+  /** A stable code; see `Reason`. */
+  readonly reason: string;
+}
+
+export interface PeerPathsEvents {
+  /** The current path, or the second one that everything is also sent on, has changed. */
+  selected: { readonly path: PeerPath | undefined; readonly also: PeerPath | undefined; readonly reason: PathReason };
+  log: PathLogEntry;
+}
+
+/** The paths to one peer: finds them, keeps them, and chooses. */
+export interface PeerPaths extends AsyncDisposable {
+  readonly events: Events<PeerPathsEvents>;
+  readonly current: PeerPath | undefined;
+  /** What everything is sent on besides {@link current}; undefined most of the time. */
+  readonly also: PeerPath | undefined;
+  status(): PathStatus<PeerPath>[];
+  /** The newest entries of the time line, oldest first; bounded. */
+  log(): readonly PathLogEntry[];
+  /** Why there is no direct path; undefined while there is one. */
+  readonly relayReason: Reason | undefined;
+  /** Checks that were sent to the peer so far. */
+  readonly probesSent: number;
+  /** Begins anew and resets every backoff: an echo was lost, the network changed, the peer is back. */
+  refresh(reason: PathReason): void;
+  configure(options: { policy?: PathPolicy; redundancy?: 1 | 2 }): void;
+  /**
+   * Says that the data plane carried data both ways over `path`, of which the splice lets the path sockets see nothing.
+   */
+  heard(path: PeerPath): void;
+  /** Resolves when every socket, timer and allocation of the peer is released. */
+  close(): Promise<void>;
+}
+
+export interface PeerPathsOptions {
+  readonly party: PartyId;
+  readonly peer: MeshPeer;
+  readonly policy?: PathPolicy | undefined;
+  readonly redundancy?: 1 | 2 | undefined;
+  /** Called with each datagram of WireGuard that arrives from the peer; `path` is undefined while its path is being verified. */
+  onDatagram(datagram: Uint8Array, path: PeerPath | undefined): void;
+}
+
+/** Opens the paths of peers over the path sockets that they share. */
+export interface PathFinder extends AsyncDisposable {
+  open(options: PeerPathsOptions): PeerPaths;
+  /** Measures this machine's NATs and says what they do, as a person reads it; undefined when it could not be measured. */
+  describeNat(signal?: AbortSignal): Promise<string | undefined>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,218 @@
+import { AbortedError, type Clock, errorMessage, type Log, type Random, type Timer } from '@towpath/core';
+import type { PartyId, PeerId, WireGuardKey } from '@towpath/membership';
+import type { Endpoint, Network } from '@towpath/net';
+import type { ControlPlane, MeshRelay, RelayCredentials } from '../control-plane.ts';
+import type { PathSocket } from '../paths/path-socket.ts';
+import { parseRelayUrl, RelaySession } from '../paths/relay-session.ts';
+import { partyRelayPassword } from './party-credentials.ts';
+import { memberRelays, ownerOf } from './relay-announcement.ts';
+import { pairOrder, type RelayKey, relayKey } from './relay-key.ts';
+import { RelayMeter } from './relay-meter.ts';
+import { MAX_FIGURES, type RelayFigure } from './relay-signal.ts';
+
+export interface RelayPoolComponents {
+  network: Network;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  control: ControlPlane;
+  socket: PathSocket;
+}
+
+export interface RelayPoolOptions {
+  party: PartyId;
+  self: PeerId;
+  wireGuardKey: WireGuardKey;
+  /** Relays that are kept ready before the pairs have chosen theirs. @default 2 */
+  relays?: number | undefined;
+  /** Relays that the pairs want, the most important first. */
+  wanted(): readonly RelayKey[];
+  /** A relayed address was granted, or is gone. */
+  onSession(): void;
+  /** Figures that the members are told have changed. */
+  onFigures(): void;
+}
+
+const DEFAULT_RELAYS = 2;
+/** Relayed addresses at a time, whatever the pairs want: a hostile member chooses for its own pair. */
+const MAX_SESSIONS = 8;
+/** Half of what is measured are operators' relays, so that members' relays do not crowd them out. */
+const MAX_OF_A_KIND: number = MAX_FIGURES / 2;
+/** A relayed address that no pair wants any more is kept for this long, ms: the other end may still send there. */
+const LINGER_MS = 10_000;
+const MAX_STUN_SERVERS = 4;
+const FOREVER_MS = 86_400_000;
+
+/** Operators' relays and those of members: which there are, how far away they are, and the relayed addresses on them. */
+export class RelayPool implements AsyncDisposable {
+  readonly #components: RelayPoolComponents;
+  readonly #options: RelayPoolOptions;
+  readonly #meter: RelayMeter;
+  readonly #sessions = new Map<string, { session: RelaySession; urls: string; unwantedAtMs: number | undefined }>();
+  readonly #ending = new Set<Promise<void>>();
+  /** Where the relayed addresses are before the pairs have chosen. */
+  #home: readonly string[] = [];
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(components: RelayPoolComponents, options: RelayPoolOptions) {
+    this.#components = components;
+    this.#options = options;
+    this.#meter = new RelayMeter(
+      { ...components, stun: components.socket.stun },
+      {
+        relays: () => this.#known(),
+        onChange: () => options.onFigures(),
+      },
+    );
+    this.update();
+  }
+
+  /** Sessions that have a relayed address. */
+  get sessions(): RelaySession[] {
+    return [...this.#sessions.values()].map(({ session }) => session).filter(({ relayed }) => relayed !== undefined);
+  }
+
+  figures(): RelayFigure[] {
+    const relayed = new Map(this.sessions.map((session) => [session.relayKey, session.relayed]));
+    return [...this.#meter.figures].map(([key, rttMs]) => ({ key, rttMs, relayed: relayed.get(key) }));
+  }
+
+  relayAt(address: string): RelayKey | undefined {
+    return this.#meter.relayAt(address);
+  }
+
+  isRelayAddress(address: string): boolean {
+    return (
+      this.sessions.some(({ relayed }) => relayed?.address === address) || this.#meter.relayAt(address) !== undefined
+    );
+  }
+
+  /** A path through the relay has died. */
+  suspect(key: RelayKey): void {
+    this.#meter.suspect(key);
+  }
+
+  /** One address of each operator's relay that speaks UDP. */
+  async stunServers(signal: AbortSignal): Promise<Endpoint[]> {
+    const { control, network } = this.#components;
+    const servers: Endpoint[] = [];
+    for (const url of control.relays().flatMap(({ urls }) => urls)) {
+      if (servers.length >= MAX_STUN_SERVERS) break;
+      const way = parseRelayUrl(url);
+      if (way?.transport !== 'udp') continue;
+      const [address] = await network.resolve(way.host, { family: 4, signal }).catch(() => []);
+      if (address !== undefined) servers.push({ address, port: way.port });
+    }
+    return servers;
+  }
+
+  /** The list of relays, or what the pairs want, has changed. A session that is still wanted goes on. */
+  update(): void {
+    if (this.#closed) return;
+    this.#meter.update();
+    const relays = this.#known();
+    const wanted = this.#wanted(relays);
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    const nowMs = this.#components.clock.now();
+    for (const [id, entry] of [...this.#sessions]) {
+      const relay = relays.find((each) => each.id === id);
+      const isSame = relay?.urls.join(' ') === entry.urls;
+      if (isSame && wanted.includes(relay!)) {
+        entry.unwantedAtMs = undefined;
+        continue;
+      }
+      entry.unwantedAtMs ??= nowMs;
+      const leftMs = isSame ? entry.unwantedAtMs + LINGER_MS - nowMs : 0;
+      if (leftMs > 0) this.#timer ??= this.#components.clock.timer(leftMs, () => this.update());
+      else this.#end(id, entry.session);
+    }
+    for (const relay of wanted)
+      if (!this.#sessions.has(relay.id) && this.#sessions.size < MAX_SESSIONS) this.#open(relay);
+  }
+
+  /** Asks for everything anew: the network has changed. */
+  restart(): void {
+    for (const { session } of this.#sessions.values()) session.restart();
+    this.#meter.restart();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    await this.#meter.close();
+    for (const [id, { session }] of [...this.#sessions]) this.#end(id, session);
+    while (this.#ending.size > 0) await Promise.all(this.#ending);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Relays that may be used, the same for all members that see the same lists; bounded. */
+  #known(): MeshRelay[] {
+    const { control } = this.#components;
+    const { party, self } = this.#options;
+    const listed = control.relays().filter((relay) => ownerOf(relay) === undefined);
+    const healthy = listed.filter((relay) => relay.healthy);
+    const operators = (healthy.length > 0 ? healthy : listed).toSorted((a, b) => a.load - b.load);
+    const peers = (control.party(party)?.peers ?? []).filter(({ id }) => id !== self);
+    const members = memberRelays(peers)
+      .map((relay) => ({ relay, order: pairOrder(party, relay.id) }))
+      .toSorted((a, b) => (a.order < b.order ? -1 : 1))
+      .map(({ relay }) => relay);
+    // What is held stays in the list when loads change.
+    const held = (relay: MeshRelay) => Number(this.#sessions.has(relay.id));
+    return [
+      ...operators.toSorted((a, b) => held(b) - held(a)).slice(0, MAX_OF_A_KIND),
+      ...members.slice(0, MAX_OF_A_KIND),
+    ];
+  }
+
+  /** First those of before the choice, then what the pairs want. */
+  #wanted(relays: readonly MeshRelay[]): MeshRelay[] {
+    const { figures } = this.#meter;
+    // A member's relay is used only when it has answered.
+    const usable = relays.filter((relay) => ownerOf(relay) === undefined || figures.has(relayKey(relay.id)));
+    const kept = this.#home.filter((id) => usable.some((relay) => relay.id === id));
+    const added = usable.map(({ id }) => id).filter((id) => !kept.includes(id));
+    this.#home = [...kept, ...added].slice(0, this.#options.relays ?? DEFAULT_RELAYS);
+    const byKey = new Map(usable.map((relay) => [relayKey(relay.id), relay]));
+    const home = usable.filter(({ id }) => this.#home.includes(id));
+    const wanted = this.#options.wanted().map((key) => byKey.get(key));
+    return [...new Set([...home, ...wanted.filter((relay) => relay !== undefined)])].slice(0, MAX_SESSIONS);
+  }
+
+  #open(relay: MeshRelay): void {
+    const session = new RelaySession(this.#components, {
+      relay,
+      credentials: (signal) => this.#credentials(relay, signal),
+      onChange: () => this.#options.onSession(),
+    });
+    this.#sessions.set(relay.id, { session, urls: relay.urls.join(' '), unwantedAtMs: undefined });
+  }
+
+  #end(id: string, session: RelaySession): void {
+    this.#sessions.delete(id);
+    const ending = session
+      .close()
+      .catch((error: unknown) => this.#components.log.debug(`A relay did not close: ${errorMessage(error)}`))
+      .then(() => {
+        this.#ending.delete(ending);
+      });
+    this.#ending.add(ending);
+  }
+
+  async #credentials(relay: MeshRelay, signal: AbortSignal): Promise<RelayCredentials> {
+    const { control, clock } = this.#components;
+    const owner = ownerOf(relay);
+    if (owner === undefined) return control.turnCredentials({ signal });
+    const { party, self, wireGuardKey: own } = this.#options;
+    const peer = control.party(party)?.peers.find(({ id }) => id === owner);
+    const password = peer && partyRelayPassword({ party, relay: owner, user: self, own, theirs: peer.wireGuardKey });
+    if (password === undefined) throw new AbortedError('The member that relays is not in the party any more.');
+    const expiresAtMs = clock.wallTime() + FOREVER_MS;
+    return { username: self, credential: password, expiresAtMs, urls: relay.urls };
+  }
+}

@@ -1,0 +1,325 @@
+import { type Clock, errorMessage, Events, type Log, type Random, silentLog } from '@towpath/core';
+import type { PeerId } from '@towpath/membership';
+import { broadcastAddress, type Endpoint, type Network } from '@towpath/net';
+import { usedNetworks } from '../addresses/used-networks.ts';
+import { parseVirtualNetwork, requireFreeNetwork } from '../addresses/virtual-network.ts';
+import { Gateway, type Offer } from '../gateway/gateway.ts';
+import type { PeerNetwork } from '../connection/peer-network.ts';
+import { EchoService } from '../health/echo-service.ts';
+import { HostSpliceControl } from '../hop/host-splice-control.ts';
+import type { SpliceControl } from '../hop/splice-control.ts';
+import { LanForwarder } from '../lan/lan-forwarder.ts';
+import { MeshError } from '../mesh-error.ts';
+import { type NamedMember, PartyNames } from '../names/names.ts';
+import { Ledger } from '../state/ledger.ts';
+import { type Commands, SystemCommands } from './command.ts';
+import type { PeerChange, WireGuardDevice, WireGuardPeer } from './device.ts';
+import { requireLinux, type WireGuardBackend, WireGuardInterface } from './wireguard-interface.ts';
+
+export interface NetworkManagerComponents {
+  network: Network;
+  clock: Clock;
+  random: Random;
+  /** @default the programs of this machine */
+  commands?: Commands;
+  log?: Log | undefined;
+}
+
+export interface NetworkManagerOptions {
+  /** Of the interface; see {@link interfaceNameFor}. */
+  interfaceName: string;
+  /** 32 bytes. */
+  privateKey: Uint8Array;
+  /** Own virtual address in `virtualNetwork`. */
+  address: string;
+  /** Where what is made is recorded. */
+  stateFolder: string;
+  /** Of the party, 16 bits. @default '10.66.0.0/16' */
+  virtualNetwork?: string;
+  /** Largest packet in the tunnel, bytes. @default 1420 */
+  mtuBytes?: number;
+  /** @default 'auto' */
+  backend?: WireGuardBackend | 'auto';
+  /** @default '/etc/hosts'; false: no names */
+  hostsPath?: string | false;
+  /** See {@link hostNames}. @default 'internal' */
+  domain?: string | undefined;
+  /** Let the kernel carry direct paths. @default true */
+  splice?: boolean;
+  /** Forward broadcasts and multicasts between the members. @default false */
+  lan?: boolean;
+  /** What this node tells the members with each echo; see {@link encodeHeadNote}. @default nothing */
+  note?: (() => Uint8Array) | undefined;
+  /** Networks beside this machine that members may reach. @default none */
+  offers?: readonly Offer[];
+}
+
+export interface NetworkManagerEvents {
+  /** The interface was gone and was made again with all its peers. */
+  restored: { message: string };
+  /** The interface is gone and could not be made again; it is tried again. */
+  lost: { message: string };
+}
+
+const DEFAULT_MTU_BYTES = 1_420;
+const DEFAULT_NETWORK = '10.66.0.0/16';
+const RESTORE_MS = 5_000;
+
+/**
+ * Everything of one party on this machine: the WireGuard interface with its peers, names, broadcast forwarding and offered
+ * networks. Nothing else of the machine is touched, and all of it is gone after `cleanup()`, or found and removed after a
+ * crash.
+ */
+export class NetworkManager implements PeerNetwork, AsyncDisposable {
+  readonly events: Events<NetworkManagerEvents> = new Events();
+  readonly #components: NetworkManagerComponents & { commands: Commands; log: Log };
+  readonly #options: NetworkManagerOptions;
+  readonly #closing = new AbortController();
+  /** What every peer was last given, by key (hex), for an interface that has to be made again. */
+  readonly #peers = new Map<string, PeerChange>();
+  #ledger: Ledger | undefined;
+  #wireguard: WireGuardInterface | undefined;
+  #names: PartyNames | undefined;
+  #lan: LanForwarder | undefined;
+  #gateway: Gateway | undefined;
+  #echo: EchoService | undefined;
+  #splice: HostSpliceControl | undefined;
+  /** Addresses of the peers in the party's network. */
+  readonly #addresses = new Set<string>();
+  #reading: Promise<WireGuardDevice> | undefined;
+  #listenPort = 0;
+
+  constructor(components: NetworkManagerComponents, options: NetworkManagerOptions) {
+    this.#components = {
+      ...components,
+      commands: components.commands ?? new SystemCommands(),
+      log: components.log ?? silentLog,
+    };
+    this.#options = options;
+  }
+
+  /**
+   * Makes the interface and what else the options ask for. When a step fails, the steps before it are undone.
+   * @throws MeshError `platform-unsupported`, `already-running`, `address-conflict`, `permission-denied`,
+   *   `program-missing`, `interface-exists`, `wireguard-failed`, `command-failed`, `disk-failed`, `bad-argument`.
+   */
+  async initialize(signal?: AbortSignal): Promise<void> {
+    requireLinux();
+    const { commands } = this.#components;
+    const { interfaceName, stateFolder, virtualNetwork = DEFAULT_NETWORK, offers = [], lan, address } = this.#options;
+    const network = parseVirtualNetwork(virtualNetwork);
+    if (network === undefined) {
+      throw new MeshError('bad-argument', `"${virtualNetwork}" is no private IPv4 network of 16 bits.`);
+    }
+    this.#ledger = await Ledger.open(this.#components, { folder: stateFolder, name: interfaceName });
+    try {
+      requireFreeNetwork(network, await usedNetworks(commands, signal), interfaceName);
+      await this.#open(signal);
+      if (this.#options.splice !== false) {
+        this.#splice = await HostSpliceControl.open(this.#components, this.#listenPort);
+      }
+      this.#echo = await EchoService.open(this.#components, {
+        address,
+        isMember: (from) => this.#addresses.has(from),
+        note: this.#options.note,
+      });
+      const { hostsPath, domain } = this.#options;
+      if (hostsPath !== false) {
+        this.#names = new PartyNames({ ledger: this.#ledger }, { marker: interfaceName, hostsPath, domain });
+      }
+      if (lan) {
+        const broadcast = broadcastAddress(network.address, network.prefixLength)!;
+        const components = { ...this.#components, ledger: this.#ledger };
+        this.#lan = new LanForwarder(components, { interfaceName, address, broadcast });
+        await this.#lan.update([]);
+      }
+      if (offers.length > 0) {
+        const components = { commands, ledger: this.#ledger };
+        this.#gateway = await Gateway.open(components, { interfaceName, network: virtualNetwork, offers });
+      }
+    } catch (error) {
+      await this.cleanup();
+      throw error;
+    }
+  }
+
+  /** Changes who may reach the offered networks. @throws MeshError as {@link Gateway.update}. */
+  async setOffers(offers: readonly Offer[]): Promise<void> {
+    await this.#gateway?.update(offers);
+  }
+
+  get interfaceName(): string {
+    return this.#options.interfaceName;
+  }
+
+  get mtuBytes(): number {
+    return this.#options.mtuBytes ?? DEFAULT_MTU_BYTES;
+  }
+
+  /** The kernel's data plane; undefined when it is switched off. */
+  get splice(): SpliceControl | undefined {
+    return this.#splice;
+  }
+
+  get echo(): EchoService {
+    if (this.#echo !== undefined) return this.#echo;
+    throw notInitialized();
+  }
+
+  /** UDP port of WireGuard itself, on all addresses; stays the same when the interface is made again. */
+  get listenPort(): number {
+    return this.#listenPort;
+  }
+
+  get backend(): WireGuardBackend | undefined {
+    return this.#wireguard?.backend;
+  }
+
+  /** Adds a peer, or changes what `peer` names of it. @throws MeshError `wireguard-failed`. */
+  async addPeer(peer: Omit<PeerChange, 'remove' | 'updateOnly'>): Promise<void> {
+    const key = keyOf(peer.publicKey);
+    const before = this.#peers.get(key);
+    const after = { ...before, ...peer };
+    this.#peers.set(key, after);
+    for (const address of addressesOf(before)) this.#addresses.delete(address);
+    for (const address of addressesOf(after)) this.#addresses.add(address);
+    await this.#required().setPeer(peer);
+  }
+
+  /** Removes a peer and what routes lead to it. Does nothing for one that is not there. */
+  async removePeer(publicKey: Uint8Array): Promise<void> {
+    const peer = this.#peers.get(keyOf(publicKey));
+    for (const address of addressesOf(peer)) this.#addresses.delete(address);
+    this.#peers.delete(keyOf(publicKey));
+    await this.#wireguard?.removePeer(publicKey);
+  }
+
+  /** Forgets the peer's session, so that the next packet begins a handshake at once and not after WireGuard's 5 s. */
+  async restartPeer(publicKey: Uint8Array): Promise<void> {
+    const peer = this.#peers.get(keyOf(publicKey));
+    if (peer === undefined) return;
+    await this.#required().configure({ peers: [{ publicKey, remove: true }, peer] });
+  }
+
+  async setEndpoint(publicKey: Uint8Array, endpoint: Endpoint, signal?: AbortSignal): Promise<void> {
+    const key = keyOf(publicKey);
+    const peer = this.#peers.get(key);
+    if (peer === undefined) return;
+    this.#peers.set(key, { ...peer, endpoint });
+    await this.#required().setEndpoint(publicKey, endpoint, signal);
+  }
+
+  async peer(publicKey: Uint8Array): Promise<WireGuardPeer | undefined> {
+    const { peers } = await this.read();
+    return peers.find((peer) => Buffer.from(peer.publicKey).equals(publicKey));
+  }
+
+  /** Statistics of all peers. Callers at the same time share one reading. @throws MeshError `wireguard-failed`. */
+  read(): Promise<WireGuardDevice> {
+    this.#reading ??= this.#required()
+      .read()
+      .finally(() => {
+        this.#reading = undefined;
+      });
+    return this.#reading;
+  }
+
+  /** Sets the largest packet to one peer; undefined for the interface's own. */
+  async setPeerMtu(address: string, mtuBytes: number | undefined): Promise<void> {
+    const { commands } = this.#components;
+    const route = [`${address}/32`, 'dev', this.interfaceName];
+    if (mtuBytes === undefined || mtuBytes >= this.mtuBytes) {
+      // Fails when there is no such route, which is what is wanted.
+      await commands.run('ip', ['route', 'delete', ...route]);
+    } else {
+      await commands.run('ip', ['route', 'replace', ...route, 'mtu', String(mtuBytes)]);
+    }
+  }
+
+  /** Routes an accepted network into the tunnel. */
+  async addRoute(network: string): Promise<void> {
+    await this.#required().addRoute(network);
+  }
+
+  async removeRoute(network: string): Promise<void> {
+    await this.#wireguard?.removeRoute(network);
+  }
+
+  /**
+   * Sets who is named in the hosts file.
+   * @returns the names by member id; empty when names are off.
+   * @throws MeshError `disk-failed`.
+   */
+  setNames(partyName: string, members: readonly NamedMember[]): ReadonlyMap<PeerId, string> {
+    return this.#names?.update(partyName, members) ?? new Map();
+  }
+
+  /** Sets who gets copies of broadcasts; does nothing when that is off. */
+  async setReceivers(addresses: readonly string[]): Promise<void> {
+    await this.#lan?.update(addresses);
+  }
+
+  /** Removes everything from the machine. Idempotent. */
+  async cleanup(): Promise<void> {
+    this.#closing.abort();
+    this.#splice?.close();
+    await this.#echo?.close();
+    await this.#lan?.close();
+    await this.#wireguard?.close();
+    await this.#ledger?.close();
+    this.#wireguard = undefined;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.cleanup();
+  }
+
+  async #open(signal?: AbortSignal): Promise<void> {
+    const { interfaceName: name, privateKey, address, backend } = this.#options;
+    const wireguard = await WireGuardInterface.open(
+      { ...this.#components, ledger: this.#ledger! },
+      { name, privateKey, address, backend, mtuBytes: this.mtuBytes, listenPort: this.#listenPort, signal },
+    );
+    this.#wireguard = wireguard;
+    this.#listenPort = wireguard.listenPort;
+    wireguard.events.on('lost', ({ message }) => void this.#restore(message));
+  }
+
+  /** Makes an interface again that somebody else removed, or whose process ended. */
+  async #restore(message: string): Promise<void> {
+    const { clock, log } = this.#components;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      try {
+        await this.#wireguard?.close();
+        await this.#open(signal);
+        await this.#required().configure({ peers: [...this.#peers.values()] });
+        log.warn('The WireGuard interface was made again.', { message });
+        this.events.emit('restored', { message });
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.events.emit('lost', { message: errorMessage(error) });
+        await clock.sleep(RESTORE_MS, signal).catch(() => {});
+      }
+    }
+  }
+
+  #required(): WireGuardInterface {
+    if (this.#wireguard !== undefined) return this.#wireguard;
+    throw notInitialized();
+  }
+}
+
+function notInitialized(): MeshError {
+  return new MeshError('bad-argument', 'The network is not initialized. Next: call initialize() first.');
+}
+
+/** The single addresses that a peer may use. */
+function addressesOf(peer: PeerChange | undefined): string[] {
+  return (peer?.allowedIps ?? []).filter((network) => network.endsWith('/32')).map((network) => network.slice(0, -3));
+}
+
+function keyOf(publicKey: Uint8Array): string {
+  return Buffer.from(publicKey).toString('hex');
+}

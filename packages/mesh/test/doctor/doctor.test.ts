@@ -1,0 +1,36 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { examineMachine } from '../../src/doctor/doctor.ts';
+import { MeshError } from '../../src/mesh-error.ts';
+import type { Commands } from '../../src/wireguard/command.ts';
+import { requireLinux } from '../../src/wireguard/wireguard-interface.ts';
+
+const nothingInstalled: Commands = {
+  run: (name) => Promise.reject(new MeshError('program-missing', `${name} is not installed.`)),
+};
+
+describe('examineMachine', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'towpath-doctor-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it('says what is missing and how to install it', async () => {
+    const findings = await examineMachine(
+      { commands: nothingInstalled },
+      { stateFolder: folder, hostsPath: join(folder, 'no', 'hosts'), platform: 'linux' },
+    );
+    const by = new Map(findings.map((finding) => [finding.check, finding]));
+    expect(by.get('iproute2')).toMatchObject({ state: 'missing', next: 'Run "apt-get install iproute2".' });
+    expect(by.get('nftables')).toMatchObject({ state: 'limited', next: 'Run "apt-get install nftables".' });
+    expect(by.get('hosts')).toMatchObject({ state: 'limited' });
+    expect(by.get('wireguard')?.next).toContain('apt-get install wireguard');
+    for (const { state, next } of findings) expect(state === 'ok' || next !== undefined).toBe(true);
+  });
+
+  it('refuses another platform in one sentence', async () => {
+    const findings = await examineMachine({ commands: nothingInstalled }, { stateFolder: folder, platform: 'darwin' });
+    expect(findings).toHaveLength(1);
+    expect(() => requireLinux('darwin')).toThrow(/Linux only; this system is darwin/);
+  });
+});

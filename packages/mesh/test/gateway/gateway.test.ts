@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { type Commands, Gateway, type Ledger } from '../../src/index.ts';
+import { gatewayRules, parseOffer } from '../../src/gateway/gateway.ts';
+
+describe('gateway', () => {
+  it.each(['0.0.0.0/0', '10.0.0.0/7', 'fd00::/64', '192.168.43.0', 'x'])('does not offer %s', (text) => {
+    expect(() => parseOffer(text)).toThrow(/no network that can be offered/);
+  });
+
+  it('forwards only what is offered, and nothing from there into the party (C14)', () => {
+    const offers = [parseOffer('192.168.43.9/24')];
+    const options = { interfaceName: 'tp-1', network: '10.66.0.0/16', offers: [] };
+    const rules = gatewayRules('towpath-gateway-1', options, offers);
+    expect(rules).toContain('iifname "tp-1" ip saddr 10.66.0.0/16 ip daddr { 192.168.43.0/24 } accept\n');
+    expect(rules.indexOf('iifname "tp-1" drop')).toBeGreaterThan(rules.indexOf('accept\n'));
+    expect(rules).toContain('oifname "tp-1" drop');
+  });
+
+  it('lets only the chosen members reach a network, and nobody when none is left (C14)', () => {
+    const options = { interfaceName: 'tp-1', network: '10.66.0.0/16', offers: [] };
+    const rules = gatewayRules('towpath-gateway-1', options, [
+      parseOffer('192.168.1.0/24'),
+      { ...parseOffer('192.168.43.0/24'), from: ['10.66.0.7', '10.66.0.9'] },
+      { ...parseOffer('192.168.44.0/24'), from: [] },
+    ]);
+    expect(rules).toContain('iifname "tp-1" ip saddr 10.66.0.0/16 ip daddr { 192.168.1.0/24 } accept\n');
+    expect(rules).toContain('iifname "tp-1" ip saddr { 10.66.0.7, 10.66.0.9 } ip daddr { 192.168.43.0/24 } accept\n');
+    expect(rules).toContain(
+      'ip saddr { 10.66.0.7, 10.66.0.9 } ip daddr { 192.168.43.0/24 } oifname != "tp-1" masquerade',
+    );
+    expect(rules).not.toContain('192.168.44.0');
+  });
+
+  it('replaces who may in one load of the rules, and takes only addresses (C14)', async () => {
+    const loaded: string[] = [];
+    const commands: Commands = {
+      run: async (program, _args, options) => {
+        if (program === 'nft') loaded.push(options?.input ?? '');
+        return { code: 0, stdout: '192.168.43.1 dev lo src 127.0.0.1\n', stderr: '' };
+      },
+    };
+    const recorded: unknown[] = [];
+    const ledger = { record: (artifact: unknown) => void recorded.push(artifact), artifacts: [] } as unknown as Ledger;
+    const offer = (from: string[]) => ({ network: '192.168.43.0/24', from });
+    const options = { interfaceName: 'lo', network: '10.66.0.0/16', offers: [offer(['10.66.0.7'])] };
+    const gateway = await Gateway.open({ commands, ledger }, options);
+    await gateway.update([offer(['10.66.0.8', '0.0.0.0/0 } accept'])]);
+    expect(loaded).toHaveLength(2);
+    expect(loaded[1]).toContain('ip saddr { 10.66.0.8 } ip daddr { 192.168.43.0/24 } accept');
+    expect(loaded[1]).not.toContain('10.66.0.7');
+  });
+});

@@ -1,0 +1,226 @@
+import { Events, SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { generateWireGuardKey, type WireGuardKey } from '@towpath/membership';
+import { type NatOptions, SimulatedInternet, type SimulatedInternetOptions } from '@towpath/net/simulated';
+import { timeLimitedCredentials, TurnServer } from '@towpath/stun/server';
+import type { Network } from '@towpath/net';
+import {
+  type ControlPlane,
+  type MeshControlEvents,
+  type MeshParty,
+  type MeshPeer,
+  MeshPathFinder,
+  type MeshPathFinderOptions,
+  type MeshRelay,
+  type PeerPaths,
+  type PeerPathsOptions,
+} from '../../src/index.ts';
+
+export const PARTY: string = 'a'.repeat(32);
+
+const SECRET = 'secret';
+
+export interface PartyMember {
+  readonly peer: MeshPeer;
+  readonly key: WireGuardKey;
+  readonly network: Network;
+  readonly finder: MeshPathFinder;
+  readonly control: ControlPlane;
+  /** Texts of the datagrams that arrived, with the path that they came over. */
+  readonly received: string[];
+  connect(to: PartyMember, options?: Partial<PeerPathsOptions>): PeerPaths;
+}
+
+/** Members of one party in a simulated internet, with a relay and a control plane that delivers signals after 20 ms. */
+export class SimulatedParty {
+  readonly clock: VirtualClock = new VirtualClock();
+  readonly random: SeededRandom;
+  readonly internet: SimulatedInternet;
+  readonly members: PartyMember[] = [];
+  readonly options: Partial<MeshPathFinderOptions>;
+  /** Signals that were sent. */
+  signals = 0;
+  /** Decides which signals arrive. */
+  passes: (data: Uint8Array) => boolean = () => true;
+  /** Members that were removed, by id. */
+  readonly removed: Set<string> = new Set();
+  /** What members announce, by id. */
+  readonly announcements: Map<string, Uint8Array> = new Map();
+  readonly #controls = new Map<string, HubControl>();
+  readonly #servers: TurnServer[] = [];
+  #relays: MeshRelay[] = [];
+
+  constructor(seed: number, options: Partial<MeshPathFinderOptions> = {}, internet: SimulatedInternetOptions = {}) {
+    this.options = options;
+    this.random = new SeededRandom(seed);
+    this.internet = new SimulatedInternet({ clock: this.clock, random: this.random }, internet);
+  }
+
+  /** Starts a relay; members hear of it. */
+  async startRelay(): Promise<TurnServer> {
+    const id = `r${this.#servers.length + 1}`;
+    const { network, address } = this.internet.host({ name: id });
+    const components = { network, clock: this.clock, random: this.random };
+    const relay = await TurnServer.listen(components, {
+      listeners: [{ address }, { address, transport: 'tcp' }],
+      relay: [{ address }],
+      credentials: { secrets: [SECRET] },
+    });
+    this.#servers.push(relay);
+    const { port } = relay.locals[0]!;
+    const urls = [`turn:${address}:${port}?transport=udp`, `turn:${address}:${port}?transport=tcp`];
+    this.#relays = [...this.#relays, { id, urls, region: '', load: 0, healthy: true }];
+    for (const control of this.#controls.values()) control.events.emit('relays', this.#relays);
+    return relay;
+  }
+
+  /** @param nat undefined: a public address. */
+  async member(name: string, nat?: NatOptions): Promise<PartyMember> {
+    const host = nat === undefined ? this.internet.host({ name }) : this.internet.nat(nat).host({ name });
+    return this.memberOn(name, host.network);
+  }
+
+  async memberOn(name: string, network: Network): Promise<PartyMember> {
+    const key = generateWireGuardKey(this.random);
+    const number = this.members.length + 2;
+    const peer: MeshPeer = {
+      id: number.toString(16).padStart(32, '0'),
+      name,
+      wireGuardKey: key.publicKey,
+      virtualAddress: `10.66.0.${number}`,
+      online: true,
+      announcement: undefined,
+    };
+    const control = new HubControl(this, peer);
+    this.#controls.set(peer.id, control);
+    const components = { network, clock: this.clock, random: this.random, control };
+    const finder = await MeshPathFinder.open(components, {
+      party: PARTY,
+      self: peer.id,
+      wireGuardKey: key,
+      ...this.options,
+    });
+    const received: string[] = [];
+    const member: PartyMember = {
+      peer,
+      key,
+      network,
+      finder,
+      control,
+      received,
+      connect: (to, options) =>
+        finder.open({
+          party: PARTY,
+          peer: to.peer,
+          onDatagram: (datagram) => received.push(textOf(datagram)),
+          ...options,
+        }),
+    };
+    this.members.push(member);
+    return member;
+  }
+
+  /** Relayed addresses that a member holds, on all relays. */
+  allocationsOf(member: PartyMember): number {
+    const user = userOf(member.peer);
+    return this.#servers.filter((server) => server.users.has(user)).length;
+  }
+
+  relays(): MeshRelay[] {
+    return this.#relays;
+  }
+
+  /** Replaces the list of relays, as the control server tells it. */
+  listRelays(relays: MeshRelay[]): void {
+    this.#relays = relays;
+    for (const control of this.#controls.values()) control.events.emit('relays', relays);
+  }
+
+  /** Removes a member from the party, or admits it again. */
+  tellParty(): void {
+    for (const control of this.#controls.values()) control.events.emit('party', { id: PARTY });
+  }
+
+  /** The peers as a member's control plane has them. */
+  peersOf(self: MeshPeer): MeshPeer[] {
+    return this.members
+      .map(({ peer }) => peer)
+      .filter((peer) => peer.id !== self.id && !this.removed.has(peer.id))
+      .map((peer) => ({ ...peer, announcement: this.announcements.get(peer.id) }));
+  }
+
+  announce(from: MeshPeer, data: Uint8Array): void {
+    this.announcements.set(from.id, data);
+    const peer = { ...from, announcement: data };
+    for (const [id, control] of this.#controls) {
+      if (id !== from.id) control.events.emit('presence', { party: PARTY, peer });
+    }
+  }
+
+  controlOf(member: MeshPeer): ControlPlane {
+    return this.#controls.get(member.id)!;
+  }
+
+  deliver(from: MeshPeer, to: string, data: Uint8Array): void {
+    this.signals++;
+    if (!this.passes(data)) return;
+    this.clock.timer(20, () => this.#controls.get(to)?.events.emit('signal', { party: PARTY, from: from.id, data }));
+  }
+
+  async close(): Promise<void> {
+    await this.clock.runUntil(Promise.all(this.members.map(({ finder }) => finder.close())));
+    for (const relay of this.#servers) await this.clock.runUntil(relay.close());
+  }
+}
+
+class HubControl implements ControlPlane {
+  readonly events: Events<MeshControlEvents> = new Events();
+  readonly connected = true;
+  readonly #party: SimulatedParty;
+  readonly #self: MeshPeer;
+
+  constructor(party: SimulatedParty, self: MeshPeer) {
+    this.#party = party;
+    this.#self = self;
+  }
+
+  party(id: string): MeshParty | undefined {
+    const peers = this.#party.peersOf(this.#self);
+    return id === PARTY ? { id, name: 'home', self: this.#self, peers } : undefined;
+  }
+
+  async signal(_party: string, peer: string, data: Uint8Array): Promise<void> {
+    this.#party.deliver(this.#self, peer, data);
+  }
+
+  announce(_party: string, data: Uint8Array): void {
+    this.#party.announce(this.#self, data);
+  }
+
+  relays(): readonly MeshRelay[] {
+    return this.#party.relays();
+  }
+
+  async turnCredentials(): Promise<{ username: string; credential: string; expiresAtMs: number; urls: string[] }> {
+    const { clock } = this.#party;
+    const made = timeLimitedCredentials(SECRET, userOf(this.#self), 3_600_000, clock.wallTime());
+    const { username, password, expiresAtMs } = made;
+    return { username, credential: password, expiresAtMs, urls: [] };
+  }
+}
+
+/** A datagram that looks like transport data of WireGuard, with a text in it. */
+export function datagramOf(text: string): Uint8Array {
+  const bytes = new Uint8Array(Math.max(32, 16 + text.length));
+  bytes[0] = 4;
+  bytes.set(new TextEncoder().encode(text), 16);
+  return bytes;
+}
+
+function textOf(datagram: Uint8Array): string {
+  return new TextDecoder().decode(datagram.subarray(16)).replaceAll('\0', '');
+}
+
+function userOf({ id }: MeshPeer): string {
+  return `member-${id}`;
+}

@@ -1,0 +1,161 @@
+import { deadline, type Log, Repeat, silentLog } from '@towpath/core';
+import { type Endpoint, formatEndpoint } from '@towpath/net';
+import { decodeMessage, encodeMessage } from '../../codec/message.ts';
+import type { PpppError } from '../../pppp-error.ts';
+import { Session } from '../../session/session.ts';
+import type { PpppSession } from '../../session-types.ts';
+import { RelayCarrier } from './relay-carrier.ts';
+import type { RelayAttemptOptions } from './relay-options.ts';
+import type { Reservation } from './relay-choice.ts';
+import { type RelaySignalling, RelayNegotiation } from './relay-negotiation.ts';
+import { ContestedNotice } from '../../rendezvous/client/contested-notice.ts';
+import { RendezvousServers } from '../../rendezvous/client/rendezvous-servers.ts';
+import { TcpCarrier, FramedConnection } from '../../tcp/framed-connection.ts';
+
+/** The connection that carries the session. */
+interface Joined {
+  readonly line: FramedConnection;
+  readonly session: Session;
+}
+
+/**
+ * One attempt to reach a device over a relay by TCP, for hosts whose outbound UDP is blocked: one connection to each
+ * party.
+ */
+export class TcpRelayAttempt implements RelaySignalling {
+  readonly #options: RelayAttemptOptions;
+  readonly #log: Log;
+  readonly #servers: RendezvousServers;
+  readonly #talk: RelayNegotiation;
+  readonly #contested: ContestedNotice;
+  readonly #lines: Map<string, FramedConnection> = new Map();
+  readonly #result: PromiseWithResolvers<PpppSession> = Promise.withResolvers();
+  readonly #requests: Repeat;
+  #joined: Joined | undefined;
+  #over = false;
+
+  constructor(options: RelayAttemptOptions) {
+    const { uid, clock, random, servers, relays, secret, serverLimitMs } = options;
+    this.#options = options;
+    this.#contested = new ContestedNotice(uid, options);
+    this.#log = options.log ?? silentLog;
+    this.#requests = new Repeat(options, { run: () => this.#tick() });
+    this.#servers = new RendezvousServers({ clock, random }, { uid, endpoints: servers, patienceMs: serverLimitMs });
+    this.#talk = new RelayNegotiation(
+      { clock, random, line: this },
+      { uid, secret, servers: this.#servers, relays, readyFrom: 'base' },
+    );
+  }
+
+  async run(): Promise<PpppSession> {
+    const { clock, signal, timeoutMs } = this.#options;
+    signal.throwIfAborted();
+    using limit = deadline(clock, timeoutMs, signal, () => this.#talk.timedOut(clock.now()));
+    limit.signal.addEventListener('abort', () => this.#end(limit.signal.reason), { once: true });
+    this.#requests.wake();
+    return await this.#result.promise;
+  }
+
+  toServer(server: Endpoint, datagram: Uint8Array): void {
+    this.#lineTo(server).send(datagram);
+  }
+
+  toRelay(base: Endpoint, datagram: Uint8Array): void {
+    this.#lineTo(base).send(datagram);
+  }
+
+  toSession({ base }: Reservation, datagram: Uint8Array): void {
+    this.#lineTo(base).send(datagram);
+  }
+
+  contested(server: Endpoint): void {
+    this.#contested.tell(server);
+  }
+
+  fail(error: PpppError): void {
+    this.#end(error);
+  }
+
+  ready({ base, magic, rttMs }: Reservation): void {
+    const { uid, clock, log, cipher, session: options } = this.#options;
+    const line = this.#lineTo(base);
+    const introduction = encodeMessage({ type: 'RLY_PKT', magic, uid, side: 'client' });
+    const hello = encodeMessage({ type: 'RLY_HELLO' });
+    const probes = { introduce: () => line.send(introduction), hello: () => line.send(hello) };
+    const carrier = new RelayCarrier({ inner: new TcpCarrier(line), clock }, { probes, rttMs });
+    const session = new Session({ carrier, clock, log }, { role: 'client', uid, cipher, options });
+    this.#joined = { line, session };
+    this.#stop(line);
+    session.announce();
+    carrier.watch(session);
+    this.#log.debug(`session with ${uid} over TCP at ${formatEndpoint(base)}`);
+    this.#result.resolve(session);
+  }
+
+  #tick(): number {
+    const now = this.#options.clock.now();
+    this.#talk.tick(now);
+    return Math.max(1, this.#talk.nextAt(now) - now);
+  }
+
+  #lineTo(to: Endpoint): FramedConnection {
+    const key = formatEndpoint(to);
+    const known = this.#lines.get(key);
+    if (known !== undefined) return known;
+    const { network, clock, localAddress, cipher, onSocket } = this.#options;
+    const line: FramedConnection = new FramedConnection({
+      network,
+      clock,
+      to,
+      localAddress,
+      cipher,
+      onOpen: (local) => onSocket?.(local),
+      onDatagram: (datagram) => this.#onDatagram(line, datagram),
+      onLost: (error) => this.#onLost(line, error),
+    });
+    this.#lines.set(key, line);
+    return line;
+  }
+
+  #onDatagram(line: FramedConnection, datagram: Uint8Array): void {
+    const { cipher, clock, onHeard } = this.#options;
+    if (this.#joined !== undefined) {
+      if (line === this.#joined.line) this.#joined.session.receive(datagram, line.to);
+      return;
+    }
+    const message = decodeMessage(cipher === undefined ? datagram : cipher.decipher(datagram));
+    if (message.type === 'unknown' || message.type === 'malformed') return;
+    onHeard?.();
+    if (this.#talk.receive(message, line.to, clock.now())) this.#requests.wake();
+  }
+
+  #onLost(line: FramedConnection, error: Error): void {
+    this.#log.debug(`TCP to ${formatEndpoint(line.to)} is lost`, { error: error.message });
+    if (this.#joined !== undefined) {
+      if (line === this.#joined.line) this.#joined.session.abandon('carrier-failed', false);
+      return;
+    }
+    if (this.#over) return;
+    this.#talk.relayFailed(line.to);
+    // A server is asked again over a new connection when its next request is due.
+    if (this.#servers.find(line.to) !== undefined) this.#lines.delete(formatEndpoint(line.to));
+    this.#requests.wake();
+  }
+
+  #end(reason: unknown): void {
+    if (this.#over) return;
+    this.#stop();
+    this.#result.reject(reason);
+  }
+
+  /**
+   * Ends the negotiation and every connection except one. The relay informs the device when a connection of a session
+   * ends.
+   */
+  #stop(kept?: FramedConnection): void {
+    this.#over = true;
+    this.#requests.stop();
+    for (const line of this.#lines.values()) if (line !== kept) line.destroy();
+    this.#lines.clear();
+  }
+}

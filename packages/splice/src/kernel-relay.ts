@@ -1,0 +1,429 @@
+import { type Events, errorMessage, silentLog, type Timer } from '@towpath/core';
+import { randomInstance } from './host-splice.ts';
+import type { MapElement } from './nft-output.ts';
+import type { ElementChange, ObjectChange } from './nft-commands.ts';
+import { OwnedTables, type TablesComponents, type TablesEvents, type TablesOptions } from './owned-tables.ts';
+import { type PayloadPattern, type RelayForm, relayDefinition } from './relay-rules.ts';
+import { type RelayAccount, RelayAccounts, type RelayUsage } from './relay-accounts.ts';
+import { devicesOf, lookUpRoutes, type Route, RouteCache, type RouteQuery, routeKey } from './routes.ts';
+import { SpliceError } from './splice-error.ts';
+import { address, type Endpoint, family, type IpFamily, port } from './values.ts';
+
+/** One end of a session: where it is, and which of the relay's own addresses and ports it sends to. */
+export interface RelayEnd {
+  readonly remote: Endpoint;
+  readonly local: Endpoint;
+}
+
+export interface RelaySession {
+  readonly a: RelayEnd;
+  readonly b: RelayEnd;
+  /** Name of an account of {@link KernelRelay.setAccount}. @default no limit */
+  readonly account?: string;
+}
+
+/** What was forwarded of a session, payload bytes. */
+export interface SessionCounters {
+  readonly packetsFromA: number;
+  readonly bytesFromA: number;
+  readonly packetsFromB: number;
+  readonly bytesFromB: number;
+}
+
+export interface KernelRelayOptions extends Partial<Omit<TablesOptions, 'prefix'>> {
+  form: RelayForm;
+  /** The relay's own addresses on this host. */
+  addresses: readonly string[];
+  /** Payloads that are left to the server's socket. @default none */
+  control?: readonly PayloadPattern[];
+  /** When given, only these payloads are forwarded; all others are left to the server's socket. @default all */
+  data?: readonly PayloadPattern[];
+  /** Larger payloads are left to the server's socket. @default all are forwarded */
+  maxPayloadBytes?: number;
+  /** Rate that all sessions share, bytes per second with IP and UDP headers. @default no limit */
+  totalBytesPerSecond?: number;
+  /** @default 32768 */
+  maxSessions?: number;
+  /** How often routes are looked up again, ms. @default 10000 */
+  routeIntervalMs?: number;
+}
+
+interface Open {
+  readonly number: number;
+  readonly ip: IpFamily;
+  readonly session: RelaySession;
+  /** Confirmed elements. */
+  elements: ElementChange[];
+  routes: [string, string];
+  /** Settles when it is open, or has failed and left nothing. */
+  opening: Promise<void>;
+}
+
+const HEADER_BYTES = { 4: 28, 6: 48 };
+const MAX_EGRESSES = 256;
+const DEFAULT_MAX_SESSIONS = 32_768;
+const DEFAULT_ROUTE_INTERVAL_MS = 10_000;
+/** Reading takes at most a fifth of a core. */
+const READ_SPACING = 4;
+const MIN_READ_SPACING_MS = 100;
+const NO_COUNTERS: SessionCounters = { packetsFromA: 0, bytesFromA: 0, packetsFromB: 0, bytesFromB: 0 };
+
+/**
+ * Forwards datagrams between two ends in the kernel, byte for byte. What belongs to no
+ * session, matches a control pattern or is a fragment reaches the server's sockets as ever.
+ */
+export class KernelRelay implements AsyncDisposable {
+  readonly form: RelayForm;
+  /** Devices that sessions' packets may arrive on. */
+  readonly devices: readonly string[];
+  readonly #components: TablesComponents;
+  readonly #options: KernelRelayOptions;
+  readonly #tables: OwnedTables;
+  readonly #routeCache: RouteCache;
+  readonly #sessions = new Map<string, Open>();
+  readonly #accounts: RelayAccounts;
+  readonly #egresses = new Map<string, ObjectChange>();
+  readonly #madeEgresses = new Map<string, Promise<unknown>>();
+  readonly #free: number[] = [];
+  #numbers = 0;
+  readonly #closing = new AbortController();
+  #routeTimer: Timer | undefined;
+  #nextRead: Promise<Map<string, MapElement>> | undefined;
+  /** When it settles, the next read may start after so many ms. */
+  #lastRead: Promise<number> = Promise.resolve(0);
+
+  /**
+   * Makes the tables. {@link probeKernel} tells which form can be used.
+   * @throws SpliceError
+   */
+  static async open(components: TablesComponents, options: KernelRelayOptions): Promise<KernelRelay> {
+    const { form, addresses, control = [], data, maxPayloadBytes, totalBytesPerSecond, ...rest } = options;
+    const { maxSessions = DEFAULT_MAX_SESSIONS } = rest;
+    const devices = await devicesOf(components.system, addresses);
+    const rules = { form, devices, control, data, maxPayloadBytes, totalBytesPerSecond, maxSessions };
+    const definition = relayDefinition(rules);
+    const tables = await OwnedTables.open(components, definition, {
+      instance: randomInstance(components),
+      ...rest,
+      prefix: 'towpath-relay',
+    });
+    return new KernelRelay(components, options, tables, devices);
+  }
+
+  private constructor(
+    components: TablesComponents,
+    options: KernelRelayOptions,
+    tables: OwnedTables,
+    devices: readonly string[],
+  ) {
+    this.#components = components;
+    this.#options = options;
+    this.#tables = tables;
+    this.#accounts = new RelayAccounts(tables, options.form);
+    this.#routeCache = new RouteCache(components);
+    this.form = options.form;
+    this.devices = devices;
+    this.#armRoutes();
+  }
+
+  /** Tells when the tables were made again, and when that fails. Counters and quotas start anew then. */
+  get events(): Events<TablesEvents> {
+    return this.#tables.events;
+  }
+
+  /** Sessions that are open. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  has(id: string): boolean {
+    return this.#sessions.has(id);
+  }
+
+  /**
+   * Creates or replaces an account. Sessions that are open move to it; its rate and bytes start anew.
+   * @throws SpliceError
+   */
+  async setAccount(id: string, limits: RelayAccount): Promise<void> {
+    const replaced = await this.#accounts.set(id, limits);
+    for (const open of this.#sessions.values()) {
+      if (open.session.account === id) await this.#change(open, this.#elementsOf(open));
+    }
+    if (replaced.length > 0) await this.#tables.apply({ removeObjects: replaced });
+  }
+
+  /** Removes an account that no session uses. @throws SpliceError */
+  removeAccount(id: string): Promise<void> {
+    return this.#accounts.remove(id);
+  }
+
+  /**
+   * Reads what accounts have used since they were set, and what was dropped over their limits. Takes about 50 µs for each
+   * account. @throws SpliceError
+   */
+  usage(): Promise<RelayUsage> {
+    return this.#accounts.usage();
+  }
+
+  /**
+   * Forwards between two ends from now on; resolves when the kernel has confirmed.
+   * @throws SpliceError `invalid-value` (also for ends of different families, and an id that is open), `no-route`,
+   *   `nft-rejected`
+   */
+  async open(id: string, session: RelaySession): Promise<void> {
+    const ends = [checked(session.a), checked(session.b)] as const;
+    const ip = family(ends[0].remote.address);
+    const all = ends.flatMap(({ remote, local }) => [remote, local]);
+    if (all.some((each) => family(each.address) !== ip)) throw invalid('Both ends must be of one address family.');
+    if (this.#sessions.has(id)) throw invalid(`Session ${id} is open already.`);
+    if (session.account !== undefined && !this.#accounts.has(session.account)) {
+      throw invalid(`Account ${session.account} does not exist.`);
+    }
+    const number = this.#free.pop() ?? ++this.#numbers;
+    const complete = { ...session, a: ends[0], b: ends[1] };
+    const open: Open = { number, ip, session: complete, elements: [], routes: ['', ''], opening: Promise.resolve() };
+    this.#sessions.set(id, open);
+    open.opening = this.#start(id, open);
+    await open.opening;
+  }
+
+  async #start(id: string, open: Open): Promise<void> {
+    try {
+      open.routes = await this.#routesOf(open);
+      if (this.#sessions.get(id) === open) await this.#change(open, this.#elementsOf(open));
+    } catch (error) {
+      if (this.#sessions.get(id) === open) this.#sessions.delete(id);
+      this.#free.push(open.number);
+      throw error;
+    }
+    if (this.#sessions.get(id) === open) return;
+    if (open.elements.length > 0) await this.#remove(open);
+    else this.#free.push(open.number);
+    throw new SpliceError('closed', `Session ${id} was closed meanwhile.`);
+  }
+
+  /**
+   * Leaves a session's packets to the server's sockets again: at once; its counters take longer, up to seconds with
+   * thousands of sessions.
+   * @returns its final counters
+   * @throws SpliceError
+   */
+  async close(id: string): Promise<SessionCounters> {
+    const open = this.#sessions.get(id);
+    if (open === undefined) return NO_COUNTERS;
+    this.#sessions.delete(id);
+    if (open.elements.length > 0) return this.#remove(open);
+    await open.opening.catch(() => 'told to who opened it');
+    return NO_COUNTERS;
+  }
+
+  /** Reads the counters of all sessions at once. @throws SpliceError */
+  async counters(): Promise<Map<string, SessionCounters>> {
+    const read = new Map((await this.#tables.read(this.#ref('from_port'))).map((each) => [each.key, each]));
+    return new Map([...this.#sessions].map(([id, open]) => [id, countersOf(open, (key) => read.get(key))]));
+  }
+
+  /**
+   * Compares the kernel's maps with the sessions that are open.
+   * @returns ids whose elements are complete, ids whose are not, and elements of no session
+   * @throws SpliceError
+   */
+  async list(): Promise<{ complete: string[]; incomplete: string[]; unexpected: string[] }> {
+    const maps = ['sessions4', 'sessions6', 'to_addr4', 'to_addr6', 'to_port', 'from_port', 'egress'];
+    if (this.form === 'inet') maps.push('routed4', 'routed6');
+    const found = new Set<string>();
+    for (const map of maps) for (const { key } of await this.#tables.read(this.#ref(map))) found.add(`${map} ${key}`);
+    const complete: string[] = [];
+    const incomplete: string[] = [];
+    for (const [id, { elements }] of this.#sessions) {
+      const keys = elements.filter(({ map }) => maps.includes(map)).map(({ map, key }) => `${map} ${key}`);
+      (keys.length > 0 && keys.every((key) => found.has(key)) ? complete : incomplete).push(id);
+      for (const key of keys) found.delete(key);
+    }
+    return { complete, incomplete, unexpected: [...found] };
+  }
+
+  /** Looks up the routes of all sessions again and follows those that have changed. @throws SpliceError */
+  async refreshRoutes(): Promise<void> {
+    const routes = await lookUpRoutes(this.#components.system, this.#queries());
+    for (const open of [...this.#sessions.values()]) {
+      if (open.elements.length === 0) continue;
+      const { a, b } = open.session;
+      const [toA, toB] = [a, b].map((end) => routes.get(routeKey(queryOf(end))));
+      if (toA === undefined || toB === undefined) continue;
+      const now: [string, string] = [await this.#egress(b, toB), await this.#egress(a, toA)];
+      if (now[0] === open.routes[0] && now[1] === open.routes[1]) continue;
+      open.routes = now;
+      await this.#change(open, this.#elementsOf(open));
+    }
+  }
+
+  /** Looks now whether the tables are there and makes them again if not; it is done every 700 ms anyway. */
+  check(): Promise<void> {
+    return this.#tables.check();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+
+  /** Removes the tables: all packets reach the server's sockets. Idempotent. */
+  dispose(): void {
+    this.#routeTimer?.cancel();
+    this.#closing.abort(new SpliceError('closed', 'The relay was closed.'));
+    this.#tables.close();
+  }
+
+  #armRoutes(): void {
+    if (this.form !== 'netdev') return;
+    const { clock, log = silentLog } = this.#components;
+    this.#routeTimer = clock.timer(this.#options.routeIntervalMs ?? DEFAULT_ROUTE_INTERVAL_MS, () => {
+      this.#armRoutes();
+      this.refreshRoutes().catch((error: unknown) => log.warn(`Routes were not looked up: ${errorMessage(error)}`));
+    });
+  }
+
+  *#queries(): Generator<RouteQuery> {
+    const seen = new Set<string>();
+    for (const { session } of this.#sessions.values()) {
+      for (const query of [queryOf(session.a), queryOf(session.b)]) {
+        const key = routeKey(query);
+        if (seen.has(key)) continue;
+        seen.add(key);
+        yield query;
+      }
+    }
+  }
+
+  /** Chains that packets from `a` and from `b` leave by. */
+  async #routesOf({ session: { a, b } }: Open): Promise<[string, string]> {
+    if (this.form === 'inet') return [await this.#egress(b, undefined), await this.#egress(a, undefined)];
+    const routes = await this.#routeCache.get([queryOf(a), queryOf(b)]);
+    const chain = (end: RelayEnd) => {
+      const route = routes.get(routeKey(queryOf(end)));
+      if (route !== undefined) return this.#egress(end, route);
+      throw new SpliceError('no-route', `No route to ${end.remote.address} from ${end.local.address}.`);
+    };
+    return [await chain(b), await chain(a)];
+  }
+
+  /** Returns the chain that gives packets their source and sends them to `end`, made when it is first needed. */
+  async #egress({ local }: RelayEnd, route: Route | undefined): Promise<string> {
+    const ip = family(local.address) === 4 ? 'ip' : 'ip6';
+    const source = `meta mark set 0 ${ip} saddr set ${local.address}`;
+    const hop = route === undefined ? '' : ` fwd ${hopText(ip, route)}`;
+    const definition = `${source}${hop}`;
+    let egress = this.#egresses.get(definition);
+    if (egress === undefined) {
+      if (this.#egresses.size >= MAX_EGRESSES) throw new SpliceError('no-route', 'Too many next hops are in use.');
+      const object = `e${this.#egresses.size + 1}`;
+      egress = { family: this.form, kind: 'chain', object, definition };
+      this.#egresses.set(definition, egress);
+      const made = this.#tables.apply({ addObjects: [egress] });
+      this.#madeEgresses.set(definition, made);
+      made.catch(() => this.#egresses.delete(definition));
+    }
+    await this.#madeEgresses.get(definition);
+    return egress.object;
+  }
+
+  #elementsOf({ number, ip, session: { a, b, account: name }, routes }: Open): ElementChange[] {
+    return [
+      { from: a, to: b, mark: 2 * number, egress: routes[0] },
+      { from: b, to: a, mark: 2 * number + 1, egress: routes[1] },
+    ].flatMap(({ from, to, mark, egress }) => {
+      const key = String(mark);
+      const element = (map: string, value: string, of = key) => ({ ...this.#ref(map), key: of, value });
+      const elements: ElementChange[] = [
+        element(`to_addr${ip}`, to.remote.address),
+        element('to_port', port(to.remote.port)),
+        element('from_port', port(to.local.port)),
+        element('egress', `goto ${egress}`),
+        element(`sessions${ip}`, key, tupleKey(from.remote, from.local)),
+      ];
+      if (this.form === 'inet') elements.push(element(`routed${ip}`, key, tupleKey(from.remote, to.remote)));
+      if (name !== undefined) elements.push(...this.#accounts.elements(name, key));
+      return elements;
+    });
+  }
+
+  /** Makes a session's elements what they should be. */
+  async #change(open: Open, wanted: ElementChange[]): Promise<void> {
+    const id = ({ map, key, value }: ElementChange) => `${map} ${key} ${value}`;
+    const before = new Set(open.elements.map(id));
+    const after = new Set(wanted.map(id));
+    const remove = open.elements.filter((each) => !after.has(id(each)));
+    const add = wanted.filter((each) => !before.has(id(each)));
+    if (remove.length + add.length > 0) await this.#tables.apply({ remove, add });
+    open.elements = wanted;
+  }
+
+  /** The first change ends forwarding; the counters are still there after it, and go with the second. */
+  async #remove(open: Open): Promise<SessionCounters> {
+    const isEntry = ({ map }: ElementChange) => map.startsWith('sessions') || map.startsWith('routed');
+    await this.#tables.apply({ remove: open.elements.filter(isEntry) });
+    let read = new Map<string, MapElement>();
+    try {
+      read = await this.#finalCounters();
+    } finally {
+      if (!this.#closing.signal.aborted) {
+        await this.#tables.apply({ remove: open.elements.filter((each) => !isEntry(each)) });
+        this.#free.push(open.number);
+      }
+    }
+    return countersOf(open, (key) => read.get(key));
+  }
+
+  /** Reads all counters once for all sessions that end meanwhile: nft takes as long for one as for all. */
+  #finalCounters(): Promise<Map<string, MapElement>> {
+    this.#nextRead ??= this.#lastRead.then(async (waitMs) => {
+      await this.#components.clock.sleep(waitMs, this.#closing.signal);
+      this.#nextRead = undefined;
+      const { clock } = this.#components;
+      const startedMs = clock.now();
+      const result = this.#tables.read(this.#ref('from_port'));
+      this.#lastRead = result.then(
+        () => READ_SPACING * (clock.now() - startedMs),
+        () => MIN_READ_SPACING_MS,
+      );
+      return new Map((await result).map((each) => [each.key, each]));
+    });
+    return this.#nextRead;
+  }
+
+  #ref(map: string): { family: RelayForm; map: string } {
+    return { family: this.form, map };
+  }
+}
+
+function hopText(ip: string, { device, gateway }: Route): string {
+  return `${ip} to ${gateway === undefined ? `${ip} daddr` : address(gateway)} device "${device}"`;
+}
+
+function countersOf({ number, ip }: Open, read: (key: string) => MapElement | undefined): SessionCounters {
+  const [a, b] = [read(String(2 * number)), read(String(2 * number + 1))];
+  const payload = (each: MapElement | undefined) => (each?.bytes ?? 0) - HEADER_BYTES[ip] * (each?.packets ?? 0);
+  return {
+    packetsFromA: a?.packets ?? 0,
+    bytesFromA: payload(a),
+    packetsFromB: b?.packets ?? 0,
+    bytesFromB: payload(b),
+  };
+}
+
+function checked({ remote, local }: RelayEnd): RelayEnd {
+  const endpoint = (each: Endpoint) => ({ address: address(each.address), port: Number(port(each.port)) });
+  return { remote: endpoint(remote), local: endpoint(local) };
+}
+
+function queryOf({ remote, local }: RelayEnd): RouteQuery {
+  return { to: remote.address, from: local.address };
+}
+
+function tupleKey(from: Endpoint, to: Endpoint): string {
+  return `${from.address} . ${from.port} . ${to.address} . ${to.port}`;
+}
+
+function invalid(message: string): SpliceError {
+  return new SpliceError('invalid-value', message);
+}

@@ -1,0 +1,131 @@
+import type { Clock } from '@towpath/core';
+import { SpliceError } from './splice-error.ts';
+import type { System } from './system.ts';
+import { address } from './values.ts';
+
+/** Where packets to an address leave. */
+export interface Route {
+  readonly device: string;
+  /** Address of the next router; absent when the destination is on the link. */
+  readonly gateway?: string | undefined;
+}
+
+/** A destination, and the local address that packets to it are to have. */
+export interface RouteQuery {
+  readonly to: string;
+  readonly from: string;
+}
+
+const TIMEOUT_MS = 10_000;
+
+/** Returns the key of a query in the result of {@link lookUpRoutes}. */
+export function routeKey({ to, from }: RouteQuery): string {
+  return `${to} ${from}`;
+}
+
+/**
+ * Asks the kernel for many routes at once (`ip route get`). Queries without a usable route are absent from the result.
+ * @throws SpliceError `no-route` when the program `ip` cannot be run.
+ */
+export async function lookUpRoutes(system: System, queries: Iterable<RouteQuery>): Promise<Map<string, Route>> {
+  const lines = [...queries].map(({ to, from }) => `route get ${address(to)} from ${address(from)}`);
+  const routes = new Map<string, Route>();
+  if (lines.length === 0) return routes;
+  const options = { input: `${lines.join('\n')}\n`, timeoutMs: TIMEOUT_MS };
+  const { code, stdout, stderr } = await system.run('ip', ['-j', '-force', '-batch', '-'], options);
+  // With -force it goes on after a route that does not exist, and ends with an error.
+  if (code === undefined) throw new SpliceError('no-route', `ip route cannot be run: ${stderr.slice(0, 200)}`);
+  for (const line of stdout.split('\n')) {
+    const found = parseRoute(line);
+    if (found !== undefined) routes.set(routeKey(found), found.route);
+  }
+  return routes;
+}
+
+function parseRoute(line: string): (RouteQuery & { route: Route }) | undefined {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+  const [entry] = Array.isArray(parsed) ? parsed : [];
+  if (typeof entry !== 'object' || entry === null) return undefined;
+  const { type, dst, from, dev, gateway } = entry as Record<string, unknown>;
+  // `type` is present for what does not leave the host: local, broadcast, blackhole, …
+  if (type !== undefined && type !== 'unicast') return undefined;
+  if (typeof dst !== 'string' || typeof from !== 'string' || typeof dev !== 'string' || dev === 'lo') return undefined;
+  return { to: dst, from, route: { device: dev, gateway: typeof gateway === 'string' ? gateway : undefined } };
+}
+
+const CACHED_MS = 5_000;
+const MAX_CACHED = 65_536;
+
+/** Looks routes up, remembers them for a few seconds, and runs one look-up at a time for all that ask meanwhile. */
+export class RouteCache {
+  readonly #components: { system: System; clock: Clock };
+  readonly #known = new Map<string, { route: Route; untilMs: number }>();
+  #wanted = new Map<string, RouteQuery>();
+  #next: Promise<Map<string, Route>> | undefined;
+  #running: Promise<unknown> = Promise.resolve();
+
+  constructor(components: { system: System; clock: Clock }) {
+    this.#components = components;
+  }
+
+  /**
+   * Returns the routes by {@link routeKey}; those that do not exist are absent.
+   * @throws SpliceError `no-route` when the program `ip` cannot be run.
+   */
+  async get(queries: readonly RouteQuery[]): Promise<Map<string, Route>> {
+    const now = this.#components.clock.now();
+    const found = new Map<string, Route>();
+    for (const query of queries) {
+      const known = this.#known.get(routeKey(query));
+      if (known !== undefined && known.untilMs > now) found.set(routeKey(query), known.route);
+      else this.#wanted.set(routeKey(query), query);
+    }
+    if (queries.every((query) => found.has(routeKey(query)))) return found;
+    this.#next ??= this.#lookUpAfter(this.#running);
+    return new Map([...found, ...(await this.#next)]);
+  }
+
+  #lookUpAfter(running: Promise<unknown>): Promise<Map<string, Route>> {
+    const result = running.then(() => {
+      const queries = this.#wanted;
+      this.#wanted = new Map();
+      this.#next = undefined;
+      return this.#lookUp(queries);
+    });
+    this.#running = result.catch(() => 'told to those who asked');
+    return result;
+  }
+
+  async #lookUp(queries: Map<string, RouteQuery>): Promise<Map<string, Route>> {
+    const { system, clock } = this.#components;
+    const routes = await lookUpRoutes(system, queries.values());
+    if (this.#known.size + routes.size > MAX_CACHED) this.#known.clear();
+    const untilMs = clock.now() + CACHED_MS;
+    for (const [key, route] of routes) this.#known.set(key, { route, untilMs });
+    return routes;
+  }
+}
+
+/**
+ * Returns the network devices that hold the given local addresses; of every device but loopback for an unspecified one.
+ * @throws SpliceError `no-route` when none does.
+ */
+export async function devicesOf(system: System, addresses: readonly string[]): Promise<string[]> {
+  const { code, stdout, stderr } = await system.run('ip', ['-j', 'addr', 'show']);
+  if (code !== 0) throw new SpliceError('no-route', `ip addr cannot be run: ${stderr.slice(0, 200)}`);
+  const any = addresses.some((each) => each === '0.0.0.0' || each === '::');
+  const devices = new Set<string>();
+  for (const link of JSON.parse(stdout) as { ifname: string; addr_info?: { local?: string }[] }[]) {
+    if (link.ifname === 'lo') continue;
+    const held = (link.addr_info ?? []).flatMap(({ local }) => local ?? []);
+    if (any ? held.length > 0 : held.some((each) => addresses.includes(each))) devices.add(link.ifname);
+  }
+  if (devices.size === 0)
+    throw new SpliceError('no-route', `No network device has the address ${addresses.join(', ')}.`);
+  return [...devices];
+}

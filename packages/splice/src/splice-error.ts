@@ -1,0 +1,41 @@
+import { TowpathError, type TowpathErrorOptions } from '@towpath/core';
+
+export type SpliceErrorCode =
+  /** The program `nft` is not installed. */
+  | 'nft-missing'
+  /** The process may not change the packet filter. */
+  | 'not-permitted'
+  /** The kernel or nft lacks something that the rules need. */
+  | 'not-supported'
+  /** nft answered with an error. */
+  | 'nft-rejected'
+  /** nft did not answer in time. */
+  | 'nft-timeout'
+  /** nft ended. */
+  | 'nft-ended'
+  /** A value that is no address, port or count. */
+  | 'invalid-value'
+  /** The kernel has no usable route to an address. */
+  | 'no-route'
+  /** The object was closed. */
+  | 'closed';
+
+/** An error of a kernel data plane. */
+export class SpliceError extends TowpathError<SpliceErrorCode> {
+  constructor(code: SpliceErrorCode, message: string, options?: TowpathErrorOptions) {
+    super(code, message, options);
+  }
+}
+
+/** Returns the error for what nft printed, by the kernel's words in it. */
+export function rejection(output: string, context: string): SpliceError {
+  const line = output.split('\n').find((each) => /^(netlink: )?Error:/.test(each)) ?? output.trim();
+  const message = `nft rejected ${context}: ${line.replace(/^(netlink: )?Error:\s*/, '').slice(0, 300)}`;
+  if (/Operation not permitted|must be root/i.test(output)) {
+    return new SpliceError('not-permitted', `${message}. Next: run as root or grant CAP_NET_ADMIN.`);
+  }
+  if (/Operation not supported|Protocol not supported|Address family not supported/i.test(output)) {
+    return new SpliceError('not-supported', `${message}. Next: use a kernel with nf_tables and its fwd expression.`);
+  }
+  return new SpliceError('nft-rejected', message);
+}

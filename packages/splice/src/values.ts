@@ -1,0 +1,64 @@
+import { isIPv4, isIPv6 } from 'node:net';
+import { SpliceError } from './splice-error.ts';
+
+/** An IP address and a UDP port. */
+export interface Endpoint {
+  /** IPv4 or IPv6, without a zone. */
+  readonly address: string;
+  /** 1 to 65535. */
+  readonly port: number;
+}
+
+export type IpFamily = 4 | 6;
+
+/**
+ * Returns an address as nft prints it, so that it can be compared with what is read back. Everything that reaches nft
+ * goes through this function, {@link port}, {@link count} or {@link name}: nothing else can be injected.
+ * @throws SpliceError `invalid-value` for text that is no unicast address.
+ */
+export function address(text: string): string {
+  if (isIPv4(text)) {
+    const first = Number(text.split('.', 1)[0]);
+    if (first === 0 || first >= 224) throw invalid('a unicast IPv4 address', text);
+    return text;
+  }
+  if (!isIPv6(text) || text.includes('%')) throw invalid('an IP address', text);
+  const canonical = new URL(`http://[${text}]`).hostname.slice(1, -1);
+  // IPv4-mapped and unspecified addresses have other forms; multicast has no single receiver.
+  if (canonical.startsWith('::ffff:') || /^::([0-9a-f]+:)?[0-9a-f]*$/.test(canonical) || canonical.startsWith('ff')) {
+    if (canonical !== '::1') throw invalid('a unicast IPv6 address', text);
+  }
+  return canonical;
+}
+
+export function family(text: string): IpFamily {
+  return text.includes(':') ? 6 : 4;
+}
+
+/** @throws SpliceError `invalid-value` unless it is a whole number from 1 to 65535. */
+export function port(value: number): string {
+  if (!Number.isInteger(value) || value < 1 || value > 65_535) throw invalid('a port from 1 to 65535', value);
+  return String(value);
+}
+
+/** @throws SpliceError `invalid-value` unless it is a whole number from `min` to 2^53 - 1. */
+export function count(value: number, what: string, min = 0): string {
+  if (!Number.isSafeInteger(value) || value < min) throw invalid(`${what}, a whole number from ${min}`, value);
+  return String(value);
+}
+
+/** Returns the name of a network device in quotes. @throws SpliceError `invalid-value` for what the kernel or nft could misread. */
+export function device(value: string): string {
+  if (!/^[A-Za-z0-9_.@-]{1,15}$/.test(value)) throw invalid('a device name', value);
+  return `"${value}"`;
+}
+
+/** Checks the name of a table or object. */
+export function name(value: string): string {
+  if (!/^[a-z][a-z0-9_-]{0,47}$/.test(value)) throw invalid('a name', value);
+  return value;
+}
+
+function invalid(expected: string, value: unknown): SpliceError {
+  return new SpliceError('invalid-value', `Expected ${expected}, got ${JSON.stringify(value)?.slice(0, 80)}.`);
+}

@@ -1,0 +1,94 @@
+import { AbortedError, errorMessage, isAbort, TowpathError } from '@towpath/core';
+import { runVisits } from '@towpath/camera/outputs';
+import { UsageError } from '../../cli/failure.ts';
+import type { Runtime } from '../../cli/runtime.ts';
+import { counted, formatMs } from '../../cli/table.ts';
+import { oneLine } from '../../cli/terminal-text.ts';
+import { openHotspot } from './hotspot.ts';
+import { cameraTime } from './info.ts';
+import { itemName, unreadableText } from './media.ts';
+import { openCamera } from './target.ts';
+import { type Say, speaker, tell, WatchedFolder, type WatchOptions } from './watch.ts';
+
+/** A camera is woken at most this often: each time costs its batteries a minute of Wi-Fi. */
+const MIN_EVERY_S = 300;
+
+/**
+ * `towpath camera watch --wake`: on a schedule, wakes the camera, joins its hotspot, downloads what the folder lacks, and
+ * leaves. The camera falls asleep by itself when nobody is connected.
+ */
+export async function scheduledWatch(runtime: Runtime, host: string, options: WatchOptions): Promise<void> {
+  if (options.output === undefined) {
+    throw new UsageError('With --wake, a folder is needed. Next: add --output FOLDER.');
+  }
+  if (options.every < MIN_EVERY_S) {
+    throw new UsageError(`With --wake, --every is at least ${MIN_EVERY_S / 60} minutes, such as --every 2h.`);
+  }
+  const { clock, random, log } = runtime;
+  const over = new AbortController();
+  const signal = AbortSignal.any([runtime.signal, over.signal]);
+  const say = speaker(runtime, options.json ?? false);
+  let unfinished = 0;
+  let first = true;
+  using _limit =
+    options.for === undefined
+      ? undefined
+      : clock.timer(options.for * 1_000, () => over.abort(new AbortedError('Time is up.')));
+  try {
+    await runVisits(
+      { clock, random, log },
+      {
+        everyMs: options.every * 1_000,
+        signal,
+        visit: async (until) => {
+          unfinished = await visit(runtime, host, options, say, { first, signal: until });
+          first = false;
+        },
+        onFailed: (error, againInMs) => {
+          const next = againInMs === undefined ? 'at the next visit' : `in ${formatMs(againInMs)}`;
+          const message = errorMessage(error);
+          say('failed', `${oneLine(message)} Tried again ${next}.`, { message, againInMs: againInMs ?? null });
+        },
+        onIdle: (nextInMs) => say('asleep', `next visit in ${formatMs(nextInMs)}`, { nextInMs: Math.round(nextInMs) }),
+      },
+    );
+  } catch (error) {
+    if (!isAbort(error) || runtime.signal.aborted) throw error;
+  }
+  if (unfinished > 0) {
+    throw new TowpathError('items-failed', `Not downloaded: ${counted(unfinished, 'picture')}. Next: run it again.`);
+  }
+}
+
+/** One visit. @returns how many items could not be downloaded */
+async function visit(
+  runtime: Runtime,
+  host: string,
+  options: WatchOptions,
+  say: Say,
+  { first, signal }: { first: boolean; signal: AbortSignal },
+): Promise<number> {
+  const phase = (step: string, name: string, text: string) => say(step, text, { phase: name });
+  await using hotspot = await openHotspot(runtime, options, phase, signal);
+  const { lost, address } = hotspot.join;
+  const until = AbortSignal.any([signal, lost]);
+  await using camera = openCamera(runtime, host, { ...options, localAddress: options.localAddress ?? address });
+  tell(camera, say);
+  await camera.connectWithRetries({ signal: until });
+  await using folder = await WatchedFolder.open({ runtime, camera, signal: until, say }, options);
+  if (folder === undefined) return 0;
+  let unreadable = 0;
+  const items = await Array.fromAsync(
+    camera.mediaList({
+      signal: until,
+      onUnreadable: (count) => {
+        unreadable = count;
+      },
+    }),
+  );
+  if (unreadable > 0) say('warning', unreadableText(unreadable), { unreadable });
+  const fresh = folder.news(items.reverse(), first);
+  for (const item of fresh) say('picture', `${itemName(item)} taken ${cameraTime(item.mediaTime)}`, { item });
+  await folder.fetch(fresh);
+  return folder.pending;
+}

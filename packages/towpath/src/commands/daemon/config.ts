@@ -1,0 +1,87 @@
+import { existsSync } from 'node:fs';
+import { ReportedError } from '../../cli/failure.ts';
+import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { counted, table } from '../../cli/table.ts';
+import { ConfigError, configPath, loadConfig, settingOrigins } from '../../daemon/config/config-file.ts';
+import type { CameraConfig, DaemonConfig } from '../../daemon/config/config.ts';
+import { formatKeep } from '../../daemon/config/quantities.ts';
+import { SETTINGS } from '../../daemon/config/settings.ts';
+
+/** Prints what the daemon would run with. @throws ConfigError. */
+export async function show(runtime: Runtime, { json }: CommonOptions): Promise<void> {
+  const { io } = runtime;
+  const config = loadConfig(runtime);
+  const origins = settingOrigins(runtime);
+  const path = configPath(runtime);
+  const values = valuesOf(config);
+  const settings = SETTINGS.map(({ key, byDefault }) => ({
+    key,
+    value: values[key] ?? byDefault,
+    origin: origins.get(key) ?? 'default',
+  }));
+  if (json) {
+    const cameras = config.cameras.map(cameraJson);
+    io.out(JSON.stringify({ type: 'config', version: 1, path, settings, parties: config.parties, cameras }));
+    return;
+  }
+  io.out(`${path}${existsSync(path) ? '' : ' (does not exist: defaults)'}`);
+  const rows = settings.map(({ key, value, origin }) => [key, value, origin]);
+  for (const line of table(['SETTING', 'VALUE', 'FROM'], rows, io.columns)) io.out(line);
+  const parties =
+    typeof config.parties === 'string' ? config.parties : config.parties.map(({ party }) => party).join(', ');
+  io.out(`parties: ${parties}`);
+  if (config.cameras.length === 0) return;
+  const cameras = config.cameras.map(({ name, target, via, keep, deleteFromCard }) => [
+    name,
+    target,
+    via ?? '',
+    formatKeep(keep),
+    deleteFromCard,
+  ]);
+  for (const line of table(['CAMERA', 'TARGET', 'VIA', 'KEEP', 'DELETE FROM CARD'], cameras, io.columns)) io.out(line);
+}
+
+/** Says whether the file is right. @throws ReportedError `invalid-config`. */
+export async function check(runtime: Runtime, { json }: CommonOptions): Promise<void> {
+  const { io } = runtime;
+  const path = configPath(runtime);
+  let faults: readonly string[] = [];
+  try {
+    loadConfig(runtime);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    faults = error.faults;
+  }
+  if (json) io.out(JSON.stringify({ type: 'config-check', version: 1, path, ok: faults.length === 0, faults }));
+  else if (faults.length === 0)
+    io.out(`${path} is right${existsSync(path) ? '' : ': it does not exist, and is not needed'}.`);
+  else for (const fault of faults) io.out(fault);
+  if (faults.length > 0)
+    throw new ReportedError('invalid-config', `${path}: ${counted(faults.length, 'fault')}. Next: correct the file.`, {
+      kind: 'local',
+    });
+}
+
+/** Prints where the file is, or would be. */
+export async function path(runtime: Runtime, { json }: CommonOptions): Promise<void> {
+  const file = configPath(runtime);
+  runtime.io.out(json ? JSON.stringify({ type: 'config-path', version: 1, path: file }) : file);
+}
+
+function valuesOf({ api, log, pictures, cameras: _cameras }: DaemonConfig): Record<string, string> {
+  return {
+    'api.http': String(api.http),
+    'api.port': String(api.port),
+    'log.level': log.level,
+    'log.format': log.format,
+    'pictures.folder': pictures.folder,
+    'pictures.keep': formatKeep(pictures.keep),
+    'pictures.delete-from-card': pictures.deleteFromCard,
+    'pictures.check-every': `${pictures.checkEveryMs / 1_000} s`,
+    'pictures.reserve': `${pictures.reserveBytes / 1e6} MB`,
+  };
+}
+
+function cameraJson({ name, target, via, keep, deleteFromCard }: CameraConfig): object {
+  return { name, target, via: via ?? null, keep: formatKeep(keep), deleteFromCard };
+}

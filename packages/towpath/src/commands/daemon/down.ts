@@ -1,0 +1,55 @@
+import { errorCode, silentLog } from '@towpath/core';
+import { listLedgers, recoverLeftovers, SystemCommands } from '@towpath/mesh';
+import type { DaemonStatus } from '@towpath/dashboard/api';
+import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { askDaemon, notRunning } from '../../daemon/api/api-client.ts';
+import { homeOf } from '../party/party-node.ts';
+import { stateFolderOf } from '../mesh/mesh-node.ts';
+import { lockOwner } from '../../config/process-lock.ts';
+
+/** How long a running `towpath up` may take to remove what it has made. */
+const LIMIT_MS = 15_000;
+const POLL_MS = 50;
+
+/**
+ * Ends a running `towpath up`, and removes what a killed one left behind.
+ * @throws TowpathError `not-running` when there was neither.
+ */
+export async function down(runtime: Runtime, { json }: CommonOptions): Promise<void> {
+  const { io, clock, signal } = runtime;
+  const folder = stateFolderOf(runtime);
+  const ended = await endDaemon(runtime);
+  const untilMs = clock.now() + LIMIT_MS;
+  const { lockPath } = homeOf(runtime);
+  const isLeft = () => lockOwner(lockPath) !== undefined || listLedgers(folder).some(({ alive }) => alive);
+  while (ended !== undefined && clock.now() < untilMs && isLeft()) await clock.sleep(POLL_MS, signal);
+  const components = { commands: new SystemCommands(), log: runtime.log ?? silentLog };
+  const { cleared, failed } = await recoverLeftovers(components, folder);
+  if (ended === undefined && cleared.length + failed.length === 0) throw notRunning();
+  if (json) io.out(JSON.stringify({ type: 'down', version: 1, ended: ended ?? null, cleared, failed }));
+  else if (ended !== undefined) io.out(described(ended));
+  if (!json && cleared.length > 0) io.out(`Removed what a killed process left behind: ${cleared.join(', ')}.`);
+  for (const { name, message } of failed) io.err(`${name} could not be removed: ${message}`);
+}
+
+interface Ended {
+  readonly parties: string[];
+  readonly cameras: string[];
+}
+
+function described({ parties, cameras }: Ended): string {
+  const party = parties.length > 0 ? `${parties.join(', ')} is down.` : 'towpath up has ended.';
+  return cameras.length > 0 ? `${party} Cameras no longer held: ${cameras.join(', ')}.` : party;
+}
+
+/** @returns the names of what it held; undefined when it does not run */
+async function endDaemon(runtime: Runtime): Promise<Ended | undefined> {
+  try {
+    const { parties, cameras } = await askDaemon<DaemonStatus>(runtime, 'GET', '/v1/status');
+    await askDaemon(runtime, 'POST', '/v1/down');
+    return { parties: parties.map(({ name }) => name), cameras: cameras.map(({ name }) => name) };
+  } catch (error) {
+    if (errorCode(error) === 'not-running') return undefined;
+    throw error;
+  }
+}

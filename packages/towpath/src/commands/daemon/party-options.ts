@@ -1,0 +1,154 @@
+import { type PathPolicy, TowpathError } from '@towpath/core';
+import { isReachable as isReachableByMembers } from '@towpath/mesh';
+import { UsageError } from '../../cli/failure.ts';
+import type { Runtime } from '../../cli/runtime.ts';
+import type { KnownParty } from '../../config/party-home.ts';
+import type { DaemonConfig } from '../../daemon/config/config.ts';
+import type { PartyFile } from '../../daemon/config/schema.ts';
+import type { MeshNodeOptions } from '../mesh/mesh-node.ts';
+import { portRange, subnets } from '../relay/plan.ts';
+import { findParty, homeOf } from '../party/party-node.ts';
+
+/** Options of the command line that concern a party; undefined ones were not given. */
+export interface PartyFlags {
+  splice?: boolean;
+  names?: boolean;
+  lan?: boolean;
+  offer?: string[];
+  accept?: string[];
+  policy?: string;
+  redundant?: boolean;
+  network?: string;
+  domain?: string;
+  port?: number;
+  mtu?: number;
+  birthday?: boolean;
+  portMapping?: boolean;
+  backend?: string;
+  relay?: boolean;
+  relayPort?: number;
+  relayPorts?: string;
+  relayAddress?: string;
+  relaySessions?: number;
+  /** Kilobytes per second. */
+  relayRate?: number;
+  relayAllowPeer?: string[];
+}
+
+const POLICIES: readonly PathPolicy[] = ['auto', 'direct-only', 'relay-only', 'lan-only'];
+const BACKENDS = ['auto', 'kernel', 'userspace'] as const;
+const DEFAULT_NETWORK = '10.66.0.0/16';
+const DEFAULT_MTU_BYTES = 1_420;
+
+/** A party to keep up. */
+export interface ChosenParty {
+  readonly party: KnownParty;
+  readonly options: MeshNodeOptions;
+  /** Why it cannot be kept up; absent for what can. */
+  readonly open?: () => Promise<never>;
+}
+
+/**
+ * The parties to keep up: the named one, else those of the configuration, else all of this node.
+ * @throws UsageError when there is neither a party nor a camera, or an option is wrong.
+ */
+export function chooseParties(
+  runtime: Runtime,
+  config: DaemonConfig,
+  name: string | undefined,
+  flags: PartyFlags,
+): ChosenParty[] {
+  const hasFlags = Object.values(flags).some((value) => value !== undefined);
+  const all = homeOf(runtime).parties();
+  const files = Array.isArray(config.parties) ? (config.parties as readonly PartyFile[]) : [];
+  const fileOf = (party: KnownParty) => files.find((file) => findParty(runtime, file.party).id === party.id);
+  const chosen =
+    name !== undefined
+      ? [findParty(runtime, name)]
+      : config.parties === 'none'
+        ? []
+        : config.parties === 'all'
+          ? all
+          : files.map((file) => findParty(runtime, file.party));
+  if (chosen.length === 0 && config.cameras.length === 0) {
+    throw new UsageError(
+      'There is neither a party nor a camera to hold. Next: towpath camera add NAME ADDRESS, towpath party create NAME, or towpath party join CODE.',
+    );
+  }
+  if (hasFlags && chosen.length > 1) {
+    throw new UsageError('These options are of one party, and there are several. Next: name it: towpath up PARTY …');
+  }
+  const wanted = chosen.map((party) => ({ party, options: meshOptions(fileOf(party), flags) }));
+  return wanted.map((each, at) => {
+    const other = wanted.slice(0, at).find(({ options }) => options.network === each.options.network);
+    return other === undefined ? each : { ...each, open: () => Promise.reject(sameNetwork(each, other.party)) };
+  });
+}
+
+/** The other party goes on: it is the first one in the configuration, or by name. */
+function sameNetwork({ party, options }: ChosenParty, other: KnownParty): TowpathError {
+  return new TowpathError(
+    'address-conflict',
+    `${party.name} and ${other.name} both use the addresses ${options.network}, and this machine can only hold one party in them. Next: in the configuration of every member of ${party.name}, give it others: parties: [{ party: ${party.name}, network: 10.77.0.0/16 }]`,
+    { target: party.name, kind: 'local' },
+  );
+}
+
+function meshOptions(file: PartyFile | undefined, flags: PartyFlags): MeshNodeOptions {
+  const policy = POLICIES.find((each) => each === (flags.policy ?? file?.policy ?? 'auto'));
+  if (policy === undefined) throw new UsageError(`--policy must be one of ${POLICIES.join(', ')}.`);
+  const backend = BACKENDS.find((each) => each === (flags.backend ?? file?.backend ?? 'auto'));
+  if (backend === undefined) throw new UsageError(`--backend must be one of ${BACKENDS.join(', ')}.`);
+  const offers = flags.offer ?? file?.offer ?? [];
+  const accept =
+    flags.accept?.map(readAccepted) ?? file?.accept?.map(({ member, network }) => ({ peer: member, network })) ?? [];
+  return {
+    splice: flags.splice ?? file?.splice ?? true,
+    names: flags.names ?? file?.names ?? true,
+    lan: flags.lan ?? file?.lan ?? false,
+    offers,
+    accept,
+    policy,
+    redundancy: (flags.redundant ?? file?.redundant) ? 2 : 1,
+    network: flags.network ?? file?.network ?? DEFAULT_NETWORK,
+    domain: flags.domain ?? file?.domain,
+    port: flags.port ?? file?.port ?? 0,
+    birthday: flags.birthday ?? file?.birthday ?? true,
+    portMapping: flags.portMapping ?? file?.['port-mapping'] ?? true,
+    mtuBytes: flags.mtu ?? file?.mtu ?? DEFAULT_MTU_BYTES,
+    backend,
+    relay: relayOptions(file?.relay, flags),
+  };
+}
+
+function relayOptions(file: PartyFile['relay'], flags: PartyFlags): MeshNodeOptions['relay'] {
+  const isOn = flags.relay ?? (file !== undefined && file !== false);
+  const given = [flags.relayPort, flags.relayPorts, flags.relayAddress, flags.relaySessions, flags.relayRate];
+  if (!isOn) {
+    if ([...given, flags.relayAllowPeer].some((value) => value !== undefined)) {
+      throw new UsageError('The options --relay-… need --relay.');
+    }
+    return undefined;
+  }
+  const settings = typeof file === 'object' ? file : {};
+  const address = flags.relayAddress ?? settings.address;
+  if (address !== undefined && !isReachableByMembers(address)) {
+    throw new UsageError('--relay-address must be a public IPv4 address.');
+  }
+  const ports = flags.relayPorts ?? settings.ports;
+  const rate = flags.relayRate ?? settings.rate;
+  return {
+    port: flags.relayPort ?? settings.port,
+    relayPorts: ports === undefined ? undefined : portRange(ports),
+    address,
+    sessions: flags.relaySessions ?? settings.sessions,
+    bytesPerSecond: rate === undefined ? undefined : rate * 1_000,
+    allow: subnets(flags.relayAllowPeer ?? settings['allow-peer'] ?? []),
+  };
+}
+
+function readAccepted(text: string): { peer: string; network: string } {
+  const equals = text.lastIndexOf('=');
+  if (equals < 1) throw new UsageError('--accept must have the form MEMBER=NETWORK, such as pi=192.168.43.0/24.');
+  return { peer: text.slice(0, equals), network: text.slice(equals + 1) };
+}

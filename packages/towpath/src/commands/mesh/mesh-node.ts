@@ -1,0 +1,210 @@
+import { join } from 'node:path';
+import { errorCode, errorMessage, type PathPolicy } from '@towpath/core';
+import {
+  type AcceptedNetwork,
+  addressIn,
+  ConnectionManager,
+  encodeHeadNote,
+  interfaceNameFor,
+  MeshPathFinder,
+  NATTraversal,
+  NetworkManager,
+  type Offer,
+  parseVirtualNetwork,
+  PartyRelay,
+  type PartyRelayOptions,
+  type WireGuardBackend,
+} from '@towpath/mesh';
+import { UsageError } from '../../cli/failure.ts';
+import type { Runtime } from '../../cli/runtime.ts';
+import type { KnownParty } from '../../config/party-home.ts';
+import { homeOf, PartyNode } from '../party/party-node.ts';
+import { pairMemoryFile } from './pair-memory-file.ts';
+
+export interface MeshNodeOptions {
+  splice: boolean;
+  names: boolean;
+  lan: boolean;
+  /** With `members`, names or ids, only those may reach the network. */
+  offers: readonly (string | { network: string; members: readonly string[] })[];
+  accept: readonly AcceptedNetwork[];
+  policy: PathPolicy;
+  redundancy: 1 | 2;
+  network: string;
+  domain: string | undefined;
+  port: number;
+  mtuBytes: number;
+  birthday: boolean;
+  portMapping: boolean;
+  backend: WireGuardBackend | 'auto';
+  /** Undefined: this machine does not relay for the others. */
+  relay: Omit<PartyRelayOptions, 'party' | 'self' | 'wireGuardKey' | 'isOwnInterface'> | undefined;
+}
+
+/** How long the start waits for a server; without one, the last verified list of members is used. */
+const FIRST_ANSWER_MS = 3_000;
+
+/** The folder of what was made on this machine. */
+export function stateFolderOf({ configFolder }: Runtime): string {
+  return join(configFolder, 'mesh');
+}
+
+/** Everything that connects this machine to the members of one party. */
+export class MeshNode implements AsyncDisposable {
+  readonly party: KnownParty;
+  readonly node: PartyNode;
+  readonly network: NetworkManager;
+  readonly manager: ConnectionManager;
+  readonly address: string;
+  readonly relay: PartyRelay | undefined;
+  readonly #nat: NATTraversal;
+  readonly #changes: Disposable;
+
+  private constructor(parts: {
+    party: KnownParty;
+    node: PartyNode;
+    network: NetworkManager;
+    manager: ConnectionManager;
+    address: string;
+    relay: PartyRelay | undefined;
+    nat: NATTraversal;
+    changes: Disposable;
+  }) {
+    this.party = parts.party;
+    this.node = parts.node;
+    this.network = parts.network;
+    this.manager = parts.manager;
+    this.address = parts.address;
+    this.relay = parts.relay;
+    this.#nat = parts.nat;
+    this.#changes = parts.changes;
+  }
+
+  /**
+   * Connects to the control plane, makes the interface and begins to connect to every member. When a step fails, the
+   * steps before it are undone.
+   * @throws UsageError, MeshError, NetError, ControlError.
+   */
+  static async open(runtime: Runtime, party: KnownParty, options: MeshNodeOptions): Promise<MeshNode> {
+    const { network: sockets, clock, random, log } = runtime;
+    const virtualNetwork = parseVirtualNetwork(options.network);
+    if (virtualNetwork === undefined) {
+      throw new UsageError('--network must be a private IPv4 network of 16 bits, such as 10.77.0.0/16.');
+    }
+    const { wireGuard } = await homeOf(runtime).identityIn(party.id);
+    await using undo = new AsyncDisposableStack();
+    const node = undo.use(await PartyNode.open(runtime, party.servers, { party: party.id, live: true }));
+    await askFirst(runtime, node, party.id);
+    const view = node.client.party(party.id);
+    if (view === undefined) throw new UsageError(`This node is not in ${party.name} any more.`);
+    const address = addressIn(virtualNetwork, view.self.virtualAddress);
+    const components = { network: sockets, clock, random, log: log.child('MESH') };
+    const network = undo.use(
+      new NetworkManager(components, {
+        interfaceName: interfaceNameFor(party.id, view.self.id),
+        privateKey: wireGuard.privateKey,
+        address,
+        stateFolder: stateFolderOf(runtime),
+        virtualNetwork: options.network,
+        mtuBytes: options.mtuBytes,
+        backend: options.backend,
+        hostsPath: options.names ? (runtime.io.env.TOWPATH_HOSTS ?? '/etc/hosts') : false,
+        domain: options.domain,
+        splice: options.splice,
+        lan: options.lan,
+        offers: offersFor(options.offers, view.peers, virtualNetwork),
+        note: () => encodeHeadNote(node.client.party(party.id)?.head),
+      }),
+    );
+    await network.initialize(runtime.signal);
+    const { client } = node;
+    const finder = await MeshPathFinder.open(
+      { ...components, control: client },
+      {
+        party: party.id,
+        self: view.self.id,
+        wireGuardKey: wireGuard,
+        port: options.port,
+        isOwnInterface: (name) => name === network.interfaceName,
+        birthday: options.birthday,
+        portMapping: options.portMapping,
+        memory: pairMemoryFile(runtime),
+      },
+    );
+    const nat = undo.use(new NATTraversal({ finder }));
+    const { policy, redundancy, accept } = options;
+    const manager = undo.use(
+      new ConnectionManager(
+        { components, virtualNetwork: options.network, policy, redundancy, accept },
+        network,
+        nat,
+        client,
+      ),
+    );
+    // The connection to the server would be found dead only after its pings are missed.
+    const changes = undo.use(sockets.changes.subscribe(() => client.reconnect()));
+    const { offers } = options;
+    if (offers.some((offer) => typeof offer !== 'string')) {
+      // Members that join or leave change who may reach what.
+      const stop = client.events.on('party', () => {
+        const peers = client.party(party.id)?.peers ?? [];
+        network.setOffers(offersFor(offers, peers, virtualNetwork)).catch((error: unknown) => {
+          log.error(`Who may reach the offered networks could not be changed: ${errorMessage(error)}`);
+        });
+      });
+      undo.defer(stop);
+    }
+    const relay =
+      options.relay &&
+      undo.use(
+        await PartyRelay.open(
+          { ...components, control: client },
+          {
+            ...options.relay,
+            party: party.id,
+            self: view.self.id,
+            wireGuardKey: wireGuard,
+            isOwnInterface: (name) => name === network.interfaceName,
+          },
+        ),
+      );
+    await manager.maintainParty(party.id);
+    undo.move();
+    return new MeshNode({ party, node, network, manager, address, relay, nat, changes });
+  }
+
+  /** Tells the peers, and removes everything from the machine. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#changes[Symbol.dispose]();
+    await this.relay?.close();
+    await this.manager.close();
+    await this.#nat.close();
+    await this.network.cleanup();
+    await this.node[Symbol.asyncDispose]();
+  }
+}
+
+/** The offers with the addresses of the members that may use them. */
+function offersFor(
+  offers: MeshNodeOptions['offers'],
+  peers: readonly { id: string; name: string; virtualAddress: string }[],
+  virtualNetwork: Parameters<typeof addressIn>[0],
+): Offer[] {
+  return offers.map((offer) => {
+    if (typeof offer === 'string') return offer;
+    const allowed = peers.filter(({ id, name }) => offer.members.includes(name) || offer.members.includes(id));
+    const from = allowed.map(({ virtualAddress }) => addressIn(virtualNetwork, virtualAddress));
+    return { network: offer.network, from };
+  });
+}
+
+async function askFirst({ clock, signal }: Runtime, { client }: PartyNode, party: string): Promise<void> {
+  const late = new AbortController();
+  using _limit = clock.timer(FIRST_ANSWER_MS, () => late.abort());
+  try {
+    await client.refresh(party, { signal: AbortSignal.any([signal, late.signal]) });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!late.signal.aborted && errorCode(error) !== 'server-unavailable') throw error;
+  }
+}

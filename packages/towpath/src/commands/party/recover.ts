@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { errorCode, TowpathError } from '@towpath/core';
+import { UsageError } from '../../cli/failure.ts';
+import type { Runtime } from '../../cli/runtime.ts';
+import { homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
+
+const KEY_FILE_BYTES = 32;
+
+/** Makes this node the founder of the party whose key is in `file`. */
+export async function recover(runtime: Runtime, file: string, options: ServerOptions & { as?: string }): Promise<void> {
+  const { io, signal } = runtime;
+  const secret = readKey(file);
+  const servers = serversFor(runtime, options);
+  const home = homeOf(runtime);
+  await using node = await PartyNode.open(runtime, servers);
+  const { id, name, self } = await node.client.recoverParty(secret, { memberName: options.as ?? hostname(), signal });
+  home.rememberParty({ id, name, servers });
+  const told = { type: 'recovered', party: { id, name }, member: { id: self.id, name: self.name } };
+  io.out(options.json ? JSON.stringify(told) : `This node is now the founder of ${name}, as ${self.name}.`);
+  if (!options.json) io.out('Next: towpath party members, and towpath party remove for whoever does not belong there.');
+}
+
+function readKey(file: string): Uint8Array {
+  try {
+    const key = new Uint8Array(readFileSync(file));
+    if (key.length === KEY_FILE_BYTES) return key;
+  } catch (cause) {
+    throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
+  }
+  throw new UsageError(`${file} is not the key file of a party.`);
+}

@@ -1,0 +1,62 @@
+import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { basename, extname } from 'node:path';
+import { errorCode, TowpathError } from '@towpath/core';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.jpg': 'image/jpeg',
+  '.mp4': 'video/mp4',
+  '.avi': 'video/x-msvideo',
+};
+
+/** First and last byte that a `Range` header asks for; `invalid` when it cannot be had, undefined without one. */
+export function parseRange(
+  header: string | undefined,
+  size: number,
+): { start: number; end: number } | 'invalid' | undefined {
+  if (header === undefined) return undefined;
+  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header.trim());
+  // Several ranges are answered with the whole file, which RFC 9110 allows.
+  if (match === null) return undefined;
+  const [, first = '', last = ''] = match;
+  if (first === '' && last === '') return undefined;
+  if (first === '')
+    return size === 0 || Number(last) === 0 ? 'invalid' : { start: Math.max(0, size - Number(last)), end: size - 1 };
+  const start = Number(first);
+  const end = last === '' ? size - 1 : Math.min(Number(last), size - 1);
+  return start >= size || end < start ? 'invalid' : { start, end };
+}
+
+/** Sends a picture or video, whole or in part. @throws TowpathError `not-found` when it is gone. */
+export async function sendFile(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  path: string,
+  options: { download: boolean },
+): Promise<FastifyReply> {
+  const size = await sizeOf(path);
+  const range = parseRange(request.headers.range, size);
+  reply.header('accept-ranges', 'bytes').header('cache-control', 'private, max-age=3600');
+  reply.type(TYPES[extname(path)] ?? 'application/octet-stream');
+  // Names of files consist of digits and a few signs: see the library of the camera package.
+  if (options.download) reply.header('content-disposition', `attachment; filename="${basename(path)}"`);
+  if (range === 'invalid') return reply.status(416).header('content-range', `bytes */${size}`).send();
+  if (range === undefined) return reply.header('content-length', size).send(createReadStream(path));
+  const { start, end } = range;
+  return reply
+    .status(206)
+    .header('content-range', `bytes ${start}-${end}/${size}`)
+    .header('content-length', end - start + 1)
+    .send(createReadStream(path, { start, end }));
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    await using file = await open(path, 'r');
+    return (await file.stat()).size;
+  } catch (cause) {
+    if (errorCode(cause) !== 'ENOENT') throw cause;
+    throw new TowpathError('not-found', 'The file is not here any more.', { cause, kind: 'refused' });
+  }
+}

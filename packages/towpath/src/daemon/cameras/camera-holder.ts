@@ -1,0 +1,378 @@
+import { statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type CameraClient, type CameraRaceResult, downloadMedia, watchChecks } from '@towpath/camera';
+import {
+  AbortedError,
+  backoff,
+  errorCode,
+  errorMessage,
+  isAbort,
+  Mutex,
+  type Timer,
+  TowpathError,
+} from '@towpath/core';
+import type { Camera, DaemonEvent, MediaItem, Problem } from '@towpath/dashboard/api';
+import { formatEndpoint } from '@towpath/net';
+import type { Runtime } from '../../cli/runtime.ts';
+import { openCamera } from '../../commands/camera/target.ts';
+import type { CameraConfig, DaemonConfig } from '../config/config.ts';
+import type { CameraMemo } from '../state/state-folder.ts';
+import { raceOf } from './camera-race.ts';
+import { MediaCatalog, mediaId } from './media-catalog.ts';
+import { surplusFiles } from './retention.ts';
+import { memoOf, targetOptions } from './target-options.ts';
+
+/** A camera may sleep for days: it is tried without end, in the end every five minutes. */
+const FIRST_WAITS_MS = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 60_000, 120_000, 300_000];
+/** Waits after the client has given up: nothing at the address is a camera. */
+const GIVEN_UP = { baseMs: 5_000, maxMs: 300_000 } as const;
+/** The device information changes slowly, and asking costs battery. */
+const DEVICE_INFO_MS = 5 * 60_000;
+/** The whole card is listed again this often; between, only what is new. */
+const WHOLE_CARD_MS = 6 * 3_600_000;
+/** Changes within this time are told together. */
+const TELL_MS = 100;
+
+export interface CameraHolderComponents {
+  readonly runtime: Runtime;
+  readonly publish: (event: DaemonEvent) => void;
+  readonly remember: (name: string, memo: CameraMemo) => void;
+  /** Free space of the folder, bytes. @default what the system says */
+  readonly freeBytes?: ((folder: string) => Promise<number>) | undefined;
+}
+
+/** Holds one camera: connected, watched, its pictures fetched and kept as long as wanted. */
+export class CameraHolder implements AsyncDisposable {
+  readonly config: CameraConfig;
+  readonly catalog: MediaCatalog;
+  readonly client: CameraClient;
+  /** One transfer at a time: cameras serve one. */
+  readonly work: Mutex = new Mutex();
+  readonly #components: CameraHolderComponents;
+  readonly #pictures: DaemonConfig['pictures'];
+  readonly #closing = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+  #round = new AbortController();
+  #memo: CameraMemo | undefined;
+  #race: CameraRaceResult | undefined;
+  #raceAtMs = 0;
+  #problem: Problem | undefined;
+  #sinceMs: number;
+  #nextTryMs: number | undefined;
+  #checkedMs: number | undefined;
+  #infoMs = Number.NEGATIVE_INFINITY;
+  #telling: Timer | undefined;
+
+  private constructor(
+    components: CameraHolderComponents,
+    config: CameraConfig,
+    options: { pictures: DaemonConfig['pictures']; memo: CameraMemo | undefined; catalog: MediaCatalog },
+  ) {
+    const { runtime } = components;
+    this.config = config;
+    this.catalog = options.catalog;
+    this.#components = components;
+    this.#pictures = options.pictures;
+    this.#memo = options.memo;
+    this.#sinceMs = runtime.clock.wallTime();
+    this.client = openCamera(runtime, config.target, targetOptions(config), {
+      onResult: (result) => {
+        this.#race = result;
+        this.#raceAtMs = runtime.clock.wallTime() - result.report.elapsedMs;
+      },
+    });
+    this.#listen();
+  }
+
+  /** Begins to hold a camera. @throws CameraError `disk-full`, `permission-denied`, `disk-failed`. */
+  static async open(
+    components: CameraHolderComponents,
+    config: CameraConfig,
+    options: { pictures: DaemonConfig['pictures']; memo: CameraMemo | undefined },
+  ): Promise<CameraHolder> {
+    const { clock, log } = components.runtime;
+    const { name, timeZone } = config;
+    const folder = join(options.pictures.folder, name);
+    const catalog = await MediaCatalog.open({ clock, log }, { name, folder, timeZone });
+    const holder = new CameraHolder(components, config, { ...options, catalog });
+    holder.#running = holder.#run().catch((error: unknown) => {
+      if (!holder.#closing.signal.aborted) log.error(`Camera ${name} is not held any more: ${errorMessage(error)}`);
+    });
+    return holder;
+  }
+
+  describe(): Camera {
+    const { name, target, via, keep, deleteFromCard } = this.config;
+    const { path } = this.client;
+    const kept = this.catalog.keptFiles();
+    const listed = this.catalog.onCard !== undefined;
+    return {
+      name,
+      target,
+      via: via ?? null,
+      state: this.#state(),
+      since: iso(this.#sinceMs),
+      problem: this.#problem ?? null,
+      nextTryAt: this.#nextTryMs === undefined ? null : iso(this.#nextTryMs),
+      path:
+        path === undefined
+          ? null
+          : {
+              kind: path.pathKind,
+              endpoint: formatEndpoint(path.artemis.carrier.peer),
+              rttMs: path.artemis.carrier.stats.rttMs ?? null,
+            },
+      race: this.#race === undefined ? null : raceOf(this.#race, this.#raceAtMs),
+      device: this.#device(),
+      pictures: {
+        onCard: this.catalog.onCard ?? null,
+        saved: kept.length,
+        missing: listed ? this.catalog.missing.length : null,
+        bytes: kept.reduce((sum, { bytes }) => sum + bytes, 0),
+        newestAt: this.catalog.newestAt() ?? null,
+        checkedAt: this.#checkedMs === undefined ? null : iso(this.#checkedMs),
+      },
+      retention: { keepDays: keep.days, keepBytes: keep.bytes, deleteFromCard },
+    };
+  }
+
+  /** Lists the whole card now and fetches what is missing. */
+  check(): void {
+    this.client.refresh();
+    this.#infoMs = Number.NEGATIVE_INFINITY;
+    this.#round.abort(new AbortedError('Another check was asked for.'));
+  }
+
+  /** Tells pages what has become of the camera, soon. */
+  changed(): void {
+    this.#telling ??= this.#components.runtime.clock.timer(TELL_MS, () => {
+      this.#telling = undefined;
+      this.#components.publish({ type: 'camera', camera: this.describe() });
+    });
+  }
+
+  /** Tells pages of one item. */
+  itemChanged(id: string): void {
+    const item: MediaItem | undefined = this.catalog.item(id);
+    if (item !== undefined) this.#components.publish({ type: 'media', camera: this.config.name, item });
+    else this.#components.publish({ type: 'media-removed', camera: this.config.name, items: [id] });
+    this.changed();
+  }
+
+  /** @throws TowpathError `disk-full` when less than the reserve is free. */
+  async requireSpace(): Promise<void> {
+    const { folder, reserveBytes } = this.#pictures;
+    const free = await (this.#components.freeBytes ?? freeBytes)(folder);
+    if (free >= reserveBytes) return;
+    throw new TowpathError(
+      'disk-full',
+      `${folder} has ${Math.round(free / 1e6)} MB left, and ${Math.round(reserveBytes / 1e6)} MB are to stay free: nothing is fetched. Next: free space, or set "keep".`,
+      { target: folder, kind: 'local' },
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new AbortedError('The camera is not held any more.'));
+    this.#telling?.cancel();
+    await this.client.close();
+    await this.#running;
+    await this.catalog[Symbol.asyncDispose]();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing;
+    const { clock } = this.#components.runtime;
+    await this.#connect(signal);
+    while (!signal.aborted) {
+      this.#round = new AbortController();
+      using _whole = clock.timer(WHOLE_CARD_MS, () => this.#round.abort(new AbortedError('The card is listed anew.')));
+      try {
+        await this.#watch(AbortSignal.any([signal, this.#round.signal]));
+      } catch (error) {
+        if (signal.aborted) return;
+        if (isAbort(error)) continue;
+        this.#failed(error);
+        await clock.sleep(this.#pictures.checkEveryMs, AbortSignal.any([signal, this.#round.signal])).catch(() => {});
+      }
+    }
+  }
+
+  /** Connects, however long it takes; also when the client has given up for good, as for an address without a camera. */
+  async #connect(signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#components.runtime;
+    for (const waitMs of backoff({ ...GIVEN_UP, random })) {
+      try {
+        await this.client.connectWithRetries({
+          tries: Number.POSITIVE_INFINITY,
+          limitMs: Number.MAX_SAFE_INTEGER,
+          backoffMs: FIRST_WAITS_MS,
+          signal,
+        });
+        return;
+      } catch (error) {
+        if (signal.aborted) throw error;
+        this.#notConnected(errorMessage(error), waitMs);
+        await clock.sleep(waitMs, AbortSignal.any([signal, this.#round.signal])).catch(() => signal.throwIfAborted());
+        if (this.#round.signal.aborted) this.#round = new AbortController();
+      }
+    }
+  }
+
+  #notConnected(message: string, nextMs: number | undefined): void {
+    const { clock } = this.#components.runtime;
+    this.#nextTryMs = nextMs === undefined ? undefined : clock.wallTime() + nextMs;
+    this.#problem = { code: 'not-connected', message, at: iso(clock.wallTime()) };
+    this.changed();
+  }
+
+  async #watch(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#components.runtime;
+    const { checkEveryMs } = this.#pictures;
+    let first = true;
+    for await (const { items } of watchChecks({ client: this.client, clock, log, everyMs: checkEveryMs, signal })) {
+      const fresh = this.catalog.listed(items, first);
+      this.#checkedMs = clock.wallTime();
+      const isFirstSight = first;
+      first = false;
+      await this.#readDevice(signal);
+      // The first listing is fetched by pages; what comes later is told.
+      if (!isFirstSight) for (const item of fresh) this.itemChanged(mediaId(item));
+      await this.#keepUp(signal);
+      this.changed();
+    }
+  }
+
+  /** Fetches, keeps and deletes as configured. A failure is noted; the next check tries again. */
+  async #keepUp(signal: AbortSignal): Promise<void> {
+    using _turn = await this.work.acquire(signal);
+    try {
+      await this.#tidy();
+      await this.#fetch(signal);
+      await this.#clearCard(signal);
+      this.#problem = undefined;
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      this.#failed(error);
+    }
+  }
+
+  async #fetch(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#components.runtime;
+    const among = this.catalog.missing;
+    if (among.length === 0) return;
+    await this.requireSpace();
+    const { client, catalog } = this;
+    const common = { client, library: catalog.library, clock, among, signal };
+    for (const what of ['thumbnails', 'files'] as const) {
+      const summary = await downloadMedia({
+        ...common,
+        what,
+        newOnly: what === 'files',
+        onEvent: (event) => {
+          if (event.type !== 'saved') return;
+          catalog.saved(event.path);
+          this.itemChanged(mediaId(event.item));
+        },
+      });
+      if (what === 'files' && summary.saved > 0) log.info(`${this.config.name}: ${summary.saved} saved`);
+      for (const { item, error } of what === 'files' ? summary.failed : []) {
+        log.warn(`${this.config.name}: ${item.dirNum}/${item.mediaNum} was not saved: ${error.message}`);
+      }
+    }
+  }
+
+  /** Removes what is over the limits from this machine. */
+  async #tidy(): Promise<void> {
+    const { clock, log } = this.#components.runtime;
+    const surplus = surplusFiles(this.catalog.keptFiles(), this.config.keep, clock.wallTime());
+    for (const { id } of surplus) {
+      await this.catalog.removeFiles(id);
+      this.itemChanged(id);
+    }
+    if (surplus.length > 0) log.info(`${this.config.name}: ${surplus.length} over the limits were removed`);
+  }
+
+  /** Deletes from the card what is safe here. */
+  async #clearCard(signal: AbortSignal): Promise<void> {
+    if (this.config.deleteFromCard !== 'when-safe') return;
+    await this.catalog.library.flush();
+    for (const item of await this.catalog.safeOnDisk()) {
+      await this.client.deleteItem(item, { signal });
+      this.catalog.deletedFromCard(mediaId(item));
+      this.itemChanged(mediaId(item));
+    }
+  }
+
+  async #readDevice(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#components.runtime;
+    if (clock.now() - this.#infoMs < DEVICE_INFO_MS) return;
+    try {
+      const info = await this.client.deviceInfo({ signal });
+      this.#infoMs = clock.now();
+      this.#memo = memoOf(info, iso(clock.wallTime()));
+      this.#components.remember(this.config.name, this.#memo);
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      log.debug(`${this.config.name} did not tell about itself: ${errorMessage(error)}`);
+    }
+  }
+
+  #failed(error: unknown): void {
+    const { runtime } = this.#components;
+    const problem = { code: errorCode(error), message: errorMessage(error), at: iso(runtime.clock.wallTime()) };
+    const isNew = problem.code !== this.#problem?.code;
+    this.#problem = problem;
+    this.changed();
+    if (!isNew) return;
+    runtime.log.warn(`${this.config.name}: ${problem.message}`, { code: problem.code });
+    if (problem.code === 'disk-full') this.#components.publish({ type: 'notice', level: 'warning', notice: problem });
+  }
+
+  #state(): Camera['state'] {
+    if (this.#closing.signal.aborted) return 'stopped';
+    switch (this.client.state) {
+      case 'CONNECTED':
+        return 'connected';
+      case 'RECONNECTING':
+        return 'reconnecting';
+      case 'DISCONNECTED':
+        return this.#nextTryMs === undefined ? 'connecting' : 'waiting';
+      default:
+        return 'connecting';
+    }
+  }
+
+  #device(): Camera['device'] {
+    if (this.#memo === undefined) return null;
+    const { deviceId, ...memo } = this.#memo;
+    return { id: deviceId, ...memo, signalDbm: null };
+  }
+
+  #listen(): void {
+    const { clock, log } = this.#components.runtime;
+    this.client.events.on('state', ({ state }) => {
+      this.#sinceMs = clock.wallTime();
+      if (state !== 'DISCONNECTED') this.#nextTryMs = undefined;
+      this.changed();
+    });
+    this.client.events.on('connected', ({ path, reconnect }) => {
+      if (this.#problem?.code === 'not-connected') this.#problem = undefined;
+      log.info(`${this.config.name} is ${reconnect ? 'connected again' : 'connected'}`, { path: path.pathKind });
+      this.changed();
+    });
+    this.client.events.on('lost', ({ code, message }) => {
+      log.info(`${this.config.name} was lost: ${message}`, { code });
+      this.changed();
+    });
+    this.client.events.on('tryFailed', ({ error, nextMs }) => this.#notConnected(error.message, nextMs));
+  }
+}
+
+async function freeBytes(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize;
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}

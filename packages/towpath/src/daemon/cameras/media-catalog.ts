@@ -1,0 +1,249 @@
+import { readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { captureTime, FileType, type IndexEntry, MediaLibrary, type MediaItem as CardItem } from '@towpath/camera';
+import { type Clock, errorCode, type Log } from '@towpath/core';
+import { type MediaDay, type MediaItem, type MediaList, routePath } from '@towpath/dashboard/api';
+import type { KeptFile } from './retention.ts';
+
+const THUMBNAILS = 'thumbnails';
+const MAX_PAGE = 500;
+
+export interface CatalogOptions {
+  /** Of the camera. */
+  name: string;
+  folder: string;
+  timeZone: string | undefined;
+}
+
+/** An item with what the folder's index says of it. */
+interface Found {
+  readonly id: string;
+  readonly item: CardItem;
+  readonly entry: IndexEntry | undefined;
+}
+
+/** The id of an item in the API: it stays the same when the card is formatted and numbers are used again. */
+export function mediaId({ fileType, dirNum, mediaNum, mediaId: id, mediaTime }: CardItem): string {
+  return `${fileType}-${dirNum}-${mediaNum}-${id}-${mediaTime}`;
+}
+
+/** What one camera has: on its card as far as it was listed, and on this machine. */
+export class MediaCatalog implements AsyncDisposable {
+  readonly library: MediaLibrary;
+  readonly #options: CatalogOptions;
+  /** Items of the card by id; undefined before the first listing. */
+  #card: Map<string, CardItem> | undefined;
+  /** Names of the files that are here. */
+  readonly #files: Set<string>;
+  readonly #thumbnails: Set<string>;
+  #sorted: Found[] | undefined;
+  #byId: ReadonlyMap<string, Found> = new Map();
+
+  private constructor(library: MediaLibrary, options: CatalogOptions, files: Set<string>, thumbnails: Set<string>) {
+    this.library = library;
+    this.#options = options;
+    this.#files = files;
+    this.#thumbnails = thumbnails;
+  }
+
+  /** @throws CameraError `disk-full`, `permission-denied`, `disk-failed`. */
+  static async open(components: { clock: Clock; log: Log }, options: CatalogOptions): Promise<MediaCatalog> {
+    const { folder, timeZone } = options;
+    const library = await MediaLibrary.open({ ...components, folder, timeZone });
+    const files = await filesOf(folder);
+    const thumbnails = await filesOf(join(folder, THUMBNAILS));
+    return new MediaCatalog(library, options, files, thumbnails);
+  }
+
+  /** How many items are on the card; undefined before the first listing. */
+  get onCard(): number | undefined {
+    return this.#card?.size;
+  }
+
+  /** Items of the card that were never saved here and are worth asking for. */
+  get missing(): CardItem[] {
+    return [...(this.#card?.values() ?? [])].filter((item) => !this.library.knows(item) && !this.library.isEmpty(item));
+  }
+
+  /** Items of the card whose file is here, with its verified size. */
+  async safeOnDisk(): Promise<CardItem[]> {
+    const safe: CardItem[] = [];
+    for (const item of this.#card?.values() ?? []) if (await this.library.holds(item)) safe.push(item);
+    return safe;
+  }
+
+  /** Takes a listing: the whole card, or what is new on it. @returns the items that were not known to be on it */
+  listed(items: Iterable<CardItem>, whole: boolean): CardItem[] {
+    const before = this.#card ?? new Map<string, CardItem>();
+    const card = whole ? new Map<string, CardItem>() : before;
+    const fresh: CardItem[] = [];
+    for (const item of items) {
+      const id = mediaId(item);
+      if (!before.has(id)) fresh.push(item);
+      card.set(id, item);
+    }
+    this.#card = card;
+    this.#sorted = undefined;
+    return fresh;
+  }
+
+  /** Notes a file or thumbnail that was put here. */
+  saved(path: string): void {
+    const kind = basename(dirname(path)) === THUMBNAILS ? this.#thumbnails : this.#files;
+    kind.add(basename(path));
+    this.#sorted = undefined;
+  }
+
+  /** Notes that an item was deleted from the card. */
+  deletedFromCard(id: string): void {
+    this.#card?.delete(id);
+    this.#sorted = undefined;
+  }
+
+  /** Removes the files of an item from this machine; the index remembers that they were here. */
+  async removeFiles(id: string): Promise<void> {
+    const entry = this.#find(id)?.entry;
+    for (const file of [entry?.file, entry?.audio]) {
+      if (file === undefined) continue;
+      await rm(join(this.#options.folder, file), { force: true });
+      this.#files.delete(file);
+    }
+    if (entry?.thumbnail !== undefined && !this.#card?.has(id)) {
+      await rm(join(this.#options.folder, THUMBNAILS, entry.thumbnail), { force: true });
+      this.#thumbnails.delete(entry.thumbnail);
+    }
+    this.#sorted = undefined;
+  }
+
+  /** The files that are here. */
+  keptFiles(): KeptFile[] {
+    return this.#all().flatMap(({ id, item, entry }) => {
+      if (entry?.file === undefined || !this.#files.has(entry.file)) return [];
+      const takenMs = captureTime(item.mediaTime, this.#options.timeZone)?.epochMs;
+      return [{ id, atMs: takenMs ?? Date.parse(entry.savedAt ?? ''), bytes: entry.bytes ?? 0 }];
+    });
+  }
+
+  newestAt(): string | undefined {
+    return this.#all()
+      .map(({ item }) => this.#takenAt(item))
+      .find((at) => at !== undefined);
+  }
+
+  cardItem(id: string): CardItem | undefined {
+    return this.#card?.get(id);
+  }
+
+  item(id: string): MediaItem | undefined {
+    const found = this.#find(id);
+    return found && this.#describe(found);
+  }
+
+  /** Path of an item's file; undefined while it is not here. */
+  filePath(id: string): string | undefined {
+    const file = this.#find(id)?.entry?.file;
+    return file !== undefined && this.#files.has(file) ? join(this.#options.folder, file) : undefined;
+  }
+
+  thumbnailPath(id: string): string | undefined {
+    const thumbnail = this.#find(id)?.entry?.thumbnail;
+    return thumbnail !== undefined && this.#thumbnails.has(thumbnail)
+      ? join(this.#options.folder, THUMBNAILS, thumbnail)
+      : undefined;
+  }
+
+  /** Newest first. */
+  days(): MediaDay[] {
+    const days = new Map<string, MediaDay>();
+    for (const { item } of this.#all()) {
+      const day = this.#day(item);
+      const counts = days.get(day) ?? { day, photos: 0, videos: 0 };
+      days.set(day, counts);
+      if (item.fileType === FileType.photo) counts.photos++;
+      else counts.videos++;
+    }
+    return [...days.values()].sort((a, b) =>
+      a.day === 'unknown' ? 1 : b.day === 'unknown' ? -1 : a.day < b.day ? 1 : -1,
+    );
+  }
+
+  /** One page, newest first. @param after id of the last item of the page before */
+  list(options: { day?: string | undefined; after?: string | undefined; limit?: number | undefined }): MediaList {
+    const { day, after, limit = 100 } = options;
+    const all = this.#all().filter(({ item }) => day === undefined || this.#day(item) === day);
+    const from = after === undefined ? 0 : all.findIndex(({ id }) => id === after) + 1;
+    const page = all.slice(from, from + Math.min(limit, MAX_PAGE));
+    return {
+      items: page.map((found) => this.#describe(found)),
+      next: from + page.length < all.length ? (page.at(-1)?.id ?? null) : null,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.library.flush().catch((error: unknown) => {
+      // A full disk at the end: files without an entry are recognised when they are downloaded again.
+      if (!['disk-full', 'disk-failed', 'permission-denied'].includes(errorCode(error))) throw error;
+    });
+  }
+
+  #describe({ id, item, entry }: Found): MediaItem {
+    const parts = { camera: this.#options.name, media: id };
+    const saved = entry?.file !== undefined && this.#files.has(entry.file);
+    return {
+      id,
+      kind: item.fileType === FileType.photo ? 'photo' : 'video',
+      name: `${item.dirNum}/${item.mediaNum}`,
+      takenAt: this.#takenAt(item) ?? null,
+      day: this.#day(item),
+      durationMs: item.durationMs,
+      bytes: saved ? (entry?.bytes ?? null) : null,
+      onCard: this.#card?.has(id) ?? false,
+      saved,
+      thumbnailUrl: routePath('thumbnail', parts),
+      fileUrl: saved ? routePath('file', parts) : null,
+    };
+  }
+
+  #takenAt(item: CardItem): string | undefined {
+    return captureTime(item.mediaTime, this.#options.timeZone)?.iso;
+  }
+
+  #day(item: CardItem): string {
+    return this.#takenAt(item)?.slice(0, 10) ?? 'unknown';
+  }
+
+  /** Everything that is on the card or here, newest first. */
+  #all(): Found[] {
+    if (this.#sorted !== undefined) return this.#sorted;
+    const all = new Map<string, Found>();
+    for (const entry of this.library.entries) {
+      const here = entry.file !== undefined && this.#files.has(entry.file);
+      const id = mediaId(entry);
+      if (here || this.#card?.has(id) || (this.#card === undefined && entry.thumbnail !== undefined)) {
+        all.set(id, { id, item: entry, entry });
+      }
+    }
+    for (const [id, item] of this.#card ?? []) if (!all.has(id)) all.set(id, { id, item, entry: undefined });
+    this.#byId = all;
+    this.#sorted = [...all.values()].sort(
+      ({ item: a }, { item: b }) => b.mediaTime - a.mediaTime || b.dirNum - a.dirNum || b.mediaNum - a.mediaNum,
+    );
+    return this.#sorted;
+  }
+
+  #find(id: string): Found | undefined {
+    this.#all();
+    return this.#byId.get(id);
+  }
+}
+
+/** The names in a folder, without what a killed daemon had not finished, which is removed: nobody else writes there. */
+async function filesOf(folder: string): Promise<Set<string>> {
+  const names = new Set(await readdir(folder));
+  for (const name of names) {
+    if (!/^\..+\.\d+\.part$/.test(name)) continue;
+    await rm(join(folder, name), { force: true });
+    names.delete(name);
+  }
+  return names;
+}

@@ -1,0 +1,174 @@
+import { isAbsolute, join, resolve } from 'node:path';
+import { parseEndpoint } from '@towpath/net';
+import { TowpathError } from '@towpath/core';
+import { Document, isMap, LineCounter, parseDocument } from 'yaml';
+import type { Runtime } from '../../cli/runtime.ts';
+import { readPrivateFile, writePrivateFile } from '../../config/private-file.ts';
+import { type DaemonConfig, withDefaults } from './config.ts';
+import { describeIssue, lineOf, type PlaceOf } from './faults.ts';
+import { type CameraFile, type ConfigFile, fileSchema } from './schema.ts';
+import { SETTINGS } from './settings.ts';
+
+/** The file is wrong. The message names every place and what is expected there. */
+export class ConfigError extends TowpathError<'invalid-config'> {
+  /** One line for each fault. */
+  readonly faults: readonly string[];
+
+  constructor(path: string, faults: readonly string[]) {
+    const shown = faults.join('; ');
+    super('invalid-config', `${path}: ${shown}. Next: correct it, then "towpath config check".`, {
+      target: path,
+      kind: 'local',
+    });
+    this.faults = faults;
+  }
+}
+
+/** A file of this size is no configuration. */
+const MAX_BYTES = 1_000_000;
+
+/** Where a setting comes from. */
+export type Origin = 'default' | 'file' | 'environment' | 'command line';
+
+/** `$TOWPATH_CONFIG`, else `config.yaml` in the state folder. */
+export function configPath({ io, configFolder }: Pick<Runtime, 'io' | 'configFolder'>): string {
+  return io.env.TOWPATH_CONFIG ? resolve(io.env.TOWPATH_CONFIG) : join(configFolder, 'config.yaml');
+}
+
+/** Values of settings from the command line, by their key. */
+export type GivenSettings = Readonly<Record<string, string>>;
+
+/**
+ * Reads the configuration: the file, over it the environment, over it the command line.
+ * @throws ConfigError; TowpathError `file-unreadable`.
+ */
+export function loadConfig(runtime: Pick<Runtime, 'io' | 'configFolder'>, given: GivenSettings = {}): DaemonConfig {
+  const path = configPath(runtime);
+  const { document, lines } = openDocument(path);
+  // The lines are those of the file as it is, before other sources are put over it.
+  const file = document.clone();
+  applySettings(document, runtime.io.env, given);
+  const placeOf: PlaceOf = (place) => sourceOf(place, runtime.io.env, given) ?? lineOf(file, lines, place);
+  return withDefaults(check(path, plain(path, document), placeOf), resolve(runtime.configFolder));
+}
+
+/** Where each setting comes from. */
+export function settingOrigins(
+  runtime: Pick<Runtime, 'io' | 'configFolder'>,
+  given: GivenSettings = {},
+): ReadonlyMap<string, Origin> {
+  const { document } = openDocument(configPath(runtime));
+  const origin = ({ key, env }: (typeof SETTINGS)[number]): Origin => {
+    if (given[key] !== undefined) return 'command line';
+    if (runtime.io.env[env]) return 'environment';
+    return document.hasIn(key.split('.')) ? 'file' : 'default';
+  };
+  return new Map(SETTINGS.map((setting) => [setting.key, origin(setting)]));
+}
+
+/** Adds a camera or replaces it; comments and order of the file stay. @throws ConfigError, TowpathError. */
+export function writeCamera(runtime: Pick<Runtime, 'io' | 'configFolder'>, name: string, camera: CameraFile): void {
+  edit(runtime, (document) => document.setIn(['cameras', name], document.createNode(camera)));
+}
+
+/** Removes a camera. @returns false when it is not in the file */
+export function removeCameraFrom(runtime: Pick<Runtime, 'io' | 'configFolder'>, name: string): boolean {
+  if (!openDocument(configPath(runtime)).document.hasIn(['cameras', name])) return false;
+  edit(runtime, (document) => document.deleteIn(['cameras', name]));
+  return true;
+}
+
+function edit(runtime: Pick<Runtime, 'io' | 'configFolder'>, change: (document: Document) => void): void {
+  const path = configPath(runtime);
+  const { document, lines } = openDocument(path);
+  const file = document.clone();
+  const placeOf: PlaceOf = (place) => lineOf(file, lines, place);
+  check(path, plain(path, document), placeOf);
+  if (!isMap(document.contents)) document.contents = document.createNode({}) as never;
+  change(document);
+  check(path, plain(path, document), placeOf);
+  writePrivateFile(path, document.toString({ lineWidth: 0 }));
+}
+
+function openDocument(path: string): { document: Document; lines: LineCounter } {
+  const text = readPrivateFile(path);
+  const lines = new LineCounter();
+  if (text === undefined) return { document: new Document({}), lines };
+  if (text.length > MAX_BYTES) throw new ConfigError(path, [`the file is larger than ${MAX_BYTES} bytes`]);
+  const document = parseDocument(text, { prettyErrors: true, lineCounter: lines });
+  if (document.errors.length > 0) {
+    throw new ConfigError(
+      path,
+      document.errors.map(({ message }) => message.split('\n')[0]?.replace(/:$/, '') ?? 'not YAML'),
+    );
+  }
+  return { document, lines };
+}
+
+/** @throws ConfigError for aliases, with which a small file can describe an endless one. */
+function plain(path: string, document: Document): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 0 });
+  } catch {
+    throw new ConfigError(path, ['aliases (*name) are not supported']);
+  }
+}
+
+function applySettings(document: Document, env: Runtime['io']['env'], given: GivenSettings): void {
+  for (const { key, env: name } of SETTINGS) {
+    const text = given[key] ?? (env[name] || undefined);
+    if (text === undefined) continue;
+    if (!isMap(document.contents)) document.contents = document.createNode({}) as never;
+    document.setIn(key.split('.'), scalarOf(text));
+  }
+}
+
+/** Numbers and booleans as YAML writes them; everything else is text. */
+function scalarOf(text: string): string | number | boolean {
+  if (text === 'true' || text === 'false') return text === 'true';
+  return /^\d{1,9}$/.test(text) ? Number(text) : text;
+}
+
+/** The variable or option that a setting was given by; undefined when it is from the file. */
+function sourceOf(place: readonly PropertyKey[], env: Runtime['io']['env'], given: GivenSettings): string | undefined {
+  const setting = SETTINGS.find(({ key }) => key === place.map(String).join('.'));
+  if (setting === undefined) return undefined;
+  if (given[setting.key] !== undefined) return setting.flag;
+  return env[setting.env] ? setting.env : undefined;
+}
+
+function check(path: string, value: unknown, placeOf: PlaceOf): ConfigFile {
+  const parsed = fileSchema.safeParse(value ?? {}, { reportInput: true });
+  if (!parsed.success) {
+    throw new ConfigError(
+      path,
+      parsed.error.issues.flatMap((issue) => describeIssue(issue, placeOf)),
+    );
+  }
+  const faults = Object.entries(parsed.data.cameras ?? {}).flatMap(([name, camera]) => cameraFaults(name, camera));
+  if (parsed.data.pictures?.folder !== undefined && !isAbsolute(parsed.data.pictures.folder)) {
+    faults.push('pictures.folder must be an absolute path');
+  }
+  if (faults.length > 0) throw new ConfigError(path, faults);
+  return parsed.data;
+}
+
+function cameraFaults(name: string, camera: CameraFile): string[] {
+  const faults = [...(camera.servers ?? []), ...(camera.relays ?? [])]
+    .filter((text) => !parseEndpoint(text, 1).ok)
+    .map((text) => `cameras.${name}: "${text}" is not HOST or HOST:PORT`);
+  if (camera['time-zone'] !== undefined && !isTimeZone(camera['time-zone'])) {
+    faults.push(`cameras.${name}.time-zone must be a zone such as Europe/Berlin or +02:00`);
+  }
+  return faults;
+}
+
+function isTimeZone(text: string): boolean {
+  if (/^[+-](0\d|1[0-4]):?[0-5]\d$/.test(text)) return true;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: text });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,183 @@
+import { chmodSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { errorCode, TowpathError } from '@towpath/core';
+import { z } from 'zod';
+import { readPrivateFile, writePrivateFile } from '../../config/private-file.ts';
+import { makeFolder } from '../../config/make-folder.ts';
+import { removeAbandoned } from '../../config/process-lock.ts';
+
+/** What the daemon knows beyond its configuration and its keys; all of it can be lost without losing anything else. */
+export interface DaemonState {
+  /** What each camera said last, by its name. */
+  readonly cameras: Readonly<Record<string, CameraMemo>>;
+}
+
+/** What a camera said last. */
+export interface CameraMemo {
+  /** `devId` of the camera under this name. */
+  deviceId: string;
+  model: string | null;
+  firmware: string | null;
+  battery: { percent: number; charging: boolean } | null;
+  card: { totalMb: number; freeMb: number; error: boolean } | null;
+  /** °C. */
+  temperature: number | null;
+  /** ISO 8601. */
+  at: string;
+}
+const memoSchema: z.ZodType<CameraMemo> = z.object({
+  deviceId: z.string().max(64),
+  model: z.string().max(200).nullable(),
+  firmware: z.string().max(200).nullable(),
+  battery: z.object({ percent: z.number(), charging: z.boolean() }).nullable(),
+  card: z.object({ totalMb: z.number(), freeMb: z.number(), error: z.boolean() }).nullable(),
+  temperature: z.number().nullable(),
+  at: z.string(),
+});
+
+const stateSchema: z.ZodType<{ version: number; cameras: Record<string, CameraMemo> }, unknown> = z.object({
+  version: z.int(),
+  cameras: z.record(z.string(), memoSchema).default({}),
+});
+
+/** One step from a version to the next; `state` is what the file held. */
+export type Migration = (folder: string, state: Record<string, unknown>) => Record<string, unknown>;
+
+/** Ordered: the first one makes version 1 out of a folder from before the daemon. */
+export const MIGRATIONS: readonly Migration[] = [
+  (folder, state) => {
+    // Until version 0.1.0 a socket of another protocol, and files whose mode was left to the umask.
+    rmSync(join(folder, 'up.sock'), { force: true });
+    restrict(folder);
+    return state;
+  },
+];
+
+const STATE_FILE = 'state.json';
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+
+/** The folder of keys, configuration and state; only its owner can read it. */
+export class StateFolder {
+  readonly path: string;
+  /** What was repaired when it was opened, for the person. */
+  readonly notices: readonly string[];
+  #state: DaemonState;
+  /** A write has failed: the file is older than the state. */
+  #isUnsaved = false;
+  readonly #version: number;
+
+  private constructor(path: string, state: DaemonState, version: number, notices: readonly string[]) {
+    this.path = path;
+    this.#state = state;
+    this.#version = version;
+    this.notices = notices;
+  }
+
+  /**
+   * Creates the folder, or checks, repairs and migrates it. A damaged state file is moved away and a new one begun.
+   * @throws TowpathError `unsafe-folder` for a symbolic link, a file, or a folder of another user; `newer-state` for the
+   *   state of a newer version; `disk-failed`, `file-unreadable`.
+   */
+  static open(path: string, options: { nowMs: number; migrations?: readonly Migration[] }): StateFolder {
+    const { migrations = MIGRATIONS } = options;
+    const notices: string[] = [];
+    checkFolder(path);
+    removeAbandoned(path);
+    const file = join(path, STATE_FILE);
+    const text = readPrivateFile(file);
+    let raw = text === undefined ? {} : parse(text);
+    if (raw === undefined) {
+      raw = {};
+      notices.push(setAside(file, options.nowMs));
+    }
+    const version = typeof raw.version === 'number' ? raw.version : 0;
+    if (version > migrations.length) {
+      throw new TowpathError(
+        'newer-state',
+        `${path} was written by a newer version of Towpath (state ${version}, this one knows ${migrations.length}). Next: install the newer version again.`,
+        { target: path, kind: 'local' },
+      );
+    }
+    for (const migrate of migrations.slice(version)) raw = migrate(path, raw);
+    const parsed = stateSchema.safeParse({ ...raw, version: migrations.length });
+    if (!parsed.success && text !== undefined) notices.push(setAside(file, options.nowMs));
+    const state = parsed.success ? { cameras: parsed.data.cameras } : { cameras: {} };
+    const folder = new StateFolder(path, state, migrations.length, notices);
+    if (version < migrations.length || !parsed.success || notices.length > 0) folder.#write();
+    return folder;
+  }
+
+  get state(): DaemonState {
+    return this.#state;
+  }
+
+  /**
+   * Replaces the state, atomically and only when it differs from what is on the disk.
+   * @throws TowpathError `disk-failed`; the file stays as it is, and the next call writes again.
+   */
+  update(state: DaemonState): void {
+    if (!this.#isUnsaved && JSON.stringify(state) === JSON.stringify(this.#state)) return;
+    this.#state = state;
+    this.#write();
+  }
+
+  #write(): void {
+    this.#isUnsaved = true;
+    writePrivateFile(
+      join(this.path, STATE_FILE),
+      `${JSON.stringify({ version: this.#version, ...this.#state }, undefined, 1)}\n`,
+    );
+    this.#isUnsaved = false;
+  }
+}
+
+/** @throws TowpathError `unsafe-folder`, `disk-failed`. */
+export function checkFolder(path: string): void {
+  const unsafe = (what: string, next: string) =>
+    new TowpathError('unsafe-folder', `${path} ${what}. Next: ${next}.`, { target: path, kind: 'local' });
+  try {
+    makeFolder(path, FOLDER_MODE);
+  } catch (cause) {
+    const code = errorCode(cause);
+    if (code !== 'EEXIST') {
+      throw new TowpathError('disk-failed', `${path} cannot be created (${code}).`, { target: path, cause });
+    }
+  }
+  const found = lstatSync(path);
+  if (found.isSymbolicLink()) {
+    throw unsafe('is a symbolic link: whoever can change it decides where the keys go', 'give the folder itself');
+  }
+  if (!found.isDirectory()) throw unsafe('is no folder', 'move it away');
+  const self = process.getuid?.();
+  if (self !== undefined && found.uid !== self && self !== 0) {
+    throw unsafe('belongs to another user', `use another folder, or: chown ${self} ${path}`);
+  }
+  if ((found.mode & 0o077) !== 0) chmodSync(path, FOLDER_MODE);
+}
+
+function restrict(folder: string): void {
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    // Pictures are for others too, and links are not followed.
+    if (path.startsWith(join(folder, 'pictures'))) continue;
+    if (entry.isDirectory()) chmodSync(path, FOLDER_MODE);
+    else if (entry.isFile()) chmodSync(path, FILE_MODE);
+  }
+}
+
+function parse(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined;
+  } catch {
+    // A damaged file is an expected case.
+    return undefined;
+  }
+}
+
+function setAside(file: string, nowMs: number): string {
+  const aside = `${file}.damaged-${new Date(nowMs).toISOString().replaceAll(':', '')}`;
+  renameSync(file, aside);
+  return `${file} was damaged and is now ${aside}; cameras show what they said again when they are connected. Keys, parties and pictures are not in it.`;
+}

@@ -1,0 +1,155 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { peerDetailSchema, daemonStatusSchema } from '@towpath/dashboard/api';
+import { describe, expect, test } from 'vitest';
+import { askDaemon } from '../src/daemon/api/api-client.ts';
+import { CommandLine } from './command-line.ts';
+import { cameraOf, fakeDaemon, peerOf } from './fake-daemon.ts';
+import { JSON_SCHEMAS, parseJsonLine, peer } from './json-schemas.ts';
+
+const camp = { name: 'camp', peers: [peerOf('ben'), peerOf('ann')] };
+const farm = { name: 'farm', peers: [peerOf('ben', { id: 'f'.repeat(32), address: '10.77.0.2' })] };
+
+test('the daemon of these tests answers as the real one', async () => {
+  using commandLine = new CommandLine();
+  await using _daemon = await fakeDaemon(commandLine, [camp, farm], [cameraOf('feeder')]);
+  const runtime = { configFolder: commandLine.file('config'), signal: new AbortController().signal };
+  const status = daemonStatusSchema.parse(await askDaemon(runtime, 'GET', '/v1/status'));
+  const path = `/v1/parties/${status.parties[0]!.id}/peers/ben`;
+  expect(peerDetailSchema.parse(await askDaemon(runtime, 'GET', path)).peer.name).toBe('ben');
+});
+
+describe('without a daemon (13.2)', () => {
+  test.each([
+    [['status']],
+    [['ping', 'ben']],
+    [['why', 'ben']],
+    [['paths', 'ben']],
+    [['paths', 'ben', '--follow']],
+    [['dashboard']],
+    [['down']],
+    [['camera', 'info', '192.0.2.1', '--via', 'ben']],
+  ])('%j says so in one sentence, with exit code 5, and as JSON', async (args) => {
+    using commandLine = new CommandLine();
+    const { code, out, err } = await commandLine.run([...args, '--json']);
+    const message = 'towpath up is not running. Next: towpath up, with sudo for parties.';
+    expect([code, err]).toEqual([5, `towpath: ${message}`]);
+    expect(out.map((line) => JSON.parse(line))).toEqual([{ error: { code: 'not-running', message } }]);
+  });
+});
+
+describe('members and cameras by their names (13.2)', () => {
+  const commands = [['why'], ['ping', '-c', '1'], ['paths']];
+
+  test.each(commands)('%s of a name that two parties have asks for --party, and takes it', async (...command) => {
+    using commandLine = new CommandLine();
+    await using _daemon = await fakeDaemon(commandLine, [camp, farm]);
+    const both = await commandLine.run([...command, 'ben']);
+    expect([both.code, both.err]).toEqual([2, expect.stringContaining('camp, farm. Next: name one with --party')]);
+    for (const party of ['farm', 'FARM', Buffer.from('party-farm').toString('hex')]) {
+      expect((await commandLine.run([...command, 'ben', '--party', party])).code).toBe(0);
+    }
+    expect((await commandLine.run([...command, 'ann'])).code).toBe(0);
+    const none = await commandLine.run([...command, 'ben', '--party', 'nowhere']);
+    expect([none.code, none.err]).toEqual([2, expect.stringContaining('Parties: camp, farm')]);
+  });
+
+  test('status --party shows that party alone', async () => {
+    using commandLine = new CommandLine();
+    await using _daemon = await fakeDaemon(commandLine, [camp, farm], [cameraOf('feeder')]);
+    const all = (await commandLine.run(['status'])).out.join('\n');
+    for (const name of ['camp:', 'farm:', 'feeder']) expect(all).toContain(name);
+    const one = (await commandLine.run(['status', '--party', 'farm'])).out.join('\n');
+    expect(one).toContain('farm:');
+    for (const name of ['camp:', 'feeder']) expect(one).not.toContain(name);
+  });
+
+  test('why of nobody lists members and cameras', async () => {
+    using commandLine = new CommandLine();
+    await using _daemon = await fakeDaemon(commandLine, [camp], [cameraOf('feeder')]);
+    const { code, err } = await commandLine.run(['why', 'nobody']);
+    expect([code, err]).toEqual([2, 'towpath: No member or camera nobody. Members: ben, ann. Cameras: feeder.']);
+  });
+
+  test('a camera and a member of one name are told apart', async () => {
+    using commandLine = new CommandLine();
+    await using _daemon = await fakeDaemon(commandLine, [camp], [cameraOf('ben')]);
+    const { code, err } = await commandLine.run(['why', 'ben']);
+    expect([code, err]).toEqual([2, expect.stringContaining('--party camp for the member')]);
+    expect((await commandLine.run(['why', 'ben', '--party', 'camp'])).code).toBe(0);
+  });
+
+  test.each([
+    ['direct', 0],
+    ['relayed', 10],
+    ['unreachable', 20],
+  ] as const)('why: %s is exit code %i', async (verdict, code) => {
+    using commandLine = new CommandLine();
+    await using _daemon = await fakeDaemon(commandLine, [camp], [], verdict);
+    const answer = await commandLine.run(['why', 'ben']);
+    expect([answer.code, answer.err, answer.out[0]]).toEqual([code, '', 'ben of camp.']);
+  });
+
+  test('ping shows each path with what was measured on it', async () => {
+    using commandLine = new CommandLine();
+    await using _daemon = await fakeDaemon(commandLine, [camp]);
+    const { out } = await commandLine.run(['ping', 'ben', '-c', '1']);
+    expect(out.slice(0, 2)).toEqual(['echo 1 of ben: 4.2 ms', '1 sent, 1 answered, median 4 ms']);
+    expect(out.find((line) => line.startsWith('standby'))).toMatch(/relay +198\.51\.100\.7:3478 +good +40 ms +10 %/);
+  });
+});
+
+describe('JSON output (13.2)', () => {
+  test('is what the schemas say, and nothing else', async () => {
+    using commandLine = new CommandLine();
+    await using _daemon = await fakeDaemon(commandLine, [camp, farm], [cameraOf('feeder')]);
+    const lines: string[] = [];
+    for (const args of [
+      ['status'],
+      ['why', 'ann'],
+      ['why', 'feeder'],
+      ['paths', 'ann'],
+      ['ping', 'ann', '-c', '1'],
+      ['doctor'],
+      ['config', 'show'],
+      ['config', 'check'],
+      ['config', 'path'],
+      ['completion', 'bash'],
+      ['bugreport', '-o', commandLine.file('report.tar.gz')],
+      ['camera', 'list'],
+    ]) {
+      const { out } = await commandLine.run([...args, '--json']);
+      expect(out.length, args.join(' ')).toBeGreaterThan(0);
+      lines.push(...out);
+    }
+    const types = lines.map((line) => parseJsonLine(line).type);
+    for (const type of ['status', 'why', 'paths', 'echo', 'finding', 'config', 'bugreport', 'cameras'])
+      expect(types).toContain(type);
+  });
+
+  test('is documented: docs/json.md names every type and field', () => {
+    const document = readFileSync(join(import.meta.dirname, '../../../docs/json.md'), 'utf8');
+    for (const [type, { shape }] of Object.entries(JSON_SCHEMAS)) {
+      const row = document.split('\n').find((line) => line.startsWith('|') && line.includes(`\`${type}\``));
+      expect(row, type).toBeDefined();
+      for (const field of Object.keys(shape))
+        if (!['type', 'version'].includes(field)) expect(row).toContain(`\`${field}`);
+    }
+    for (const field of Object.keys(peer.shape)) expect(document).toContain(`\`${field}\``);
+  });
+});
+
+describe('a narrow terminal (13.2)', () => {
+  test.each([[['status']], [['why', 'ann']], [['paths', 'ann']], [['ping', 'ann', '-c', '1']], [['camera', 'list']]])(
+    '%j is at most 40 columns wide',
+    async (args) => {
+      using commandLine = new CommandLine();
+      await commandLine.run(['camera', 'add', 'feeder', '192.168.43.1', '--keep', '90 days | 20 GB']);
+      await using _daemon = await fakeDaemon(commandLine, [camp, farm], [cameraOf('feeder')]);
+      const { out, code } = await commandLine.run(args, {}, undefined, { columns: 40 });
+      expect(code).toBe(0);
+      expect(out.length).toBeGreaterThan(0);
+      for (const line of out) expect(line.length, line).toBeLessThanOrEqual(40);
+    },
+  );
+});

@@ -1,0 +1,154 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { formatKeep, parseKeep } from '../src/daemon/config/quantities.ts';
+import { SETTINGS } from '../src/daemon/config/settings.ts';
+import { CommandLine } from './command-line.ts';
+
+function write(commandLine: CommandLine, text: string): void {
+  mkdirSync(commandLine.file('config'), { recursive: true });
+  writeFileSync(join(commandLine.file('config'), 'config.yaml'), text);
+}
+
+interface Shown {
+  settings: { key: string; value: string; origin: string }[];
+  cameras: object[];
+}
+
+async function shown(commandLine: CommandLine, env: Record<string, string> = {}): Promise<Shown> {
+  const { code, out, err } = await commandLine.run(['config', 'show', '--json'], env);
+  expect([code, err]).toEqual([0, '']);
+  return JSON.parse(out[0]!);
+}
+
+describe('the configuration', () => {
+  test('without a file every setting has the default that the documents name', async () => {
+    using commandLine = new CommandLine();
+    const { settings } = await shown(commandLine);
+    for (const { key, byDefault } of SETTINGS) {
+      const found = settings.find((setting) => setting.key === key);
+      if (key === 'pictures.folder') expect(found?.value).toBe(join(commandLine.file('config'), 'pictures'));
+      else expect(found).toEqual({ key, value: byDefault, origin: 'default' });
+    }
+  });
+
+  test('the environment is stronger than the file', async () => {
+    using commandLine = new CommandLine();
+    write(commandLine, 'api:\n  port: 5000\npictures:\n  keep: 90 days | 20 GB\n');
+    const { settings } = await shown(commandLine, { TOWPATH_API_PORT: '6000', TOWPATH_LOG_LEVEL: 'debug' });
+    const of = (key: string) => settings.find((setting) => setting.key === key);
+    expect(of('api.port')).toMatchObject({ value: '6000', origin: 'environment' });
+    expect(of('pictures.keep')).toMatchObject({ value: '90 days | 20 GB', origin: 'file' });
+    expect(of('log.level')).toMatchObject({ value: 'debug', origin: 'environment' });
+  });
+
+  test('a camera has its own limits, or those of all pictures', async () => {
+    using commandLine = new CommandLine();
+    write(
+      commandLine,
+      'pictures:\n  keep: 30 days\n  delete-from-card: when-safe\ncameras:\n  a: { target: 192.0.2.1 }\n  b: { target: 192.0.2.2, keep: 5 GB, delete-from-card: never }\n',
+    );
+    expect((await shown(commandLine)).cameras).toMatchObject([
+      { name: 'a', keep: '30 days', deleteFromCard: 'when-safe' },
+      { name: 'b', keep: '5 GB', deleteFromCard: 'never' },
+    ]);
+  });
+
+  test.each([
+    ['api:\n  prt: 1\n', 'line 2, api.prt is not a setting; known here: http, port'],
+    ['api:\n  port: 70000\n', 'line 2, api.port: must be a whole number from 0 to 65535, not 70000'],
+    ['api:\n  port: many\n', 'line 2, api.port: must be a whole number from 0 to 65535, not "many"'],
+    ['api:\n  http: maybe\n', 'line 2, api.http: must be true or false, not "maybe"'],
+    ['\napi: 1\n', 'line 2, api: must be a group of settings, not 1'],
+    ['log: { level: loud }\n', 'line 1, log.level: must be debug, info, warn or error, not "loud"'],
+    ['cameras:\n  a: { via: pi }\n', 'cameras.a.target: is missing; it must be an IP address or a UID'],
+    [
+      'cameras:\n  a:\n    target: 192.0.2.1\n    ports: 1\n',
+      'line 4, cameras.a.ports: must be a list, such as [40611, 32100]',
+    ],
+    ['cameras:\n  a: { target: 192.0.2.1, only: [air] }\n', 'cameras.a.only.0: must be lan, p2p or relay, not "air"'],
+    ['parties: some\n', 'line 1, parties: must be all, none, or a list of parties'],
+    ['parties:\n  - party: camp\n    lan: 3\n', 'line 3, parties.0.lan: must be true or false, not 3'],
+    ['parties:\n  - party: camp\n    offer: [home]\n', 'parties.0.offer.0: must be a network such as 192.168.43.0/24'],
+    ['- a\n', 'the file: must be a group of settings'],
+    ['pictures:\n  keep: 90 weeks\n', 'pictures.keep: must be "forever"'],
+    ['pictures:\n  folder: here\n', 'pictures.folder must be an absolute path'],
+    ['cameras:\n  "../x": { target: 192.0.2.1 }\n', '../x'],
+    ['cameras:\n  a: { target: "192.0.2.1:80" }\n', 'cameras.a.target: must be an IP address or a UID'],
+    ['cameras:\n  a: { target: 192.0.2.1, servers: ["x:y:z"] }\n', '"x:y:z" is not HOST'],
+    ['cameras:\n  a: { target: 192.0.2.1, time-zone: Nowhere/Here }\n', 'cameras.a.time-zone must be a zone'],
+    [
+      'parties:\n  - party: camp\n    mtu: 3\n',
+      'line 3, parties.0.mtu: must be a whole number from 576 to 9000, not 3',
+    ],
+    ['api: [\n', 'at line'],
+    ['api: &a { port: 1 }\nlog: *a\n', 'aliases'],
+  ])('%j is refused with its place', async (text, fault) => {
+    using commandLine = new CommandLine();
+    write(commandLine, text);
+    const { code, out } = await commandLine.run(['config', 'check']);
+    expect(code).toBe(5);
+    expect(out.join('\n')).toContain(fault);
+    expect(out.join('\n')).not.toMatch(/Invalid|expected|Unrecognized/);
+    const up = await commandLine.run(['up', '--for', '0.1']);
+    expect([up.code, up.err]).toEqual([5, expect.stringContaining('towpath config check')]);
+  });
+
+  test('a wrong value of the environment or the command line is named as such', async () => {
+    using commandLine = new CommandLine();
+    const { code, err } = await commandLine.run(['config', 'show'], { TOWPATH_API_PORT: 'x' });
+    expect([code, err]).toEqual([5, expect.stringContaining('TOWPATH_API_PORT, api.port: must be a whole number')]);
+    const up = await commandLine.run(['up', '--api-port', '99999', '--for', '0.1']);
+    expect(up.err).toContain('--api-port, api.port: must be a whole number from 0 to 65535, not 99999');
+  });
+
+  test('the key of a camera is not repeated', async () => {
+    using commandLine = new CommandLine();
+    write(
+      commandLine,
+      `cameras:\n  a: { target: 192.0.2.1, key: ${'s'.repeat(30)}${'t'.repeat(40)} }\n  b: { target: 192.0.2.1, key: 12345 }\n`,
+    );
+    const { out } = await commandLine.run(['config', 'check']);
+    expect(out.join('\n')).toContain('cameras.b.key: must be a network key, as text');
+    expect(out.join('\n')).not.toMatch(/sss|12345/);
+  });
+
+  test('a camera is written into the file beside what a person wrote there', async () => {
+    using commandLine = new CommandLine();
+    write(commandLine, '# mine\napi:\n  port: 5000 # because\n');
+    const { code } = await commandLine.run([
+      'camera',
+      'add',
+      'feeder',
+      '192.168.43.1',
+      '--keep',
+      '90 days | 20 GB',
+      '--via',
+      'pi',
+    ]);
+    expect(code).toBe(0);
+    const text = readFileSync(join(commandLine.file('config'), 'config.yaml'), 'utf8');
+    expect(text).toContain('# mine');
+    expect(text).toContain('port: 5000 # because');
+    expect(text).toContain('keep: 90 days | 20 GB');
+    const twice = await commandLine.run(['camera', 'add', 'feeder', '192.168.43.2']);
+    expect([twice.code, twice.err]).toEqual([2, expect.stringContaining('already')]);
+    expect((await commandLine.run(['camera', 'remove', 'feeder'])).code).toBe(0);
+    expect((await commandLine.run(['camera', 'remove', 'feeder'])).code).toBe(2);
+    expect(readFileSync(join(commandLine.file('config'), 'config.yaml'), 'utf8')).toContain('# mine');
+  });
+
+  test.each(['forever', '90 days', '1 day', '20 GB', '90 days | 20 GB', '500 MB'])(
+    '"%s" is read and written',
+    (text) => {
+      expect(formatKeep(parseKeep(text)!)).toBe(text);
+    },
+  );
+
+  test.each(['', 'never', '0 days', '-1 days', '90', '90 days | 80 days', '20 GB | 20 GB', 'forever | 1 day'])(
+    '"%s" is no limit',
+    (text) => {
+      expect(parseKeep(text)).toBeUndefined();
+    },
+  );
+});

@@ -1,0 +1,180 @@
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { lockOwner, takeProcessLock } from '../src/config/process-lock.ts';
+import { type CameraMemo, MIGRATIONS, StateFolder } from '../src/daemon/state/state-folder.ts';
+import { CommandLine } from './command-line.ts';
+
+const NOW_MS = Date.UTC(2026, 4, 1, 12);
+const memo: CameraMemo = {
+  deviceId: '02:54:50:00:00:01',
+  model: 'KJK230',
+  firmware: '2.3.0.4',
+  battery: { percent: 70, charging: false },
+  card: null,
+  temperature: 12,
+  at: '2026-05-01T12:00:00.000Z',
+};
+
+describe('the state folder', () => {
+  let root: string;
+  let folder: string;
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'towpath-state-'));
+    folder = join(root, 'state');
+  });
+  afterEach(() => rmSync(root, { recursive: true, force: true }));
+  const open = () => StateFolder.open(folder, { nowMs: NOW_MS });
+
+  test('is created for its owner only, and keeps what was put into it', () => {
+    open().update({ cameras: { feeder: memo } });
+    expect(statSync(folder).mode & 0o777).toBe(0o700);
+    expect(statSync(join(folder, 'state.json')).mode & 0o777).toBe(0o600);
+    expect(open().state).toEqual({ cameras: { feeder: memo } });
+    expect(readdirSync(folder)).toEqual(['state.json']);
+  });
+
+  test('what could not be written is written by the next update, though it is the same', () => {
+    const state = open();
+    const file = join(folder, 'state.json');
+    rmSync(file);
+    // In its place is what no file can replace, as little as on a full disk.
+    mkdirSync(file);
+    expect(() => state.update({ cameras: { feeder: memo } })).toThrow(expect.objectContaining({ code: 'disk-failed' }));
+    rmSync(file, { recursive: true });
+    state.update({ cameras: { feeder: memo } });
+    expect(open().state).toEqual({ cameras: { feeder: memo } });
+  });
+
+  test('what killed processes left half written is removed; what a running one writes stays', () => {
+    const gone = spawnSync(process.execPath, ['-e', '']).pid;
+    mkdirSync(folder, { mode: 0o700 });
+    const left = [`config.yaml.${gone}.new`, `connected.lock.${gone}`, `connected.lock.${gone}.stale`];
+    const kept = [`state.json.${process.ppid}.new`, 'notes.new', `notes.${gone}`];
+    for (const name of [...left, ...kept]) writeFileSync(join(folder, name), '');
+    open();
+    expect(readdirSync(folder).toSorted()).toEqual([...kept, 'state.json'].toSorted());
+  });
+
+  test('a symbolic link in its place is refused, and so is a file', () => {
+    mkdirSync(join(root, 'elsewhere'));
+    symlinkSync(join(root, 'elsewhere'), folder);
+    expect(open).toThrow(
+      expect.objectContaining({ code: 'unsafe-folder', message: expect.stringContaining('symbolic link') }),
+    );
+    expect(readdirSync(join(root, 'elsewhere'))).toEqual([]);
+    rmSync(folder);
+    writeFileSync(folder, '');
+    expect(open).toThrow(expect.objectContaining({ code: 'unsafe-folder' }));
+  });
+
+  test('towpath up refuses it before anything else is done', async () => {
+    using commandLine = new CommandLine();
+    mkdirSync(commandLine.file('elsewhere'));
+    symlinkSync(commandLine.file('elsewhere'), commandLine.file('config'));
+    const { code, err } = await commandLine.run(['up']);
+    expect([code, err]).toEqual([5, expect.stringContaining('symbolic link')]);
+    expect(readdirSync(commandLine.file('elsewhere'))).toEqual([]);
+  });
+
+  test('a folder of version 0.1.0 is migrated: nothing is lost, modes are set, the old socket goes', () => {
+    mkdirSync(join(folder, 'parties', 'p'), { recursive: true });
+    writeFileSync(join(folder, 'node.json'), '{"old":true}', { mode: 0o644 });
+    writeFileSync(join(folder, 'parties', 'p', 'party.json'), '{"version":1}', { mode: 0o640 });
+    writeFileSync(join(folder, 'up.sock'), '');
+    chmodSync(folder, 0o755);
+    open();
+    expect(readFileSync(join(folder, 'node.json'), 'utf8')).toBe('{"old":true}');
+    for (const file of ['node.json', 'parties/p/party.json'])
+      expect(statSync(join(folder, file)).mode & 0o777).toBe(0o600);
+    expect(statSync(folder).mode & 0o777).toBe(0o700);
+    expect(existsSync(join(folder, 'up.sock'))).toBe(false);
+    expect(JSON.parse(readFileSync(join(folder, 'state.json'), 'utf8'))).toEqual({
+      version: MIGRATIONS.length,
+      cameras: {},
+    });
+  });
+
+  test('each migration runs once, in order, from the version of the file', () => {
+    open().update({ cameras: { feeder: memo } });
+    const ran: string[] = [];
+    const migrations = [
+      ...MIGRATIONS,
+      (_folder: string, state: Record<string, unknown>) => {
+        ran.push('second');
+        return { ...state, added: 1 };
+      },
+    ];
+    const migrated = StateFolder.open(folder, { nowMs: NOW_MS, migrations });
+    expect(migrated.state.cameras).toEqual({ feeder: memo });
+    StateFolder.open(folder, { nowMs: NOW_MS, migrations });
+    expect(ran).toEqual(['second']);
+  });
+
+  test('the state of a newer version is refused and stays as it is', () => {
+    mkdirSync(folder);
+    const text = '{"version":99,"cameras":{}}';
+    writeFileSync(join(folder, 'state.json'), text);
+    expect(open).toThrow(expect.objectContaining({ code: 'newer-state' }));
+    expect(readFileSync(join(folder, 'state.json'), 'utf8')).toBe(text);
+  });
+
+  test.each([['{"version":1,"cam'], [''], ['[]'], ['{"version":1,"cameras":{"feeder":7}}']])(
+    'a damaged state file (%j) is set aside, and a new one is begun',
+    (text) => {
+      mkdirSync(folder);
+      writeFileSync(join(folder, 'state.json'), text);
+      const state = open();
+      expect(state.state).toEqual({ cameras: {} });
+      expect(state.notices).toEqual([expect.stringContaining('was damaged and is now')]);
+      const aside = readdirSync(folder).find((name) => name.startsWith('state.json.damaged-'))!;
+      expect(readFileSync(join(folder, aside), 'utf8')).toBe(text);
+      expect(open().notices).toEqual([]);
+    },
+  );
+});
+
+describe('the lock of a daemon', () => {
+  let folder: string;
+  let path: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'towpath-lock-'));
+    path = join(folder, 'connected.lock');
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+  const take = () => takeProcessLock(path, { what: 'is tested' });
+
+  test('a running owner keeps it, and nothing is left when it is released', () => {
+    writeFileSync(path, `${process.ppid}\n`);
+    expect(take).toThrow(expect.objectContaining({ code: 'already-running' }));
+    expect(lockOwner(path)).toBe(process.ppid);
+    rmSync(path);
+    take()[Symbol.dispose]();
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test.each([
+    ['a process that has ended', '4194999 1\n'],
+    ['a process whose number another one has now', `${process.ppid} 1\n`],
+    ['a crash in the middle of writing', ''],
+    ['another file', 'not a lock'],
+  ])('the lock of %s is taken over', (_what, text) => {
+    writeFileSync(path, text);
+    using _lock = take();
+    expect(readFileSync(path, 'utf8')).toMatch(new RegExp(`^${process.pid} \\d+\n$`));
+    expect(readdirSync(folder)).toEqual(['connected.lock']);
+  });
+});

@@ -1,0 +1,223 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { silentLog } from '@towpath/core';
+import type { Commands } from '@towpath/mesh';
+import { describe, expect, test } from 'vitest';
+import { commandTree, leaves } from '../src/cli/command-tree.ts';
+import { manPages } from '../src/cli/man-page.ts';
+import { createProgram } from '../src/cli/program.ts';
+import type { Runtime } from '../src/cli/runtime.ts';
+import { table } from '../src/cli/table.ts';
+import { VERSION } from '../src/cli/version.ts';
+import { install, uninstall } from '../src/commands/daemon/service.ts';
+import { Redaction } from '../src/commands/daemon/redact.ts';
+import { unitText } from '../src/commands/daemon/unit.ts';
+import { components, CommandLine } from './command-line.ts';
+
+function runtimeOf(commandLine: CommandLine, out: string[] = []): Runtime {
+  const io = {
+    out: (line: string) => void out.push(line),
+    err: () => {},
+    draw: () => {},
+    redraw: () => {},
+    write: async () => {},
+    interactive: false,
+    columns: 80,
+    style: (_style: string, text: string) => text,
+    env: {},
+  };
+  return {
+    ...components,
+    io,
+    log: silentLog,
+    signal: new AbortController().signal,
+    configFolder: commandLine.file('config'),
+  };
+}
+
+describe('completion and manual pages', () => {
+  test.each(['bash', 'zsh', 'fish'])('the %s script names every command and option', async (shell) => {
+    using commandLine = new CommandLine();
+    const { code, out } = await commandLine.run(['completion', shell]);
+    expect(code).toBe(0);
+    const script = out.join('\n');
+    const root = commandTree(await createProgram(runtimeOf(commandLine)));
+    for (const { name, options } of leaves(root)) {
+      expect(script).toContain(name);
+      for (const { long } of options) expect(script).toContain(shell === 'fish' ? ` -l ${long.slice(2)}` : long);
+    }
+  });
+
+  test('bash completes commands, their commands, and options', async () => {
+    using commandLine = new CommandLine();
+    const { out } = await commandLine.run(['completion', 'bash']);
+    writeFileSync(commandLine.file('completion'), out.join('\n'));
+    const complete = (...words: string[]) => {
+      const script = `. ${commandLine.file('completion')}; COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _towpath; echo "\${COMPREPLY[@]}"`;
+      return execFileSync('bash', ['-euc', script], { encoding: 'utf8' }).trim().split(' ');
+    };
+    expect(complete('towpath', 'sta')).toEqual(['status']);
+    expect(complete('towpath', 'camera', 'ad')).toEqual(['add']);
+    expect(complete('towpath', 'camera', 'add', '--vi')).toEqual(['--via']);
+    expect(complete('towpath', 'status', '--he')).toEqual(['--help']);
+    expect(complete('towpath', '')).toContain('camera');
+  });
+
+  test('there is a page for the program and for each group, with every option, and man reads it without a warning', async () => {
+    using commandLine = new CommandLine();
+    const root = commandTree(await createProgram(runtimeOf(commandLine)));
+    const pages = manPages(root, { version: VERSION, date: '2026-05-01' });
+    expect(pages.map(({ file }) => file)).toEqual([
+      'towpath.1',
+      ...root.commands.map(({ name }) => `towpath-${name}.1`),
+    ]);
+    const camera = pages.find(({ file }) => file === 'towpath-camera.1')!.text;
+    expect(camera).toContain('.SH TOWPATH CAMERA ADD');
+    expect(camera).toContain('\\-\\-delete\\-from\\-card');
+    for (const { text } of pages) expect(text).toMatch(/^\.TH .*\n\.SH NAME\ntowpath[\w\\-]* \\- \S/);
+    if (spawnSync('groff', ['--version']).status !== 0) return;
+    for (const { text } of pages) {
+      const { stderr } = spawnSync('groff', ['-man', '-Tutf8', '-ww', '-W', 'break', '-z'], {
+        input: text,
+        encoding: 'utf8',
+      });
+      expect(stderr).toBe('');
+    }
+  });
+
+  test('the version is the one of the package', () => {
+    const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+    expect(VERSION).toBe(version);
+  });
+});
+
+describe('the service', () => {
+  const options = { program: ['/usr/bin/node', '/opt/my towpath/bin/towpath.js'], stateFolder: '/var/lib/towpath' };
+
+  test('with parties keeps one capability, and without them none and no root', () => {
+    const unit = unitText({ ...options, camerasOnly: false });
+    expect(unit).toContain('ExecStart=/usr/bin/node "/opt/my towpath/bin/towpath.js" up\n');
+    expect(unit).toContain('CapabilityBoundingSet=CAP_NET_ADMIN\n');
+    expect(unit).not.toContain('User=');
+    const cameras = unitText({ ...options, camerasOnly: true });
+    expect(cameras).toContain('User=towpath\n');
+    expect(cameras).toContain('CapabilityBoundingSet=\n');
+    for (const text of [unit, cameras]) {
+      for (const line of [
+        'Environment=NODE_OPTIONS=--max-semi-space-size=1',
+        'NoNewPrivileges=yes',
+        'ProtectSystem=strict',
+        'ProtectHome=yes',
+        'ReadWritePaths=/var/lib/towpath',
+      ])
+        expect(text.split('\n')).toContain(line);
+    }
+  });
+
+  test('systemd finds no fault in the units', () => {
+    if (spawnSync('systemd-analyze', ['--version']).status !== 0) return;
+    using commandLine = new CommandLine();
+    for (const camerasOnly of [true, false]) {
+      const path = commandLine.file('towpath.service');
+      writeFileSync(
+        path,
+        unitText({ program: [process.execPath, '/dev/null'], stateFolder: '/var/lib/towpath', camerasOnly }),
+      );
+      const { stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', path], { encoding: 'utf8' });
+      expect(stderr.split('\n').filter((line) => line.includes('towpath.service:'))).toEqual([]);
+    }
+  });
+
+  test('is written, enabled and started; uninstall takes back everything but the data', async () => {
+    using commandLine = new CommandLine();
+    const out: string[] = [];
+    const runtime = runtimeOf(commandLine, out);
+    const ran: string[] = [];
+    const commands: Commands = {
+      run: async (program, args) => {
+        ran.push([program, ...args].join(' '));
+        return { code: 0, stdout: '', stderr: '' };
+      },
+    };
+    const place = { folder: commandLine.file('units'), commands };
+    await install(runtime, {}, place);
+    const unit = join(place.folder, 'towpath.service');
+    expect(statSync(unit).mode & 0o777).toBe(0o644);
+    expect(readFileSync(unit, 'utf8')).toContain(`Environment=TOWPATH_HOME=${commandLine.file('config')}`);
+    await uninstall(runtime, {}, place);
+    expect(ran).toEqual([
+      'systemctl daemon-reload',
+      'systemctl enable --now towpath.service',
+      'systemctl disable --now towpath.service',
+      'systemctl daemon-reload',
+    ]);
+    expect(() => statSync(unit)).toThrow('ENOENT');
+    expect(statSync(commandLine.file('config')).isDirectory()).toBe(true);
+    await uninstall(runtime, {}, place);
+    expect(out.at(-1)).toBe('The service is not installed.');
+  });
+
+  test('--print changes nothing', async () => {
+    using commandLine = new CommandLine();
+    const { code, out } = await commandLine.run(['service', 'install', '--print']);
+    expect([code, out[1]]).toEqual([0, '[Unit]']);
+    expect(() => statSync(commandLine.file('config'))).toThrow('ENOENT');
+  });
+});
+
+describe('a bug report', () => {
+  test('replaces secrets and public addresses, and the same one by the same name', () => {
+    const redaction = new Redaction(['the-api-token-of-this-machine']);
+    const text = redaction.apply(
+      [
+        'token the-api-token-of-this-machine',
+        'at 203.0.113.9:40000, again 203.0.113.9, local 192.168.1.5 and 127.0.0.1, [2001:db8::7]:3478 fe80::1',
+        'cameras: { feeder: { key: hunter2 } }',
+        '{"secret":"abc","password": "x y"}',
+        'towpath:join/AAAABBBB?x=1',
+        'time 12:30:45 version 1.2.3',
+        '-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----',
+      ].join('\n'),
+    );
+    for (const secret of ['the-api-token', '203.0.113.9', '2001:db8', 'hunter2', 'abc', 'x y', 'AAAABBBB', 'MIIB'])
+      expect(text).not.toContain(secret);
+    expect(text).toContain('at [address 1]:40000, again [address 1], local 192.168.1.5 and 127.0.0.1');
+    expect(text).toContain('fe80::1');
+    expect(text).toContain('12:30:45 version 1.2.3');
+  });
+
+  test('is an archive that tar reads, for its owner only, also when no daemon runs', async () => {
+    using commandLine = new CommandLine();
+    mkdirSync(commandLine.file('config'));
+    writeFileSync(
+      join(commandLine.file('config'), 'config.yaml'),
+      'cameras: { feeder: { target: 198.51.100.7, key: hunter2 } }\n',
+    );
+    const output = commandLine.file('report.tar.gz');
+    const { code } = await commandLine.run(['bugreport', '-o', output]);
+    expect(code).toBe(0);
+    expect(statSync(output).mode & 0o777).toBe(0o600);
+    const names = execFileSync('tar', ['-tzf', output], { encoding: 'utf8' }).trim().split('\n');
+    expect(names).toContain('towpath-bugreport/config.yaml');
+    const config = execFileSync('tar', ['-xzOf', output, 'towpath-bugreport/config.yaml'], { encoding: 'utf8' });
+    expect(config).toBe('cameras: { feeder: { target: [address 1], key: [secret] } }\n');
+    expect(execFileSync('tar', ['-xzOf', output, 'towpath-bugreport/status.json'], { encoding: 'utf8' })).toContain(
+      'not-running',
+    );
+    const again = await commandLine.run(['bugreport', '-o', output]);
+    expect([again.code, again.err]).toEqual([5, expect.stringContaining('choose another name')]);
+  });
+});
+
+test('a table that does not fit becomes blocks: nothing is wider than 40 columns', () => {
+  const head = ['NAME', 'ADDRESS', 'STATUS', 'REASON'];
+  const rows = [
+    ['a-rather-long-name-of-a-member', '10.66.12.7', 'connected', 'first'],
+    ['ben', '10.66.12.8', 'failed', 'a reason that takes more words than forty columns have'],
+  ];
+  const narrow = table(head, rows, 40);
+  expect(narrow.every((line) => line.length <= 40)).toBe(true);
+  expect(narrow.slice(0, 2)).toEqual(['a-rather-long-name-of-a-member', '  address  10.66.12.7']);
+  expect(table(head, rows, 200)).toHaveLength(3);
+});

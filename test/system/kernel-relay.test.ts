@@ -1,0 +1,326 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { SeededRandom, SystemClock, SystemRandom } from '@towpath/core';
+import {
+  KernelRelay,
+  type KernelRelayOptions,
+  NodeSystem,
+  probeKernel,
+  type RelayForm,
+  RelayPlane,
+  type RelaySession,
+  STUN_PATTERN,
+} from '@towpath/splice';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { finished, Lab, type LabHost, labAvailable, says } from './support/lab.ts';
+
+const R = '203.0.113.10';
+const A = '203.0.113.30';
+const B = '203.0.113.31';
+const R6 = '2001:db8::10';
+const A6 = '2001:db8::30';
+const B6 = '2001:db8::31';
+const LOAD = new URL('./support/udp-load.py', import.meta.url).pathname;
+const MATRIX = new URL('./support/udp-matrix.py', import.meta.url).pathname;
+const KILLED = new URL('./support/kernel-relay.ts', import.meta.url).pathname;
+
+const available = labAvailable() && spawnSync('python3', ['-V']).error === undefined;
+
+interface Counted {
+  packets: number;
+  bytes: number;
+  sources: Record<string, number>;
+}
+
+describe.skipIf(!available && process.env.CI !== 'true')(
+  'a relay in the kernel (needs root, iproute2, nftables, python3)',
+  () => {
+    let lab: Lab;
+    let r: LabHost;
+    let a: LabHost;
+    let b: LabHost;
+    const relays: KernelRelay[] = [];
+
+    beforeEach(async () => {
+      lab = new Lab();
+      r = lab.host('relay', R);
+      a = lab.host('a', A);
+      b = lab.host('b', B);
+      for (const [host, address] of [
+        [r, R6],
+        [a, A6],
+        [b, B6],
+      ] as const) {
+        await host.run('ip', ['addr', 'add', `${address}/64`, 'dev', 'eth0', 'nodad']);
+      }
+    });
+
+    afterEach(async () => {
+      for (const relay of relays.splice(0)) relay.dispose();
+      await lab.close();
+    });
+
+    function components(host: LabHost = r) {
+      const system = new NodeSystem(['ip', 'netns', 'exec', host.namespace]);
+      return { system, clock: new SystemClock(), random: new SystemRandom() };
+    }
+
+    async function open(form: RelayForm, options: Partial<KernelRelayOptions> = {}): Promise<KernelRelay> {
+      if (form === 'inet') {
+        await r.run('sysctl', ['-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1']);
+      }
+      const relay = await KernelRelay.open(components(), { form, addresses: [R], control: [STUN_PATTERN], ...options });
+      relays.push(relay);
+      return relay;
+    }
+
+    /** Sends datagrams from one place and counts what arrives at another, from where. */
+    async function pass(
+      from: LabHost,
+      [source, sourcePort]: [string, number],
+      [to, toPort]: [string, number],
+      at: LabHost,
+      [address, port]: [string, number],
+      { count = 200, bytes = 1_000, perSecond = 2_000, prefix = '01000000' } = {},
+    ): Promise<Counted & { tookS: number }> {
+      const counting = at.spawn('python3', [LOAD, 'count', address, String(port)]);
+      const done = finished(counting, 60_000);
+      await says(counting, 'ready');
+      const load = [source, sourcePort, to, toPort, count, bytes, perSecond, prefix].map(String);
+      const sent = await from.run('python3', [LOAD, 'send', ...load]);
+      expect(sent.stderr).toBe('');
+      counting.kill('SIGTERM');
+      const counted = JSON.parse((await done).stdout.split('\n')[1]!) as Counted;
+      const { tookS } = JSON.parse(sent.stdout) as { tookS: number };
+      return { ...counted, tookS };
+    }
+
+    test.each(['netdev', 'inet'] as const)('%s: forwards both ways, both families, and counts (C9)', async (form) => {
+      const relay = await open(form);
+      await relay.open('four', session(A, B, R));
+      await relay.open('six', session(A6, B6, R6));
+      for (const [from, to, via] of [
+        [A, B, R],
+        [A6, B6, R6],
+      ] as const) {
+        const there = await pass(a, [from, 5_000], [via, 7_001], b, [to, 5_000]);
+        expect(there).toMatchObject({ packets: 200, bytes: 200_000, sources: { [`${via}:7002`]: 200 } });
+        const back = await pass(b, [to, 5_000], [via, 7_002], a, [from, 5_000], { count: 100 });
+        expect(back).toMatchObject({ packets: 100, bytes: 100_000, sources: { [`${via}:7001`]: 100 } });
+      }
+      const counters = { packetsFromA: 200, bytesFromA: 200_000, packetsFromB: 100, bytesFromB: 100_000 };
+      expect(await relay.counters()).toEqual(
+        new Map([
+          ['four', counters],
+          ['six', counters],
+        ]),
+      );
+      expect(await relay.close('four')).toEqual(counters);
+      expect(await relay.list()).toEqual({ complete: ['six'], incomplete: [], unexpected: [] });
+      const closed = await pass(a, [A, 5_000], [R, 7_001], b, [B, 5_000]);
+      expect(closed.packets).toBe(0);
+    });
+
+    test.each(['netdev', 'inet'] as const)('%s: nothing but the session passes', async (form) => {
+      const relay = await open(form);
+      await relay.open('one', session(A, B, R));
+      const wrong: [LabHost, [string, number], [string, number]][] = [
+        [a, [A, 5_001], [R, 7_001]],
+        [a, [A, 5_000], [R, 7_002]],
+        [a, [A, 5_000], [R, 7_003]],
+        [b, [B, 5_000], [R, 7_001]],
+        [b, [B, 5_001], [R, 7_002]],
+      ];
+      for (const [host, from, to] of wrong) {
+        const atB = await pass(host, from, to, host === a ? b : a, [host === a ? B : A, 5_000], { count: 20 });
+        expect(atB.packets, `${from} to ${to}`).toBe(0);
+      }
+      // STUN from the session's own addresses goes to the server.
+      const stun = await pass(a, [A, 5_000], [R, 7_001], r, [R, 7_001], { count: 10, prefix: '000100002112a442' });
+      expect(stun).toMatchObject({ packets: 10, sources: { [`${A}:5000`]: 10 } });
+      expect((await relay.counters()).get('one')).toMatchObject({ packetsFromA: 0, packetsFromB: 0 });
+    });
+
+    test('rate and quota hold within 5 % at ten times the rate; a neighbour loses nothing', async () => {
+      const relay = await open('netdev');
+      await relay.setAccount('slow', { bytesPerSecond: 1_028_000 });
+      await relay.open('limited', { ...session(A, B, R), account: 'slow' });
+      await relay.open('free', session(A, B, R, 5_100, 7_100));
+      const load = { count: 40_000, perSecond: 10_000 };
+      const [limited, free] = await Promise.all([
+        pass(a, [A, 5_000], [R, 7_001], b, [B, 5_000], load),
+        pass(a, [A, 5_100], [R, 7_101], b, [B, 5_100], { count: 2_000, perSecond: 500 }),
+      ]);
+      expect(free.packets).toBe(2_000);
+      // The sender is slower than asked on a loaded machine; the allowed amount follows from the time it took, and the
+      // kernel allows one second's worth at the start.
+      const allowed = 1_000 * (limited.tookS + 1);
+      expect(Math.abs(limited.packets - allowed)).toBeLessThan(0.05 * allowed);
+      await relay.setAccount('slow', { quotaBytes: 1_028_000 });
+      const quota = await pass(a, [A, 5_000], [R, 7_001], b, [B, 5_000], { count: 10_000, perSecond: 10_000 });
+      expect(Math.abs(quota.packets - 1_000)).toBeLessThanOrEqual(50);
+    });
+
+    test.each(['netdev', 'inet'])('%s: kill -9 leaves no table', async (form) => {
+      await r.run('sysctl', ['-qw', 'net.ipv4.ip_forward=1']);
+      const relay = r.spawn(process.execPath, [KILLED, R, form]);
+      await says(relay, 'open');
+      expect(tables()).toContain('towpath-relay');
+      process.kill(relay.pid!, 'SIGKILL');
+      await expect.poll(tables, { timeout: 5_000 }).not.toContain('towpath-relay');
+    });
+
+    test('an nft that is stopped is replaced, and packets pass all the time', async () => {
+      const relay = await open('netdev', { batchTimeoutMs: 500, watchIntervalMs: 200 });
+      await relay.open('one', session(A, B, R));
+      const replaced = relay.events.once('replaced');
+      const passing = pass(a, [A, 5_000], [R, 7_001], b, [B, 5_000], { count: 4_000, perSecond: 1_000 });
+      process.kill(nftPid(), 'SIGSTOP');
+      await replaced;
+      await relay.open('two', session(A, B, R, 5_100, 7_100));
+      expect((await passing).packets).toBe(4_000);
+      expect((await relay.list()).complete).toEqual(['one', 'two']);
+      expect(tables().match(/towpath-relay/g)).toHaveLength(1);
+    });
+
+    test('10,000 sessions, asked for at 1,000 per second, leave exactly what is open', async () => {
+      const relay = await open('netdev');
+      const started = performance.now();
+      const slowest = { openMs: 0 };
+      const running: Promise<unknown>[] = [];
+      for (let at = 0; at < 10_000; at++) {
+        const due = started + at;
+        const waitMs = due - performance.now();
+        if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+        const asked = performance.now();
+        const opened = relay.open(`s${at}`, many(at)).then(() => {
+          slowest.openMs = Math.max(slowest.openMs, performance.now() - asked);
+        });
+        running.push(at % 10 === 0 ? opened : opened.then(() => relay.close(`s${at}`)));
+      }
+      await Promise.all(running);
+      const perSecond = Math.round(10_000_000 / (performance.now() - started));
+      console.log(`${perSecond} sessions opened and closed per second; slowest ${Math.round(slowest.openMs)} ms`);
+      const { complete, incomplete, unexpected } = await relay.list();
+      expect([complete.length, incomplete, unexpected]).toEqual([1_000, [], []]);
+      await Promise.all(complete.map((id) => relay.close(id)));
+      expect(await relay.list()).toEqual({ complete: [], incomplete: [], unexpected: [] });
+      expect(relay.size).toBe(0);
+    });
+
+    test('random interleavings: of a packet to every combination exactly the allowed ones arrive, where they should (D2)', async () => {
+      const random = new SeededRandom(11);
+      const tables = { form: 'netdev', addresses: [R], control: [STUN_PATTERN] } as const;
+      using plane = await RelayPlane.open(components(), tables);
+      const open = new Map<number, RelaySession>();
+      const matrix = async (host: LabHost, address: string, first: number) => {
+        const child = host.spawn(
+          'python3',
+          [MATRIX, address, `${first}`, `${first + 9}`, R, '7000', '7019'],
+          {},
+          'pipe',
+        );
+        const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+        expect((await lines.next()).value).toBe('ready');
+        const tell = (line: string) => void child.stdin!.write(`${line}\n`);
+        return { tell, read: async () => JSON.parse((await lines.next()).value!) as [string, string, number][] };
+      };
+      const ends = [await matrix(a, A, 5_000), await matrix(b, B, 6_000)];
+      for (let step = 1; step <= 400; step++) {
+        const at = random.integer(0, 9);
+        if (open.delete(at) && random.next() < 0.4) plane.remove(String(at));
+        else {
+          const end = (remote: string, port: number, local: number) => ({
+            remote: { address: remote, port: port + random.integer(0, 9) },
+            local: { address: R, port: local },
+          });
+          const session = { a: end(A, 5_000, 7_000 + 2 * at), b: end(B, 6_000, 7_001 + 2 * at) };
+          open.set(at, session);
+          plane.place(String(at), session);
+        }
+        if (random.next() < 0.02) killNft();
+        if (random.next() < 0.3) await new Promise((resolve) => setTimeout(resolve, random.integer(0, 20)));
+        if (step % 100 > 0) continue;
+        await expect.poll(() => plane.stats, { timeout: 10_000 }).toMatchObject({ sessions: open.size, waiting: 0 });
+        const expected = [...open.values()].flatMap(({ a: one, b: two }) =>
+          [
+            [one, two],
+            [two, one],
+          ].map(([from, to]) => [
+            `${from!.remote.address}:${from!.remote.port} ${R}:${from!.local.port}`,
+            `${R}:${to!.local.port}`,
+            to!.remote.port,
+          ]),
+        );
+        for (const { tell } of ends) tell('go');
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        for (const { tell } of ends) tell('stop');
+        const seen = (await Promise.all(ends.map(({ read }) => read()))).flat();
+        expect(seen.map(String).sort()).toEqual(expected.map(String).sort());
+      }
+    });
+
+    test('FORWARD DROP, as Docker sets it, does not concern the netdev form', async () => {
+      lab.nft(r.namespace, 'table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }');
+      expect(await probeKernel(components(), [R])).toMatchObject({ usable: true, form: 'netdev' });
+      const relay = await open('netdev');
+      await relay.open('one', session(A, B, R));
+      expect((await pass(a, [A, 5_000], [R, 7_001], b, [B, 5_000])).packets).toBe(200);
+      expect(tables()).toContain('filter');
+    });
+
+    test('two uplinks: each side is served by the device and router of its own address', async () => {
+      // Behind the second uplink: a network of its own, reached through a router.
+      const far = lab.nat('far', '203.0.113.50', {
+        mapping: 'endpoint-independent',
+        filtering: 'endpoint-independent',
+      });
+      const inside = far.host('inside');
+      lab.nft(far.namespace, 'flush ruleset');
+      await r.run('ip', ['addr', 'add', '203.0.113.11/24', 'dev', 'eth0']);
+      await r.run('ip', ['route', 'add', '10.1.0.0/24', 'via', '203.0.113.50', 'src', '203.0.113.11']);
+      const relay = await open('netdev', { addresses: [R, '203.0.113.11'] });
+      await relay.open('one', {
+        a: { remote: { address: A, port: 5_000 }, local: { address: R, port: 7_001 } },
+        b: { remote: { address: inside.address, port: 5_000 }, local: { address: '203.0.113.11', port: 7_002 } },
+      });
+      const there = await pass(a, [A, 5_000], [R, 7_001], inside, [inside.address, 5_000]);
+      expect(there).toMatchObject({ packets: 200, sources: { '203.0.113.11:7002': 200 } });
+    });
+
+    function tables(): string {
+      return execFileSync('ip', ['netns', 'exec', r.namespace, 'nft', 'list', 'tables'], { encoding: 'utf8' });
+    }
+
+    /** Kills nft, unless another one is just being started. */
+    function killNft(): void {
+      try {
+        process.kill(nftPid(), 'SIGKILL');
+      } catch {
+        // pgrep ends with an error when there is none.
+      }
+    }
+
+    /** The nft that this process has started. */
+    function nftPid(): number {
+      const found = execFileSync('pgrep', ['-P', String(process.pid), '-x', 'nft'], { encoding: 'utf8' });
+      return Number(found.trim().split('\n')[0]);
+    }
+  },
+);
+
+function session(a: string, b: string, relay: string, port = 5_000, relayPort = 7_000): RelaySession {
+  return {
+    a: { remote: { address: a, port }, local: { address: relay, port: relayPort + 1 } },
+    b: { remote: { address: b, port }, local: { address: relay, port: relayPort + 2 } },
+  };
+}
+
+function many(at: number): RelaySession {
+  const end = (first: number) => `203.0.113.${first + (at % 50)}`;
+  const port = 10_000 + at;
+  return {
+    a: { remote: { address: end(100), port }, local: { address: R, port: 7_001 } },
+    b: { remote: { address: end(160), port }, local: { address: R, port: 7_002 } },
+  };
+}

@@ -1,0 +1,160 @@
+import { appendFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type GridMember, MeshGrid } from './support/mesh-grid.ts';
+import { Disturbances, eventually, Pings, pause, Transfer } from './support/survival.ts';
+import { wireGuardAvailable } from './support/wireguard-lab.ts';
+
+/** How often each disturbance is made; with more than one, TOWPATH_SURVIVE_FILE gets a JSON line for each outage. */
+const RUNS = Number(process.env.TOWPATH_SURVIVE_RUNS ?? 1);
+const FILE = process.env.TOWPATH_SURVIVE_FILE;
+const LONG = RUNS > 1;
+
+/** Bounds of the outage, ms; generous in CI, where the machine may be busy. The figures are in bench/RESULTS.md. */
+const SLACK = 3;
+
+describe.skipIf(!wireGuardAvailable())('a TCP transfer through the tunnel', () => {
+  let grid: MeshGrid;
+  let a: GridMember;
+  let b: GridMember;
+  let pings: Pings;
+  let transfer: Transfer;
+  let disturb: Disturbances;
+  let released: Promise<unknown>;
+
+  beforeAll(async () => {
+    grid = await MeshGrid.open({ builtin: false });
+    [a, b] = await Promise.all([grid.member('a', 'port-restricted'), grid.member('b', 'port-restricted')]);
+    disturb = new Disturbances(grid, a, b);
+    const order = { id: 1, until: 'splice' as const, forMs: 60_000 };
+    const [first, second] = [a.obey({ ...order, peer: 'b' }), b.obey({ ...order, peer: 'a' })];
+    released = Promise.all([first.result, second.result]);
+    await released;
+    pings = new Pings(a.host, b.address);
+    transfer = await Transfer.start(a, b);
+  });
+  afterAll(async () => {
+    await pings?.close();
+    await grid?.close();
+  });
+
+  /** Makes a disturbance, waits until data flows again, undoes it, and waits for the direct path and the splice. */
+  async function survives(
+    name: string,
+    limitMs: number,
+    begin: () => unknown,
+    { watchMs = 2_500, whileMs = 0, end }: { watchMs?: number; whileMs?: number; end?: () => unknown } = {},
+  ): Promise<void> {
+    for (let run = 0; run < RUNS; run++) {
+      const startedAt = Date.now();
+      await begin();
+      await pause(whileMs);
+      // An outage that is meant counts from its end.
+      const fromMs = whileMs > 0 ? Date.now() : startedAt;
+      if (whileMs > 0) await end?.();
+      for (let turn = 0; turn < 400 && !(Date.now() - fromMs > watchMs && pings.flowing); turn++) await pause(50);
+      const outageMs = Math.round(pings.outageSince(fromMs));
+      if (FILE) appendFileSync(FILE, `${JSON.stringify({ name, outageMs, events: a.events.slice(-6) })}\n`);
+      if (whileMs === 0) await end?.();
+      expect(outageMs).toBeLessThan(limitMs * SLACK);
+      expect(transfer.running).toBe(true);
+      if (LONG) await settled();
+    }
+  }
+
+  const settled = () =>
+    Promise.all(
+      [a, b].map((member) =>
+        eventually(
+          member,
+          // A relay's plain port is spliced as well; the disturbances are those of a direct path.
+          ({ status, dataPlane, kind }) => status === 'connected' && dataPlane === 'splice' && kind === 'p2p',
+          90_000,
+        ),
+      ),
+    );
+
+  it('goes on when the splice is removed by hand, which is repaired (D1)', async () => {
+    await survives('splice removed', 1_000, () => expect(disturb.killSplice()).toBeGreaterThan(0));
+    await settled();
+  });
+
+  it('goes on when the direct path is blocked in both directions (D4)', async () => {
+    await settled();
+    await survives('direct path blocked, both ways', 1_000, () => disturb.block('both'), {
+      end: () => disturb.clear(),
+    });
+    await settled();
+  });
+
+  it('goes on when the direct path is blocked in one direction (D4)', async () => {
+    await settled();
+    await survives('direct path blocked, one way', 1_000, () => disturb.block('in'), { end: () => disturb.clear() });
+    await settled();
+  });
+
+  it('goes on when both NATs forget every mapping', async () => {
+    await settled();
+    await survives('conntrack flushed', 1_000, () => disturb.flushConntrack());
+  });
+
+  it('goes on after 30 % loss', async () => {
+    await survives('30 % loss, then none', 1_000, () => disturb.lose(30), {
+      whileMs: LONG ? 10_000 : 3_000,
+      end: () => disturb.clear(),
+    });
+  });
+
+  it('goes on after an outage of everything', async () => {
+    await survives('outage of 5 s', 3_000, () => disturb.cut(), { whileMs: 5_000, end: () => disturb.clear() });
+    await settled();
+  });
+
+  it('goes on when the relay that it uses is killed, on the other one (C9)', async () => {
+    if (LONG) return;
+    disturb.block('both');
+    const { relay = '' } = await eventually(
+      a,
+      ({ kind, status }) => kind === 'relay' && status === 'connected',
+      10_000,
+    );
+    await pause(2_000);
+    const address = /[\d.]{7,}/.exec(relay)?.[0] ?? '';
+    await survives('relay killed', 1_000, () => {
+      grid.relays.get(address)!.kill('SIGKILL');
+    });
+    disturb.clear();
+    await settled();
+  });
+
+  it('goes on when a member moves to another network (C11)', async () => {
+    if (LONG) return;
+    const nat = grid.lab.nat('nmoved', '203.0.113.77', {
+      mapping: 'endpoint-independent',
+      filtering: 'endpoint-independent',
+    });
+    const gateway = grid.lab.plug(a.host, nat, 'eth1');
+    await survives('moved to another network', 10_000, async () => {
+      await a.host.run('ip', ['link', 'set', 'eth0', 'down']);
+      await a.host.run('ip', ['route', 'replace', 'default', 'via', gateway, 'dev', 'eth1']);
+    });
+  });
+
+  it('goes on when the control plane is killed', async () => {
+    if (LONG) return;
+    grid.serving!.kill('SIGKILL');
+    await survives('control plane killed', 300, () => {}, { watchMs: 1_000 });
+  });
+
+  it('ends with every block in its place', async () => {
+    const { blocks, errors } = await transfer.end();
+    expect(errors).toBe('');
+    expect(blocks).toBeGreaterThan(500);
+  });
+
+  it("says failed while the peer's WireGuard stands still, and connected when it goes on (C6, C7)", async () => {
+    expect(disturb.wireGuard('SIGSTOP')).toBe(1);
+    await eventually(a, ({ status, reason }) => status === 'failed' && reason === 'reconnect-failed', 40_000);
+    expect(disturb.wireGuard('SIGCONT')).toBe(1);
+    await eventually(a, ({ status }) => status === 'connected', 30_000);
+  });
+});

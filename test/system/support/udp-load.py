@@ -1,0 +1,56 @@
+"""Sends or counts UDP datagrams, for tests of data planes.
+
+send FROM FROM_PORT TO TO_PORT COUNT BYTES PER_SECOND PREFIX: the payload begins with these bytes, in hexadecimal
+count ADDRESS PORT: at SIGTERM prints {"packets", "bytes", "sources": {"address:port": packets}}
+"""
+import json
+import signal
+import socket
+import sys
+import time
+
+SO_RCVBUFFORCE = 33
+
+
+def sock(address, port):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_DGRAM)
+    made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 25)
+    made.bind((address, int(port)))
+    return made
+
+
+def send(source, source_port, to, to_port, count, size, per_second, prefix):
+    s = sock(source, source_port)
+    data = bytes.fromhex(prefix).ljust(int(size), b"x")
+    start = time.monotonic()
+    for n in range(int(count)):
+        wait = start + n / float(per_second) - time.monotonic()
+        if wait > 0.001:
+            time.sleep(wait)
+        s.sendto(data, (to, int(to_port)))
+    print(json.dumps({"sent": int(count), "tookS": time.monotonic() - start}))
+
+
+def count(address, port):
+    s = sock(address, port)
+    packets, size, sources = 0, 0, {}
+    ending = []
+    signal.signal(signal.SIGTERM, lambda *_: ending.append(True))
+    print("ready", flush=True)
+    s.settimeout(0.1)
+    while True:
+        try:
+            data, source = s.recvfrom(65536)
+        except TimeoutError:
+            if ending:
+                break
+            continue
+        packets += 1
+        size += len(data)
+        name = "%s:%d" % source[:2]
+        sources[name] = sources.get(name, 0) + 1
+    print(json.dumps({"packets": packets, "bytes": size, "sources": sources}))
+
+
+{"send": send, "count": count}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,262 @@
+import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Endpoint } from '@towpath/net';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { finished, Lab, type LabHost, labAvailable, NAT_KINDS, says } from './support/lab.ts';
+
+const R = '203.0.113.10';
+const PEER = '203.0.113.31';
+const R6 = '2001:db8::10';
+const PEER6 = '2001:db8::31';
+const PORT = 3_478;
+const PEER_PORT = 5_000;
+const CLIENT = new URL('./support/plain-client.ts', import.meta.url).pathname;
+const LOAD = new URL('./support/udp-load.py', import.meta.url).pathname;
+
+const missing = ['python3', 'turnutils_uclient'].filter((tool) => spawnSync('which', [tool]).status !== 0);
+const available = labAvailable() && missing.length === 0;
+
+interface Client {
+  child: ChildProcess;
+  relayed: Endpoint;
+  plain: Endpoint;
+  local: Endpoint;
+  ask<Result>(line: string): Promise<Result>;
+}
+
+type Metrics = Readonly<Record<string, number>>;
+
+describe.skipIf(!available && process.env.CI !== 'true')(
+  'plain relaying of `towpath relay serve` (needs root, iproute2, nftables, python3, coturn)',
+  () => {
+    let lab: Lab;
+    let r: LabHost;
+    let b: LabHost;
+    let folder: string;
+
+    beforeEach(async () => {
+      lab = new Lab();
+      r = lab.host('relay', R);
+      b = lab.host('peer', PEER);
+      for (const [host, address] of [
+        [r, R6],
+        [b, PEER6],
+      ] as const) {
+        await host.run('ip', ['addr', 'add', `${address}/64`, 'dev', 'eth0', 'nodad']);
+      }
+      folder = mkdtempSync(join(tmpdir(), 'towpath-relay-'));
+      writeFileSync(join(folder, 'password'), 'wonderland\n', { mode: 0o600 });
+    });
+
+    afterEach(async () => {
+      await lab.close();
+      rmSync(folder, { recursive: true, force: true });
+    });
+
+    /** Starts the relay; returns it with what it says about its data plane. */
+    async function serve(
+      args: readonly string[],
+      { addresses = [R, R6], wrap = [] }: { addresses?: readonly string[]; wrap?: readonly string[] } = {},
+    ): Promise<{ child: ChildProcess; plane: string; reason: string; metrics(): Promise<Metrics> }> {
+      const user = ['--user', 'alice', '--password-file', join(folder, 'password')];
+      const peers = ['--allow-peer', '203.0.113.0/24', '2001:db8::/32', '10.0.0.0/8'];
+      const all = [
+        'relay',
+        'serve',
+        '--address',
+        ...addresses,
+        ...user,
+        ...peers,
+        '--metrics-port',
+        '9000',
+        '--json',
+        ...args,
+      ];
+      const [program = process.execPath, ...before] = [...wrap, process.execPath];
+      const child = r.spawn(program, [...before, 'packages/towpath/bin/towpath.js', ...all]);
+      const said = await says(child, '"what":"metrics"');
+      const line = said.split('\n').find((each) => each.includes('"data-plane"'))!;
+      const metrics = async () => {
+        const { stdout } = await r.run(process.execPath, ['-e', FETCH]);
+        const lines = stdout.split('\n').filter((each) => each.startsWith('towpath_turn_'));
+        const named = (line: string) =>
+          line
+            .split(' ')[0]!
+            .slice('towpath_turn_'.length)
+            .replace(/_total$/, '');
+        return Object.fromEntries(lines.map((each) => [named(each), Number(each.split(' ')[1])]));
+      };
+      return { child, ...(JSON.parse(line) as { plane: string; reason: string }), metrics };
+    }
+
+    async function connect(host: LabHost, to: Endpoint, server: string = R): Promise<Client> {
+      const args = [CLIENT, server, String(PORT), 'alice', 'wonderland', to.address, String(to.port)];
+      const child = host.spawn(process.execPath, args, {}, 'pipe');
+      const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+      const read = async () => JSON.parse((await lines.next()).value ?? '{}');
+      const first = (await read()) as { relayed: Endpoint; plain: Endpoint; local: Endpoint };
+      const ask = <Result>(line: string): Promise<Result> => {
+        child.stdin!.write(`${line}\n`);
+        return read() as Promise<Result>;
+      };
+      return { child, ...first, ask };
+    }
+
+    /** Counts at the peer what a client sends meanwhile. */
+    async function counted(while_: () => Promise<unknown>, [address, port]: [string, number] = [PEER, PEER_PORT]) {
+      const child = b.spawn('python3', [LOAD, 'count', address, String(port)]);
+      const done = finished(child, 60_000);
+      await says(child, 'ready');
+      await while_();
+      child.kill('SIGTERM');
+      const { stdout } = await done;
+      return JSON.parse(stdout.split('\n')[1]!) as { packets: number; sources: Record<string, number> };
+    }
+
+    const send = async (host: LabHost, from: [string, number], to: Endpoint, count = 20, prefix = '45') => {
+      const load = [from[0], from[1], to.address, to.port, count, 200, 1_000, prefix].map(String);
+      expect((await host.run('python3', [LOAD, 'send', ...load])).stderr).toBe('');
+    };
+
+    const inKernel = async (metrics: () => Promise<Metrics>, sessions: number) =>
+      expect.poll(async () => (await metrics()).kernel_sessions, { timeout: 5_000 }).toBe(sessions);
+
+    test.each([
+      ['kernel', 'IPv4', R, PEER],
+      ['kernel', 'IPv6', R6, PEER6],
+      ['user', 'IPv4', R, PEER],
+    ])('data plane %s, %s: both ways, and to nobody else (D2)', async (mode, _family, server, to) => {
+      const { plane, metrics, child } = await serve(['--data-plane', mode]);
+      expect(plane).toBe(mode);
+      const a = lab.host('a', '203.0.113.30');
+      await a.run('ip', ['addr', 'add', '2001:db8::30/64', 'dev', 'eth0', 'nodad']);
+      const client = await connect(a, { address: to, port: PEER_PORT }, server);
+      if (mode === 'kernel') await inKernel(metrics, 1);
+      const there = await counted(() => client.ask('send 200 1000 2000'), [to, PEER_PORT]);
+      expect(there).toMatchObject({
+        packets: 200,
+        sources: { [`${client.relayed.address}:${client.relayed.port}`]: 200 },
+      });
+      await send(b, [to, PEER_PORT], client.relayed, 100);
+      await expect.poll(() => client.ask('received')).toEqual({ [`${to}:${PEER_PORT}`]: 100 });
+      // Every wrong combination: another source at the plain port, another peer, another port of the peer.
+      const own = to === PEER ? '203.0.113.30' : '2001:db8::30';
+      const strays = await counted(async () => {
+        await send(a, [own, client.local.port === 6_000 ? 6_001 : 6_000], client.plain);
+        await send(b, [to, PEER_PORT + 1], client.plain);
+        await send(a, [own, 6_002], client.relayed);
+      }, [to, PEER_PORT]);
+      expect(strays.packets).toBe(0);
+      expect(await client.ask('received')).toEqual({ [`${to}:${PEER_PORT}`]: 100 });
+      client.child.stdin!.write('close\n');
+      await expect.poll(async () => (await metrics()).plain_ports).toBe(0);
+      if (mode === 'kernel') {
+        await expect.poll(metrics, { timeout: 5_000 }).toMatchObject({
+          kernel_packets_to_peers: 200,
+          kernel_bytes_to_peers: 200_000,
+          kernel_packets_to_clients: 100,
+        });
+        expect((await metrics()).packets_to_peers).toBe(0);
+      } else expect(await metrics()).toMatchObject({ packets_to_peers: 200, packets_to_clients: 100 });
+      process.kill(child.pid!, 'SIGKILL');
+      await expect.poll(() => tables(), { timeout: 5_000 }).not.toContain('towpath-relay');
+    });
+
+    test('behind a one-to-one NAT, with FORWARD dropped, the kernel forwards (D2)', async () => {
+      const nat = lab.nat('front', '203.0.113.60', NAT_KINDS['full-cone']);
+      const inside = nat.host('inside');
+      // One-to-one: every port, both ways.
+      lab.nft(
+        nat.namespace,
+        `flush ruleset
+         table ip nat { chain pre { type nat hook prerouting priority -100; ip daddr 203.0.113.60 dnat to ${inside.address}; };
+           chain post { type nat hook postrouting priority 100; ip saddr ${inside.address} oifname "wan" snat to 203.0.113.60; }; }`,
+      );
+      r = inside;
+      lab.nft(
+        inside.namespace,
+        'table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }',
+      );
+      const { plane, metrics } = await serve(['--data-plane', 'kernel', '--public-address', '203.0.113.60'], {
+        addresses: [inside.address],
+      });
+      expect(plane).toBe('kernel');
+      const home = lab.nat('home', '203.0.113.70', NAT_KINDS['port-restricted']);
+      const client = await connect(home.host('a'), { address: PEER, port: PEER_PORT }, '203.0.113.60');
+      expect([client.relayed.address, client.plain.address]).toEqual(['203.0.113.60', '203.0.113.60']);
+      await inKernel(metrics, 1);
+      const there = await counted(() => client.ask('send 200 1000 2000'));
+      expect(there).toMatchObject({ packets: 200, sources: { [`203.0.113.60:${client.relayed.port}`]: 200 } });
+      await send(b, [PEER, PEER_PORT], client.relayed, 100);
+      await expect.poll(() => client.ask('received')).toEqual({ [`${PEER}:${PEER_PORT}`]: 100 });
+      expect(await metrics()).toMatchObject({ packets_to_peers: 0, packets_to_clients: 0 });
+    });
+
+    test("coturn's client sees no difference", async () => {
+      await serve(['--data-plane', 'kernel']);
+      const a = lab.host('a', '203.0.113.30');
+      b.spawn('turnutils_peer', ['-L', PEER, '-p', '3480']);
+      const load = ['-u', 'alice', '-w', 'wonderland', '-e', PEER, '-r', '3480', '-m', '5', '-n', '20', '-c'];
+      const how = [[], ['-s']].map((each) => a.run('turnutils_uclient', [...load, ...each, R]));
+      for (const { stdout } of await Promise.all(how)) {
+        expect(stdout).toContain('tot_send_msgs=100, tot_recv_msgs=100');
+      }
+    });
+
+    test("a user's rate holds within 5 % at ten times the rate", async () => {
+      const kilobytes = 514;
+      const { metrics } = await serve(['--data-plane', 'kernel', '--user-bandwidth', String(kilobytes)]);
+      const client = await connect(lab.host('a', '203.0.113.30'), { address: PEER, port: PEER_PORT });
+      await inKernel(metrics, 1);
+      let tookS = 0;
+      const { packets } = await counted(async () => {
+        tookS = (await client.ask<{ tookS: number }>('send 20000 1000 5000')).tookS;
+      });
+      // One second's worth passes at the start.
+      const allowed = (kilobytes * 1_000 * (tookS + 1)) / 1_028;
+      expect(Math.abs(packets - allowed)).toBeLessThan(0.05 * allowed);
+      await expect.poll(async () => (await metrics()).kernel_dropped_over_rate).toBe(20_000 - packets);
+    });
+
+    test('nft that stops answering is replaced while data passes', async () => {
+      const { metrics } = await serve(['--data-plane', 'kernel']);
+      const client = await connect(lab.host('a', '203.0.113.30'), { address: PEER, port: PEER_PORT });
+      await inKernel(metrics, 1);
+      const { packets } = await counted(async () => {
+        const sending = client.ask('send 8000 500 1000');
+        process.kill(nftPid(), 'SIGSTOP');
+        await sending;
+      });
+      expect(packets).toBe(8_000);
+      await expect.poll(async () => (await metrics()).kernel_replaced, { timeout: 10_000 }).toBe(1);
+      await inKernel(metrics, 1);
+    });
+
+    test('says why not: without the capability', async () => {
+      const wrap = ['setpriv', '--bounding-set', '-net_admin', '--inh-caps', '-net_admin', '--'];
+      const { plane, reason, metrics } = await serve([], { wrap });
+      expect([plane, reason]).toEqual(['user', expect.stringContaining('CAP_NET_ADMIN')]);
+      const client = await connect(lab.host('a', '203.0.113.30'), { address: PEER, port: PEER_PORT });
+      expect((await counted(() => client.ask('send 100 500 1000'))).packets).toBe(100);
+      expect(await metrics()).toMatchObject({ kernel_usable: 0, packets_to_peers: 100 });
+    });
+
+    function tables(): string {
+      return execFileSync('ip', ['netns', 'exec', r.namespace, 'nft', 'list', 'tables'], { encoding: 'utf8' });
+    }
+
+    /** The nft that runs in the relay's namespace. */
+    function nftPid(): number {
+      const pids = execFileSync('ip', ['netns', 'pids', r.namespace], { encoding: 'utf8' }).split('\n');
+      const found = pids.find(
+        (pid) => pid !== '' && execFileSync('ps', ['-o', 'comm=', '-p', pid], { encoding: 'utf8' }).trim() === 'nft',
+      );
+      return Number(found);
+    }
+  },
+);
+
+const FETCH = 'fetch("http://127.0.0.1:9000/metrics").then((r) => r.text()).then((t) => process.stdout.write(t))';
