@@ -46,8 +46,6 @@ const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/camera/src/outputs/webhook.ts': 'waits for the next of a backoff',
   'packages/pppp/src/client/attempt-socket.ts': 'leaves the losers of a race one turn to end by themselves',
   'packages/pppp/src/relay/client/connect-by-relay.ts': 'adds TCP to a race that runs by UDP',
-  'packages/pppp/src/relay/client/relay-carrier.ts':
-    'its two kinds of probes, of base and session port, have answers of different meaning',
   'packages/pppp/src/session/session.ts':
     'one timer for acknowledgements, retransmissions and keep-alives, and the spacing of CLOSE',
 };

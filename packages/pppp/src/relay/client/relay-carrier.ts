@@ -1,4 +1,4 @@
-import { type Clock, RoundTripEstimator, type Timer, type PathKind } from '@towpath/core';
+import { type Clock, type PathKind, Repeat, RoundTripEstimator } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import { MessageType } from '../../codec/message-type.ts';
 import type { SessionCarrier } from '../../session/carrier.ts';
@@ -47,14 +47,17 @@ export class RelayCarrier implements SessionCarrier {
   readonly #onUnasked: RelayCarrierOptions['onUnasked'];
   readonly #rtt = new RoundTripEstimator(PROBE_MS);
   #session: Session | undefined;
-  #timer: Timer | undefined;
+  readonly #checks: Repeat;
   #sentAt = Number.NEGATIVE_INFINITY;
+  /** When the first datagram left that awaits an answer; undefined while no check is due. */
+  #unansweredSince: number | undefined;
   #answeredAt = Number.NEGATIVE_INFINITY;
   #probedAt = 0;
   #probesSent = 0;
   #silentProbes = 0;
   /** It has answered a probe before: only then its silence has a meaning. */
   #answers: boolean;
+  #watchedSince = 0;
   /** The first probe was sent. */
   #measured = false;
   /** It answers RLY_RDY again: then silence means that it has lost the session, even when its base port answers. */
@@ -68,6 +71,7 @@ export class RelayCarrier implements SessionCarrier {
     this.#onUnasked = options.onUnasked;
     this.#answers = rttMs !== undefined;
     if (rttMs !== undefined) this.#rtt.sample(rttMs);
+    this.#checks = new Repeat({ clock }, { run: () => this.#check() });
   }
 
   get pathKind(): PathKind {
@@ -85,13 +89,17 @@ export class RelayCarrier implements SessionCarrier {
   /** Sets its session; from now on the relay is monitored. */
   watch(session: Session): void {
     this.#session = session;
-    this.#arm(FIRST_PROBE_MS);
+    this.#watchedSince = this.#clock.now();
+    this.#unansweredSince = this.#watchedSince;
+    this.#checks.wake();
   }
 
   send(datagram: Uint8Array): void {
     this.#sentAt = this.#clock.now();
     this.#inner.send(datagram);
-    if (this.#timer === undefined && this.#session !== undefined) this.#arm(this.#suspicionMs);
+    if (this.#unansweredSince !== undefined || this.#session === undefined) return;
+    this.#unansweredSince = this.#sentAt;
+    this.#checks.wake();
   }
 
   intercepts(type: number): boolean {
@@ -109,8 +117,7 @@ export class RelayCarrier implements SessionCarrier {
   }
 
   close(): Promise<void> {
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#checks.stop();
     this.#session = undefined;
     return this.#inner.close();
   }
@@ -142,44 +149,45 @@ export class RelayCarrier implements SessionCarrier {
     this.#silentProbes = 0;
   }
 
-  #arm(delayMs: number): void {
-    this.#timer = this.#clock.timer(delayMs, () => this.#onTime());
-  }
-
-  #onTime(): void {
-    this.#timer = undefined;
+  /** Probes when it is time to. Returns when to check again, ms; `Infinity`: at the next datagram sent. */
+  #check(): number {
     const session = this.#session;
-    if (session === undefined || session.closed !== undefined) return;
+    if (session === undefined || session.closed !== undefined) return Number.POSITIVE_INFINITY;
     const now = this.#clock.now();
     const heardAt = Math.max(session.lastReceivedAt, this.#answeredAt);
     if (!this.#measured) {
+      const waitMs = this.#watchedSince + FIRST_PROBE_MS - now;
+      if (waitMs > 0) return waitMs;
       this.#measured = true;
-      this.#probe(now);
-      return;
+      return this.#probe(now);
     }
     if (heardAt >= this.#sentAt || heardAt >= this.#probedAt) this.#calm();
-    // Nothing is pending: the next packet sent starts the timer again.
-    if (heardAt >= this.#sentAt) return;
-    const waitMs = this.#probesSent === 0 ? heardAt + this.#suspicionMs - now : 0;
-    if (waitMs > 0) {
-      this.#arm(waitMs);
-    } else if (this.#probesSent < MAX_PROBES && this.#silentProbes < MAX_SILENT_PROBES) {
-      this.#probe(now);
-    } else if (this.#answers) {
+    if (heardAt >= this.#sentAt) return this.#rest();
+    const silentSince = Math.max(heardAt, this.#unansweredSince ?? this.#sentAt);
+    const waitMs = this.#probesSent === 0 ? silentSince + this.#suspicionMs - now : 0;
+    if (waitMs > 0) return waitMs;
+    if (this.#probesSent < MAX_PROBES && this.#silentProbes < MAX_SILENT_PROBES) return this.#probe(now);
+    if (this.#answers) {
       session.abandon('carrier-failed', true);
-    } else {
-      // The session's keep-alives decide; the next packet sent starts another probe.
-      this.#calm();
+      return Number.POSITIVE_INFINITY;
     }
+    // The session's keep-alives decide; the next packet sent starts another probe.
+    this.#calm();
+    return this.#rest();
   }
 
-  #probe(now: number): void {
+  #rest(): number {
+    this.#unansweredSince = undefined;
+    return Number.POSITIVE_INFINITY;
+  }
+
+  #probe(now: number): number {
     this.#probesSent++;
     this.#silentProbes++;
     this.#probedAt = now;
     this.#probes.introduce();
     if (this.#probes.hello === undefined) this.#probes.introduce();
     else this.#probes.hello();
-    this.#arm(this.#rtt.timeoutMs);
+    return this.#rtt.timeoutMs;
   }
 }
