@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DeviceInfo, MediaItem } from '@towpath/camera';
-import { MqttOutput } from '@towpath/camera/outputs';
-import { SystemClock } from '@towpath/core';
+import { EventQueue, MqttOutput } from '@towpath/camera/outputs';
+import { SystemClock, SystemRandom } from '@towpath/core';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -17,6 +17,7 @@ const missing = spawnSync('mosquitto', ['-h']).error !== undefined;
 if (missing) console.warn('camera-mqtt: mosquitto is not installed (Debian: apt-get install mosquitto)');
 
 const clock = new SystemClock();
+const random = new SystemRandom();
 const PASSWORD = 'br0ker-secret';
 
 /** What Home Assistant's documentation requires of the entities that are used here; unknown keys are refused. */
@@ -69,22 +70,22 @@ const ENTITIES = {
 
 /** A broker that keeps what it was told, and asks for a password. */
 class Broker {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'towpath-mqtt-'));
+  readonly folder: string = mkdtempSync(join(tmpdir(), 'towpath-mqtt-'));
   port = 0;
   #process: ChildProcess | undefined;
 
   async start(): Promise<void> {
     if (this.port === 0) {
       this.port = (await freePorts(1))[0]!;
-      const users = join(this.#folder, 'users');
+      const users = join(this.folder, 'users');
       writeFileSync(users, '', { mode: 0o600 });
       spawnSync('mosquitto_passwd', ['-b', users, 'towpath', PASSWORD]);
       const lines = [`listener ${this.port} 127.0.0.1`, 'allow_anonymous false', `password_file ${users}`];
       // Started by root it would become another user, who may not read the folder.
-      lines.push('user root', 'persistence true', `persistence_location ${this.#folder}/`, 'log_type none');
-      writeFileSync(join(this.#folder, 'mosquitto.conf'), `${lines.join('\n')}\n`);
+      lines.push('user root', 'persistence true', `persistence_location ${this.folder}/`, 'log_type none');
+      writeFileSync(join(this.folder, 'mosquitto.conf'), `${lines.join('\n')}\n`);
     }
-    this.#process = spawn('mosquitto', ['-c', join(this.#folder, 'mosquitto.conf')], { stdio: 'ignore' });
+    this.#process = spawn('mosquitto', ['-c', join(this.folder, 'mosquitto.conf')], { stdio: 'ignore' });
     while (!(await this.#answers())) await sleep(50);
   }
 
@@ -97,7 +98,7 @@ class Broker {
 
   async remove(): Promise<void> {
     await this.stop();
-    rmSync(this.#folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true });
   }
 
   #answers(): Promise<boolean> {
@@ -143,6 +144,7 @@ describe.skipIf(missing && !process.env.CI)('a camera on an MQTT broker, as Home
   /** Last message of each topic, and all events. */
   let topics: Map<string, Buffer>;
   let events: { mediaNum: number }[];
+  let queue: EventQueue;
   let output: MqttOutput;
 
   const url = () => `mqtt://127.0.0.1:${broker.port}`;
@@ -160,7 +162,8 @@ describe.skipIf(missing && !process.env.CI)('a camera on an MQTT broker, as Home
       if (topic.endsWith('/event')) events.push(JSON.parse(payload.toString()));
     });
     await reader.subscribeAsync(['towpath/#', 'homeassistant/#'], { qos: 1 });
-    output = await MqttOutput.connect({ clock }, { url: url(), ...login, info });
+    queue = await EventQueue.open({ clock }, { folder: join(broker.folder, 'events') });
+    output = await MqttOutput.connect({ clock, random, queue }, { url: url(), ...login, info });
   });
 
   afterEach(async () => {
@@ -192,11 +195,12 @@ describe.skipIf(missing && !process.env.CI)('a camera on an MQTT broker, as Home
 
   test('states, the newest picture and its event arrive under the announced topics', async () => {
     output.update({ connected: true, info, roundTripMs: 12.4, lastPictureAt: '2026-05-01T18:30:12+02:00' });
-    output.picture(picture(7));
+    await output.picture(picture(7));
     await expect.poll(() => events.length).toBe(1);
     expect(events).toEqual([
       {
         event_type: 'picture',
+        id: 'c2005e00530a-0-100-7-7-1700000007',
         camera: info.devId,
         kind: 'photo',
         dirNum: 100,
@@ -220,10 +224,10 @@ describe.skipIf(missing && !process.env.CI)('a camera on an MQTT broker, as Home
   });
 
   test('no event is lost while the broker is restarted, and the newest picture is there afterwards', async () => {
-    output.picture(picture(1));
+    await output.picture(picture(1));
     await expect.poll(() => events.length).toBe(1);
     await broker.stop();
-    for (const n of [2, 3, 4]) output.picture(picture(n));
+    for (const n of [2, 3, 4]) await output.picture(picture(n));
     await sleep(300);
     expect(output.waiting).toBe(3);
     await broker.start();
@@ -233,13 +237,40 @@ describe.skipIf(missing && !process.env.CI)('a camera on an MQTT broker, as Home
     await expect.poll(() => topics.get('towpath/c2005e00530a/availability')?.toString()).toBe('online');
   });
 
+  test('events wait for the broker over the end of the program, and the next one sends them', async () => {
+    await broker.stop();
+    for (const n of [1, 2]) await output.picture(picture(n));
+    await output[Symbol.asyncDispose]();
+    const again = await EventQueue.open({ clock }, { folder: join(broker.folder, 'events') });
+    expect(again.size).toBe(2);
+    const login = { username: 'towpath', password: PASSWORD };
+    // The broker is away: a patient output begins nevertheless.
+    output = await MqttOutput.connect(
+      { clock, random, queue: again },
+      { url: url(), ...login, info, patient: true, name: 'North gate' },
+    );
+    await output.picture(picture(3));
+    await broker.start();
+    await expect
+      .poll(() => [...new Set(events.map(({ mediaNum }) => mediaNum))], { timeout: 60_000 })
+      .toEqual([1, 2, 3]);
+    await expect.poll(() => output.waiting).toBe(0);
+    await expect.poll(() => topics.get('towpath/c2005e00530a/image')).toEqual(Buffer.of(0xff, 0xd8, 3));
+    await expect
+      .poll(() => json('homeassistant/image/towpath_c2005e00530a/newest/config')?.device.name)
+      .toBe('North gate');
+  });
+
   test('the end is announced', async () => {
     await output[Symbol.asyncDispose]();
     await expect.poll(() => topics.get('towpath/c2005e00530a/availability')?.toString()).toBe('offline');
   });
 
   test('a wrong password is an error that does not contain it', async () => {
-    const wrong = MqttOutput.connect({ clock }, { url: url(), username: 'towpath', password: 'guess', info });
+    const wrong = MqttOutput.connect(
+      { clock, random, queue },
+      { url: url(), username: 'towpath', password: 'guess', info },
+    );
     const error = await wrong.catch((reason: Error) => reason);
     expect(error).toMatchObject({ code: 'mqtt-failed', message: expect.stringContaining('Next: check its address') });
     expect(String(error)).not.toContain('guess');

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type AvFrame, VideoType } from '../src/artemis/av.ts';
 import type { MediaItem } from '../src/artemis/media-item.ts';
 import { LiveScene } from '../src/emulator/media/live-scene.ts';
+import { EventQueue } from '../src/outputs/events/event-queue.ts';
 import { HttpOutputs } from '../src/outputs/http/http-outputs.ts';
 import { NewestPicture } from '../src/outputs/newest-picture.ts';
 import { Webhook } from '../src/outputs/webhook.ts';
@@ -28,7 +29,7 @@ const picture = (mediaNum: number) => ({
 });
 
 describe('the webhook (B13)', () => {
-  function receiver(answers: (number | Error)[]) {
+  async function receiver(answers: (number | Error)[]) {
     const clock = new VirtualClock();
     const received: { body: { mediaNum: number; jpeg: string }; signature: string; text: string }[] = [];
     const send = (async (_url: string, init: RequestInit) => {
@@ -40,13 +41,17 @@ describe('the webhook (B13)', () => {
       return new Response('', { status: answer });
     }) as typeof fetch;
     const random = new SeededRandom(1);
-    const webhook = new Webhook({ clock, random, fetch: send }, { url: 'https://example.org/hook', secret: 'key' });
+    const queue = await EventQueue.open({ clock });
+    const webhook = new Webhook(
+      { clock, random, queue, fetch: send },
+      { url: 'https://example.org/hook', secret: 'key' },
+    );
     return { clock, webhook, received };
   }
 
   test('posts each picture with its data and a signature', async () => {
-    const { clock, webhook, received } = receiver([]);
-    webhook.picture(picture(1));
+    const { clock, webhook, received } = await receiver([]);
+    await webhook.picture(picture(1));
     await clock.advance(10);
     expect(received.map(({ body }) => [body.mediaNum, body.jpeg])).toEqual([[1, 'AQID']]);
     const { text, signature } = received[0]!;
@@ -56,9 +61,9 @@ describe('the webhook (B13)', () => {
   });
 
   test('tries again, in order, until the receiver takes it', async () => {
-    const { clock, webhook, received } = receiver([new Error('down'), 503, 429, 200]);
-    webhook.picture(picture(1));
-    webhook.picture(picture(2));
+    const { clock, webhook, received } = await receiver([new Error('down'), 503, 429, 200]);
+    await webhook.picture(picture(1));
+    await webhook.picture(picture(2));
     await clock.advance(60_000);
     expect(received.map(({ body }) => body.mediaNum)).toEqual([1, 1, 1, 1, 2]);
     expect(webhook.waiting).toBe(0);
@@ -67,9 +72,9 @@ describe('the webhook (B13)', () => {
   });
 
   test('drops what the receiver refuses, and ends in the middle of a pause', async () => {
-    const { clock, webhook, received } = receiver([404, new Error('down')]);
-    webhook.picture(picture(1));
-    webhook.picture(picture(2));
+    const { clock, webhook, received } = await receiver([404, new Error('down')]);
+    await webhook.picture(picture(1));
+    await webhook.picture(picture(2));
     await clock.advance(100);
     expect(received.map(({ body }) => body.mediaNum)).toEqual([1, 2]);
     await webhook[Symbol.asyncDispose]();

@@ -4,10 +4,19 @@ export { runVisits, type VisitsComponents, type VisitsOptions } from './visits.t
 export type { LiveSource } from './live-source.ts';
 export type { RtspUser } from './rtsp/digest.ts';
 export { RtspServer, type RtspServerComponents, type RtspServerOptions } from './rtsp/rtsp-server.ts';
-export type { CameraReadings } from './mqtt/discovery.ts';
-export { MqttOutput, type MqttOutputOptions } from './mqtt/mqtt-output.ts';
+export { type CameraReadings, topicId } from './mqtt/discovery.ts';
+export { AnnouncedItems } from './events/announced-items.ts';
+export { Delivery, type Deliver, type DeliveryComponents } from './events/delivery.ts';
+export { EventQueue, type EventQueueOptions } from './events/event-queue.ts';
+export { MqttOutput, type MqttOutputComponents, type MqttOutputOptions } from './mqtt/mqtt-output.ts';
 export type { PictureEvent } from './picture-event.ts';
 export { Webhook, type WebhookComponents, type WebhookOptions } from './webhook.ts';
 export { HttpOutputs, type HttpOutputsComponents, type HttpOutputsOptions } from './http/http-outputs.ts';
 export { NewestPicture } from './newest-picture.ts';
-export { exportFolder, type ExportOptions, type ExportSummary } from './export/export-folder.ts';
+export {
+  exportFile,
+  type ExportFileOptions,
+  exportFolder,
+  type ExportOptions,
+  type ExportSummary,
+} from './export/export-folder.ts';

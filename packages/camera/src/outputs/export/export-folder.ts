@@ -1,8 +1,9 @@
 import { mkdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { errorCode } from '@towpath/core';
 import { CameraError } from '../../artemis/camera-error.ts';
-import { captureTime } from '../../media/capture-time.ts';
+import type { MediaItem } from '../../artemis/media-item.ts';
+import { type CaptureTime, captureTime } from '../../media/capture-time.ts';
 import { INDEX_NAME, type IndexEntry, parseIndex } from '../../media/media-index.ts';
 import { diskError, replaceFile } from '../../store/disk.ts';
 import { type CamtrapOptions, camtrapPackage } from './camtrap-dp.ts';
@@ -48,9 +49,7 @@ export async function exportFolder(options: ExportOptions): Promise<ExportSummar
   await mkdir(media, { recursive: true }).catch((error: unknown) => {
     throw diskError(error, media);
   });
-  if (await isSame(from, media)) {
-    throw new CameraError('bad-argument', 'The export needs a folder of its own. Next: choose another one.');
-  }
+  if (await isSame(from, media)) throw sameFolder();
   const exported: IndexEntry[] = [];
   let missing = 0;
   for (const entry of entries) {
@@ -61,10 +60,8 @@ export async function exportFolder(options: ExportOptions): Promise<ExportSummar
       missing++;
       continue;
     }
-    const taken = captureTime(entry.mediaTime, timeZone);
     const path = join(media, entry.file);
-    const metadata = { camera, serial: deviceId, takenAt: taken?.iso };
-    await replaceFile(path, withExif(data, metadata), { mode: FILE_MODE, modifiedAt: taken?.epochMs });
+    await writeCopy(path, data, captureTime(entry.mediaTime, timeZone), { camera, serial: deviceId });
     exported.push(entry);
     onFile?.(path);
   }
@@ -79,6 +76,51 @@ export async function exportFolder(options: ExportOptions): Promise<ExportSummar
   for (const [name, text] of files) await replaceFile(join(to, name), text, { mode: FILE_MODE });
   const described = (files.get('media.csv') ?? '').split('\r\n').length - 2;
   return { exported: exported.length, missing, undescribed: exported.length - described };
+}
+
+export interface ExportFileOptions {
+  /** A file of a picture or video. */
+  readonly from: string;
+  /** Folder of the copy; created when it does not exist. */
+  readonly to: string;
+  readonly item: MediaItem;
+  /** Name of the camera, for EXIF. */
+  readonly camera: string;
+  /** Its device id. */
+  readonly serial: string;
+  readonly timeZone?: string | undefined;
+}
+
+/**
+ * Copies one file as {@link exportFolder} does.
+ * @returns the path of the copy; undefined when the file is not there any more
+ * @throws CameraError `bad-argument` when both folders are the same, `disk-full`, `permission-denied`, `disk-failed`
+ */
+export async function exportFile(options: ExportFileOptions): Promise<string | undefined> {
+  const { from, to, item, camera, serial, timeZone } = options;
+  await mkdir(to, { recursive: true }).catch((error: unknown) => {
+    throw diskError(error, to);
+  });
+  const data = await readIfPresent(from);
+  if (data === undefined) return undefined;
+  if (await isSame(dirname(from), to)) throw sameFolder();
+  const path = join(to, basename(from));
+  await writeCopy(path, data, captureTime(item.mediaTime, timeZone), { camera, serial });
+  return path;
+}
+
+async function writeCopy(
+  path: string,
+  data: Uint8Array,
+  taken: CaptureTime | undefined,
+  { camera, serial }: { camera: string; serial: string | undefined },
+): Promise<void> {
+  const metadata = { camera, serial, takenAt: taken?.iso };
+  await replaceFile(path, withExif(data, metadata), { mode: FILE_MODE, modifiedAt: taken?.epochMs });
+}
+
+function sameFolder(): CameraError {
+  return new CameraError('bad-argument', 'The export needs a folder of its own. Next: choose another one.');
 }
 
 async function readIndex(folder: string): Promise<{ deviceId: string | undefined; entries: readonly IndexEntry[] }> {

@@ -42,15 +42,19 @@ export function cameraTopics(deviceId: string): CameraTopics {
 /** Texts of the camera; a name of Home Assistant has no limit, but a card has. */
 const MAX_NAME_CHARS = 64;
 
-/** Returns the configuration of every entity of a camera. @param prefix of Home Assistant's discovery */
-export function discoveryMessages(info: DeviceInfo, prefix = 'homeassistant'): DiscoveryMessage[] {
+/** Returns the configuration of every entity of a camera. @param options `prefix` of Home Assistant's discovery */
+export function discoveryMessages(
+  info: DeviceInfo,
+  options: { name?: string | undefined; prefix?: string | undefined } = {},
+): DiscoveryMessage[] {
+  const { prefix = 'homeassistant' } = options;
   const id = topicId(info.devId);
   const topics = cameraTopics(info.devId);
   const printable = (text: string | undefined) =>
     text?.replace(/[\p{Cc}\p{Cf}]/gu, '').slice(0, MAX_NAME_CHARS) || undefined;
   const device = {
     identifiers: [`towpath_${id}`],
-    name: printable(info.cameraName) ?? printable(info.modelName) ?? `Camera ${id}`,
+    name: printable(options.name) ?? printable(info.cameraName) ?? printable(info.modelName) ?? `Camera ${id}`,
     manufacturer: printable(info.customName) ?? 'trail camera',
     model: printable(info.modelName),
     sw_version: printable(info.fwVerName),

@@ -1,8 +1,27 @@
-import { abortable, type Clock, deadline, errorMessage, type Log, silentLog, TowpathError } from '@towpath/core';
-import type { MqttClient } from 'mqtt';
+import {
+  abortable,
+  type Clock,
+  deadline,
+  errorMessage,
+  type Log,
+  type Random,
+  silentLog,
+  TowpathError,
+} from '@towpath/core';
+import type { IClientOptions, MqttClient } from 'mqtt';
 import type { DeviceInfo } from '../../artemis/device-info.ts';
+import { Delivery } from '../events/delivery.ts';
+import type { EventQueue } from '../events/event-queue.ts';
 import { eventJson, type PictureEvent } from '../picture-event.ts';
 import { type CameraReadings, cameraTopics, discoveryMessages, stateMessage, topicId } from './discovery.ts';
+
+export interface MqttOutputComponents {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log?: Log | undefined;
+  /** Where events wait for the broker. */
+  readonly queue: EventQueue;
+}
 
 export interface MqttOutputOptions {
   /** `mqtt://broker:1883` or `mqtts://…`, without a password. */
@@ -12,15 +31,16 @@ export interface MqttOutputOptions {
   readonly password?: string | undefined;
   /** The camera. */
   readonly info: DeviceInfo;
+  /** Name of the camera for people. @default what the camera calls itself */
+  readonly name?: string | undefined;
   /** Home Assistant's discovery prefix. @default homeassistant */
-  readonly discoveryPrefix?: string;
+  readonly discoveryPrefix?: string | undefined;
+  /** Begin although the broker is not reached yet, and go on trying. @default false */
+  readonly patient?: boolean;
 }
 
 /** Pause between connections to a broker that is away, ms. */
 const RECONNECT_MS = 2_000;
-
-/** Events that wait for the broker; at one a minute they last a week. */
-const MAX_WAITING_EVENTS = 10_000;
 
 /** Saying goodbye may not take longer, ms. */
 const CLOSE_LIMIT_MS = 3_000;
@@ -29,21 +49,22 @@ const CONNECT_LIMIT_MS = 15_000;
 
 /**
  * Publishes a camera to an MQTT broker, with discovery for Home Assistant. Events of pictures are sent at least once
- * (QoS 1) and wait in memory while the broker is away; of states and pictures only the newest is kept there (retained).
+ * (QoS 1) and wait in the queue while the broker is away; of states and pictures only the newest is kept there (retained).
  */
 export class MqttOutput implements AsyncDisposable {
   readonly #client: MqttClient;
   readonly #clock: Clock;
   readonly #options: MqttOutputOptions;
   readonly #log: Log;
-  readonly #waiting = new Set<Promise<unknown>>();
+  readonly #queue: EventQueue;
+  readonly #delivery: Delivery;
   #readings: CameraReadings | undefined;
   #jpeg: Uint8Array | undefined;
-  #dropped = 0;
 
-  private constructor(client: MqttClient, clock: Clock, options: MqttOutputOptions, log: Log) {
+  private constructor(client: MqttClient, components: MqttOutputComponents, options: MqttOutputOptions, log: Log) {
     this.#client = client;
-    this.#clock = clock;
+    this.#clock = components.clock;
+    this.#queue = components.queue;
     this.#options = options;
     this.#log = log;
     client.on('connect', () => this.#introduce());
@@ -53,6 +74,7 @@ export class MqttOutput implements AsyncDisposable {
       // Home Assistant has started and asks for what it missed.
       if (payload.toString() === 'online') this.#introduce();
     });
+    this.#delivery = new Delivery({ ...components, log }, (event, signal) => this.#deliver(event, signal));
   }
 
   /**
@@ -60,35 +82,36 @@ export class MqttOutput implements AsyncDisposable {
    * @throws TowpathError `mqtt-failed` when the first connection fails; the signal's reason
    */
   static async connect(
-    { clock, log = silentLog }: { clock: Clock; log?: Log },
+    components: MqttOutputComponents,
     options: MqttOutputOptions,
     signal?: AbortSignal,
   ): Promise<MqttOutput> {
-    const { connectAsync } = await import('mqtt');
+    const { connect, connectAsync } = await import('mqtt');
     signal?.throwIfAborted();
-    const { url, username, password, info } = options;
+    const { url, username, password, info, patient = false } = options;
     const { availability } = cameraTopics(info.devId);
+    const settings: IClientOptions = {
+      clientId: `towpath_${topicId(info.devId)}`,
+      ...(username !== undefined && { username }),
+      ...(password !== undefined && { password }),
+      clean: false,
+      connectTimeout: CONNECT_LIMIT_MS,
+      reconnectPeriod: RECONNECT_MS,
+      reconnectOnConnackError: patient,
+      will: { topic: availability, payload: Buffer.from('offline'), qos: 1, retain: true },
+    };
     try {
-      const client = await connectAsync(
-        url,
-        {
-          clientId: `towpath_${topicId(info.devId)}`,
-          ...(username !== undefined && { username }),
-          ...(password !== undefined && { password }),
-          clean: false,
-          connectTimeout: CONNECT_LIMIT_MS,
-          reconnectPeriod: RECONNECT_MS,
-          will: { topic: availability, payload: Buffer.from('offline'), qos: 1, retain: true },
-        },
-        false,
-      );
-      const output = new MqttOutput(client, clock, options, log.child('MQTT'));
+      const client = patient ? connect(url, settings) : await connectAsync(url, settings, false);
+      const output = new MqttOutput(client, components, options, (components.log ?? silentLog).child('MQTT'));
       if (signal?.aborted) {
         await output[Symbol.asyncDispose]();
         throw signal.reason;
       }
-      output.#introduce();
-      await client.subscribeAsync(`${options.discoveryPrefix ?? 'homeassistant'}/status`, { qos: 1 });
+      if (client.connected) output.#introduce();
+      const subscribed = client.subscribeAsync(`${options.discoveryPrefix ?? 'homeassistant'}/status`, { qos: 1 });
+      // While the broker is away it waits with everything else, and fails when the client is closed meanwhile.
+      if (patient) subscribed.catch(() => {});
+      else await subscribed;
       return output;
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
@@ -99,7 +122,7 @@ export class MqttOutput implements AsyncDisposable {
 
   /** Events that the broker has not confirmed yet. */
   get waiting(): number {
-    return this.#waiting.size;
+    return this.#queue.size;
   }
 
   /** Publishes values; only the newest counts. */
@@ -108,31 +131,17 @@ export class MqttOutput implements AsyncDisposable {
     if (this.#client.connected) this.#publishState();
   }
 
-  /** Publishes a new picture. */
-  picture(event: PictureEvent): void {
-    if (this.#waiting.size >= MAX_WAITING_EVENTS) {
-      this.#log.warn(`The MQTT broker is away for too long: ${++this.#dropped} events are lost.`);
-    } else {
-      const { event: topic } = cameraTopics(this.#options.info.devId);
-      const sent = this.#client.publishAsync(topic, JSON.stringify(eventJson(event)), { qos: 1 });
-      const done = sent
-        .catch((error: unknown) => this.#log.warn(`An event was not published: ${errorMessage(error)}`))
-        .finally(() => this.#waiting.delete(done));
-      this.#waiting.add(done);
-    }
-    if (event.jpeg === undefined) return;
-    this.#jpeg = event.jpeg;
-    if (this.#client.connected) this.#publishImage();
+  /** Publishes a new picture. Resolves when its event is where the queue keeps it. */
+  picture(event: PictureEvent): Promise<void> {
+    return this.#queue.put(event);
   }
 
-  /** Says that the camera is offline, and disconnects. Events that wait are lost. */
+  /** Says that the camera is offline, and disconnects. Events that wait stay in the queue. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#delivery[Symbol.asyncDispose]();
     if (this.#client.connected) {
       const { availability } = cameraTopics(this.#options.info.devId);
-      const goodbye = Promise.all([
-        this.#client.publishAsync(availability, 'offline', { qos: 1, retain: true }),
-        ...this.#waiting,
-      ]);
+      const goodbye = this.#client.publishAsync(availability, 'offline', { qos: 1, retain: true });
       using limit = deadline(this.#clock, CLOSE_LIMIT_MS);
       // When the broker is gone, its last will says the same.
       await abortable(goodbye, limit.signal).catch(() => {});
@@ -140,10 +149,22 @@ export class MqttOutput implements AsyncDisposable {
     await this.#client.endAsync(true);
   }
 
+  /** Resolves when the broker has confirmed the event; the client sends it again after a new connection. */
+  async #deliver(event: PictureEvent, signal: AbortSignal): Promise<undefined> {
+    // The picture first: whoever is told of the event finds it.
+    if (event.jpeg !== undefined) {
+      this.#jpeg = event.jpeg;
+      if (this.#client.connected) this.#publishImage();
+    }
+    const { event: topic } = cameraTopics(this.#options.info.devId);
+    const sent = this.#client.publishAsync(topic, JSON.stringify(eventJson(event)), { qos: 1 });
+    await abortable(sent, signal);
+  }
+
   /** Everything that a broker forgets when it is restarted. */
   #introduce(): void {
-    const { info, discoveryPrefix } = this.#options;
-    for (const { topic, payload } of discoveryMessages(info, discoveryPrefix))
+    const { info, name, discoveryPrefix } = this.#options;
+    for (const { topic, payload } of discoveryMessages(info, { name, prefix: discoveryPrefix }))
       this.#retain(topic, JSON.stringify(payload));
     this.#retain(cameraTopics(info.devId).availability, 'online');
     this.#publishState();

@@ -1,19 +1,11 @@
-import { join } from 'node:path';
 import { captureTime, type CameraClient, type DeviceInfo, FileType, watchChecks } from '@towpath/camera';
-import {
-  HttpOutputs,
-  MqttOutput,
-  NewestPicture,
-  type PictureEvent,
-  RtspServer,
-  Webhook,
-} from '@towpath/camera/outputs';
-import { AbortedError, errorMessage, isAbort, SystemRandom } from '@towpath/core';
-import { type Endpoint, formatEndpoint } from '@towpath/net';
+import { NewestPicture, type PictureEvent } from '@towpath/camera/outputs';
+import { AbortedError, errorMessage, isAbort } from '@towpath/core';
+import type { Endpoint } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { readPrivateFile, writePrivateFile } from '../../config/private-file.ts';
-import { readSecret } from '../../config/secret-file.ts';
+import { CameraOutputs, type OutputsConfig } from '../../outputs/camera-outputs.ts';
+import { outputUrlFault, URL_BEGINNINGS } from '../../outputs/output-url.ts';
 import { itemName } from './media.ts';
 import { openCamera, type TargetOptions } from './target.ts';
 import { type Say, speaker, tell } from './watch.ts';
@@ -34,9 +26,6 @@ interface OutputsOptions extends TargetOptions {
   for?: number;
 }
 
-/** Name of those who watch by RTSP and HTTP. */
-const USER = 'towpath';
-
 /** Battery, temperature and card are read again at this interval, ms. */
 const INFO_MS = 5 * 60_000;
 
@@ -47,23 +36,17 @@ export async function outputs(runtime: Runtime, host: string, options: OutputsOp
   const over = new AbortController();
   const signal = AbortSignal.any([runtime.signal, over.signal]);
   const say = speaker(runtime, options.json ?? false);
-  const password = passwordOf(runtime, options);
-  await using stack = new AsyncDisposableStack();
-  const camera = stack.use(openCamera(runtime, host, options));
+  await using camera = openCamera(runtime, host, options);
   tell(camera, say);
   await camera.connectWithRetries({ signal });
-  const running = await open(runtime, options, { camera, password, say, stack, signal });
+  await using running = await Running.open(runtime, options, { camera, say, signal });
   using _limit = clock.timer((options.for ?? Number.POSITIVE_INFINITY) * 1_000, () =>
     over.abort(new AbortedError('Time is up.')),
   );
   try {
     const checks = watchChecks({ client: camera, clock, log, everyMs: options.every * 1_000, signal });
-    let first = true;
     for await (const { items } of checks) {
-      // What was on the card at the start is not new.
-      if (!first) for (const item of items) await running.announce(item, signal);
-      else running.see(items.at(-1));
-      first = false;
+      await running.announce(items, signal);
       await running.refresh(signal);
     }
   } catch (error) {
@@ -75,158 +58,114 @@ function checkOptions({ rtsp, http, mqtt, webhook }: OutputsOptions): void {
   if (rtsp === undefined && http === undefined && mqtt === undefined && webhook === undefined) {
     throw new UsageError('No output was chosen. Next: give --rtsp, --http, --mqtt or --webhook.');
   }
-  for (const [name, url, protocols] of [
-    ['--mqtt', mqtt, ['mqtt:', 'mqtts:']],
-    ['--webhook', webhook, ['http:', 'https:']],
+  for (const [name, kind, url, passwords] of [
+    ['--mqtt', 'mqtt', mqtt, '--mqtt-user and --mqtt-password-file'],
+    ['--webhook', 'webhook', webhook, '--password-file'],
   ] as const) {
-    if (url === undefined) continue;
-    const parsed = URL.parse(url);
-    if (parsed === null || !(protocols as readonly string[]).includes(parsed.protocol)) {
-      throw new UsageError(`${name} takes a URL that begins with ${protocols.join('// or ')}//.`);
-    }
-    if (parsed.password !== '' || parsed.username !== '') {
-      throw new UsageError(
-        `${name} takes no password: other users can see it. Next: use ${name === '--mqtt' ? '--mqtt-user and --mqtt-password-file' : '--password-file'}.`,
-      );
+    const fault = url === undefined ? undefined : outputUrlFault(kind, url);
+    if (fault === 'protocol') throw new UsageError(`${name} takes a URL that begins with ${URL_BEGINNINGS[kind]}.`);
+    if (fault === 'password') {
+      throw new UsageError(`${name} takes no password: other users can see it. Next: use ${passwords}.`);
     }
   }
 }
 
-/** The given password, or one that is made once and kept in the configuration folder. */
-function passwordOf(runtime: Runtime, { passwordFile, rtsp, http, webhook }: OutputsOptions): string {
-  if (passwordFile !== undefined) {
-    const password = readSecret(passwordFile);
-    if (password === '') throw new UsageError(`${passwordFile} is empty. Next: write a password into it.`);
-    return password;
-  }
-  if (rtsp === undefined && http === undefined && webhook === undefined) return '';
-  const path = join(runtime.configFolder, 'outputs-password');
-  const stored = readPrivateFile(path)?.trim();
-  if (stored) return stored;
-  const made = Buffer.from(new SystemRandom().bytes(15)).toString('base64url');
-  writePrivateFile(path, `${made}\n`);
-  return made;
+function configOf({ rtsp, http, mqtt, mqttUser, mqttPasswordFile, ...options }: OutputsOptions): OutputsConfig {
+  const { webhook, passwordFile, allowHost } = options;
+  return {
+    rtsp,
+    http: http && { ...http, allowHosts: allowHost },
+    mqtt: mqtt === undefined ? undefined : { url: mqtt, user: mqttUser, passwordFile: mqttPasswordFile },
+    webhook: webhook === undefined ? undefined : { url: webhook },
+    passwordFile,
+  };
 }
 
 interface Parts {
   readonly camera: CameraClient;
-  readonly password: string;
   readonly say: Say;
-  readonly stack: AsyncDisposableStack;
   readonly signal: AbortSignal;
 }
 
-/** Opens every output that was asked for; `stack` closes them. */
-async function open(runtime: Runtime, options: OutputsOptions, parts: Parts): Promise<Outputs> {
-  const { clock, network, random, log } = runtime;
-  const { camera, password, say, stack, signal } = parts;
-  const { rtsp, http, mqtt, webhook, allowHost, passwordFile } = options;
-  const info = await camera.deviceInfo({ signal });
-  const newest = new NewestPicture({ client: camera });
-  const secret = passwordFile ?? join(runtime.configFolder, 'outputs-password');
-  const listens = (what: string, url: string, endpoint: Endpoint) =>
-    say('output', `${url} user ${USER}, password in ${secret}`, { output: what, url, endpoint, user: USER });
-  if (rtsp !== undefined) {
-    const user = { name: USER, password };
-    const components = { network, clock, random: new SystemRandom(), log, source: camera };
-    const server = stack.use(await RtspServer.listen(components, { ...rtsp, user }));
-    listens('rtsp', `rtsp://${formatEndpoint(server.local)}/live`, server.local);
-  }
-  if (http !== undefined) {
-    const access = { user: USER, password, ...(allowHost !== undefined && { allowHosts: allowHost }) };
-    const server = stack.use(await HttpOutputs.listen({ clock, log, source: camera, newest }, { ...http, ...access }));
-    listens('http', `http://${formatEndpoint(server.local)}/snapshot.jpg`, server.local);
-  }
-  const broker =
-    mqtt === undefined
-      ? undefined
-      : stack.use(
-          await MqttOutput.connect(
-            { clock, log },
-            {
-              url: mqtt,
-              info,
-              ...(options.mqttUser !== undefined && { username: options.mqttUser }),
-              ...(options.mqttPasswordFile !== undefined && { password: readSecret(options.mqttPasswordFile) }),
-            },
-            signal,
-          ),
-        );
-  if (broker !== undefined) say('output', `${mqtt} with discovery for Home Assistant`, { output: 'mqtt', url: mqtt });
-  const hook =
-    webhook === undefined
-      ? undefined
-      : stack.use(new Webhook({ clock, random, log }, { url: webhook, secret: password }));
-  if (hook !== undefined) say('output', `${webhook} for each new picture`, { output: 'webhook', url: webhook });
-  const running = new Outputs(runtime, options, { camera, info, newest, broker, hook, say });
-  stack.defer(camera.events.on('state', () => running.publish()));
-  return running;
-}
-
-interface Receivers {
-  readonly camera: CameraClient;
-  readonly info: DeviceInfo;
-  readonly newest: NewestPicture;
-  readonly broker: MqttOutput | undefined;
-  readonly hook: Webhook | undefined;
-  readonly say: Say;
-}
-
-/** Tells the receivers what happens. */
-class Outputs {
+/** Tells the outputs what happens. */
+class Running implements AsyncDisposable {
   readonly #runtime: Runtime;
   readonly #timeZone: string | undefined;
-  readonly #receivers: Receivers;
+  readonly #parts: Parts;
+  readonly #newest: NewestPicture;
+  readonly #outputs: CameraOutputs;
+  readonly #unsubscribe: () => void;
   #info: DeviceInfo;
   #readAt: number;
   #lastPictureAt: string | undefined;
 
-  constructor(runtime: Runtime, { cameraTimeZone }: OutputsOptions, receivers: Receivers) {
+  private constructor(
+    runtime: Runtime,
+    { cameraTimeZone }: OutputsOptions,
+    parts: Parts,
+    opened: { outputs: CameraOutputs; newest: NewestPicture; info: DeviceInfo },
+  ) {
     this.#runtime = runtime;
     this.#timeZone = cameraTimeZone;
-    this.#receivers = receivers;
-    this.#info = receivers.info;
+    this.#parts = parts;
+    this.#newest = opened.newest;
+    this.#outputs = opened.outputs;
+    this.#info = opened.info;
     this.#readAt = runtime.clock.now();
-    this.publish();
+    this.#unsubscribe = parts.camera.events.on('state', () => this.#publish());
+    this.#publish();
   }
 
-  /** The newest item at the start. */
-  see(item: PictureEvent['item'] | undefined): void {
-    if (item !== undefined) this.#lastPictureAt = captureTime(item.mediaTime, this.#timeZone)?.iso;
-    this.publish();
+  static async open(runtime: Runtime, options: OutputsOptions, parts: Parts): Promise<Running> {
+    const { camera, say, signal } = parts;
+    const info = await camera.deviceInfo({ signal });
+    const newest = new NewestPicture({ client: camera });
+    const components = {
+      runtime,
+      live: camera,
+      newest,
+      info,
+      timeZone: options.cameraTimeZone,
+      patient: false,
+      onOpened: ({ text, ...fields }: { text: string }) => say('output', text, fields),
+    };
+    const outputs = await CameraOutputs.open(components, configOf(options), signal);
+    return new Running(runtime, options, parts, { outputs, newest, info });
   }
 
-  /** Fetches a new item, when anybody wants its picture, and announces it. */
-  async announce(item: PictureEvent['item'], signal: AbortSignal): Promise<void> {
-    const { broker, hook, newest, say } = this.#receivers;
-    const takenAt = captureTime(item.mediaTime, this.#timeZone)?.iso;
-    say('picture', itemName(item), { item });
-    this.#lastPictureAt = takenAt ?? this.#lastPictureAt;
-    if (broker !== undefined || hook !== undefined) {
-      const jpeg =
-        item.fileType === FileType.photo ? await this.#quietly(() => newest.fetch(item, signal), signal) : undefined;
-      const event = { camera: this.#info.devId, item, takenAt, jpeg };
-      broker?.picture(event);
-      hook?.picture(event);
+  /** Announces the items that were not announced before; at the first time of all, none. */
+  async announce(items: readonly PictureEvent['item'][], signal: AbortSignal): Promise<void> {
+    if (this.#outputs.isNew) await this.#outputs.begin(items);
+    for (const item of items) {
+      const takenAt = captureTime(item.mediaTime, this.#timeZone)?.iso;
+      this.#lastPictureAt = takenAt ?? this.#lastPictureAt;
+      if (this.#outputs.wasAnnounced(item)) continue;
+      this.#parts.say('picture', itemName(item), { item });
+      const wanted = this.#outputs.hasReceivers && item.fileType === FileType.photo;
+      const jpeg = wanted ? await this.#quietly(() => this.#newest.fetch(item, signal), signal) : undefined;
+      await this.#outputs.announce({ camera: this.#info.devId, item, takenAt, jpeg });
     }
-    this.publish();
+    this.#publish();
   }
 
   /** Reads battery, temperature and card from time to time. */
   async refresh(signal: AbortSignal): Promise<void> {
-    const { broker, camera } = this.#receivers;
     const { clock } = this.#runtime;
-    if (broker === undefined || clock.now() - this.#readAt < INFO_MS) return;
+    if (!this.#outputs.wantsReadings || clock.now() - this.#readAt < INFO_MS) return;
     this.#readAt = clock.now();
-    this.#info = (await this.#quietly(() => camera.deviceInfo({ signal }), signal)) ?? this.#info;
-    this.publish();
+    this.#info = (await this.#quietly(() => this.#parts.camera.deviceInfo({ signal }), signal)) ?? this.#info;
+    this.#publish();
   }
 
-  publish(): void {
-    const { broker, camera } = this.#receivers;
-    const path = camera.path;
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#unsubscribe();
+    await this.#outputs[Symbol.asyncDispose]();
+  }
+
+  #publish(): void {
+    const { path } = this.#parts.camera;
     const roundTripMs = path?.artemis.carrier.stats.rttMs;
-    broker?.update({
+    this.#outputs.update({
       connected: path !== undefined,
       info: this.#info,
       roundTripMs,

@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import {
   type CameraClient,
   type CameraEvent,
@@ -8,10 +6,11 @@ import {
   MediaLibrary,
   watchChecks,
 } from '@towpath/camera';
-import { AbortedError, errorMessage, isAbort, TowpathError } from '@towpath/core';
+import { AbortedError, isAbort, TowpathError } from '@towpath/core';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatMs } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
+import { runForPicture } from '../../outputs/run-for-picture.ts';
 import { stateText } from './connect-line.ts';
 import { cameraTime } from './info.ts';
 import type { JoinOptions, WakeOptions } from './hotspot.ts';
@@ -149,23 +148,11 @@ export class WatchedFolder implements AsyncDisposable {
     await this.#library.flush();
   }
 
-  /** Runs the command of `--exec` with the path as its last argument, which no shell interprets. */
   async #run(path: string): Promise<void> {
     const { signal, say } = this.#components;
-    const exec = this.#exec;
-    if (exec === undefined) return;
-    const child = spawn('/bin/sh', ['-c', `${exec} "$1"`, 'towpath', path], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      signal,
-    });
-    try {
-      const [code, killedBy] = await once(child, 'exit');
-      if (code !== 0)
-        say('exec', `${exec} ended with ${code ?? killedBy} for ${path}`, { path, code, signal: killedBy });
-    } catch (error) {
-      if (signal.aborted) throw signal.reason;
-      say('exec', `${exec} could not be run: ${errorMessage(error)}`, { path });
-    }
+    if (this.#exec === undefined) return;
+    const failure = await runForPicture(this.#exec, path, signal);
+    if (failure !== undefined) say('exec', failure.message, { path, ...failure.fields });
   }
 }
 
