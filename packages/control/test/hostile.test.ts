@@ -80,7 +80,7 @@ describe('the API', () => {
       }
     }
     expect(open).toEqual(['get /health', 'get /ready', 'get /metrics', 'get /openapi.json']);
-    expect(signedOperations).toBe(10);
+    expect(signedOperations).toBe(11);
   });
 
   test('answers health, readiness and metrics', async () => {

@@ -24,6 +24,7 @@ import { StunWriter } from '../src/message/stun-writer.ts';
 import { type AllocateOptions, allocateOn } from '../src/turn/client/turn-client.ts';
 import type { TurnAllocation } from '../src/turn/client/turn-allocation.ts';
 import type { PlainPath } from '../src/turn/client/plain-paths.ts';
+import { timeLimitedCredentials } from '../src/turn/server/credentials.ts';
 import type { TurnServerOptions } from '../src/turn/server/options.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import { type World, world } from './support/internet.ts';
@@ -272,6 +273,31 @@ describe.each(PLANES)('plain relaying, data through the %s plane', (kind) => {
     await at.clock.advance(500);
     expect(friend.received.map(({ text }) => text)).toEqual(['in time', 'again']);
     expect(forwarded()).toBe(kind === 'kernel' ? 3 : 0);
+    await close();
+  });
+
+  test('ends at the second the credentials expire, both ways, also in the kernel (A4)', async () => {
+    const at = world();
+    const secret = 'a secret that is long enough';
+    const { server, kernel, close } = await relay(at, kind, { credentials: { secrets: [secret] } });
+    const friend = await peer(at.internet.host());
+    const credentials = timeLimitedCredentials(secret, 'alice', 400_000, at.clock.wallTime());
+    const alice = await allocateFrom(at, at.internet.host(), server.locals[0]!, credentials);
+    const path = await openPlain(at, alice, friend.at);
+    const arrive = async (text: string) => {
+      alice.socket.send(bytes(text), path.remote);
+      friend.socket.send(bytes(text), alice.allocation.relayed[0]!);
+      await at.clock.advance(200);
+      return [friend, alice].map(({ received }) => received.at(-1)?.text === text);
+    };
+    await at.clock.advance(credentials.expiresAtMs - at.clock.wallTime() - 1_000);
+    expect(await arrive('a second before')).toEqual([true, true]);
+    await at.clock.advance(credentials.expiresAtMs - at.clock.wallTime());
+    // The kernel is told in a batch.
+    await at.clock.advance(50);
+    expect(server.stats.plainPorts).toBe(0);
+    if (kind === 'kernel') expect(kernel.elements('netdev', 'sessions4').size).toBe(0);
+    expect(await arrive('at that second')).toEqual([false, false]);
     await close();
   });
 

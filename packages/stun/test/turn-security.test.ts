@@ -200,7 +200,7 @@ describe('credentials that are not good any more', () => {
   const refresh: StunRequest = { method: Method.Refresh, write: (writer) => writer.add(attr.lifetime, 600) };
   const requests = [refresh, permit, bind];
 
-  test('are refused at Refresh, CreatePermission and ChannelBind after they expired', async () => {
+  test('are refused at Refresh, CreatePermission and ChannelBind after they expired, and the allocation is gone', async () => {
     const at = world();
     const { server } = await turnServer(at, { credentials: { secrets: [SECRET] } });
     const one = await raw(at, at.internet.host(), server.locals[0]!);
@@ -211,11 +211,57 @@ describe('credentials that are not good any more', () => {
     for (const request of requests) {
       expect(codeOf(await one.signed(request, auth).catch((error: unknown) => error))).toBe(401);
     }
-    // New credentials of the same user go on with the same allocation; another user's do not.
-    const renewed = new LongTermAuth(timeLimitedCredentials(SECRET, 'ann', 60_000, at.clock.wallTime()));
-    for (const request of requests) await one.signed(request, renewed);
-    const other = new LongTermAuth(timeLimitedCredentials(SECRET, 'ben', 60_000, at.clock.wallTime()));
-    expect(codeOf(await one.signed(refresh, other).catch((error: unknown) => error))).toBe(441);
+    expect(server.stats.allocations).toBe(0);
+    const late = new LongTermAuth(timeLimitedCredentials(SECRET, 'ann', 60_000, at.clock.wallTime()));
+    expect(codeOf(await one.signed(refresh, late).catch((error: unknown) => error))).toBe(437);
+    await server.close();
+  });
+
+  test('that are newer, of the same user, go on with the same allocation; those of another user do not', async () => {
+    const at = world();
+    const { server } = await turnServer(at, { credentials: { secrets: [SECRET] } });
+    const one = await raw(at, at.internet.host(), server.locals[0]!);
+    const named = (user: string) => new LongTermAuth(timeLimitedCredentials(SECRET, user, 60_000, at.clock.wallTime()));
+    await one.signed(allocateRequest(), named('ann'));
+    for (const request of requests) {
+      await at.clock.advance(50_000);
+      for (const each of [refresh, request]) await one.signed(each, named('ann'));
+      expect(codeOf(await one.signed(refresh, named('ben')).catch((error: unknown) => error))).toBe(441);
+    }
+    expect(server.stats.allocations).toBe(1);
+    await at.clock.advance(59_000);
+    expect(server.stats.allocations).toBe(1);
+    await at.clock.advance(1_500);
+    expect(server.stats.allocations).toBe(0);
+    await server.close();
+  });
+
+  test('give no lifetime that is longer than their own', async () => {
+    const at = world();
+    const { server } = await turnServer(at, { credentials: { secrets: [SECRET] } });
+    const one = await raw(at, at.internet.host(), server.locals[0]!);
+    const auth = new LongTermAuth(timeLimitedCredentials(SECRET, 'ann', 60_000, at.clock.wallTime()));
+    const allocated = await one.signed(allocateRequest(), auth);
+    await at.clock.advance(20_000);
+    const refreshed = await one.signed(refresh, auth);
+    expect([allocated, refreshed].map(({ message }) => message.get(attr.lifetime))).toEqual([60, 40]);
+    const fixed = await turnServer(at, { credentials: { users: { ann: 'a password' } } });
+    const other = await raw(at, at.internet.host(), fixed.server.locals[0]!);
+    const long = await other.signed(allocateRequest(), new LongTermAuth({ username: 'ann', password: 'a password' }));
+    expect(long.message.get(attr.lifetime)).toBe(600);
+    await Promise.all([server.close(), fixed.server.close()]);
+  });
+
+  test('that nobody can prove are looked up nowhere', async () => {
+    const at = world();
+    const asked: string[] = [];
+    const isRevoked = (_name: string, user: string) => asked.push(user) === 0;
+    const { server } = await turnServer(at, { credentials: { secrets: [SECRET], isRevoked } });
+    const one = await raw(at, at.internet.host(), server.locals[0]!);
+    const { username } = timeLimitedCredentials(SECRET, 'ann', 60_000, at.clock.wallTime());
+    const guessed = new LongTermAuth({ username, password: 'guessed' });
+    expect(codeOf(await one.signed(allocateRequest(), guessed).catch((error: unknown) => error))).toBe(401);
+    expect(asked).toEqual([]);
     await server.close();
   });
 

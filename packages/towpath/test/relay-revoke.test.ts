@@ -61,7 +61,7 @@ test('a removed member loses its allocations and cannot allocate again until it 
   await node[Symbol.asyncDispose]();
 });
 
-test('a relay that does not learn of removals refuses the credentials of a removed member after their ten minutes (A4)', async () => {
+test('a relay that does not learn of removals lets go of a removed member when its ten minutes are over (A4)', async () => {
   const clock = new VirtualClock();
   const random = new SeededRandom(1);
   const internet = new SimulatedInternet({ clock, random });
@@ -91,7 +91,7 @@ test('a relay that does not learn of removals refuses the credentials of a remov
     address: peer.address,
     onMessage: (data) => void heard.push(Buffer.from(data).toString()),
   });
-  const { username, credential } = issueTurnCredentials(SECRET, {
+  const { username, credential, expiresAtMs } = issueTurnCredentials(SECRET, {
     user: 'ann',
     nowMs: clock.wallTime(),
     validForMs: DEFAULT_TURN_CREDENTIALS_MS,
@@ -116,10 +116,12 @@ test('a relay that does not learn of removals refuses the credentials of a remov
   };
   await clock.advance(300_000);
   expect(await sends('while the credentials are valid')).toBe(true);
-  await clock.advance(DEFAULT_TURN_CREDENTIALS_MS - 300_000);
+  // The client has renewed its permission a moment before.
+  await clock.advance(expiresAtMs - clock.wallTime() - 2_000);
+  expect(await sends('two seconds before')).toBe(true);
+  await clock.advance(expiresAtMs - clock.wallTime());
   await expect(start()).rejects.toMatchObject({ code: 'stun-unauthenticated' });
-  await clock.advance(600_000);
-  expect(await sends('ten minutes later')).toBe(false);
+  expect(await sends('afterwards')).toBe(false);
   await socket.close();
   await node[Symbol.asyncDispose]();
 });

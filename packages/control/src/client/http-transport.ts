@@ -8,6 +8,7 @@ import { fromBase64, MAX_CLOCK_SKEW_MS, MAX_STATEMENT_BYTES, type PartyId, toBas
 import type { SealedInvite } from '../server/invite-codes.ts';
 import { base64Text, type PresenceEntry, presenceSchema, type ServerMessage } from '../wire/messages.ts';
 import { authorityOf, NONCE_BYTES, signRequest } from '../wire/request-signing.ts';
+import { MAX_ASKED_MEMBERS } from '../wire/turn-user.ts';
 import { farDate } from './far-date.ts';
 import { sendRequest } from './http-request.ts';
 import { openLiveSocket } from './live-socket.ts';
@@ -38,6 +39,10 @@ const credentialsSchema = z.object({
   credential: z.string(),
   expiresAtMs: z.number(),
   urls: z.array(z.string()),
+});
+const removedSchema = z.object({
+  removed: z.array(z.string().max(100)).max(MAX_ASKED_MEMBERS),
+  proof: z.string().max(100),
 });
 
 /** Control servers over HTTP and WebSocket. All are equal; the one that answered last is tried first. */
@@ -164,6 +169,19 @@ export class HttpTransport implements ControlTransport {
   async reportRelay(relay: Relay, options: RequestOptions): Promise<void> {
     const answer = await this.#request('PUT', `/v1/relays/${relay.id}`, relay, options);
     if (answer.status !== 200) throw errorOf(answer);
+  }
+
+  /**
+   * Asks which of these members (`MEMBER.PARTY`) are members no more. `options.key` is that of a relay.
+   * @throws ControlError `forbidden` when the server has another secret.
+   */
+  async removedMembers(
+    members: readonly string[],
+    challenge: string,
+    options: RequestOptions,
+  ): Promise<{ removed: readonly string[]; proof: string }> {
+    const path = `/v1/removed-members?members=${members.join(',')}&challenge=${challenge}`;
+    return expectAnswer(await this.#request('GET', path, undefined, options), removedSchema);
   }
 
   async close(): Promise<void> {

@@ -16,7 +16,8 @@ import type { AppendOutcome } from '../server/party-directory.ts';
 import type { ControlService } from '../server/service.ts';
 import { SETUP_PROOF_BYTES } from '../wire/setup-code.ts';
 import { base64Text, idText, relaySchema, sequenceNumber } from '../wire/messages.ts';
-import type { RequestClaims } from '../wire/request-signing.ts';
+import { NONCE_BYTES, type RequestClaims } from '../wire/request-signing.ts';
+import { MAX_ASKED_MEMBERS } from '../wire/turn-user.ts';
 
 /** Security requirement of signed requests in the OpenAPI document. */
 const signed = [{ nodeSignature: [] }];
@@ -44,6 +45,10 @@ const partySchema = z.object({
 const partyParams = z.object({ party: idText });
 const errors = { '4xx': errorSchema, '5xx': errorSchema };
 const appended = { 201: z.object({ party: idText, head: headSchema }), 409: conflictSchema, ...errors };
+
+const ASKED_MEMBERS = new RegExp(
+  `^[0-9a-f]{32}\\.[0-9a-f]{32}(,[0-9a-f]{32}\\.[0-9a-f]{32}){0,${MAX_ASKED_MEMBERS - 1}}$`,
+);
 
 /** What the routes need from their server. */
 export interface RouteGuard {
@@ -226,6 +231,30 @@ export function registerRoutes(instance: FastifyInstance, service: ControlServic
       if (request.body.id !== id) throw new ControlError('invalid-request', 'The ids in path and body differ.');
       await service.reportRelay(request.body, by(request));
       return { id };
+    },
+  );
+
+  app.get(
+    '/v1/removed-members',
+    {
+      config: { cost: 4 },
+      schema: {
+        summary: 'Which members are members no more; signed by a relay with the secret of TURN credentials',
+        security: signed,
+        querystring: z.object({
+          members: z.string().regex(ASKED_MEMBERS).describe('MEMBER.PARTY, separated by commas, at most 64.'),
+          challenge: base64Text(NONCE_BYTES).length(22),
+        }),
+        response: { 200: z.object({ removed: z.array(z.string()), proof: z.string() }), ...errors },
+      },
+    },
+    async (request) => {
+      const { members, challenge } = request.query;
+      const asked = members.split(',').map((text) => {
+        const [member = '', party = ''] = text.split('.');
+        return { member, party };
+      });
+      return service.removedMembers(asked, challenge, by(request));
     },
   );
 

@@ -33,7 +33,8 @@ import { RelayDirectory } from './relay-directory.ts';
 import type { Session, SessionSink } from './session.ts';
 import { SessionRouter, type SwitchboardCounts } from './session-router.ts';
 import { issueTurnCredentials } from './turn-credentials.ts';
-import { turnUser } from '../wire/turn-user.ts';
+import { relayKey, type RelayKey } from '../wire/relay-key.ts';
+import { turnMember, type TurnUser, turnUser } from '../wire/turn-user.ts';
 import { TurnRevocation } from './turn-revocation.ts';
 import { WorkInFlight } from './work-in-flight.ts';
 
@@ -53,6 +54,8 @@ export interface ControlServiceInit {
   relays?: readonly Relay[];
   /** The secret shared with the TURN servers. Without it there are no TURN credentials. */
   turnSecret?: string;
+  /** Secrets that it replaces; relays that have one of them may still ask who was removed. */
+  previousTurnSecrets?: readonly string[];
   /** @default 10 minutes */
   turnCredentialsValidForMs?: number;
   /** Node keys (base64url) that may report relays. @default none */
@@ -77,8 +80,8 @@ export interface ControlServiceInit {
 
 const RELAYS_EVERY_MS = 5_000;
 /**
- * How long TURN credentials are valid: relays in other processes accept those of a removed member for this time. Nodes renew them a
- * minute before.
+ * How long TURN credentials are valid: relays that do not ask who was removed accept those of a removed member for this time.
+ * Nodes renew them a minute before.
  */
 export const DEFAULT_TURN_CREDENTIALS_MS = 600_000;
 /** Messages of one node, and of all nodes at one address. */
@@ -100,6 +103,8 @@ export class ControlService implements AsyncDisposable {
   readonly #limits: PartyLimits;
   readonly #revocation: TurnRevocation;
   readonly #relays: RelayDirectory;
+  /** By public key, base64url. */
+  readonly #relayKeys: ReadonlyMap<string, RelayKey>;
   readonly #sessionRouter: SessionRouter;
   /** Uses of the store that no request waits for. */
   readonly #work = new WorkInFlight();
@@ -159,6 +164,9 @@ export class ControlService implements AsyncDisposable {
         messageLimitPerAddress: init.messageLimitPerAddress ?? DEFAULT_MESSAGE_LIMIT_PER_ADDRESS,
       },
     );
+    const { turnSecret, previousTurnSecrets = [] } = init;
+    const relayKeys = turnSecret === undefined ? [] : [turnSecret, ...previousTurnSecrets].map(relayKey);
+    this.#relayKeys = new Map(relayKeys.map((key) => [toBase64(key.signing.publicKey), key]));
     this.#relays = new RelayDirectory(
       { store, clock, log },
       {
@@ -282,6 +290,32 @@ export class ControlService implements AsyncDisposable {
       validForMs: turnCredentialsValidForMs,
     });
     return { ...issued, urls: this.#relays.current.filter((relay) => relay.healthy).flatMap((relay) => relay.urls) };
+  }
+
+  /**
+   * Which of these are members no more, for a relay in another process. Members of parties that are not stored here are
+   * not among them: another server may have issued their credentials.
+   * @param by key of the relay, see {@link relayKey}.
+   * @throws ControlError `forbidden` unless the relay has the secret of this server.
+   */
+  async removedMembers(
+    members: readonly Pick<TurnUser, 'member' | 'party'>[],
+    challenge: string,
+    by: Uint8Array,
+  ): Promise<{ removed: string[]; proof: string }> {
+    const key = this.#relayKeys.get(toBase64(by));
+    if (key === undefined) {
+      throw new ControlError(
+        'forbidden',
+        'Only relays with the secret of this server may ask who was removed. Next: use one file for --turn-secret-file of the server and --secret-file of the relay.',
+      );
+    }
+    const parties = [...new Set(members.map(({ party }) => party))];
+    const states = new Map<PartyId, PartyState | undefined>();
+    for (const party of parties) states.set(party, await this.#directory.current(party));
+    const gone = members.filter(({ member, party }) => states.get(party)?.members.has(member) === false);
+    const removed = gone.map(turnMember);
+    return { removed, proof: key.prove(challenge, removed) };
   }
 
   /**

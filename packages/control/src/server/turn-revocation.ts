@@ -3,7 +3,7 @@ import type { PartyId, PartyState } from '@towpath/membership';
 import { readTurnUser } from '../wire/turn-user.ts';
 
 /** What is known of a party is read again when it is older than this, ms. */
-const FRESH_MS = 5_000;
+const FRESH_MS = 4_000;
 /** Parties whose last read is remembered. */
 const MAX_PARTIES = 20_000;
 

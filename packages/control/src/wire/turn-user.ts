@@ -18,3 +18,11 @@ export function readTurnUser(user: string): TurnUser | undefined {
   const [, member, party, founder] = /^([0-9a-f]{32})\.([0-9a-f]{32})\.([0-9a-f]{32})$/.exec(user) ?? [];
   return member && party && founder ? { member, party, founder } : undefined;
 }
+
+/** A member of a party, as relays ask for it: `MEMBER.PARTY`. */
+export function turnMember({ member, party }: Pick<TurnUser, 'member' | 'party'>): string {
+  return `${member}.${party}`;
+}
+
+/** Members that a relay may ask for in one request: the request line stays below the servers' limit of 8 KiB. */
+export const MAX_ASKED_MEMBERS = 64;

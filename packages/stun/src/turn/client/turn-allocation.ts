@@ -205,12 +205,16 @@ export class TurnAllocation implements AsyncDisposable {
   }
 
   /**
-   * Signs with other credentials of the same user from now on. Time-limited credentials must be replaced before they
-   * expire: a server refuses to refresh with expired ones.
+   * Signs with other credentials of the same user from now on, and shows them to the server at once. Time-limited
+   * credentials must be replaced before they expire: a server refuses expired ones, and Towpath's then ends the allocation.
    */
   replaceCredentials(credentials: LongTermCredentials): void {
     this.#parts.auth.replace(credentials);
     this.#plain?.replaceCredentials(credentials);
+    if (!this.alive) return;
+    this.#renewAllocation({}).catch((error: unknown) => {
+      if (!isAbort(error)) this.#log.warn('new credentials were not shown yet', { code: errorCode(error) });
+    });
   }
 
   /**

@@ -9,6 +9,7 @@ import type { RelaySocket } from './relay-ports.ts';
 import { type PeerConnection, TcpRelay } from './tcp-relay.ts';
 import {
   type Authenticated,
+  keepUntilExpiry,
   lifetimeFor,
   Refusal,
   type RequestContext,
@@ -93,7 +94,8 @@ function commit(
   }
   context.table.commit(allocation);
   context.counters.allocated++;
-  const lifetimeMs = lifetimeFor(context, request);
+  keepUntilExpiry(context, allocation, authenticated.identity);
+  const lifetimeMs = lifetimeFor(context, request, allocation);
   startExpiry(context, allocation, lifetimeMs);
   const announced =
     allocation.tcp === undefined ? opened.relays.map((relay) => relay.announced) : [allocation.tcp.announced];

@@ -70,6 +70,10 @@ export class Allocation {
   response: Uint8Array | undefined;
   /** Runs out when the client does not refresh. */
   expiry: Timer | undefined;
+  /** Runs out when the newest credentials that the client has shown expire. */
+  credentialExpiry: Timer | undefined;
+  /** When that is, ms since the Unix epoch; undefined for a fixed password. */
+  credentialsUntilMs: number | undefined;
   /** Present for an allocation of TCP (RFC 6062). */
   tcp: TcpRelay | undefined;
   readonly #context: AllocationContext;
@@ -209,6 +213,7 @@ export class Allocation {
   /** Closes every socket of the allocation. */
   async close(): Promise<void> {
     this.expiry?.cancel();
+    this.credentialExpiry?.cancel();
     this.#ended = true;
     for (const { plain } of this.#channels.values()) plain?.close();
     await Promise.all([...this.relays().map(({ socket }) => socket.close()), this.tcp?.close()]);

@@ -17,6 +17,8 @@ export interface Identity {
   readonly username: string;
   /** The name is `expiry:userid` and changes whenever the credentials are renewed. */
   readonly timeLimited: boolean;
+  /** When the credentials expire, ms since the Unix epoch; undefined for a fixed password. */
+  readonly expiresAtMs: number | undefined;
   readonly key: IntegrityKey;
   readonly integrity: 'sha1' | 'sha256';
 }
@@ -70,7 +72,10 @@ export class Authenticator {
       return refused(StunErrorCode.BadRequest, errorResponse(request, StunErrorCode.BadRequest));
     if (realm !== this.#init.realm) return challenge(StunErrorCode.Unauthenticated);
     const identity = this.#identify(request, username, algorithm, wallMs, known);
-    return identity === undefined ? challenge(StunErrorCode.Unauthenticated) : { ok: true, identity };
+    // Asked only about who is proven: strangers must not make anybody look up names.
+    if (identity === undefined || this.#init.credentials.isRevoked?.(username, identity.user))
+      return challenge(StunErrorCode.Unauthenticated);
+    return { ok: true, identity };
   }
 
   #identify(
@@ -87,10 +92,10 @@ export class Authenticator {
     if (known !== undefined && known.username === username && known.integrity === integrity) {
       if (request.checkIntegrity(known.key) === 'valid') return known;
     }
+    const { user, timeLimited, expiresAtMs } = found;
     for (const password of found.passwords()) {
       const key = longTermKey(username, this.#init.realm, password, algorithm);
-      if (request.checkIntegrity(key) === 'valid')
-        return { user: found.user, username, timeLimited: found.timeLimited, key, integrity };
+      if (request.checkIntegrity(key) === 'valid') return { user, username, timeLimited, expiresAtMs, key, integrity };
     }
     return undefined;
   }

@@ -10,8 +10,8 @@ export interface CredentialsOptions {
   /** Users with a fixed password. */
   users?: Readonly<Record<string, string>>;
   /**
-   * Called with each authenticated request; true refuses the credentials although they have not expired. `user` is the
-   * user id behind a time-limited name. `TurnServer.endAllocations` ends what such a user has already.
+   * Called with each request whose integrity is valid; true refuses the credentials although they have not expired. `user`
+   * is the user id behind a time-limited name. `TurnServer.endAllocations` ends what such a user has already.
    */
   isRevoked?(username: string, user: string): boolean;
 }
@@ -20,26 +20,32 @@ export interface CredentialsOptions {
 export interface UserLookup {
   readonly user: string;
   readonly timeLimited: boolean;
+  /** When the name stops working, ms since the Unix epoch; undefined for a fixed password. */
+  readonly expiresAtMs: number | undefined;
   /** Derived when asked for: most requests are checked with a key that is known already. */
   passwords(): readonly string[];
 }
 
 /**
- * Finds the passwords of a user name; undefined when there is no such user, its time is over or it was revoked.
+ * Finds the passwords of a user name; undefined when there is no such user or its time is over.
  * @param wallMs time since the Unix epoch.
  */
 export function lookUpUser(options: CredentialsOptions, username: string, wallMs: number): UserLookup | undefined {
   const { secrets = [], users = {} } = options;
   if (Object.hasOwn(users, username)) {
-    if (options.isRevoked?.(username, username)) return undefined;
-    return { user: username, timeLimited: false, passwords: () => [users[username]!] };
+    return { user: username, timeLimited: false, expiresAtMs: undefined, passwords: () => [users[username]!] };
   }
   if (secrets.length === 0) return undefined;
   const expiry = EXPIRING_NAME.exec(username);
-  if (expiry === null || Number(expiry[1]) * 1000 <= wallMs) return undefined;
+  const expiresAtMs = Number(expiry?.[1]) * 1000;
+  if (expiry === null || expiresAtMs <= wallMs) return undefined;
   const user = expiry[2] ?? '';
-  if (options.isRevoked?.(username, user)) return undefined;
-  return { user, timeLimited: true, passwords: () => secrets.map((secret) => passwordFor(secret, username)) };
+  return {
+    user,
+    timeLimited: true,
+    expiresAtMs,
+    passwords: () => secrets.map((secret) => passwordFor(secret, username)),
+  };
 }
 
 /** `expiry:userid`, the expiry in seconds since the Unix epoch. */

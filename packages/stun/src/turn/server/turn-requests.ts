@@ -68,10 +68,38 @@ export function refusal(context: RequestContext, { request, identity }: Authenti
   return writer.integrity(identity.key, identity.integrity).finish();
 }
 
-/** The lifetime to grant (RFC 8656 §7.2): what was asked for, at least the default, at most the limit. */
-export function lifetimeFor(context: RequestContext, request: StunMessage): number {
+/**
+ * The lifetime to grant (RFC 8656 §7.2): what was asked for, at least the default, at most the limit; never beyond the
+ * client's credentials. Whole seconds.
+ */
+export function lifetimeFor(context: RequestContext, request: StunMessage, allocation: Allocation): number {
   const asked = (request.get(attr.lifetime) ?? 0) * 1000;
-  return Math.min(context.maxLifetimeMs, Math.max(DEFAULT_LIFETIME_MS, asked));
+  const wanted = Math.min(context.maxLifetimeMs, Math.max(DEFAULT_LIFETIME_MS, asked));
+  const { credentialsUntilMs = Number.POSITIVE_INFINITY } = allocation;
+  const leftMs = Math.max(1, Math.ceil((credentialsUntilMs - context.clock.wallTime()) / 1000)) * 1000;
+  return Math.min(wanted, leftMs);
+}
+
+/** The clock of the system may be set: what is left of credentials is looked at again after this time, ms. */
+const CREDENTIALS_CHECK_MS = 60_000;
+
+/**
+ * Ends the allocation when the newest credentials that its client has shown expire, with permissions, channels and
+ * everything that forwards for it.
+ */
+export function keepUntilExpiry(context: RequestContext, allocation: Allocation, { expiresAtMs }: Identity): void {
+  const { clock } = context;
+  if (expiresAtMs === undefined || expiresAtMs <= (allocation.credentialsUntilMs ?? 0)) return;
+  allocation.credentialsUntilMs = expiresAtMs;
+  allocation.credentialExpiry?.cancel();
+  const wait = () => {
+    const leftMs = Math.max(0, expiresAtMs - clock.wallTime());
+    allocation.credentialExpiry = clock.timer(Math.min(leftMs, CREDENTIALS_CHECK_MS), () => {
+      if (clock.wallTime() < expiresAtMs) wait();
+      else context.end(allocation, 'its credentials expired');
+    });
+  };
+  wait();
 }
 
 /** (Re)starts the timer that ends an allocation. */
@@ -97,7 +125,7 @@ export function handleRefresh(
     endFamily(context, allocation, family);
     return success(context, authenticated, (writer) => writer.add(attr.lifetime, 0));
   }
-  const lifetimeMs = lifetimeFor(context, request);
+  const lifetimeMs = lifetimeFor(context, request, allocation);
   startExpiry(context, allocation, lifetimeMs);
   return success(context, authenticated, (writer) => writer.add(attr.lifetime, lifetimeMs / 1000));
 }

@@ -33,6 +33,7 @@ import {
   handlePlain,
   handleCreatePermission,
   handleRefresh,
+  keepUntilExpiry,
   Refusal,
   type RequestContext,
   refusal,
@@ -406,6 +407,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
         this.#reply(authenticated, new Refusal(StunErrorCode.WrongCredentials));
         return;
       }
+      keepUntilExpiry(this.#context, allocation, authenticated.identity);
     }
     switch (request.method) {
       case Method.Allocate:

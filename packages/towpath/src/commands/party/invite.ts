@@ -1,7 +1,8 @@
 import { formatInviteLink } from '@towpath/membership';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { findParty, PartyNode, serverUrl } from './party-node.ts';
+import { serverUrl } from '../../cli/server-url.ts';
+import { findParty, PartyNode } from './party-node.ts';
 import { localTime } from './local-time.ts';
 import { qrCode, type QrTerminal } from './qr-code.ts';
 

@@ -3,6 +3,7 @@ import { ControlClient, HttpTransport, type PartyView, type Suspicion } from '@t
 import type { PartyId } from '@towpath/membership';
 import { errorCode, TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
+import { serverUrl } from '../../cli/server-url.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { startsId } from './starts-id.ts';
 import { type KnownParty, PartyHome, type Servers } from '../../config/party-home.ts';
@@ -12,8 +13,6 @@ export interface ServerOptions extends CommonOptions {
   server?: string[];
   ca?: string;
 }
-
-const DEFAULT_PORT = 4100;
 
 /** Thrown when verification of a server's data failed; none of it was applied. */
 export class MembershipError extends TowpathError<`membership-${Suspicion['kind']}`> {
@@ -115,18 +114,6 @@ export function serversFor(runtime: Runtime, options: ServerOptions, otherwise?:
   throw new UsageError(
     `No control server is known. Next: add --server HOST or --server https://HOST:PORT; to run one: towpath serve`,
   );
-}
-
-/** `HOST`, `HOST:PORT` and URLs, as a URL. @throws UsageError. */
-export function serverUrl(text: string): string {
-  const whole = /^https?:\/\//.test(text) ? text : `http://${text}`;
-  const url = URL.canParse(whole) ? new URL(whole) : undefined;
-  if (url === undefined || url.pathname !== '/' || url.search !== '' || url.username !== '') {
-    throw new UsageError(`"${text}" is not a control server. Expected 198.51.100.7, HOST:4100 or https://HOST.`);
-  }
-  // A URL has the default port of its scheme.
-  if (whole !== text && url.port === '') url.port = String(DEFAULT_PORT);
-  return url.origin;
 }
 
 function readAuthority(file: string): string {

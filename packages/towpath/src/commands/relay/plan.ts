@@ -27,6 +27,8 @@ export interface RelayPlan {
   readonly realm: string;
   readonly secrets: readonly string[];
   readonly users: Readonly<Record<string, string>>;
+  /** Control servers that are asked which users were removed. */
+  readonly control?: { readonly servers: readonly string[]; readonly ca?: string | undefined } | undefined;
   readonly limits: Partial<TurnLimits>;
   readonly quotas: SharedQuotas;
   readonly allow: readonly Subnet[];

@@ -50,6 +50,11 @@ function serve(relay: Command, runtime: Runtime): void {
       'file with the shared secret of time-limited credentials, mode 0600; a second line holds the previous secret',
     )
     .option('--create-secret', 'create that file if it does not exist')
+    .option(
+      '--control <url...>',
+      'control servers that issue these credentials; members that were removed there lose their relaying here',
+    )
+    .option('--control-ca <file>', 'PEM file of the certificate authority of the control servers')
     .option('--user <name>', 'also accept this user, with the password from TOWPATH_RELAY_PASSWORD or --password-file')
     .option('--password-file <file>', 'file with that password, mode 0600')
     .option(
@@ -77,6 +82,9 @@ function serve(relay: Command, runtime: Runtime): void {
 Clients can relay to the public Internet and to each other. Loopback, link-local and private networks are refused
 unless --allow-peer allows them.
 
+The relay asks the servers of --control every 5 s which of its users were removed from their party. Without it a
+removed member can relay until its credentials expire, which are valid for 10 minutes.
+
 With --workers the kernel assigns each client to a process by a hash of addresses and ports. Limits apply to each
 process separately. TCP allocations (RFC 6062) are then refused, and reserved port pairs may be refused.
 
@@ -86,6 +94,8 @@ Examples:
       --secret-file relay.secret --tls-cert cert.pem --tls-key key.pem
   towpath relay serve --address 0.0.0.0 --relay-address 10.0.0.5 \\
       --public-address 198.51.100.7 --secret-file relay.secret
+  towpath relay serve --address 198.51.100.9 --secret-file turn.secret \\
+      --control https://towpath.example.org:4100
   towpath relay serve --no-relay --address 198.51.100.7 198.51.100.8
 `,
     )

@@ -1,3 +1,4 @@
+import { RemovedMembers } from '@towpath/control';
 import { type Clock, errorCode, type Log, Mutex, type Random, TowpathError } from '@towpath/core';
 import { addressFamily, type Endpoint, isUnspecified, type Network, openOnChosenPort } from '@towpath/net';
 import { type RelayPlane, STUN_PATTERN } from '@towpath/splice';
@@ -53,6 +54,7 @@ export const RELAY_GAUGES: readonly string[] = [
   'connections_unused',
   'workers',
   'plain_ports',
+  'removed_members',
   'kernel_usable',
   'kernel_sessions',
   'kernel_waiting',
@@ -65,18 +67,20 @@ export class RelayNode implements AsyncDisposable {
   readonly dataPlane: PlaneReport;
   readonly #plane: RelayPlane | undefined;
   readonly #turn: TurnServer;
+  readonly #removed: RemovedMembers | undefined;
   #stun: StunServer[];
   #changes: Disposable | undefined;
   #closing = false;
 
   private constructor(
-    components: { stun: StunServer[]; turn: TurnServer; chosen: ChosenPlane },
+    components: { stun: StunServer[]; turn: TurnServer; chosen: ChosenPlane; removed: RemovedMembers | undefined },
     listening: readonly Listening[],
   ) {
     this.dataPlane = planeReport(components.chosen);
     this.#plane = components.chosen.plane;
     this.#stun = components.stun;
     this.#turn = components.turn;
+    this.#removed = components.removed;
     this.listening = listening;
   }
 
@@ -117,6 +121,19 @@ export class RelayNode implements AsyncDisposable {
         control: [STUN_PATTERN],
       });
       if (chosen.plane !== undefined) stack.use(chosen.plane);
+      let opened: TurnServer | undefined;
+      const removed =
+        plan.control &&
+        stack.use(
+          new RemovedMembers(
+            { clock, random, log },
+            {
+              ...plan.control,
+              secrets,
+              onRemoved: (users) => opened?.endAllocations((_username, user) => users.includes(user)),
+            },
+          ),
+        );
       const turn = await TurnServer.listen(
         { network: ports.turn, clock, random, log, plane: chosen.plane },
         {
@@ -127,7 +144,7 @@ export class RelayNode implements AsyncDisposable {
           credentials: {
             secrets,
             users,
-            isRevoked: (_username, user) => components.isRevoked?.(user) === true,
+            isRevoked: (_username, user) => components.isRevoked?.(user) === true || removed?.isRemoved(user) === true,
           },
           limits,
           groups: turnGroups(quotas),
@@ -136,9 +153,10 @@ export class RelayNode implements AsyncDisposable {
           nonceSecret: Buffer.from(plan.nonceSecret, 'hex'),
         },
       );
+      opened = turn;
       stack.move();
       const node = new RelayNode(
-        { stun, turn, chosen },
+        { stun, turn, chosen, removed },
         listeningOf(
           turn.locals,
           udp.length,
@@ -194,16 +212,23 @@ export class RelayNode implements AsyncDisposable {
   }
 
   get metrics(): RelayMetrics {
-    return metricsOf(
-      this.#turn.stats,
-      this.#stun.map(({ stats }) => stats),
-    );
+    const { asked, failed, removed } = this.#removed?.stats ?? { asked: 0, failed: 0, removed: 0 };
+    return {
+      ...metricsOf(
+        this.#turn.stats,
+        this.#stun.map(({ stats }) => stats),
+      ),
+      removalQuestions: asked,
+      removalQuestionsFailed: failed,
+      removedMembers: removed,
+    };
   }
 
   /** Ends every allocation and closes every socket. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
     this.#changes?.[Symbol.dispose]();
+    await this.#removed?.[Symbol.asyncDispose]();
     await this.#turn.close();
     this.#plane?.close();
     await Promise.all(this.#stun.map((server) => server.close()));

@@ -3,6 +3,7 @@ import { errorCode, type Random, TowpathError } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { serverUrl } from '../../cli/server-url.ts';
 import { readSecret } from '../../config/secret-file.ts';
 import { MetricsServer } from '../../serve/metrics-server.ts';
 import type { DataPlaneMode } from '../../cli/values.ts';
@@ -29,6 +30,8 @@ export interface RelayServeOptions extends CommonOptions, QuotaOptions {
   realm: string;
   secretFile?: string;
   createSecret?: boolean;
+  control?: string[];
+  controlCa?: string;
   user?: string;
   passwordFile?: string;
   allowPeer?: string[];
@@ -88,6 +91,7 @@ function planOf({ io, random }: Runtime, options: RelayServeOptions): RelayPlan 
     relayPorts: portRange(options.relayPorts),
     realm: options.realm,
     ...(options.relay ? usersOf(options, io.env, random) : { secrets: [], users: {} }),
+    ...controlOf(options),
     limits: limitsOf(options),
     quotas: sharedQuotas(options),
     allow: subnets(options.allowPeer ?? []),
@@ -103,6 +107,19 @@ function tlsOf({ tlsPort, tlsCert, tlsKey }: RelayServeOptions): Pick<RelayPlan,
   if (tlsCert === undefined && tlsKey === undefined) return {};
   if (tlsCert === undefined || tlsKey === undefined) throw new UsageError('TLS needs both --tls-cert and --tls-key.');
   return { tls: { port: tlsPort, cert: readText(tlsCert), key: readSecret(tlsKey) } };
+}
+
+function controlOf({ control, controlCa, secretFile, relay }: RelayServeOptions): Pick<RelayPlan, 'control'> {
+  if (control === undefined) {
+    if (controlCa !== undefined) throw new UsageError('--control-ca needs --control.');
+    return {};
+  }
+  if (!relay || secretFile === undefined) {
+    throw new UsageError('--control needs --secret-file FILE with the secret that the control server has too.');
+  }
+  return {
+    control: { servers: control.map(serverUrl), ca: controlCa === undefined ? undefined : readText(controlCa) },
+  };
 }
 
 function usersOf(

@@ -35,7 +35,7 @@ export function registerServe(program: Command, runtime: Runtime): void {
     .option('--turn-secret-file <file>', 'file with the secret shared with additional TURN servers, mode 0600')
     .option(
       '--turn-credentials <minutes>',
-      'validity of TURN credentials, min; relays in other processes accept a removed member for this time (default: 10)',
+      'validity of TURN credentials, min; relays without --control accept a removed member for this time (default: 10)',
       integer(5, 1_440),
     )
     .option('--relay <url...>', 'additional TURN servers with that secret, as [REGION=]turn:relay.example.org:3478')

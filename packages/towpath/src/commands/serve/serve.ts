@@ -47,7 +47,7 @@ interface ServeOptions extends CommonOptions, StoreOptions, BuiltinRelayOptions 
 const REPORT_EVERY_MS = 10_000;
 
 /** How often the members behind allocations are looked up. */
-const REVOKED_EVERY_MS = 15_000;
+const REVOKED_EVERY_MS = 5_000;
 
 /** Runs control plane, STUN and TURN until the process is asked to end or until the time limit. */
 export async function serve(runtime: Runtime, options: ServeOptions): Promise<void> {
@@ -75,7 +75,7 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
         partyLimits: partyLimits(options),
         onTurnUsersRevoked: (users) => relay?.endAllocations((user) => users.includes(user)),
         ...(tls === undefined ? {} : { tls }),
-        ...(secrets[0] === undefined ? {} : { turnSecret: secrets[0] }),
+        ...(secrets[0] === undefined ? {} : { turnSecret: secrets[0], previousTurnSecrets: secrets.slice(1) }),
         ...(options.turnCredentials === undefined
           ? {}
           : { turnCredentialsValidForMs: options.turnCredentials * 60_000 }),
