@@ -94,6 +94,7 @@ async function mesh(under: Runtime, party: KnownParty): Promise<PartyMesh> {
   await manager.maintainParty(party.id);
   return {
     address: view.self.virtualAddress,
+    virtualNetwork: '10.66.0.0/16',
     manager,
     node,
     network: { interfaceName: 'tp-bench', backend: 'kernel', splice: undefined, events: new Events() },

@@ -1,9 +1,11 @@
-export { decodeRoutes, usedNetworks } from './addresses/used-networks.ts';
+export { decodeRoutes, networkHere, usedNetworks } from './addresses/used-networks.ts';
 export {
   addressIn,
   conflictsWith,
   parseVirtualNetwork,
+  overlaps,
   requireFreeNetwork,
+  substituteNetwork,
   suggestNetwork,
   type UsedNetwork,
 } from './addresses/virtual-network.ts';

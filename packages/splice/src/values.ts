@@ -41,6 +41,12 @@ export function port(value: number): string {
   return String(value);
 }
 
+/** @throws SpliceError `invalid-value` unless it is the length of an IPv4 prefix of at least 8 bits. */
+export function prefixLength(value: number): number {
+  if (!Number.isInteger(value) || value < 8 || value > 32) throw invalid('a prefix length from 8 to 32', value);
+  return value;
+}
+
 /** @throws SpliceError `invalid-value` unless it is a whole number from `min` to 2^53 - 1. */
 export function count(value: number, what: string, min = 0): string {
   if (!Number.isSafeInteger(value) || value < min) throw invalid(`${what}, a whole number from ${min}`, value);

@@ -48,6 +48,7 @@ export const JSON_SCHEMAS: Readonly<Record<string, z.ZodObject>> = {
         address: z.string(),
         interface: z.string().nullable(),
         backend: z.enum(['kernel', 'userspace']).nullable(),
+        network: z.strictObject({ party: z.string(), here: z.string() }).nullable(),
         server: z.boolean(),
         relay: z
           .strictObject({

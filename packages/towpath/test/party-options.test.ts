@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { SeededRandom, silentLog } from '@towpath/core';
 import { describe, expect, test } from 'vitest';
 import type { Runtime } from '../src/cli/runtime.ts';
-import { chooseParties } from '../src/commands/daemon/party-options.ts';
+import { type ChosenParty, chooseParties, rememberNetworks } from '../src/commands/daemon/party-options.ts';
 import { homeOf } from '../src/commands/party/party-node.ts';
 import { withDefaults } from '../src/daemon/config/config.ts';
 import { components, CommandLine } from './command-line.ts';
@@ -27,26 +27,44 @@ function inTwoParties(commandLine: CommandLine): Runtime {
   return runtime;
 }
 
+const networks = (chosen: readonly ChosenParty[]) =>
+  new Map(chosen.map(({ party, options }) => [party.name, [options.network, options.networkHere]]));
+const DEFAULT = '10.66.0.0/16';
+
 describe('two parties on one machine (13.1)', () => {
-  test('with the same addresses: one goes on, and the other says what to change', async () => {
+  test('with the same addresses: the first keeps them here, the other has a substitute that stays its own', () => {
     using commandLine = new CommandLine();
     const runtime = inTwoParties(commandLine);
-    const [first, second] = chooseParties(runtime, withDefaults({}, '/state'), undefined, {});
-    expect(first?.open).toBeUndefined();
-    await expect(second?.open?.()).rejects.toMatchObject({
-      code: 'address-conflict',
-      message: expect.stringMatching(/both use the addresses 10\.66\.0\.0\/16.* network: 10\.77\.0\.0\/16/),
-    });
+    const chosen = chooseParties(runtime, withDefaults({}, '/state'), undefined, {});
+    const given = networks(chosen);
+    const substitute = given.get('home')![1]!;
+    expect(substitute).not.toBe(DEFAULT);
+    expect(given).toEqual(
+      new Map([
+        ['farm', [DEFAULT, DEFAULT]],
+        ['home', [DEFAULT, substitute]],
+      ]),
+    );
+    expect(chosen.map(({ options }) => options.otherNetworks)).toEqual([[substitute], [DEFAULT]]);
+    rememberNetworks(runtime, chosen);
+    // Neither the order of the configuration nor being alone changes the addresses of a party on this machine.
+    for (const parties of [[{ party: 'home' }, { party: 'farm' }], [{ party: 'home' }]]) {
+      const again = chooseParties(runtime, withDefaults({ parties }, '/state'), undefined, {});
+      expect(networks(again).get('home')).toEqual([DEFAULT, substitute]);
+    }
   });
 
-  test('with addresses of their own, both are held', () => {
+  test('with addresses of their own, both are seen as they are', () => {
     using commandLine = new CommandLine();
     const runtime = inTwoParties(commandLine);
-    const parties = [{ party: 'home' }, { party: 'farm', network: '10.77.0.0/16' }];
+    rememberNetworks(runtime, chooseParties(runtime, withDefaults({}, '/state'), undefined, {}));
+    const parties = [{ party: 'farm' }, { party: 'home', network: '10.77.0.0/16' }];
     const chosen = chooseParties(runtime, withDefaults({ parties }, '/state'), undefined, {});
-    expect(chosen.map(({ party, open }) => [party.name, open])).toEqual([
-      ['home', undefined],
-      ['farm', undefined],
-    ]);
+    expect(networks(chosen)).toEqual(
+      new Map([
+        ['farm', [DEFAULT, DEFAULT]],
+        ['home', ['10.77.0.0/16', '10.77.0.0/16']],
+      ]),
+    );
   });
 });

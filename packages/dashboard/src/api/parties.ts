@@ -58,6 +58,8 @@ export interface Party {
   /** This node's virtual address. */
   address: string;
   interface: { name: string; backend: 'kernel' | 'userspace'; splice: boolean } | null;
+  /** The party's network, and the one in which this machine sees it: another one when the party's is in use here. */
+  network?: { party: string; here: string } | undefined;
   /** This node first, then by name. */
   members: Member[];
   /** Networks that this node offers, and those of others that it uses. */
@@ -75,6 +77,7 @@ export const partySchema: z.ZodType<Party> = z.object({
   connected: z.boolean(),
   address: z.string(),
   interface: z.object({ name: z.string(), backend: z.enum(['kernel', 'userspace']), splice: z.boolean() }).nullable(),
+  network: z.object({ party: z.string(), here: z.string() }).optional(),
   members: z.array(memberSchema),
   offers: z.array(z.string()),
   accepts: z.array(z.object({ peer: z.string(), network: z.string() })),

@@ -1,6 +1,8 @@
-import { parseSubnet } from '@towpath/net';
+import type { PartyId } from '@towpath/membership';
+import { parseSubnet, type Subnet } from '@towpath/net';
 import { type Commands, runChecked } from '../wireguard/command.ts';
-import type { UsedNetwork } from './virtual-network.ts';
+import { requireLinux } from '../wireguard/wireguard-interface.ts';
+import { conflictsWith, substituteNetwork, type UsedNetwork } from './virtual-network.ts';
 
 /** A machine with more routes is a router of the internet; the rest is not looked at. */
 const MAX_ROUTES = 10_000;
@@ -12,6 +14,24 @@ const MAX_ROUTES = 10_000;
 export async function usedNetworks(commands: Commands, signal?: AbortSignal | undefined): Promise<UsedNetwork[]> {
   const text = await runChecked(commands, 'ip', ['-4', '-json', 'route', 'show', 'table', 'all'], { signal });
   return decodeRoutes(text);
+}
+
+/**
+ * Returns the network in which this machine sees a party: `wanted`, or another one when an interface uses a part of it.
+ * @param options.avoid networks of this machine's other parties.
+ * @throws MeshError `platform-unsupported`, `program-missing`, `command-failed`.
+ */
+export async function networkHere(
+  commands: Commands,
+  options: { party: PartyId; wanted: Subnet; interfaceName: string; avoid: readonly Subnet[] },
+  signal?: AbortSignal | undefined,
+): Promise<string> {
+  requireLinux();
+  const { party, wanted, interfaceName, avoid } = options;
+  const used = await usedNetworks(commands, signal);
+  const own = `${wanted.address}/${wanted.prefixLength}`;
+  if (conflictsWith(wanted, used, interfaceName).length === 0) return own;
+  return substituteNetwork(party, avoid, used, interfaceName) ?? own;
 }
 
 /** Reads `ip -json route`; entries of an unknown form are left out. Never throws. */

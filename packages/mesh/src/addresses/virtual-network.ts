@@ -1,4 +1,4 @@
-import { VIRTUAL_NETWORK } from '@towpath/membership';
+import { type PartyId, sha256, VIRTUAL_NETWORK } from '@towpath/membership';
 import { addressToBytes, bytesToAddress, inSubnet, type Subnet, parseSubnet } from '@towpath/net';
 import { MeshError } from '../mesh-error.ts';
 
@@ -61,6 +61,29 @@ const MIN_SPECIFIC_BITS = 8;
 export function suggestNetwork(used: readonly UsedNetwork[]): string | undefined {
   return CANDIDATE_NETWORKS.find((text) => conflictsWith(parseSubnet(text)!, used, '').length === 0);
 }
+
+/**
+ * The network in which this machine sees a party whose own network it uses for something else. It follows from the party's id, so
+ * that it stays the same; the next candidate is taken when that one is in use as well.
+ * @param avoid networks of this machine's other parties.
+ * @returns undefined when all candidates are in use.
+ */
+export function substituteNetwork(
+  party: PartyId,
+  avoid: readonly Subnet[],
+  used: readonly UsedNetwork[] = [],
+  ownInterface = '',
+): string | undefined {
+  const candidates = CANDIDATE_NETWORKS.filter((text) => text !== VIRTUAL_NETWORK);
+  const [high = 0, low = 0] = sha256(DOMAIN, new TextEncoder().encode(party));
+  const first = (high * 256 + low) % candidates.length;
+  return [...candidates.slice(first), ...candidates.slice(0, first)].find((text) => {
+    const network = parseSubnet(text)!;
+    return !avoid.some((each) => overlaps(each, network)) && conflictsWith(network, used, ownInterface).length === 0;
+  });
+}
+
+const DOMAIN = new TextEncoder().encode('towpath network v1\n');
 
 /** @throws MeshError `address-conflict` when another interface of the machine uses a part of the party's network. */
 export function requireFreeNetwork(network: Subnet, used: readonly UsedNetwork[], ownInterface: string): void {

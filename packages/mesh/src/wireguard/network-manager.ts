@@ -1,8 +1,9 @@
 import { type Clock, errorMessage, Events, type Log, type Random, silentLog } from '@towpath/core';
 import type { PeerId } from '@towpath/membership';
-import { broadcastAddress, type Endpoint, type Network } from '@towpath/net';
+import { broadcastAddress, type Endpoint, type Network, parseSubnet, type Subnet } from '@towpath/net';
+import { NodeSystem, PrefixTranslation } from '@towpath/splice';
 import { usedNetworks } from '../addresses/used-networks.ts';
-import { parseVirtualNetwork, requireFreeNetwork } from '../addresses/virtual-network.ts';
+import { addressIn, overlaps, parseVirtualNetwork, requireFreeNetwork } from '../addresses/virtual-network.ts';
 import { Gateway, type Offer } from '../gateway/gateway.ts';
 import type { PeerNetwork } from '../connection/peer-network.ts';
 import { EchoService } from '../health/echo-service.ts';
@@ -34,8 +35,10 @@ export interface NetworkManagerOptions {
   address: string;
   /** Where what is made is recorded. */
   stateFolder: string;
-  /** Of the party, 16 bits. @default '10.66.0.0/16' */
+  /** In which this machine sees the party, 16 bits. @default '10.66.0.0/16' */
   virtualNetwork?: string;
+  /** Of the party, 16 bits; the kernel translates between the two when they differ. @default `virtualNetwork` */
+  partyNetwork?: string;
   /** Largest packet in the tunnel, bytes. @default 1420 */
   mtuBytes?: number;
   /** @default 'auto' */
@@ -82,6 +85,9 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
   #names: PartyNames | undefined;
   #lan: LanForwarder | undefined;
   #gateway: Gateway | undefined;
+  #translation: PrefixTranslation | undefined;
+  /** Set when the party's network is another one than this machine sees. */
+  #networks: { inside: Subnet; outside: Subnet } | undefined;
   #echo: EchoService | undefined;
   #splice: HostSpliceControl | undefined;
   /** Addresses of the peers in the party's network. */
@@ -107,14 +113,14 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     requireLinux();
     const { commands } = this.#components;
     const { interfaceName, stateFolder, virtualNetwork = DEFAULT_NETWORK, offers = [], lan, address } = this.#options;
-    const network = parseVirtualNetwork(virtualNetwork);
-    if (network === undefined) {
-      throw new MeshError('bad-argument', `"${virtualNetwork}" is no private IPv4 network of 16 bits.`);
-    }
+    const network = readNetwork(virtualNetwork);
+    const outside = readNetwork(this.#options.partyNetwork ?? virtualNetwork);
     this.#ledger = await Ledger.open(this.#components, { folder: stateFolder, name: interfaceName });
     try {
       requireFreeNetwork(network, await usedNetworks(commands, signal), interfaceName);
+      if (outside.address !== network.address) this.#networks = { inside: network, outside };
       await this.#open(signal);
+      await this.#translate();
       if (this.#options.splice !== false) {
         this.#splice = await HostSpliceControl.open(this.#components, this.#listenPort);
       }
@@ -183,7 +189,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     this.#peers.set(key, after);
     for (const address of addressesOf(before)) this.#addresses.delete(address);
     for (const address of addressesOf(after)) this.#addresses.add(address);
-    await this.#required().setPeer(peer);
+    await this.#required().setPeer(this.#asCarried(peer));
   }
 
   /** Removes a peer and what routes lead to it. Does nothing for one that is not there. */
@@ -198,7 +204,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
   async restartPeer(publicKey: Uint8Array): Promise<void> {
     const peer = this.#peers.get(keyOf(publicKey));
     if (peer === undefined) return;
-    await this.#required().configure({ peers: [{ publicKey, remove: true }, peer] });
+    await this.#required().configure({ peers: [{ publicKey, remove: true }, this.#asCarried(peer)] });
   }
 
   async setEndpoint(publicKey: Uint8Array, endpoint: Endpoint, signal?: AbortSignal): Promise<void> {
@@ -266,6 +272,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     await this.#echo?.close();
     await this.#lan?.close();
     await this.#wireguard?.close();
+    this.#translation?.close();
     await this.#ledger?.close();
     this.#wireguard = undefined;
   }
@@ -285,6 +292,41 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     wireguard.events.on('lost', ({ message }) => void this.#restore(message));
   }
 
+  /** @throws MeshError `address-conflict` when the kernel cannot translate. */
+  async #translate(): Promise<void> {
+    if (this.#networks === undefined) return;
+    const { interfaceName } = this.#options;
+    const { inside, outside } = this.#networks;
+    try {
+      this.#translation = await PrefixTranslation.open(
+        { ...this.#components, system: new NodeSystem() },
+        { interfaceName, instance: interfaceName.replace(/^tp-/, ''), inside, outside },
+      );
+    } catch (cause) {
+      throw new MeshError(
+        'address-conflict',
+        `The party's network ${outside.address}/${outside.prefixLength} is in use on this machine, and the kernel cannot translate it ` +
+          `(${errorMessage(cause)}). Next: install nftables, for example with "apt install nftables".`,
+        { target: interfaceName, cause },
+      );
+    }
+  }
+
+  /** A peer as WireGuard is given it: with addresses of the party's network. */
+  #asCarried<Change extends Pick<PeerChange, 'allowedIps'>>(peer: Change): Change {
+    const { allowedIps } = peer;
+    if (this.#networks === undefined || allowedIps === undefined) return peer;
+    const { inside, outside } = this.#networks;
+    return {
+      ...peer,
+      allowedIps: allowedIps.map((text) => {
+        const subnet = parseSubnet(text);
+        if (subnet?.prefixLength !== 32 || !overlaps(inside, subnet)) return text;
+        return `${addressIn(outside, subnet.address)}/32`;
+      }),
+    };
+  }
+
   /** Makes an interface again that somebody else removed, or whose process ended. */
   async #restore(message: string): Promise<void> {
     const { clock, log } = this.#components;
@@ -293,7 +335,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
       try {
         await this.#wireguard?.close();
         await this.#open(signal);
-        await this.#required().configure({ peers: [...this.#peers.values()] });
+        await this.#required().configure({ peers: [...this.#peers.values()].map((peer) => this.#asCarried(peer)) });
         log.warn('The WireGuard interface was made again.', { message });
         this.events.emit('restored', { message });
         return;
@@ -309,6 +351,12 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     if (this.#wireguard !== undefined) return this.#wireguard;
     throw notInitialized();
   }
+}
+
+function readNetwork(text: string): Subnet {
+  const network = parseVirtualNetwork(text);
+  if (network !== undefined) return network;
+  throw new MeshError('bad-argument', `"${text}" is no private IPv4 network of 16 bits.`);
 }
 
 function notInitialized(): MeshError {

@@ -6,6 +6,7 @@ import {
   conflictsWith,
   parseVirtualNetwork,
   requireFreeNetwork,
+  substituteNetwork,
   suggestNetwork,
 } from '../../src/addresses/virtual-network.ts';
 
@@ -39,6 +40,21 @@ describe('virtual network', () => {
     expect(() => requireFreeNetwork(network, used(['10.0.0.0/8', 'eth0']), 'tp-1')).toThrow(
       "The party's network 10.66.0.0/16 overlaps 10.0.0.0/8 on eth0. Next: choose another network for the party, for example 172.17.0.0/16.",
     );
+  });
+
+  it('sees a party in a substitute that follows from its id and avoids what is in use', () => {
+    const party = 'a'.repeat(32);
+    const first = substituteNetwork(party, [])!;
+    expect(parseVirtualNetwork(first)).toBeDefined();
+    expect(first).not.toBe('10.66.0.0/16');
+    expect(substituteNetwork(party, [])).toBe(first);
+    expect(substituteNetwork('b'.repeat(32), [])).not.toBe(first);
+    const second = substituteNetwork(party, [parseVirtualNetwork(first)!])!;
+    expect(second).not.toBe(first);
+    const routes = used([first.replace('.0.0/16', '.3.0/24'), 'eth0']);
+    expect(substituteNetwork(party, [], routes, 'tp-1')).toBe(second);
+    expect(substituteNetwork(party, [], used([first, 'tp-1']), 'tp-1')).toBe(first);
+    expect(substituteNetwork(party, [], used(['10.0.0.0/8', 'eth0'], ['172.16.0.0/12', 'eth1']))).toBeUndefined();
   });
 
   it('reads any list of routes without throwing', () => {

@@ -29,6 +29,7 @@ export interface KnownParty {
 
 const serversSchema = z.object({ addresses: z.array(z.string()).min(1), ca: z.string().optional() });
 const rememberedSchema = z.object({ version: z.literal(1), servers: serversSchema });
+const networkSchema = z.object({ version: z.literal(1), party: z.string(), here: z.string() });
 const partySchema = rememberedSchema.extend({ name: z.string() });
 
 /**
@@ -78,6 +79,17 @@ export class PartyHome {
     writePrivateFile(join(this.#partyFolder(id), 'party.json'), json({ version: 1, name, servers }));
   }
 
+  /** The network in which this machine sees a party with the network `network`; undefined when that was never decided. */
+  networkHere(id: PartyId, network: string): string | undefined {
+    const saved = read(this.#networkPath(id), networkSchema);
+    return saved?.party === network ? saved.here : undefined;
+  }
+
+  rememberNetworkHere(id: PartyId, network: string, here: string): void {
+    if (this.networkHere(id, network) === here) return;
+    writePrivateFile(this.#networkPath(id), json({ version: 1, party: network, here }));
+  }
+
   /** Returns this node's keys; creates them at the first call. @throws ControlError `invalid-identity`. */
   identity(): Promise<NodeIdentity> {
     return loadNodeIdentity(this.#identityPath, this.#random);
@@ -113,6 +125,10 @@ export class PartyHome {
       loadPartySecret: (id) => at(id).loadPartySecret(id),
       removePartySecret: (id) => at(id).removePartySecret(id),
     };
+  }
+
+  #networkPath(id: PartyId): string {
+    return join(this.#partyFolder(id), 'network.json');
   }
 
   get #identityPath(): string {

@@ -1,5 +1,5 @@
-import { type PathPolicy, TowpathError } from '@towpath/core';
-import { isReachable as isReachableByMembers } from '@towpath/mesh';
+import type { PathPolicy } from '@towpath/core';
+import { isReachable as isReachableByMembers, overlaps, parseVirtualNetwork, substituteNetwork } from '@towpath/mesh';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import type { KnownParty } from '../../config/party-home.ts';
@@ -44,8 +44,6 @@ const DEFAULT_MTU_BYTES = 1_420;
 export interface ChosenParty {
   readonly party: KnownParty;
   readonly options: MeshNodeOptions;
-  /** Why it cannot be kept up; absent for what can. */
-  readonly open?: () => Promise<never>;
 }
 
 /**
@@ -78,20 +76,41 @@ export function chooseParties(
   if (hasFlags && chosen.length > 1) {
     throw new UsageError('These options are of one party, and there are several. Next: name it: towpath up PARTY …');
   }
-  const wanted = chosen.map((party) => ({ party, options: meshOptions(fileOf(party), flags) }));
-  return wanted.map((each, at) => {
-    const other = wanted.slice(0, at).find(({ options }) => options.network === each.options.network);
-    return other === undefined ? each : { ...each, open: () => Promise.reject(sameNetwork(each, other.party)) };
-  });
+  return withNetworks(
+    runtime,
+    chosen.map((party) => ({ party, options: meshOptions(fileOf(party), flags) })),
+  );
 }
 
-/** The other party goes on: it is the first one in the configuration, or by name. */
-function sameNetwork({ party, options }: ChosenParty, other: KnownParty): TowpathError {
-  return new TowpathError(
-    'address-conflict',
-    `${party.name} and ${other.name} both use the addresses ${options.network}, and this machine can only hold one party in them. Next: in the configuration of every member of ${party.name}, give it others: parties: [{ party: ${party.name}, network: 10.77.0.0/16 }]`,
-    { target: party.name, kind: 'local' },
-  );
+/**
+ * Gives each party a network of this machine. Parties know nothing of each other and may use the same network: the first one
+ * keeps it here, and another one is seen in a substitute, which stays its own from then on.
+ */
+function withNetworks(runtime: Runtime, parties: readonly ChosenParty[]): ChosenParty[] {
+  const home = homeOf(runtime);
+  const given = new Map<string, string>();
+  const known = parties.map((each) => ({ ...each, saved: home.networkHere(each.party.id, each.options.network) }));
+  for (const { party, options, saved } of [...known].sort((a, b) => Number(!a.saved) - Number(!b.saved))) {
+    const others = [...given.values()].flatMap((text) => parseVirtualNetwork(text) ?? []);
+    const wanted = parseVirtualNetwork(saved ?? options.network);
+    const isFree = wanted === undefined || !others.some((other) => overlaps(other, wanted));
+    const substitute = isFree ? undefined : substituteNetwork(party.id, others);
+    given.set(party.id, substitute ?? saved ?? options.network);
+  }
+  return parties.map(({ party, options }) => ({
+    party,
+    options: {
+      ...options,
+      networkHere: given.get(party.id)!,
+      otherNetworks: [...given].filter(([id]) => id !== party.id).map(([, network]) => network),
+    },
+  }));
+}
+
+/** Remembers in which networks this machine sees its parties, so that their addresses here stay the same. */
+export function rememberNetworks(runtime: Runtime, parties: readonly ChosenParty[]): void {
+  const home = homeOf(runtime);
+  for (const { party, options } of parties) home.rememberNetworkHere(party.id, options.network, options.networkHere);
 }
 
 function meshOptions(file: PartyFile | undefined, flags: PartyFlags): MeshNodeOptions {
@@ -111,6 +130,8 @@ function meshOptions(file: PartyFile | undefined, flags: PartyFlags): MeshNodeOp
     policy,
     redundancy: (flags.redundant ?? file?.redundant) ? 2 : 1,
     network: flags.network ?? file?.network ?? DEFAULT_NETWORK,
+    networkHere: flags.network ?? file?.network ?? DEFAULT_NETWORK,
+    otherNetworks: [],
     domain: flags.domain ?? file?.domain,
     port: flags.port ?? file?.port ?? 0,
     birthday: flags.birthday ?? file?.birthday ?? true,

@@ -3,6 +3,7 @@ import type { Runtime } from '../../cli/runtime.ts';
 import { formatBytes, formatMs, table, wrap } from '../../cli/table.ts';
 import { heldParties, type MemberOptions } from './find-target.ts';
 import { peerJson } from './json.ts';
+import { substituteText } from './substitute-text.ts';
 
 /** Prints how each member and camera is reached. */
 export async function status(runtime: Runtime, { json, party: wanted }: MemberOptions): Promise<void> {
@@ -22,6 +23,8 @@ export async function status(runtime: Runtime, { json, party: wanted }: MemberOp
       party.interface === null ? '' : ` on ${party.interface.name} (WireGuard: ${party.interface.backend})`;
     const state = party.state === 'up' ? `${party.address}${wireGuard}` : party.state;
     say(`${party.name}: ${state}, control server ${party.connected ? 'connected' : 'not reached'}`);
+    const seen = substituteText(party);
+    if (seen !== undefined) say(seen, '  ');
     if (party.relay !== undefined) say(`Relay for the members: ${relayText(party.relay)}`, '  ');
     const rows = party.peers.map((peer) => peerRow(peer, clock.wallTime()));
     if (rows.length > 0) for (const line of table(PEER_HEAD, rows, io.columns)) io.out(line);
@@ -104,6 +107,7 @@ function statusJson({ host, program, startedAt, parties, cameras, problems }: Da
       address: party.address,
       interface: party.interface?.name ?? null,
       backend: party.interface?.backend ?? null,
+      network: party.network ?? null,
       server: party.connected,
       relay: party.relay ?? null,
     })),

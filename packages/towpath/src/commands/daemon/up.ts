@@ -14,7 +14,8 @@ import type { PartyRunner } from '../../daemon/parties/party-runner.ts';
 import { StateFolder } from '../../daemon/state/state-folder.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { homeOf } from '../party/party-node.ts';
-import { chooseParties, type PartyFlags } from './party-options.ts';
+import { chooseParties, type PartyFlags, rememberNetworks } from './party-options.ts';
+import { substituteText } from './substitute-text.ts';
 
 /** Options of `towpath up` that were given; the configuration fills in the others. */
 export interface UpOptions extends CommonOptions, PartyFlags {
@@ -46,6 +47,7 @@ export async function up(
   const config = loadConfig(runtime, given);
   const parties = chooseParties(runtime, config, name, partyFlags(options));
   using _lock = takeProcessLock(homeOf(runtime).lockPath, CONNECTED);
+  rememberNetworks(runtime, parties);
   const control: LogControl = { level: config.log.level };
   const log = daemonLog(
     { io, clock },
@@ -104,7 +106,11 @@ function follow(runtime: Runtime, options: UpOptions, daemon: Daemon): void {
       const { interfaceName, backend } = node.network;
       const head = { party: runner.party.name, address: node.address, interface: interfaceName, backend };
       if (options.json) io.out(JSON.stringify({ type: 'up', version: 1, at: at(), ...head }));
-      else io.out(`${head.party} is up: ${head.address} on ${interfaceName} (WireGuard: ${backend}). End with Ctrl-C.`);
+      else {
+        io.out(`${head.party} is up: ${head.address} on ${interfaceName} (WireGuard: ${backend}). End with Ctrl-C.`);
+        const seen = substituteText(runner.describe());
+        if (seen !== undefined) io.out(seen);
+      }
       tellPeers(runtime, options, runner, at);
     });
   }

@@ -43,6 +43,8 @@ const SIMULATED: MeshNodeOptions = {
   policy: 'auto',
   redundancy: 1,
   network: '10.66.0.0/16',
+  networkHere: '10.66.0.0/16',
+  otherNetworks: [],
   domain: undefined,
   port: 0,
   mtuBytes: 1_420,

@@ -59,6 +59,7 @@ export async function demoParty(components: Components): Promise<DemoParty> {
     party: { id: me.party, name: 'demo', servers: { addresses: ['simulated'] } },
     mesh: {
       address: me.address,
+      virtualNetwork: '10.66.0.0/16',
       manager: me.manager,
       node: { client: me.client },
       network: {

@@ -7,12 +7,14 @@ import {
   encodeHeadNote,
   interfaceNameFor,
   MeshPathFinder,
+  networkHere,
   NATTraversal,
   NetworkManager,
   type Offer,
   parseVirtualNetwork,
   PartyRelay,
   type PartyRelayOptions,
+  SystemCommands,
   type WireGuardBackend,
 } from '@towpath/mesh';
 import { UsageError } from '../../cli/failure.ts';
@@ -30,7 +32,12 @@ export interface MeshNodeOptions {
   accept: readonly AcceptedNetwork[];
   policy: PathPolicy;
   redundancy: 1 | 2;
+  /** Of the party, the same on all members. */
   network: string;
+  /** In which this machine sees the party; see {@link chooseParties}. */
+  networkHere: string;
+  /** In which this machine sees its other parties. */
+  otherNetworks: readonly string[];
   domain: string | undefined;
   port: number;
   mtuBytes: number;
@@ -56,6 +63,8 @@ export class MeshNode implements AsyncDisposable {
   readonly network: NetworkManager;
   readonly manager: ConnectionManager;
   readonly address: string;
+  /** In which this machine sees the party. */
+  readonly virtualNetwork: string;
   readonly relay: PartyRelay | undefined;
   readonly #nat: NATTraversal;
   readonly #changes: Disposable;
@@ -66,6 +75,7 @@ export class MeshNode implements AsyncDisposable {
     network: NetworkManager;
     manager: ConnectionManager;
     address: string;
+    virtualNetwork: string;
     relay: PartyRelay | undefined;
     nat: NATTraversal;
     changes: Disposable;
@@ -75,6 +85,7 @@ export class MeshNode implements AsyncDisposable {
     this.network = parts.network;
     this.manager = parts.manager;
     this.address = parts.address;
+    this.virtualNetwork = parts.virtualNetwork;
     this.relay = parts.relay;
     this.#nat = parts.nat;
     this.#changes = parts.changes;
@@ -87,8 +98,8 @@ export class MeshNode implements AsyncDisposable {
    */
   static async open(runtime: Runtime, party: KnownParty, options: MeshNodeOptions): Promise<MeshNode> {
     const { network: sockets, clock, random, log } = runtime;
-    const virtualNetwork = parseVirtualNetwork(options.network);
-    if (virtualNetwork === undefined) {
+    const wanted = parseVirtualNetwork(options.networkHere);
+    if (wanted === undefined || parseVirtualNetwork(options.network) === undefined) {
       throw new UsageError('--network must be a private IPv4 network of 16 bits, such as 10.77.0.0/16.');
     }
     const { wireGuard } = await homeOf(runtime).identityIn(party.id);
@@ -97,15 +108,26 @@ export class MeshNode implements AsyncDisposable {
     await askFirst(runtime, node, party.id);
     const view = node.client.party(party.id);
     if (view === undefined) throw new UsageError(`This node is not in ${party.name} any more.`);
+    const interfaceName = interfaceNameFor(party.id, view.self.id);
+    const here = await networkHere(
+      new SystemCommands(),
+      {
+        ...{ party: party.id, wanted, interfaceName },
+        avoid: options.otherNetworks.flatMap((text) => parseVirtualNetwork(text) ?? []),
+      },
+      runtime.signal,
+    );
+    const virtualNetwork = parseVirtualNetwork(here)!;
     const address = addressIn(virtualNetwork, view.self.virtualAddress);
     const components = { network: sockets, clock, random, log: log.child('MESH') };
     const network = undo.use(
       new NetworkManager(components, {
-        interfaceName: interfaceNameFor(party.id, view.self.id),
+        interfaceName,
         privateKey: wireGuard.privateKey,
         address,
         stateFolder: stateFolderOf(runtime),
-        virtualNetwork: options.network,
+        virtualNetwork: here,
+        partyNetwork: options.network,
         mtuBytes: options.mtuBytes,
         backend: options.backend,
         hostsPath: options.names ? (runtime.io.env.TOWPATH_HOSTS ?? '/etc/hosts') : false,
@@ -134,12 +156,7 @@ export class MeshNode implements AsyncDisposable {
     const nat = undo.use(new NATTraversal({ finder }));
     const { policy, redundancy, accept } = options;
     const manager = undo.use(
-      new ConnectionManager(
-        { components, virtualNetwork: options.network, policy, redundancy, accept },
-        network,
-        nat,
-        client,
-      ),
+      new ConnectionManager({ components, virtualNetwork: here, policy, redundancy, accept }, network, nat, client),
     );
     // The connection to the server would be found dead only after its pings are missed.
     const changes = undo.use(sockets.changes.subscribe(() => client.reconnect()));
@@ -170,7 +187,7 @@ export class MeshNode implements AsyncDisposable {
       );
     await manager.maintainParty(party.id);
     undo.move();
-    return new MeshNode({ party, node, network, manager, address, relay, nat, changes });
+    return new MeshNode({ party, node, network, manager, address, virtualNetwork: here, relay, nat, changes });
   }
 
   /** Tells the peers, and removes everything from the machine. */

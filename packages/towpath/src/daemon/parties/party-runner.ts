@@ -2,10 +2,12 @@ import type { ControlClient, PartyView } from '@towpath/control';
 import { type AbortedError, backoff, deadlineInterval, Events, Link, type Timer, TowpathError } from '@towpath/core';
 import type { DaemonEvent, Member, Party, Peer, Problem, Relay } from '@towpath/dashboard/api';
 import {
+  addressIn,
   type ConnectionManager,
   memberRelays,
   type NetworkManager,
   type PartyRelay,
+  parseVirtualNetwork,
   type PeerChangeEvent,
   type PeerConnection,
 } from '@towpath/mesh';
@@ -24,6 +26,8 @@ const SAMPLE_MS = 5_000;
 /** What a party that is up consists of; `MeshNode` is it on a real machine. */
 export interface PartyMesh extends AsyncDisposable {
   readonly address: string;
+  /** In which this machine sees the party. */
+  readonly virtualNetwork: string;
   readonly manager: ConnectionManager;
   readonly node: { readonly client: ControlClient };
   readonly network: Pick<NetworkManager, 'interfaceName' | 'backend' | 'splice' | 'events'>;
@@ -147,7 +151,8 @@ export class PartyRunner implements AsyncDisposable {
               backend: backend ?? 'userspace',
               splice: node.network.splice !== undefined,
             },
-      members: view === undefined ? [] : membersOf(view, connected),
+      members: view === undefined ? [] : membersOf(view, connected, node?.virtualNetwork ?? this.options.networkHere),
+      network: { party: this.options.network, here: node?.virtualNetwork ?? this.options.networkHere },
       offers: this.options.offers.map((offer) => (typeof offer === 'string' ? offer : offer.network)),
       accepts: this.#accept.map(({ peer, network }) => ({ peer, network })),
       ...(node?.relay && { relay: ownRelay(node.relay.status) }),
@@ -289,12 +294,13 @@ function ownRelay({ address, problem, ...status }: PartyRelay['status']): NonNul
   return { ...status, address: address === undefined ? null : formatEndpoint(address), problem: problem ?? null };
 }
 
-function membersOf(view: PartyView, connected: boolean): Member[] {
+function membersOf(view: PartyView, connected: boolean, network: string): Member[] {
+  const here = parseVirtualNetwork(network);
   return memberRecords(view, connected).map(({ id, name, role, virtualAddress, joinedAt, self, online }) => ({
     id,
     name,
     role,
-    address: virtualAddress,
+    address: here === undefined ? virtualAddress : addressIn(here, virtualAddress),
     joinedAt,
     self,
     online,
