@@ -208,13 +208,10 @@ async function manyHours(): Promise<VirtualRun> {
   );
   await virtual.runUntil(camera.start());
   const { network } = lan.host();
-  const connector = new RaceConnector('192.168.1.1', {
-    network,
-    clock,
-    random,
-    kinds: ['p2p'],
-    ports: [40_611],
-  });
+  const connector = new RaceConnector(
+    { network, clock, random },
+    { target: '192.168.1.1', kinds: ['p2p'], ports: [40_611] },
+  );
   const client = new CameraClient({ connector, clock, random });
   const beats: number[] = [];
   const loop: number[] = [];

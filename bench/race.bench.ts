@@ -74,7 +74,10 @@ async function measure(rttMs: number, position: number, rounds: number): Promise
     samples.path.push(result.elapsedTime * 1_000);
     await result.session.close();
     const startedAt = components.clock.now();
-    await using client = new CameraClient({ ...components, connector: new RaceConnector(HERE, { ...options, ports }) });
+    await using client = new CameraClient({
+      ...components,
+      connector: new RaceConnector(components, { target: HERE, searchPort, ports }),
+    });
     await client.connectWithRetries();
     samples.login.push(components.clock.now() - startedAt);
   }

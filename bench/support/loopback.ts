@@ -18,6 +18,6 @@ export function realComponents(seed = 1): Components {
 /** The client of an emulated camera that listens on this port, not yet connected. */
 export function clientAt(port: number, components: Components): CameraClient {
   const { network, clock, random } = components;
-  const connector = new RaceConnector(HERE, { network, clock, random, ports: [port], kinds: ['p2p'] });
+  const connector = new RaceConnector({ network, clock, random }, { target: HERE, ports: [port], kinds: ['p2p'] });
   return new CameraClient({ connector, clock, random });
 }

@@ -68,7 +68,7 @@ export class TurnRelay implements AsyncDisposable {
     program.ignoreOutput();
     const relay = new TurnRelay('coturn', port, program, folder);
     try {
-      await using client = await StunClient.open(realComponents(), { address: HERE, port });
+      await using client = await StunClient.open(realComponents(), { server: { address: HERE, port } });
       // Repeated until the server listens.
       await client.binding();
       return relay;

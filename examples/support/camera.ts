@@ -1,4 +1,4 @@
-import { CameraEmulator, type CameraEmulatorInit, paddedPictures } from '@towpath/camera/emulator';
+import { CameraEmulator, type CameraEmulatorOptions, paddedPictures } from '@towpath/camera/emulator';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
 
@@ -13,7 +13,7 @@ export interface ExampleCamera extends AsyncDisposable {
  * Returns the camera whose address is given on the command line, else starts an emulated one on this machine, at the
  * usual ports.
  */
-export async function exampleCamera(init: CameraEmulatorInit = {}): Promise<ExampleCamera> {
+export async function exampleCamera(init: CameraEmulatorOptions = {}): Promise<ExampleCamera> {
   const [, , given] = process.argv;
   if (given !== undefined) return { address: given, emulator: undefined, [Symbol.asyncDispose]: async () => {} };
   const address = ownLoopbackAddress();

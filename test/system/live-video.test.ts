@@ -42,7 +42,7 @@ describe.skipIf(missing && !process.env.CI)(
       const destinationPorts = [camera.listen.port];
       await using client = new CameraClient({
         ...components,
-        connector: new RaceConnector(ADDRESS, { ...components, ports: destinationPorts, localAddress: ADDRESS }),
+        connector: new RaceConnector(components, { target: ADDRESS, ports: destinationPorts, localAddress: ADDRESS }),
       });
       await client.connectWithRetries();
       const until = components.clock.now() + SECONDS * 1000;

@@ -46,7 +46,7 @@ describe.skipIf(noFfmpeg && !process.env.CI)('live video by RTSP, read by foreig
     camera = new CameraEmulator(components, { address: HOST, listenPort: 0, searchPort: false });
     await camera.start();
     const destinationPorts = [camera.listen.port];
-    const connector = new RaceConnector(HOST, { ...components, ports: destinationPorts, localAddress: HOST });
+    const connector = new RaceConnector(components, { target: HOST, ports: destinationPorts, localAddress: HOST });
     client = new CameraClient({ ...components, connector });
     await client.connectWithRetries();
     server = await RtspServer.listen({ ...components, source: client }, { port: 0, user });

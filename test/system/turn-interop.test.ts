@@ -223,7 +223,7 @@ describe.skipIf(skip)(title, () => {
     const credentials = () => timeLimitedCredentials(SECRET, 'alice', 60_000, clock.wallTime());
 
     test.each(['udp', 'tcp', 'tls'] as const)('learns its address over %s', async (transport) => {
-      await using client = await StunClient.open(components, server(transport), carrier(transport));
+      await using client = await StunClient.open(components, { server: server(transport), ...carrier(transport) });
       expect((await client.binding()).mapped.port).toBe(client.local.port);
     });
 

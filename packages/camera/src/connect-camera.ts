@@ -1,7 +1,10 @@
 import { CameraClient, type CameraClientOptions } from './client/camera-client.ts';
-import { RaceConnector, type RaceConnectorOptions } from './connect/race-connector.ts';
+import { RaceConnector, type RaceConnectorComponents, type RaceConnectorOptions } from './connect/race-connector.ts';
 
-export interface ConnectCameraOptions extends RaceConnectorOptions, CameraClientOptions {
+export interface ConnectCameraOptions
+  extends RaceConnectorComponents,
+    Omit<RaceConnectorOptions, 'target'>,
+    CameraClientOptions {
   /** Ends the attempt; everything that was opened is closed before the promise rejects. */
   signal?: AbortSignal | undefined;
 }
@@ -18,10 +21,11 @@ export interface ConnectCameraOptions extends RaceConnectorOptions, CameraClient
  * const { modelName } = await camera.deviceInfo();
  */
 export async function connectCamera(target: string, options: ConnectCameraOptions = {}): Promise<CameraClient> {
-  const { signal, retry, utcOffsetMs, greetingLimitMs, heartbeatIntervalMs, keepClock, ...connecting } = options;
-  const { clock, random, log } = connecting;
+  const { signal, retry, utcOffsetMs, greetingLimitMs, heartbeatIntervalMs, keepClock, ...rest } = options;
+  const { network, clock, random, log, memory, ...connecting } = rest;
+  const connector = new RaceConnector({ network, clock, random, log, memory }, { ...connecting, target });
   const client = new CameraClient(
-    { connector: new RaceConnector(target, connecting), clock, random, log },
+    { connector, clock, random, log },
     { retry, utcOffsetMs, greetingLimitMs, heartbeatIntervalMs, keepClock },
   );
   try {

@@ -24,6 +24,7 @@ export type { TransferOptions, TransferResult } from './client/transfer.ts';
 export type { RememberedPath } from './connect/candidates.ts';
 export {
   CameraRace,
+  type CameraRaceComponents,
   type CameraRaceOptions,
   type CameraRaceResult,
   type CameraTargetOptions,
@@ -34,7 +35,7 @@ export {
 export { DEFAULT_PORTS, DEFAULT_UID } from './connect/defaults.ts';
 export type { CameraMemory, PathMemory } from './connect/memory.ts';
 export { CameraPool, type CameraPoolComponents, type CameraPoolOptions } from './connect/pool.ts';
-export { RaceConnector, type RaceConnectorOptions } from './connect/race-connector.ts';
+export { RaceConnector, type RaceConnectorComponents, type RaceConnectorOptions } from './connect/race-connector.ts';
 export type { PathWeights } from './connect/weights.ts';
 export { type ConnectCameraOptions, connectCamera } from './connect-camera.ts';
 export {

@@ -10,7 +10,7 @@ import { encodeFileRecord } from '../src/artemis/record.ts';
 import { CameraClient } from '../src/client/camera-client.ts';
 import { RaceConnector } from '../src/connect/race-connector.ts';
 import { CameraEmulator } from '../src/emulator/camera-emulator.ts';
-import type { CameraEmulatorInit } from '../src/emulator/emulator-options.ts';
+import type { CameraEmulatorOptions } from '../src/emulator/emulator-options.ts';
 import { paddedPictures } from '../src/emulator/media/picture-source.ts';
 import { downloadMedia } from '../src/media/download-media.ts';
 import { MediaLibrary } from '../src/media/media-library.ts';
@@ -19,7 +19,7 @@ import { drain } from './client-fixture.ts';
 const CAMERA = '192.168.43.1';
 
 /** An emulated camera and a client on one simulated Wi-Fi: the whole stack. */
-async function world(init: CameraEmulatorInit = {}, options: { seed?: number; rttMs?: number } = {}) {
+async function world(init: CameraEmulatorOptions = {}, options: { seed?: number; rttMs?: number } = {}) {
   const { seed = 1, rttMs = 4 } = options;
   const clock = new VirtualClock();
   const random = new SeededRandom(seed);
@@ -35,7 +35,7 @@ async function world(init: CameraEmulatorInit = {}, options: { seed?: number; rt
   const client = new CameraClient({
     clock,
     random,
-    connector: new RaceConnector(CAMERA, { network, clock, random }),
+    connector: new RaceConnector({ network, clock, random }, { target: CAMERA }),
   });
   return { clock, camera, client, internet, pictures };
 }
@@ -156,7 +156,7 @@ describe('client and emulated camera', () => {
     const folder = await mkdtemp(join(tmpdir(), 'towpath-client-'));
     const { clock, client, camera } = await world({ itemCount: 4, videoEvery: 4 });
     await clock.runUntil(client.connectWithRetries());
-    const library = await MediaLibrary.open({ folder, clock });
+    const library = await MediaLibrary.open({ clock }, { folder });
     const video = camera.items.find(({ fileType }) => fileType === FileType.mp4)!;
     const fetching = downloadMedia({ client, library, clock });
     const summary = await clock.runUntil(fetching, Number.MAX_SAFE_INTEGER);

@@ -2,7 +2,7 @@ import { SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { SimulatedInternet } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
-import { CameraEmulator, type CameraEmulatorInit, paddedPictures } from '../src/emulator/index.ts';
+import { CameraEmulator, type CameraEmulatorOptions, paddedPictures } from '../src/emulator/index.ts';
 import { connectCamera, DEFAULT_UID } from '../src/index.ts';
 
 const BEFORE = '192.168.43.1';
@@ -15,7 +15,7 @@ function world() {
   const internet = new SimulatedInternet({ clock, random });
   const lan = internet.lan({ subnet: '192.168.43.0/24', link: { delayMs: 2 } });
   const components = { network: lan.host({ address: '192.168.43.20' }).network, clock, random };
-  const start = async (address: string, init: CameraEmulatorInit = {}) => {
+  const start = async (address: string, init: CameraEmulatorOptions = {}) => {
     const { network } = lan.host({ address });
     const camera = new CameraEmulator({ network, clock, random }, { pictures: paddedPictures(), ...init });
     await clock.runUntil(camera.start());

@@ -30,7 +30,7 @@ async function fetchThroughTrouble(seed: number): Promise<{ outcomes: (string | 
   );
   await camera.start();
   const { network } = lan.host({ address: '192.168.43.20' });
-  const connector = new RaceConnector(CAMERA, { network, clock, random });
+  const connector = new RaceConnector({ network, clock, random }, { target: CAMERA });
   const client = new CameraClient({ clock, random, connector });
   await clock.runUntil(client.connectWithRetries());
   const items = await clock.runUntil(drain(client.mediaList()));

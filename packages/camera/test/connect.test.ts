@@ -367,7 +367,7 @@ describe('race connector', () => {
         },
       },
     });
-    const connector = new RaceConnector(CAMERA, components);
+    const connector = new RaceConnector(components, { target: CAMERA });
     const { signal } = new AbortController();
     const first = connector.connect({ signal, limitMs: 3_000 });
     await expect(clock.runUntil(first)).rejects.toMatchObject({ code: 'connect-failed' });
@@ -389,7 +389,7 @@ describe('race connector', () => {
         },
       },
     });
-    const connector = new RaceConnector(CAMERA, components);
+    const connector = new RaceConnector(components, { target: CAMERA });
     const { signal } = new AbortController();
     for (tries = 1; tries <= 4; tries++) {
       const outcome = connector.connect({ signal, limitMs: 500 });

@@ -9,7 +9,7 @@ import { encodeFrame, MessageType } from '../src/artemis/frame.ts';
 import { CameraClient } from '../src/client/camera-client.ts';
 import { RaceConnector, type RaceConnectorOptions } from '../src/connect/race-connector.ts';
 import { CameraEmulator } from '../src/emulator/camera-emulator.ts';
-import type { CameraEmulatorInit } from '../src/emulator/emulator-options.ts';
+import type { CameraEmulatorOptions } from '../src/emulator/emulator-options.ts';
 import { paddedPictures } from '../src/emulator/media/picture-source.ts';
 import { SharedPortNetwork } from '../src/emulator/network/shared-port-network.ts';
 import { LOGIN } from './emulator-session-support.ts';
@@ -32,7 +32,7 @@ export class Hotspot {
   readonly #open: AsyncDisposable[] = [];
 
   /** A camera that has started. Cameras share the host and the search port. */
-  async camera(init: CameraEmulatorInit = {}): Promise<CameraEmulator> {
+  async camera(init: CameraEmulatorOptions = {}): Promise<CameraEmulator> {
     const { clock, random } = this;
     const camera = new CameraEmulator({ network: this.#shared, clock, random }, { pictures, ...init });
     await camera.start();
@@ -51,16 +51,19 @@ export class Hotspot {
   }
 
   /** A client that has not connected yet. */
-  client(options: RaceConnectorOptions = {}): CameraClient {
+  client(options: Partial<RaceConnectorOptions> = {}): CameraClient {
     const { clock, random } = this;
-    const connector = new RaceConnector(CAMERA_ADDRESS, { network: this.network(), clock, random, ...options });
+    const connector = new RaceConnector(
+      { network: this.network(), clock, random },
+      { target: CAMERA_ADDRESS, ...options },
+    );
     const client = new CameraClient({ connector, clock, random });
     this.#open.push(client);
     return client;
   }
 
   /** A client that has logged in. */
-  async connected(options: RaceConnectorOptions = {}): Promise<CameraClient> {
+  async connected(options: Partial<RaceConnectorOptions> = {}): Promise<CameraClient> {
     const client = this.client(options);
     await this.run(client.connectWithRetries());
     return client;

@@ -105,7 +105,7 @@ describe('pictures of a worker thread (C9)', () => {
     const place = { address: '127.0.0.1', listenPort: 0, searchPort: false } as const;
     await using camera = new CameraEmulator(components, { ...place, seed: 7, itemCount: 5, pictures });
     await camera.start();
-    const connector = new RaceConnector('127.0.0.1', { ...components, ports: [camera.listen.port] });
+    const connector = new RaceConnector(components, { target: '127.0.0.1', ports: [camera.listen.port] });
     await using client = new CameraClient({ connector, ...components });
     await client.connectWithRetries();
     const received = new Map<number, Uint8Array>();

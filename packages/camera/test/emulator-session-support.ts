@@ -131,7 +131,7 @@ export class DirectClient {
     this.session = session;
     this.camera = testCamera(clock, change);
     const handlers = { onLogin() {}, onCommand() {}, onClose() {} };
-    new CameraSession(session, this.camera, { clock, random: new SeededRandom(3) }, handlers);
+    new CameraSession({ session, camera: this.camera, clock, random: new SeededRandom(3) }, handlers);
   }
 
   /** Sends a request and returns what the camera answered at once. */

@@ -62,11 +62,11 @@ const empty = () => new CameraError('item-empty', 'no data');
 describe('a folder belongs to one camera', () => {
   test('the pictures of another camera never get into it (D5)', async () => {
     {
-      await using library = await MediaLibrary.open({ folder });
+      await using library = await MediaLibrary.open({}, { folder });
       await downloadMedia({ client: source([item(1)], picture), library });
     }
     const before = await readdir(folder);
-    const library = await MediaLibrary.open({ folder });
+    const library = await MediaLibrary.open({}, { folder });
     const other = downloadMedia({ client: source([item(2)], picture, { devId: 'B' }), library });
     await expect(other).rejects.toMatchObject({
       code: 'other-camera',
@@ -77,7 +77,7 @@ describe('a folder belongs to one camera', () => {
 
   test('a folder of an older version, whose index names no camera, is taken over (D5)', async () => {
     await writeFile(join(folder, 'index.json'), '{"version":1,"items":[]}');
-    await using library = await MediaLibrary.open({ folder });
+    await using library = await MediaLibrary.open({}, { folder });
     await downloadMedia({ client: source([item(1)], picture), library });
     expect(JSON.parse(await readFile(join(folder, 'index.json'), 'utf8'))).toMatchObject({ camera: 'A' });
   });
@@ -86,7 +86,7 @@ describe('a folder belongs to one camera', () => {
 describe('what a download says', () => {
   test('an index that could not be written is written by the next download (D5)', async () => {
     const index = join(folder, 'index.json');
-    await using library = await MediaLibrary.open({ folder });
+    await using library = await MediaLibrary.open({}, { folder });
     // In its place is what no file can replace, as little as on a full disk.
     await mkdir(index);
     const client = source([item(1)], picture);
@@ -97,14 +97,14 @@ describe('what a download says', () => {
   });
 
   test('items that the card does not have are named (D5)', async () => {
-    await using library = await MediaLibrary.open({ folder });
+    await using library = await MediaLibrary.open({}, { folder });
     const items = [item(1), { dirNum: 100, mediaNum: 99 }];
     const summary = await downloadMedia({ client: source([item(2), item(1)], picture), library, items });
     expect(summary).toMatchObject({ saved: 1, missing: [{ dirNum: 100, mediaNum: 99 }] });
   });
 
   test('entries of the list that cannot be read are counted (D5)', async () => {
-    await using library = await MediaLibrary.open({ folder });
+    await using library = await MediaLibrary.open({}, { folder });
     const client = source([item(1)], picture, { unreadable: 2 });
     expect(await downloadMedia({ client, library })).toMatchObject({ saved: 1, unreadable: 2 });
   });
@@ -113,7 +113,7 @@ describe('what a download says', () => {
     const clock = new VirtualClock();
     const client = source([item(1)], empty);
     const run = async () => {
-      await using library = await MediaLibrary.open({ folder, clock });
+      await using library = await MediaLibrary.open({ clock }, { folder });
       return await downloadMedia({ client, library, clock });
     };
     expect((await run()).failed).toHaveLength(1);
@@ -126,7 +126,7 @@ describe('what a download says', () => {
 
 describe('times', () => {
   test('a file has the time and the name of its capture, in the zone of the camera (B13)', async () => {
-    await using library = await MediaLibrary.open({ folder, timeZone: 'Europe/Berlin' });
+    await using library = await MediaLibrary.open({}, { folder, timeZone: 'Europe/Berlin' });
     const path = await library.save({ ...item(1), mediaTime: Date.UTC(2026, 6, 1, 12) / 1000 }, picture());
     expect(path).toMatch(/20260701T120000\+0200_100_0001\.jpg$/);
     expect((await stat(path)).mtime.toISOString()).toBe('2026-07-01T10:00:00.000Z');
@@ -154,7 +154,7 @@ describe('times', () => {
 test('a link under the temporary name is replaced, not followed (B13)', async () => {
   const victim = join(folder, 'victim');
   await writeFile(victim, 'untouched');
-  const library = await MediaLibrary.open({ folder, timeZone: '+00:00' });
+  const library = await MediaLibrary.open({}, { folder, timeZone: '+00:00' });
   const name = '20231114T221321+0000_100_0001.jpg';
   await symlink(victim, join(folder, `.${name}.${process.pid}.part`));
   expect(await library.save(item(1), picture())).toBe(join(folder, name));

@@ -63,7 +63,7 @@ const DISK_LIMIT_MS = Number.MAX_SAFE_INTEGER;
 
 /** Downloads from the bench's camera into the folder, in a library that is opened anew. */
 async function run({ clock, client }: Bench, options: Partial<DownloadMediaOptions> = {}) {
-  await using library = await MediaLibrary.open({ timeZone: '+00:00', folder, clock });
+  await using library = await MediaLibrary.open({ clock }, { timeZone: '+00:00', folder });
   return await clock.runUntil(downloadMedia({ client, library, clock, ...options }), DISK_LIMIT_MS);
 }
 
@@ -98,7 +98,7 @@ describe('media library', () => {
   test('keeps a file and what the camera said of it (B13)', async () => {
     const clock = new VirtualClock(Date.UTC(2026, 4, 1));
     {
-      await using library = await MediaLibrary.open({ timeZone: '+00:00', folder, clock });
+      await using library = await MediaLibrary.open({ clock }, { timeZone: '+00:00', folder });
       expect(await library.save(anItem, Buffer.from('picture'))).toBe(join(folder, nameOf(7)));
       expect(await library.saveThumbnail(anItem, Buffer.from('small'))).toBe(join(folder, 'thumbnails', nameOf(7)));
     }
@@ -112,7 +112,7 @@ describe('media library', () => {
       thumbnail: nameOf(7),
     });
     expect(bytes).toBe(7);
-    const again = await MediaLibrary.open({ timeZone: '+00:00', folder });
+    const again = await MediaLibrary.open({}, { timeZone: '+00:00', folder });
     expect([again.knows(anItem), await again.holds(anItem), await again.holdsThumbnail(anItem)]).toEqual([
       true,
       true,
@@ -122,7 +122,7 @@ describe('media library', () => {
   });
 
   test('takes only a file of the verified size for complete (B13)', async () => {
-    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
+    const library = await MediaLibrary.open({}, { timeZone: '+00:00', folder });
     await library.save(anItem, Buffer.from('picture'));
     await truncate(join(folder, nameOf(7)), 3);
     expect([library.knows(anItem), await library.holds(anItem)]).toEqual([true, false]);
@@ -135,7 +135,7 @@ describe('media library', () => {
 
   test('overwrites neither an earlier picture of the same number nor a file of the user (B13)', async () => {
     await writeFile(join(folder, nameOf(7)), 'a holiday');
-    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
+    const library = await MediaLibrary.open({}, { timeZone: '+00:00', folder });
     await library.save(anItem, Buffer.from('first'));
     await library.save({ ...anItem, mediaId: 0x1234 }, Buffer.from('second'));
     const contents = await Promise.all((await pictures()).map((name) => readFile(join(folder, name), 'utf8')));
@@ -146,7 +146,7 @@ describe('media library', () => {
 
   test('recognises a file that is here without being in the index (B13)', async () => {
     await writeFile(join(folder, nameOf(7)), 'picture');
-    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
+    const library = await MediaLibrary.open({}, { timeZone: '+00:00', folder });
     await library.save(anItem, Buffer.from('picture'));
     expect(await pictures()).toEqual([nameOf(7)]);
   });
@@ -154,7 +154,7 @@ describe('media library', () => {
   test('replaces a symbolic link of its name instead of following it (B13)', async () => {
     await writeFile(join(folder, 'secret'), 'picture');
     await symlink(join(folder, 'secret'), join(folder, nameOf(7)));
-    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
+    const library = await MediaLibrary.open({}, { timeZone: '+00:00', folder });
     await library.save(anItem, Buffer.from('picture'));
     await writeFile(join(folder, 'secret'), 'changed');
     expect(await readFile(join(folder, nameOf(7)), 'utf8')).toBe('picture');
@@ -162,7 +162,7 @@ describe('media library', () => {
 
   test.each(['{', '[]', '{"version":7,"items":[]}'])('sets the damaged index %s aside (B13)', async (text) => {
     await writeFile(join(folder, 'index.json'), text);
-    await using library = await MediaLibrary.open({ timeZone: '+00:00', folder });
+    await using library = await MediaLibrary.open({}, { timeZone: '+00:00', folder });
     expect(library.knows(anItem)).toBe(false);
     expect(await readFile(join(folder, 'index.json.damaged'), 'utf8')).toBe(text);
   });
@@ -175,23 +175,23 @@ describe('media library', () => {
       { ...anItem, file: nameOf(7) },
     ];
     await writeFile(join(folder, 'index.json'), JSON.stringify({ version: 1, items }));
-    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
+    const library = await MediaLibrary.open({}, { timeZone: '+00:00', folder });
     expect([...library.entries].map(({ file }) => file)).toEqual([nameOf(7)]);
   });
 
   test('reports what the disk says as a typed error (B13)', async () => {
     await writeFile(join(folder, 'file'), '');
-    expect(await failure(MediaLibrary.open({ timeZone: '+00:00', folder: join(folder, 'file') }))).toMatchObject({
+    expect(await failure(MediaLibrary.open({}, { timeZone: '+00:00', folder: join(folder, 'file') }))).toMatchObject({
       code: 'disk-failed',
     });
-    const library = await MediaLibrary.open({ timeZone: '+00:00', folder });
+    const library = await MediaLibrary.open({}, { timeZone: '+00:00', folder });
     await rm(folder, { recursive: true });
     expect(await failure(library.save(anItem, Buffer.from('picture')))).toMatchObject({ code: 'disk-failed' });
   });
 
   test('does not write the index for every item (B13)', async () => {
     const clock = new VirtualClock();
-    const library = await MediaLibrary.open({ timeZone: '+00:00', folder, clock });
+    const library = await MediaLibrary.open({ clock }, { timeZone: '+00:00', folder });
     await library.save(anItem, Buffer.from('1'));
     await library.save({ ...anItem, mediaNum: 8 }, Buffer.from('2'));
     expect((await index()).items).toHaveLength(1);

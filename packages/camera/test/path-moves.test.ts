@@ -25,7 +25,7 @@ describe('a camera moves between paths', () => {
       });
       const { clock, random, internet, components, endpoints, emulator, close } = made;
       let unblock: (() => void) | undefined = blockDirect(internet);
-      const connector = new RaceConnector(UID, { ...components, servers: endpoints });
+      const connector = new RaceConnector(components, { target: UID, servers: endpoints });
       const client = new CameraClient({ clock, random, connector });
       const kinds: string[] = [];
       const lost: string[] = [];

@@ -19,7 +19,7 @@ async function world(cameras: number) {
   }
   const { network } = lan.host({ address: '10.0.0.9' });
   const create = (ip: string) =>
-    new CameraClient({ clock, random, connector: new RaceConnector(ip, { network, clock, random }) });
+    new CameraClient({ clock, random, connector: new RaceConnector({ network, clock, random }, { target: ip }) });
   const pool = new CameraPool({ clock, create }, { lingerMs: 5_000 });
   return { clock, internet, emulators, pool };
 }

@@ -26,7 +26,7 @@ const record = {
 
 describe.each<[string, () => DeviceStore]>([
   ['memory', () => new MemoryDeviceStore()],
-  ['file', () => new FileDeviceStore({ folder: join(folder, 'devices') })],
+  ['file', () => new FileDeviceStore({}, { folder: join(folder, 'devices') })],
 ])('device store (%s)', (_name, make) => {
   test('remembers each device on its own (B6)', async () => {
     const store = make();
@@ -80,8 +80,8 @@ describe('file device store', () => {
   const onlyFile = async () => join(folder, (await readdir(folder)).find((name) => name.endsWith('.json'))!);
 
   test('is read by the next process, and by its owner only (B6)', async () => {
-    await new FileDeviceStore({ folder }).update('camera', record);
-    expect(await new FileDeviceStore({ folder }).load('camera')).toEqual(record);
+    await new FileDeviceStore({}, { folder }).update('camera', record);
+    expect(await new FileDeviceStore({}, { folder }).load('camera')).toEqual(record);
     expect((await stat(await onlyFile())).mode & 0o777).toBe(0o600);
     expect(JSON.parse(await readFile(await onlyFile(), 'utf8'))).toEqual({ version: 1, device: 'camera', record });
     expect(await readdir(folder)).toHaveLength(1);
@@ -90,7 +90,7 @@ describe('file device store', () => {
   test.each(['', '{', '[]', '{"version":1}', '{"version":"1","record":{}}', '{"version":0,"record":{}}'])(
     'takes the damaged file %j for a new device and sets it aside (B6)',
     async (content) => {
-      const store = new FileDeviceStore({ folder });
+      const store = new FileDeviceStore({}, { folder });
       await store.update('camera', record);
       const path = await onlyFile();
       await writeFile(path, content);
@@ -102,7 +102,7 @@ describe('file device store', () => {
   );
 
   test('leaves out fields that are not what they should be (B6)', async () => {
-    const store = new FileDeviceStore({ folder });
+    const store = new FileDeviceStore({}, { folder });
     await store.update('camera', record);
     const bad = { localPort: 70_000, mode: 5, endpoint: { address: 1, port: 2 }, pathHistory: 'kept' };
     await writeFile(await onlyFile(), JSON.stringify({ version: 1, record: bad }));
@@ -110,7 +110,7 @@ describe('file device store', () => {
   });
 
   test('leaves a file of a later version alone (B6)', async () => {
-    const store = new FileDeviceStore({ folder });
+    const store = new FileDeviceStore({}, { folder });
     await store.update('camera', record);
     const later = JSON.stringify({ version: 2, record: {}, more: true });
     await writeFile(await onlyFile(), later);
@@ -121,7 +121,7 @@ describe('file device store', () => {
 
   test('reports what the disk says as a typed error (B6)', async () => {
     await writeFile(join(folder, 'file'), '');
-    const store = new FileDeviceStore({ folder: join(folder, 'file', 'sub') });
+    const store = new FileDeviceStore({}, { folder: join(folder, 'file', 'sub') });
     await expect(store.update('camera', record)).rejects.toMatchObject({ code: 'disk-failed' });
     expect(await store.load('camera')).toEqual({});
   });
@@ -154,8 +154,8 @@ describe('path memory in a store', () => {
   test('gives the next process the local port of the last success, and what the ways are worth (B6, A9, A10)', async () => {
     const path = { kind: 'lan', localPort: 51_234, destinationPort: 32_100 } as const;
     const memory = { path, history, statistics };
-    await new StorePathMemory(new FileDeviceStore({ folder })).remember('192.0.2.1', memory);
-    const next = new StorePathMemory(new FileDeviceStore({ folder }));
+    await new StorePathMemory(new FileDeviceStore({}, { folder })).remember('192.0.2.1', memory);
+    const next = new StorePathMemory(new FileDeviceStore({}, { folder }));
     expect(await next.recall('192.0.2.1')).toEqual(memory);
     expect(await next.recall('192.0.2.2')).toEqual({});
   });

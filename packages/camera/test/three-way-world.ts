@@ -3,7 +3,7 @@ import { VirtualClock } from '@towpath/core/testing';
 import type { Endpoint, Network } from '@towpath/net';
 import { type NatKind, natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net/simulated';
 import { RelayServer, RendezvousServer } from '@towpath/pppp/server';
-import { CameraEmulator, type CameraEmulatorInit, paddedPictures } from '../src/emulator/index.ts';
+import { CameraEmulator, type CameraEmulatorOptions, paddedPictures } from '../src/emulator/index.ts';
 
 export const UID = 'TEST-000001-BCDEF';
 
@@ -14,7 +14,7 @@ export interface WorldOptions {
   servers?: number;
   lossRatio?: number;
   jitterMs?: number;
-  emulator?: CameraEmulatorInit;
+  emulator?: CameraEmulatorOptions;
 }
 
 export interface World {

@@ -43,8 +43,8 @@ describe('three ways to a camera', () => {
   test('a relay is used the moment it answers, and left for the direct path without losing a byte (A7)', async () => {
     const { clock, random, components, endpoints, emulator, close } = await world({ emulator: { itemCount: 12 } });
     const ways: string[] = [];
-    const connector = new RaceConnector(UID, {
-      ...components,
+    const connector = new RaceConnector(components, {
+      target: UID,
       servers: endpoints,
       weights: { relay: 1, p2p: 0.1, lan: 0.1 },
     });
@@ -74,7 +74,7 @@ describe('three ways to a camera', () => {
       emulator: { itemCount: 12 },
     });
     const { clock, random, components, endpoints, emulator, running, close } = made;
-    const connector = new RaceConnector(UID, { ...components, servers: endpoints });
+    const connector = new RaceConnector(components, { target: UID, servers: endpoints });
     const client = new CameraClient({ clock, random, connector });
     await clock.runUntil(client.connectWithRetries());
     expect(client.path?.pathKind).toBe('relay');

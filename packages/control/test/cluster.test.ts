@@ -6,11 +6,11 @@ import { LocalTransport } from '../src/client/local-transport.ts';
 import type { Relay } from '../src/control-plane.ts';
 import { toBase64, verifySignature } from '@towpath/membership';
 import { generateNodeIdentity } from '../src/identity/node-identity.ts';
-import { ControlService, type ControlServiceInit } from '../src/server/service.ts';
+import { ControlService, type ControlServiceOptions } from '../src/server/service.ts';
 import { MemoryStore } from '../src/store/memory-store.ts';
 
 /** Servers that share a store, in one process, on one virtual clock. */
-async function cluster(count: number, init: ControlServiceInit = {}) {
+async function cluster(count: number, init: ControlServiceOptions = {}) {
   const clock = new VirtualClock();
   const random = new SeededRandom(4);
   const store = new MemoryStore({ clock });

@@ -9,7 +9,7 @@ import { toBase64 } from '@towpath/membership';
 import { WebSocket } from 'ws';
 import { openLiveSocket } from '../src/client/live-socket.ts';
 import { ControlError } from '../src/control-error.ts';
-import type { ControlServer, ControlServerInit } from '../src/http/control-server.ts';
+import type { ControlServer, ControlServerOptions } from '../src/http/control-server.ts';
 import { generateNodeIdentity } from '../src/identity/node-identity.ts';
 import { clock, Rig, random, signedHeaders, until } from './http-fixture.ts';
 import { makeParty } from './load/swarm.ts';
@@ -83,7 +83,7 @@ async function gauge(server: ControlServer, name: string): Promise<number> {
 
 describe.each(['tcp', 'tls'] as const)('the listener over %s', (transport) => {
   const connections = { total: 120, perAddress: 60, unprovenTotal: 80, unprovenPerAddress: 40 };
-  const start = (rig: Rig, init: ControlServerInit = {}) =>
+  const start = (rig: Rig, init: ControlServerOptions = {}) =>
     rig.server({ connections, ...(transport === 'tls' ? { tls: TLS } : {}), ...init });
 
   const misdeeds: [string, (stranger: Stranger) => Promise<void>][] = [

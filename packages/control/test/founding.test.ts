@@ -8,11 +8,11 @@ import { describe, expect, test } from 'vitest';
 import { FileStorage, MemoryStorage } from '../src/client/client-storage.ts';
 import { LocalControlPlane } from '../src/client/local-control-plane.ts';
 import { generateNodeIdentity } from '../src/identity/node-identity.ts';
-import type { ControlServiceInit } from '../src/server/service.ts';
+import type { ControlServiceOptions } from '../src/server/service.ts';
 import { readTurnUser } from '../src/wire/turn-user.ts';
 import { Rig } from './http-fixture.ts';
 
-async function plane(init: ControlServiceInit = {}) {
+async function plane(init: ControlServiceOptions = {}) {
   const clock = new VirtualClock();
   const random = new SeededRandom(4);
   const local = await LocalControlPlane.start({ clock, random }, init);
@@ -123,7 +123,7 @@ describe('limits of one party and one founder', () => {
 });
 
 describe('codes of invites', () => {
-  async function party(init: ControlServiceInit = {}) {
+  async function party(init: ControlServiceOptions = {}) {
     const all = await plane(init);
     const founder = await all.local.node();
     const { id } = await all.create(founder);

@@ -2,7 +2,7 @@ import { SystemClock, SystemRandom } from '@towpath/core';
 import { ControlClient } from '../src/client/control-client.ts';
 import type { ClientStorage } from '../src/client/client-storage.ts';
 import { HttpTransport } from '../src/client/http-transport.ts';
-import { ControlServer, type ControlServerInit } from '../src/http/control-server.ts';
+import { ControlServer, type ControlServerOptions } from '../src/http/control-server.ts';
 import { generateNodeIdentity, type NodeIdentity } from '../src/identity/node-identity.ts';
 import { MemoryStore } from '../src/store/memory-store.ts';
 import type { ControlStore } from '../src/store/store.ts';
@@ -15,7 +15,10 @@ export const random: SystemRandom = new SystemRandom();
 export class Rig implements AsyncDisposable {
   readonly #open: AsyncDisposable[] = [];
 
-  async server(init: ControlServerInit = {}, store: ControlStore = new MemoryStore({ clock })): Promise<ControlServer> {
+  async server(
+    init: ControlServerOptions = {},
+    store: ControlStore = new MemoryStore({ clock }),
+  ): Promise<ControlServer> {
     const server = await ControlServer.start({ store, clock, random }, { names: [RIG], founding: 'open', ...init });
     this.#open.push(server);
     return server;

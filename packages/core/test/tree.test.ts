@@ -1,19 +1,7 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative, resolve, sep } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { dirname, join, resolve, sep } from 'node:path';
 import { describe, expect, test } from 'vitest';
-
-const ROOT = join(import.meta.dirname, '../../..');
-const PACKAGES = join(ROOT, 'packages');
-
-interface Source {
-  /** Path from the repository's root. */
-  readonly file: string;
-  readonly text: string;
-  readonly imports: readonly string[];
-}
-
-const packages = readdirSync(PACKAGES).filter((name) => existsSync(join(PACKAGES, name, 'package.json')));
-const sources = packages.flatMap((name) => sourcesIn(join(PACKAGES, name, 'src')));
+import { PACKAGES, packageOf, packages, ROOT, type Source, sources } from './tree.ts';
 
 /**
  * Where sources may use the platform's own timers, time or randomness, and why. Everywhere else time comes from a
@@ -154,26 +142,6 @@ describe('the tree', () => {
 function floorsOfTheDocument(): ReadonlyMap<string, number> {
   const text = readFileSync(join(ROOT, 'docs/architecture.md'), 'utf8');
   return new Map([...text.matchAll(/^\| (\d) \| `([a-z]+)` \|/gm)].map(([, floor, name]) => [name!, Number(floor)]));
-}
-
-function sourcesIn(folder: string): Source[] {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
-    .map((entry) => {
-      const path = join(entry.parentPath, entry.name);
-      const text = withoutComments(readFileSync(path, 'utf8'));
-      const imports = [...text.matchAll(/\b(?:from|import)\s*\(?\s*'([^'\n]+)'/g)].map(([, specifier]) => specifier!);
-      return { file: relative(ROOT, path).split(sep).join('/'), text, imports };
-    });
-}
-
-function withoutComments(text: string): string {
-  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
-}
-
-function packageOf(file: string): string {
-  return file.split('/')[1] ?? '';
 }
 
 function within(folder: string, path: string): boolean {

@@ -109,8 +109,8 @@ async function checkGateway(context: Context): Promise<Pick<NetcheckReport, 'gat
   if (portMapping === 'off') return { gateway, portMapping: undefined };
   const map = portMapping === 'map';
   const localAddress = route?.source;
-  const init = { gateway, gatewayPort, upnp, map, localAddress, limitMs: MAPPING_SHARE * limitMs, signal };
-  return { gateway, portMapping: await checkPortMapping(context, init) };
+  const mapping = { gateway, gatewayPort, upnp, map, localAddress, limitMs: MAPPING_SHARE * limitMs, signal };
+  return { gateway, portMapping: await checkPortMapping(context, mapping) };
 }
 
 function localAddresses(network: Network): LocalAddress[] {

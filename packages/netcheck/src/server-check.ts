@@ -102,7 +102,7 @@ async function overUdp(components: CheckComponents, server: Endpoint, signal: Ab
   const { clock } = components;
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);
-  await using client = await StunClient.open(components, server, { maxSends: 1, lastWaitFactor: 1, rtoMs: NEVER_MS });
+  await using client = await StunClient.open(components, { server, maxSends: 1, lastWaitFactor: 1, rtoMs: NEVER_MS });
   let found: Found | undefined;
   let failure: unknown;
   let answers = 0;
@@ -145,7 +145,8 @@ async function overStream(
   tls: TlsClientOptions | undefined,
   signal: AbortSignal,
 ): Promise<Found> {
-  await using client = await StunClient.open(components, server, {
+  await using client = await StunClient.open(components, {
+    server,
     transport,
     signal,
     ...(transport === 'tls' ? { tls: tls ?? {} } : {}),

@@ -15,6 +15,6 @@ export type {
 export {
   PortMapper,
   type PortMapperComponents,
-  type PortMapperInit,
+  type PortMapperOptions,
 } from './port-mapper.ts';
 export { PortmapError, type PortmapErrorCode } from './portmap-error.ts';

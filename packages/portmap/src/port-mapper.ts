@@ -14,7 +14,7 @@ export interface PortMapperComponents {
   log?: Log | undefined;
 }
 
-export interface PortMapperInit {
+export interface PortMapperOptions {
   /** The gateway. @default the router on the default route, or on the route of `internalAddress` */
   gateway?: string | undefined;
   /** Port of PCP and NAT-PMP. @default 5351 */
@@ -33,11 +33,11 @@ const DEFAULT_LIMIT_MS = 5_000;
 /** Maps ports at the router on the path, by PCP or NAT-PMP, or by UPnP, whichever answers first. */
 export class PortMapper {
   readonly #components: PortMapperComponents & { log: Log };
-  readonly #init: PortMapperInit;
+  readonly #options: PortMapperOptions;
 
-  constructor(components: PortMapperComponents, init: PortMapperInit = {}) {
+  constructor(components: PortMapperComponents, options: PortMapperOptions = {}) {
     this.#components = { ...components, log: components.log ?? silentLog };
-    this.#init = init;
+    this.#options = options;
   }
 
   /**
@@ -64,7 +64,7 @@ export class PortMapper {
   /** @throws PortmapError `no-gateway`; the signal's reason */
   async #router(from: string | undefined, signal: AbortSignal | undefined): Promise<Router> {
     const { network } = this.#components;
-    const { gateway } = this.#init;
+    const { gateway } = this.#options;
     if (gateway !== undefined) {
       const localAddress = from ?? localAddressTowards(network, gateway);
       if (localAddress !== undefined) return { gateway, localAddress };
@@ -98,7 +98,7 @@ export class PortMapper {
       candidates,
       { clock, log },
       {
-        limitMs: this.#init.limitMs ?? DEFAULT_LIMIT_MS,
+        limitMs: this.#options.limitMs ?? DEFAULT_LIMIT_MS,
         undo: async ({ protocol, granted }) => {
           await protocol.unmap(request, granted);
         },
@@ -113,7 +113,7 @@ export class PortMapper {
 
   #protocols(router: Router): MappingProtocol[] {
     const { gateway, localAddress } = router;
-    const { gatewayPort = GATEWAY_PORT, upnp = true } = this.#init;
+    const { gatewayPort = GATEWAY_PORT, upnp = true } = this.#options;
     const protocols: MappingProtocol[] = [];
     if (gateway !== undefined) {
       protocols.push(new GatewayProtocol(this.#components, { address: gateway, port: gatewayPort }, localAddress));

@@ -240,9 +240,13 @@ describe('long-term credentials', () => {
     const host = at.internet.host();
     const { clock, random } = at;
     const client = await clock.runUntil(
-      StunClient.open({ network: host.network, clock, random }, server.locals[0]!, {
-        credentials: { kind: 'long-term', username: 'alice', password: 'wonderland' },
-      }),
+      StunClient.open(
+        { network: host.network, clock, random },
+        {
+          server: server.locals[0]!,
+          credentials: { kind: 'long-term', username: 'alice', password: 'wonderland' },
+        },
+      ),
     );
     const refresh = () =>
       client.request({ method: Method.Refresh }).catch((error: { response: { code: number } }) => error.response.code);
@@ -267,10 +271,14 @@ describe('the STUN client', () => {
     );
     const laptop = internet.nat().host();
     const client = await clock.runUntil(
-      StunClient.open({ network: laptop.network, clock, random }, server.locals[0]!, {
-        transport,
-        tls: { insecure: true },
-      }),
+      StunClient.open(
+        { network: laptop.network, clock, random },
+        {
+          server: server.locals[0]!,
+          transport,
+          tls: { insecure: true },
+        },
+      ),
     );
     const result = await clock.runUntil(client.binding());
     expect(result.mapped.address).not.toBe(laptop.address);
@@ -292,7 +300,10 @@ describe('the STUN client', () => {
       onConnection: (connection) => ({ onData: () => connection.destroy() }),
     });
     const client = await clock.runUntil(
-      StunClient.open({ network: internet.host().network, clock, random }, listener.local, { transport: 'tcp' }),
+      StunClient.open(
+        { network: internet.host().network, clock, random },
+        { server: listener.local, transport: 'tcp' },
+      ),
     );
     expect(await clock.runUntil(client.binding().catch(errorCode))).toBe('stun-closed');
     expect(clock.now()).toBeLessThan(1_000);
@@ -321,9 +332,13 @@ describe('the STUN client', () => {
       },
     });
     const client = await clock.runUntil(
-      StunClient.open({ network: internet.host().network, clock, random }, server.local, {
-        credentials: { kind: 'short-term', username: 'them:us', password: 'shared' },
-      }),
+      StunClient.open(
+        { network: internet.host().network, clock, random },
+        {
+          server: server.local,
+          credentials: { kind: 'short-term', username: 'them:us', password: 'shared' },
+        },
+      ),
     );
     expect((await clock.runUntil(client.binding())).mapped.port).toBe(client.local.port);
     await client.close();
@@ -341,7 +356,7 @@ describe('the STUN client', () => {
   test('works against our server on the real network', async () => {
     const components = { network: new NodeNetwork(), clock: new SystemClock(), random: new SystemRandom() };
     await using server = await StunServer.listen(components, { address: '127.0.0.1', port: 0 });
-    await using client = await StunClient.open(components, server.local, { localAddress: '127.0.0.1' });
+    await using client = await StunClient.open(components, { server: server.local, localAddress: '127.0.0.1' });
     expect((await client.binding()).mapped).toEqual(client.local);
   });
 });

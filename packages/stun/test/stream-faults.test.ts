@@ -224,12 +224,12 @@ const MISBEHAVIOUR: [string, (socket: Socket) => void][] = [
 describe.each(['tcp', 'tls'] as const)('a client over %s (A1)', { timeout: 30_000 }, (transport) => {
   test.each(MISBEHAVIOUR)('fails with a typed error when its server %s', async (_what, behave) => {
     const { at, server } = await badServer(transport, behave);
-    const init = { transport, tls: clientTls, reliableTimeoutMs: 2_000 } as const;
-    const asked = StunClient.open(components, at, init).then((client) =>
+    const options = { transport, tls: clientTls, reliableTimeoutMs: 2_000 } as const;
+    const asked = StunClient.open(components, { server: at, ...options }).then((client) =>
       client.binding().finally(() => client.close()),
     );
     await expect(asked).rejects.toMatchObject({ code: expect.stringMatching(/^(stun-|connection-|network-|tls-)/) });
-    const wanted = allocate(components, { server: at, credentials: ALICE, handlers: { onData() {} }, ...init });
+    const wanted = allocate(components, { server: at, credentials: ALICE, handlers: { onData() {} }, ...options });
     await expect(wanted).rejects.toMatchObject({ code: expect.stringMatching(/^(stun-|connection-|network-|tls-)/) });
     server.close();
   });

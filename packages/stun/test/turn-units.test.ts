@@ -18,7 +18,7 @@ const ETH0: InterfaceAddress = {
 
 const interfaces = [ETH0];
 const policy = (options: PeerPolicyOptions = {}, relayed = ['8.8.4.1', '9.9.9.1'], clock = new VirtualClock()) =>
-  new PeerPolicy({ network: { interfaces: () => [...interfaces] }, clock }, options, relayed);
+  new PeerPolicy({ network: { interfaces: () => [...interfaces] }, clock }, { ...options, relayed });
 
 describe('the peer policy', () => {
   test.each(['8.8.8.8', '1.1.1.1', '2606:4700::1111', '2002:808:808::1', '64:ff9b::808:808', '::ffff:8.8.8.8'])(

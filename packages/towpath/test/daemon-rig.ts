@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CameraEmulator, type CameraEmulatorInit, paddedPictures } from '@towpath/camera/emulator';
+import { CameraEmulator, type CameraEmulatorOptions, paddedPictures } from '@towpath/camera/emulator';
 import { expect } from 'vitest';
 import { components, CommandLine, type Running } from './command-line.ts';
 import { freePort } from './support.ts';
@@ -22,7 +22,7 @@ export interface DaemonRig extends AsyncDisposable {
 
 /** Starts an emulated camera on loopback. */
 export async function emulatedCamera(
-  init: CameraEmulatorInit = {},
+  init: CameraEmulatorOptions = {},
 ): Promise<{ camera: CameraEmulator; flags: string[] }> {
   const searchPort = await freePort();
   const place = {
@@ -40,7 +40,7 @@ export async function emulatedCamera(
 
 /** Starts a daemon that holds an emulated camera. @param options.up options of `towpath up` instead of quick checks */
 export async function daemonRig(
-  options: { camera?: CameraEmulatorInit; add?: string[]; up?: string[]; file?: string } = {},
+  options: { camera?: CameraEmulatorOptions; add?: string[]; up?: string[]; file?: string } = {},
 ): Promise<DaemonRig> {
   const commandLine = new CommandLine();
   if (options.file !== undefined) {

@@ -87,7 +87,7 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     expect(await running.listening('tcp')).toEqual([server, other]);
     const alternates = await running.listening('alternate');
     expect(alternates.map(({ address }) => address)).toEqual([HERE, '127.0.0.2']);
-    await using alternate = await StunClient.open(components, alternates[0]!);
+    await using alternate = await StunClient.open(components, { server: alternates[0]! });
     expect((await alternate.binding()).mapped.address).toBe(HERE);
 
     const nat = await discoverNatBehaviour(components, { servers: [server!], localAddress: HERE });
@@ -140,7 +140,7 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
 
     const plain = commandLine.start([...SERVE, '--no-relay']);
     const [stun] = await plain.listening('udp');
-    await using client = await StunClient.open(components, stun!);
+    await using client = await StunClient.open(components, { server: stun! });
     expect((await client.binding()).mapped.address).toBe(HERE);
     await expect(relayed(stun!, carol)).rejects.toMatchObject({ code: 'stun-unauthenticated' });
     await plain.stop();
@@ -210,7 +210,7 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     expect(workers.pids[1]).toBe(before[1]);
     expect(workers.pids[0]).not.toBe(before[0]);
     for (let count = 0; count < 8; count++) {
-      await using client = await StunClient.open(components, server!);
+      await using client = await StunClient.open(components, { server: server! });
       expect((await client.binding()).mapped.address).toBe(HERE);
     }
   });

@@ -99,7 +99,7 @@ describe('serve', () => {
       handlers: { onData: () => {}, onLost: () => {} },
     });
     expect(allocation.relayed[0]!.address).toBe('127.0.0.1');
-    await using stun = await StunClient.open(components, turn!);
+    await using stun = await StunClient.open(components, { server: turn! });
     expect((await stun.binding()).mapped.address).toBe('127.0.0.1');
 
     const [metrics] = await running.listening('metrics');

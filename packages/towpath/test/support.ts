@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CameraEmulator, type CameraEmulatorInit, paddedPictures } from '@towpath/camera/emulator';
+import { CameraEmulator, type CameraEmulatorOptions, paddedPictures } from '@towpath/camera/emulator';
 import { SeededRandom, SystemClock, silentLog } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
 import type { ExitCode } from '../src/cli/exit-code.ts';
@@ -35,7 +35,7 @@ export interface CommandLine {
   close(): Promise<void>;
 }
 
-export async function commandLine(init: CameraEmulatorInit = {}): Promise<CommandLine> {
+export async function commandLine(init: CameraEmulatorOptions = {}): Promise<CommandLine> {
   const components = { network: new NodeNetwork(), clock: new SystemClock(), random: new SeededRandom(2) };
   const folder = mkdtempSync(join(tmpdir(), 'towpath-cli-'));
   const searchPort = await freePort();

@@ -38,7 +38,10 @@ const one = (index: number) =>
 const answers: Record<string, string> = {};
 for (const each of asked) {
   try {
-    await using client = await StunClient.open(components, { address: each, port: Number(port) }, { maxSends: 3 });
+    await using client = await StunClient.open(components, {
+      server: { address: each, port: Number(port) },
+      maxSends: 3,
+    });
     answers[each] = (await client.binding()).from.address;
   } catch (error) {
     answers[each] = (error as { code: string }).code;

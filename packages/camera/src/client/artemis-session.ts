@@ -87,27 +87,29 @@ export class ArtemisSession implements AsyncDisposable {
     this.carrier = session;
     this.target = formatEndpoint(session.peer);
     this.#greetingWakeup = new Wakeup({ clock });
-    this.#requests = new RequestTable({
-      clock,
-      log: this.#log,
-      target: this.target,
-      send: (seq, text) => this.#send(seq, text),
-      allAcknowledged: () => session.bufferedBytes(Channel.command) === 0,
-      onTimeout: () => this.#requestTimedOut(),
-    });
-    this.#heartbeat = new Heartbeat({
-      clock,
-      intervalMs: options.heartbeatIntervalMs ?? HEARTBEAT_INTERVAL_MS,
-      send: (seq) => this.#send(seq, requestText(CommandId.heartbeat, {})),
-      acknowledgedBytes: () => this.#commandBytes - session.bufferedBytes(Channel.command),
-      onBeat: (report) => this.events.emit('heartbeat', report),
-      onDead: (failures) => this.#die(`The last ${failures} heartbeats were not acknowledged.`),
-    });
-    this.#channels = new ChannelReaders({
-      clock,
-      log: this.#log,
-      onSkipped: (channel, bytes) => this.#skipped(channel, bytes),
-    });
+    this.#requests = new RequestTable(
+      { clock, log },
+      {
+        target: this.target,
+        send: (seq, text) => this.#send(seq, text),
+        allAcknowledged: () => session.bufferedBytes(Channel.command) === 0,
+        onTimeout: () => this.#requestTimedOut(),
+      },
+    );
+    this.#heartbeat = new Heartbeat(
+      { clock },
+      {
+        intervalMs: options.heartbeatIntervalMs ?? HEARTBEAT_INTERVAL_MS,
+        send: (seq) => this.#send(seq, requestText(CommandId.heartbeat, {})),
+        acknowledgedBytes: () => this.#commandBytes - session.bufferedBytes(Channel.command),
+        onBeat: (report) => this.events.emit('heartbeat', report),
+        onDead: (failures) => this.#die(`The last ${failures} heartbeats were not acknowledged.`),
+      },
+    );
+    this.#channels = new ChannelReaders(
+      { clock, log },
+      { onSkipped: (channel, bytes) => this.#skipped(channel, bytes) },
+    );
     this.#channels.read(Channel.command, { onFrame: (frame) => this.#requests.take(frame) });
     this.#channels.read(Channel.event, { onFrame: (frame) => this.#takeEvent(frame) });
     session.attach({

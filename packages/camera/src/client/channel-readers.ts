@@ -11,8 +11,6 @@ export interface ChannelReader {
 }
 
 export interface ChannelReadersOptions {
-  clock: Clock;
-  log: Log;
   /** Bytes that belong to no frame. */
   onSkipped(channel: number, bytes: Uint8Array): void;
 }
@@ -37,11 +35,15 @@ const TYPE_OF_CHANNEL: ReadonlyMap<number, number> = new Map<number, number>([
 
 /** Cuts the bytes of each channel into frames and passes them to the channel's readers. */
 export class ChannelReaders {
+  readonly #clock: Clock;
+  readonly #log: Log;
   readonly #options: ChannelReadersOptions;
   readonly #channels = new Map<number, ReceivingChannel>();
   #bytes = 0;
 
-  constructor(options: ChannelReadersOptions) {
+  constructor({ clock, log }: { clock: Clock; log: Log }, options: ChannelReadersOptions) {
+    this.#clock = clock;
+    this.#log = log;
     this.#options = options;
   }
 
@@ -57,7 +59,7 @@ export class ChannelReaders {
   /** Takes the next bytes of a channel. */
   receive(channel: number, data: Uint8Array): void {
     const receiving = this.#channel(channel);
-    receiving.lastDataAt = this.#options.clock.now();
+    receiving.lastDataAt = this.#clock.now();
     this.#bytes += data.length;
     receiving.stream.push(data);
     for (const reader of receiving.readers) reader.onBytes?.(data.length);
@@ -99,7 +101,7 @@ export class ChannelReaders {
 
   #dispatch(channel: number, readers: ReadonlySet<ChannelReader>, frame: Frame): void {
     if (TYPE_OF_CHANNEL.get(channel) !== frame.type) {
-      this.#options.log.debug('Message type not allowed on this channel', { channel, type: frame.type });
+      this.#log.debug('Message type not allowed on this channel', { channel, type: frame.type });
       return;
     }
     for (const reader of readers) reader.onFrame(frame);

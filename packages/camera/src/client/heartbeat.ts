@@ -19,7 +19,6 @@ export interface HeartbeatReport {
 }
 
 export interface HeartbeatOptions {
-  clock: Clock;
   intervalMs: number;
   /** Sends one; returns the total of bytes ever written on its channel, this heartbeat included. */
   send(seq: number): number;
@@ -35,13 +34,15 @@ export interface HeartbeatOptions {
  * not had it acknowledged by the time the next one is due.
  */
 export class Heartbeat {
+  readonly #clock: Clock;
   readonly #options: HeartbeatOptions;
   #timer: Timer | undefined;
   #seq = FIRST_SEQ;
   #sentUpTo = 0;
   #failures = 0;
 
-  constructor(options: HeartbeatOptions) {
+  constructor({ clock }: { clock: Clock }, options: HeartbeatOptions) {
+    this.#clock = clock;
     this.#options = options;
   }
 
@@ -50,8 +51,8 @@ export class Heartbeat {
     if (this.#timer !== undefined) return;
     this.#failures = 0;
     this.#sentUpTo = 0;
-    const { clock, intervalMs } = this.#options;
-    this.#timer = deadlineInterval({ clock, intervalMs, onTick: ({ lateMs }) => this.#beat(lateMs) });
+    const { intervalMs } = this.#options;
+    this.#timer = deadlineInterval({ clock: this.#clock, intervalMs, onTick: ({ lateMs }) => this.#beat(lateMs) });
   }
 
   stop(): void {

@@ -14,8 +14,6 @@ interface Pending {
 
 /** What a {@link RequestTable} needs from its session. */
 export interface RequestTableOptions {
-  clock: Clock;
-  log: Log;
   /** Description of the target for messages. */
   target: string;
   /** Writes one request. */
@@ -34,11 +32,15 @@ const MAX_PENDING_REQUESTS = 256;
  * docs/protocol/artemis.md, "Requests and responses".
  */
 export class RequestTable {
+  readonly #clock: Clock;
+  readonly #log: Log;
   readonly #options: RequestTableOptions;
   readonly #pending = new Map<number, Pending>();
   #nextSeq = 1;
 
-  constructor(options: RequestTableOptions) {
+  constructor({ clock, log }: { clock: Clock; log: Log }, options: RequestTableOptions) {
+    this.#clock = clock;
+    this.#log = log;
     this.#options = options;
   }
 
@@ -54,7 +56,7 @@ export class RequestTable {
    *   the signal's reason.
    */
   call(id: number, text: string, timeLimitMs: number, signal?: AbortSignal): Promise<JsonObject> {
-    const { clock, target } = this.#options;
+    const { target } = this.#options;
     return new Promise((resolve, reject) => {
       if (signal?.aborted) {
         reject(signal.reason);
@@ -69,7 +71,7 @@ export class RequestTable {
         return;
       }
       const seq = this.#nextSeq++;
-      const limit = deadline(clock, timeLimitMs, signal, () => this.#timeoutError(id, timeLimitMs));
+      const limit = deadline(this.#clock, timeLimitMs, signal, () => this.#timeoutError(id, timeLimitMs));
       const settle = () => {
         this.#pending.delete(seq);
         limit.cancel();
@@ -97,10 +99,10 @@ export class RequestTable {
 
   /** Takes a response frame. Responses without a pending request are dropped. */
   take(frame: Frame): void {
-    const { log, target } = this.#options;
+    const { target } = this.#options;
     const pending = this.#pending.get(frame.seq);
     if (pending === undefined) {
-      log.debug('Response without a pending request', { seq: frame.seq });
+      this.#log.debug('Response without a pending request', { seq: frame.seq });
       return;
     }
     const text = decodeText(frame.body);
@@ -111,7 +113,7 @@ export class RequestTable {
       return;
     }
     if (json.value.cmdId !== pending.id) {
-      log.warn('Response with the wrong cmdId', { seq: frame.seq });
+      this.#log.warn('Response with the wrong cmdId', { seq: frame.seq });
       return;
     }
     const refused = refusal(json.value);

@@ -82,16 +82,13 @@ export class CameraClient implements AsyncDisposable {
 
   /** @throws CameraError `bad-argument` */
   constructor(cameraIp: string, options: CameraClientOptions = {}) {
-    const { sourcePort, session, logger: log, config, ...rest } = options;
+    const { sourcePort, session, logger: log, config, network, clock, random, ...target } = options;
     this.#config = { ...DEFAULT_CONFIG, ...config };
     this.#log = log?.child('CONNECT');
-    const { clock, random } = rest;
-    const race = new RaceConnector(cameraIp, {
-      ...rest,
-      log,
-      localPort: sourcePort,
-      ports: this.#config.DEFAULT_LAN_PORTS,
-    });
+    const race = new RaceConnector(
+      { network, clock, random, log },
+      { ...target, target: cameraIp, localPort: sourcePort, ports: this.#config.DEFAULT_LAN_PORTS },
+    );
     this.#connector = new HoldingConnector(race, session);
     this.#activePort = session?.local.port;
     this.engine = new Engine(

@@ -1,24 +1,26 @@
 import {
+  type Clock,
   errorMessage,
   type Log,
   PathHistory,
   type PathKind,
   type RaceProgress,
   RaceStatistics,
+  type Random,
   SystemClock,
   silentLog,
 } from '@towpath/core';
-import { type Endpoint, isPort, NodeNetwork } from '@towpath/net';
+import { type Endpoint, isPort, type Network, NodeNetwork } from '@towpath/net';
 import { CameraError } from '../artemis/camera-error.ts';
 import type { RememberedPath } from '../connect/candidates.ts';
-import { CameraRace, type CameraRaceOptions, type CameraTargetOptions } from '../connect/camera-race.ts';
+import { CameraRace, type CameraTargetOptions } from '../connect/camera-race.ts';
 import type { PathWeights } from '../connect/weights.ts';
 import { type ConnectResult, ConnectSuccess, connectResult } from './connect-result.ts';
 
 /** Preference of each kind of path, such as `{ p2p: 1.0, lan: 0.8, relay: 0.5 }`. */
 export type ModeWeights = PathWeights;
 
-export interface ParallelConnectionOptions extends Omit<CameraTargetOptions, 'ports' | 'log' | 'weights'> {
+export interface ParallelConnectionOptions extends Omit<CameraTargetOptions, 'ports' | 'weights'> {
   /** Ports of the camera, in order of preference. @default 40611, 32100, 32108, 10000, 80, 57743 */
   destinationPorts?: readonly number[] | undefined;
   /** Time limit, **seconds**. @default 30 */
@@ -40,6 +42,10 @@ export interface ParallelConnectionOptions extends Omit<CameraTargetOptions, 'po
   history?: PathHistory | undefined;
   /** Counts every race. @default one of its own */
   statistics?: RaceStatistics | undefined;
+  /** Network, clock and randomness; those of the system by default. */
+  network?: Network | undefined;
+  clock?: Clock | undefined;
+  random?: Random | undefined;
 }
 
 export interface ConnectParallelOptions {
@@ -94,7 +100,7 @@ export class ParallelConnectionManager {
       throw new CameraError('bad-argument', `relayPort is ${relayPort}. Ports are 1 to 65535.`);
     }
     // Created once for its checks, so that a wrong argument is reported here.
-    new CameraRace(cameraIp, this.#raceOptions([]));
+    this.#race([]);
   }
 
   /**
@@ -108,7 +114,7 @@ export class ParallelConnectionManager {
     if (enableLan) kinds.push('lan');
     if (enableRelay) kinds.push('relay');
     const relay = await this.#resolveRelay(enableRelay, options.signal);
-    const race = new CameraRace(this.#cameraIp, this.#raceOptions(relay.servers));
+    const race = this.#race(relay.servers);
     const result = await race.run({
       ...rest,
       kinds,
@@ -117,19 +123,21 @@ export class ParallelConnectionManager {
     return connectResult(result, relay.error);
   }
 
-  #raceOptions(servers: readonly Endpoint[]): CameraRaceOptions {
+  #race(servers: readonly Endpoint[]): CameraRace {
     const { destinationPorts, maxConnectionTime, logger, modeWeights, adaptiveTimeout = true } = this.#options;
-    const { relayServer: _relayServer, relayPort: _relayPort, history: _history, ...target } = this.#options;
-    return {
-      ...target,
-      servers: [...(target.servers ?? []), ...servers],
-      statistics: this.statistics,
-      history: adaptiveTimeout ? this.#history : undefined,
-      ports: destinationPorts,
-      limitMs: maxConnectionTime === undefined ? undefined : maxConnectionTime * 1_000,
-      log: logger,
-      weights: modeWeights,
-    };
+    const { network, clock, random, ...target } = this.#options;
+    const history = adaptiveTimeout ? this.#history : undefined;
+    return new CameraRace(
+      { network, clock, random, log: logger, history, statistics: this.statistics },
+      {
+        ...target,
+        target: this.#cameraIp,
+        servers: [...(target.servers ?? []), ...servers],
+        ports: destinationPorts,
+        limitMs: maxConnectionTime === undefined ? undefined : maxConnectionTime * 1_000,
+        weights: modeWeights,
+      },
+    );
   }
 
   /** The rendezvous service lists the relays and tells the camera which one to join; it may be at either port. */

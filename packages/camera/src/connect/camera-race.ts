@@ -27,6 +27,18 @@ import {
   type PathWeights,
 } from './weights.ts';
 
+/** What a race works with; by default that of the system, and no log. */
+export interface CameraRaceComponents {
+  network?: Network | undefined;
+  clock?: Clock | undefined;
+  random?: Random | undefined;
+  log?: Log | undefined;
+  /** Results of earlier attempts by path kind; updated after every race. Time limits of attempts follow it. */
+  history?: PathHistory | undefined;
+  /** Counts every race. */
+  statistics?: RaceStatistics | undefined;
+}
+
 /** How one camera is found and reached. */
 export interface CameraTargetOptions {
   /** Ports of the camera, in order of preference. @default DEFAULT_PORTS */
@@ -53,20 +65,13 @@ export interface CameraTargetOptions {
   secret?: string | undefined;
   /** Order and head starts of the path kinds. @default from `history`, else all equal */
   weights?: PathWeights | undefined;
-  log?: Log | undefined;
-  /** Network, clock and randomness; those of the system by default. */
-  network?: Network | undefined;
-  clock?: Clock | undefined;
-  random?: Random | undefined;
 }
 
 export interface CameraRaceOptions extends CameraTargetOptions {
+  /** The camera's address, or its UID for LAN search and servers. */
+  target: string;
   /** Time limit, ms. @default 30000 */
   limitMs?: number | undefined;
-  /** Results of earlier attempts by path kind; updated after every race. Time limits of attempts follow it. */
-  history?: PathHistory | undefined;
-  /** Counts every race. */
-  statistics?: RaceStatistics | undefined;
 }
 
 export interface RaceRunOptions {
@@ -131,12 +136,9 @@ export class CameraRace {
   readonly #history: PathHistory | undefined;
   readonly #statistics: RaceStatistics | undefined;
 
-  /**
-   * @param target the camera's address, or its UID for LAN search and servers
-   * @throws CameraError `bad-argument` for an invalid address, port, weight or time limit
-   */
-  constructor(target: string, options: CameraRaceOptions = {}) {
-    const { ports = DEFAULT_PORTS, limitMs = DEFAULT_LIMIT_MS } = options;
+  /** @throws CameraError `bad-argument` for an invalid address, port, weight or time limit */
+  constructor(components: CameraRaceComponents, options: CameraRaceOptions) {
+    const { target, ports = DEFAULT_PORTS, limitMs = DEFAULT_LIMIT_MS } = options;
     const named = isIpAddress(target) ? { cameraIp: target } : { uid: uidOf(target) };
     const wrong = [...ports, ...(options.localPort === undefined ? [] : [options.localPort])].find(
       (port) => !isPort(port),
@@ -145,16 +147,16 @@ export class CameraRace {
     if (!(limitMs > 0)) throw badArgument('The time limit must be more than 0 seconds.');
     if (options.weights) checkWeights(options.weights);
     this.#weights = options.weights;
-    this.#history = options.history;
-    this.#statistics = options.statistics;
+    this.#history = components.history;
+    this.#statistics = components.statistics;
     this.#target = target;
     this.#limitMs = limitMs;
-    this.#clock = options.clock ?? new SystemClock();
-    this.#log = options.log ?? silentLog;
+    this.#clock = components.clock ?? new SystemClock();
+    this.#log = components.log ?? silentLog;
     this.#context = {
-      network: options.network ?? new NodeNetwork(),
+      network: components.network ?? new NodeNetwork(),
       clock: this.#clock,
-      random: options.random ?? new SystemRandom(),
+      random: components.random ?? new SystemRandom(),
       log: this.#log,
       ports,
       search: options.search ?? true,

@@ -12,19 +12,30 @@ import {
 import { isIpAddress } from '@towpath/net';
 import { CameraError } from '../artemis/camera-error.ts';
 import type { CameraConnector, ConnectedCamera, ConnectorOptions } from '../client/connector.ts';
-import { CameraRace, type CameraRaceResult, type CameraTargetOptions, type RaceSuccess } from './camera-race.ts';
+import {
+  CameraRace,
+  type CameraRaceComponents,
+  type CameraRaceResult,
+  type CameraTargetOptions,
+  type RaceSuccess,
+} from './camera-race.ts';
 import { DEFAULT_UID } from './defaults.ts';
 import type { CameraMemory, PathMemory } from './memory.ts';
 
+export interface RaceConnectorComponents extends Omit<CameraRaceComponents, 'history' | 'statistics'> {
+  /** Without it, results are kept only as long as the connector exists. */
+  memory?: PathMemory | undefined;
+}
+
 export interface RaceConnectorOptions extends CameraTargetOptions {
+  /** The camera's address or UID. */
+  target: string;
   /** Kinds of path to try. @default lan and p2p, and relay when there are `servers` */
   kinds?: Iterable<PathKind> | undefined;
   /** Time limit of one race, ms; the client's own time limit of an attempt may be shorter. @default 5000 */
   limitMs?: number | undefined;
   /** Time limits of attempts follow the measured connect times (requirement A8). @default true */
   adaptive?: boolean | undefined;
-  /** Without it, results are kept only as long as the connector exists. */
-  memory?: PathMemory | undefined;
   /** Called with every step of every race. */
   onProgress?: ((progress: RaceProgress) => void) | undefined;
   /** Called with the result of every race. */
@@ -47,6 +58,7 @@ const TRIES_PER_PORT_SET = 4;
  */
 export class RaceConnector implements CameraConnector {
   readonly target: string;
+  readonly #components: RaceConnectorComponents;
   readonly #options: RaceConnectorOptions;
   readonly #kinds: ReadonlySet<PathKind>;
   readonly #log: Log;
@@ -57,18 +69,16 @@ export class RaceConnector implements CameraConnector {
   readonly #portSets = [new Map<string, number>(), new Map<string, number>()];
   #failures = 0;
 
-  /**
-   * @param target the camera's address or UID
-   * @throws CameraError `bad-argument`.
-   */
-  constructor(target: string, options: RaceConnectorOptions = {}) {
-    this.target = target;
+  /** @throws CameraError `bad-argument`. */
+  constructor(components: RaceConnectorComponents, options: RaceConnectorOptions) {
+    this.target = options.target;
+    this.#components = components;
     this.#options = options;
     this.#kinds = new Set(options.kinds ?? defaultKinds(options));
-    this.#log = (options.log ?? silentLog).child('CONNECT');
-    this.#history = new PathHistory({ clock: options.clock ?? new SystemClock() });
+    this.#log = (components.log ?? silentLog).child('CONNECT');
+    this.#history = new PathHistory({ clock: components.clock ?? new SystemClock() });
     // Created once for its checks, so that a wrong argument is reported at once and not at the first connect.
-    new CameraRace(target, options);
+    new CameraRace(components, options);
   }
 
   /** Returns the statistics, including earlier processes when there is a memory. */
@@ -153,18 +163,20 @@ export class RaceConnector implements CameraConnector {
 
   async #begin(): Promise<CameraRace> {
     try {
-      this.#memory = (await this.#options.memory?.recall(this.target)) ?? {};
+      this.#memory = (await this.#components.memory?.recall(this.target)) ?? {};
     } catch (error) {
       this.#log.warn(`Cannot read the stored data of ${this.target}: ${errorMessage(error)}`);
     }
-    this.#history = new PathHistory({ clock: this.#options.clock ?? new SystemClock() }, this.#memory.history);
+    this.#history = new PathHistory({ clock: this.#components.clock ?? new SystemClock() }, this.#memory.history);
     this.#statistics = new RaceStatistics(this.#memory.statistics);
-    return new CameraRace(this.target, {
-      ...this.#options,
-      limitMs: this.#options.limitMs ?? DISCOVERY_TIME_MS,
-      history: this.#options.adaptive === false ? undefined : this.#history,
-      statistics: this.#statistics,
-    });
+    return new CameraRace(
+      {
+        ...this.#components,
+        history: this.#options.adaptive === false ? undefined : this.#history,
+        statistics: this.#statistics,
+      },
+      { ...this.#options, limitMs: this.#options.limitMs ?? DISCOVERY_TIME_MS },
+    );
   }
 
   async #remember(result: CameraRaceResult): Promise<void> {
@@ -176,13 +188,13 @@ export class RaceConnector implements CameraConnector {
     this.#memory.history = this.#history.snapshot();
     this.#memory.statistics = this.#statistics.snapshot();
     try {
-      await this.#options.memory?.remember(this.target, this.#memory);
+      await this.#components.memory?.remember(this.target, this.#memory);
     } catch (error) {
       this.#log.warn(`Cannot store the result of this race: ${errorMessage(error)}`);
     }
   }
 }
 
-function defaultKinds({ servers = [] }: RaceConnectorOptions): PathKind[] {
+function defaultKinds({ servers = [] }: CameraTargetOptions): PathKind[] {
   return servers.length === 0 ? ['lan', 'p2p'] : ['lan', 'p2p', 'relay'];
 }

@@ -10,7 +10,7 @@ import { CameraClock, type EmulatedCamera, type EmulatorCounters, emptyCounters 
 import type {
   CameraEmulatorComponents,
   CameraEmulatorEvents,
-  CameraEmulatorInit,
+  CameraEmulatorOptions,
   RebootOptions,
 } from './emulator-options.ts';
 import { createFaults, type EmulatorFaults } from './faults.ts';
@@ -47,7 +47,7 @@ export class CameraEmulator implements AsyncDisposable {
   /** May be changed at any time. */
   readonly faults: EmulatorFaults;
   readonly #components: CameraEmulatorComponents;
-  readonly #init: CameraEmulatorInit;
+  readonly #options: CameraEmulatorOptions;
   readonly #log: Log;
   readonly #camera: EmulatedCamera;
   readonly #firewall: FirstContactFirewall;
@@ -60,29 +60,29 @@ export class CameraEmulator implements AsyncDisposable {
   #down = false;
   #closing: Promise<void> | undefined;
 
-  constructor(components: CameraEmulatorComponents, init: CameraEmulatorInit = {}) {
-    const { seed = 1, itemCount = 83, videoEvery = 0 } = init;
+  constructor(components: CameraEmulatorComponents, options: CameraEmulatorOptions = {}) {
+    const { seed = 1, itemCount = 83, videoEvery = 0 } = options;
     this.#components = components;
-    this.#init = init;
+    this.#options = options;
     this.#log = (components.log ?? silentLog).child('EMULATOR');
-    this.faults = createFaults(init.faults);
-    this.#firewall = new FirstContactFirewall(init.firewall ?? false);
+    this.faults = createFaults(options.faults);
+    this.#firewall = new FirstContactFirewall(options.firewall ?? false);
     this.#camera = {
       seed,
-      name: init.name ?? `TOWPATH ${String(seed).padStart(2, '0')}`,
-      deviceId: init.deviceId ?? deviceIdOf(seed),
+      name: options.name ?? `TOWPATH ${String(seed).padStart(2, '0')}`,
+      deviceId: options.deviceId ?? deviceIdOf(seed),
       card: new Card(seed, itemCount, videoEvery),
-      pictures: init.pictures ?? drawnPictures(),
+      pictures: options.pictures ?? drawnPictures(),
       clock: new CameraClock(components.clock),
-      batteryPercent: init.batteryPercent ?? 70,
-      temperature: init.temperature ?? 12,
-      tokenPolicy: init.tokenPolicy ?? 'silent',
-      secondTransfer: init.secondTransfer ?? 'queue',
-      mergeRatio: init.mergeRatio ?? DEFAULT_MERGE_RATIO,
-      audio: init.audio ?? true,
-      responseDelayMs: init.responseDelayMs ?? 0,
+      batteryPercent: options.batteryPercent ?? 70,
+      temperature: options.temperature ?? 12,
+      tokenPolicy: options.tokenPolicy ?? 'silent',
+      secondTransfer: options.secondTransfer ?? 'queue',
+      mergeRatio: options.mergeRatio ?? DEFAULT_MERGE_RATIO,
+      audio: options.audio ?? true,
+      responseDelayMs: options.responseDelayMs ?? 0,
       settings: new Map(),
-      settingsPolicy: init.settingsPolicy ?? 'accept',
+      settingsPolicy: options.settingsPolicy ?? 'accept',
       faults: this.faults,
       counters: emptyCounters(),
     };
@@ -128,8 +128,8 @@ export class CameraEmulator implements AsyncDisposable {
    */
   async start(): Promise<void> {
     const { network, clock } = this.#components;
-    const { uid = FAMILY_UID, address, listenPort = DEFAULT_LISTEN_PORT, deadPorts = [], session } = this.#init;
-    const { searchPort = SEARCH_PORT, keys, plaintext, offersTcp, maxSessions } = this.#init;
+    const { uid = FAMILY_UID, address, listenPort = DEFAULT_LISTEN_PORT, deadPorts = [], session } = this.#options;
+    const { searchPort = SEARCH_PORT, keys, plaintext, offersTcp, maxSessions } = this.#options;
     try {
       for (const port of deadPorts) {
         this.#deadSockets.push(await network.bindUdp({ ...(address ? { address } : {}), port, onMessage() {} }));
@@ -219,11 +219,7 @@ export class CameraEmulator implements AsyncDisposable {
   }
 
   #line(searchPort: number | false): ImpairedNetwork {
-    const { network, clock, random } = this.#components;
-    return new ImpairedNetwork({
-      network,
-      clock,
-      random,
+    return new ImpairedNetwork(this.#components, {
       toCamera: this.faults.toCamera,
       fromCamera: this.faults.fromCamera,
       deaf: () => this.#down || this.faults.silent,
@@ -233,11 +229,11 @@ export class CameraEmulator implements AsyncDisposable {
 
   /** A relay usually runs beside a rendezvous, so the address decides. */
   #isServer({ address }: Endpoint): boolean {
-    return this.#init.servers?.some((server) => server.address === address) ?? false;
+    return this.#options.servers?.some((server) => server.address === address) ?? false;
   }
 
   #register(device: PpppDevice): void {
-    const { servers, secret, transport } = this.#init;
+    const { servers, secret, transport } = this.#options;
     if (servers === undefined || servers.length === 0) return;
     this.#registration = new DeviceRegistration(
       { ...this.#components, device },
@@ -257,25 +253,28 @@ export class CameraEmulator implements AsyncDisposable {
     const { peer, pathKind } = session;
     this.#camera.counters.sessions++;
     this.events.emit('session', { peer, pathKind });
-    const opened = new CameraSession(session, this.#camera, this.#components, {
-      onLogin: () => {
-        this.#camera.counters.logins++;
-        this.events.emit('login', { peer });
+    const opened = new CameraSession(
+      { ...this.#components, session, camera: this.#camera },
+      {
+        onLogin: () => {
+          this.#camera.counters.logins++;
+          this.events.emit('login', { peer });
+        },
+        onCommand: (id) => {
+          this.#camera.counters[id === CommandId.heartbeat ? 'heartbeats' : 'commands']++;
+          this.events.emit('command', { peer, id, name: commandName(id) });
+        },
+        onClose: (reason) => {
+          this.#sessions.delete(opened);
+          this.events.emit('closed', { peer, reason });
+        },
       },
-      onCommand: (id) => {
-        this.#camera.counters[id === CommandId.heartbeat ? 'heartbeats' : 'commands']++;
-        this.events.emit('command', { peer, id, name: commandName(id) });
-      },
-      onClose: (reason) => {
-        this.#sessions.delete(opened);
-        this.events.emit('closed', { peer, reason });
-      },
-    });
+    );
     this.#sessions.add(opened);
   }
 
   #schedulePicture(): void {
-    const { newPictureEveryMs = 0 } = this.#init;
+    const { newPictureEveryMs = 0 } = this.#options;
     if (newPictureEveryMs <= 0 || this.#closing !== undefined) return;
     this.#pictureTimer = this.#components.clock.timer(newPictureEveryMs, () => {
       this.takePicture();

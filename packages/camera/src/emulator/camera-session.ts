@@ -23,6 +23,13 @@ const EVENT_DELAY_MS = 30;
 /** Observed value of the pad byte in events (docs/protocol/artemis.md, "Frame"). */
 const EVENT_PAD = 0x77;
 
+export interface CameraSessionComponents {
+  session: PpppSession;
+  camera: EmulatedCamera;
+  clock: Clock;
+  random: Random;
+}
+
 /** Callbacks of a session to the emulator. */
 export interface CameraSessionHandlers {
   onLogin(): void;
@@ -46,12 +53,7 @@ export class CameraSession {
   #live: LiveStream | undefined;
   #answeredAt = 0;
 
-  constructor(
-    session: PpppSession,
-    camera: EmulatedCamera,
-    { clock, random }: { clock: Clock; random: Random },
-    handlers: CameraSessionHandlers,
-  ) {
+  constructor({ session, camera, clock, random }: CameraSessionComponents, handlers: CameraSessionHandlers) {
     this.#session = session;
     this.#camera = camera;
     this.#clock = clock;

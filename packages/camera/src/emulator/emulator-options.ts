@@ -15,7 +15,7 @@ export interface CameraEmulatorComponents {
 }
 
 /** Options of an emulated camera. */
-export interface CameraEmulatorInit
+export interface CameraEmulatorOptions
   extends Partial<
     Pick<
       EmulatedCamera,

@@ -3,7 +3,7 @@ export { CameraEmulator } from './camera-emulator.ts';
 export type {
   CameraEmulatorComponents,
   CameraEmulatorEvents,
-  CameraEmulatorInit,
+  CameraEmulatorOptions,
   RebootOptions,
 } from './emulator-options.ts';
 export type { EmulatorFaultOptions, EmulatorFaults } from './faults.ts';

@@ -99,7 +99,7 @@ export async function downloadMedia(options: DownloadMediaOptions): Promise<Down
   const deviceId = await identify(options);
   const { listed, present, empty, unreadable, missing, wanted } = await choose(options);
   onEvent?.({ type: 'listed', listed, present, wanted: wanted.length });
-  const job = new Job(options, deviceId, new Meter(clock, wanted.length, onEvent));
+  const job = new Job({ client, library, meter: new Meter(clock, wanted.length, onEvent) }, { ...options, deviceId });
   const isPhoto = ({ fileType }: MediaItem) => fileType === FileType.photo;
   try {
     if (what === 'thumbnails') await job.transfer(client.thumbnails(wanted, job.transferOptions), 'saveThumbnail');
@@ -126,6 +126,18 @@ export async function downloadMedia(options: DownloadMediaOptions): Promise<Down
   };
 }
 
+interface JobComponents {
+  client: MediaSource;
+  library: MediaLibrary;
+  meter: Meter;
+}
+
+interface JobOptions {
+  deviceId: string | undefined;
+  onEvent?(event: DownloadEvent): void;
+  signal?: AbortSignal | undefined;
+}
+
 /** One run of {@link downloadMedia}: saved items and failures. */
 class Job {
   readonly saves: Saves = new Saves();
@@ -133,15 +145,17 @@ class Job {
   saved = 0;
   bytes = 0;
   readonly transferOptions: TransferOptions;
-  readonly #options: DownloadMediaOptions;
+  readonly #client: MediaSource;
+  readonly #library: MediaLibrary;
   readonly #meter: Meter;
+  readonly #options: JobOptions;
 
-  readonly #deviceId: string | undefined;
-
-  constructor(options: DownloadMediaOptions, deviceId: string | undefined, meter: Meter) {
-    this.#deviceId = deviceId;
-    this.#options = options;
+  constructor({ client, library, meter }: JobComponents, options: JobOptions) {
+    const { deviceId } = options;
+    this.#client = client;
+    this.#library = library;
     this.#meter = meter;
+    this.#options = options;
     this.transferOptions = {
       signal: options.signal,
       onBytes: (count) => meter.add(count),
@@ -150,7 +164,7 @@ class Job {
   }
 
   async transfer(results: AsyncIterable<TransferResult<MediaItem>>, save: 'save' | 'saveThumbnail'): Promise<void> {
-    const { library } = this.#options;
+    const library = this.#library;
     for await (const { item, data, error } of results) {
       if (error) this.#failed(item, error);
       else await this.saves.add(library[save](item, data).then((path) => this.#saved(item, path, data.length)));
@@ -159,13 +173,13 @@ class Job {
 
   /** Videos cannot be downloaded, only played. */
   async video(item: MediaItem): Promise<void> {
-    const { client, library } = this.#options;
+    const { deviceId } = this.#options;
     try {
       const { signal, onBytes } = this.transferOptions;
-      const recorded = await recordVideo(client, item, { signal, ...(onBytes && { onBytes }) });
+      const recorded = await recordVideo(this.#client, item, { signal, ...(onBytes && { onBytes }) });
       // Frames carry no device id, and the session may be another one than when the recording was listed.
-      if (this.#deviceId !== undefined) checkIdentity(this.#deviceId, await deviceIdOf(this.#options));
-      const save = library.saveVideo(item, recorded);
+      if (deviceId !== undefined) checkIdentity(deviceId, await deviceIdOf(this.#client, signal));
+      const save = this.#library.saveVideo(item, recorded);
       await this.saves.add(save.then((path) => this.#saved(item, path, recorded.video.length)));
     } catch (error) {
       if (!(error instanceof CameraError) || !OF_ONE_ITEM.has(error.code)) throw error;
@@ -181,7 +195,7 @@ class Job {
 
   #failed(item: MediaItem, error: CameraError): void {
     this.failed.push({ item, error });
-    if (error.code === 'item-empty') this.#options.library.noteEmpty(item);
+    if (error.code === 'item-empty') this.#library.noteEmpty(item);
     this.#options.onEvent?.({ type: 'failed', item, error, progress: this.#meter.itemDone() });
   }
 }
@@ -205,12 +219,12 @@ interface Choice extends Pick<DownloadSummary, 'listed' | 'present' | 'empty' | 
 
 /** Binds the folder to the camera. @returns its device id; undefined when it does not tell one */
 async function identify(options: DownloadMediaOptions): Promise<string | undefined> {
-  const deviceId = await deviceIdOf(options);
+  const deviceId = await deviceIdOf(options.client, options.signal);
   if (deviceId !== undefined) options.library.claim(deviceId);
   return deviceId;
 }
 
-async function deviceIdOf({ client, signal }: DownloadMediaOptions): Promise<string | undefined> {
+async function deviceIdOf(client: MediaSource, signal: AbortSignal | undefined): Promise<string | undefined> {
   try {
     return (await client.deviceInfo({ signal })).devId || undefined;
   } catch (error) {

@@ -9,11 +9,15 @@ import { fileName } from './file-name.ts';
 import { entryKey, formatIndex, INDEX_NAME, type IndexEntry, parseIndex } from './media-index.ts';
 import type { RecordedVideo } from './record-video.ts';
 
+export interface MediaLibraryComponents {
+  /** @default that of the system */
+  clock?: Clock | undefined;
+  log?: Log | undefined;
+}
+
 export interface MediaLibraryOptions {
   /** Created if it does not exist. */
   folder: string;
-  clock?: Clock;
-  log?: Log | undefined;
   /** Zone of the camera's clock, an IANA name or `±HH:MM`. @default the machine's own */
   timeZone?: string | undefined;
 }
@@ -54,7 +58,7 @@ export class MediaLibrary implements AsyncDisposable {
   #indexedAt = Number.NEGATIVE_INFINITY;
   #indexing: Promise<void> = Promise.resolve();
 
-  private constructor({ folder, clock, log, timeZone }: MediaLibraryOptions) {
+  private constructor({ clock, log }: MediaLibraryComponents, { folder, timeZone }: MediaLibraryOptions) {
     this.#timeZone = timeZone;
     this.folder = folder;
     this.#clock = clock ?? new SystemClock();
@@ -66,8 +70,8 @@ export class MediaLibrary implements AsyncDisposable {
    * downloaded again.
    * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`
    */
-  static async open(options: MediaLibraryOptions): Promise<MediaLibrary> {
-    const library = new MediaLibrary(options);
+  static async open(components: MediaLibraryComponents, options: MediaLibraryOptions): Promise<MediaLibrary> {
+    const library = new MediaLibrary(components, options);
     try {
       await mkdir(join(options.folder, THUMBNAIL_FOLDER), { recursive: true });
       await library.#load();

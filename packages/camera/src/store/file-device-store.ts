@@ -24,9 +24,9 @@ export class FileDeviceStore implements DeviceStore {
   readonly #writing = new Map<string, Promise<void>>();
 
   /** @param options `folder` is created when first needed */
-  constructor(options: { folder: string; log?: Log }) {
+  constructor({ log = silentLog }: { log?: Log | undefined }, options: { folder: string }) {
     this.#folder = options.folder;
-    this.#log = options.log ?? silentLog;
+    this.#log = log;
   }
 
   async load(device: string): Promise<DeviceRecord> {

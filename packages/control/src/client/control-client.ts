@@ -408,7 +408,7 @@ export class ControlClient implements ControlPlane {
   }
 
   #replica(partyKey: Uint8Array): PartyReplica {
-    return new PartyReplica(partyKey, { clock: this.#clock, verify: this.#verify });
+    return new PartyReplica({ clock: this.#clock, verify: this.#verify }, { partyKey });
   }
 
   #session(replica: PartyReplica): PartySession {

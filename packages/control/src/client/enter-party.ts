@@ -39,7 +39,7 @@ export async function foundParty(
     founderName: options.memberName,
     timeMs: clock.wallTime(),
   });
-  const replica = new PartyReplica(partyKey.publicKey, components);
+  const replica = new PartyReplica(components, { partyKey: partyKey.publicKey });
   const { failure } = await replica.offer(0, [genesis]);
   if (failure !== undefined) throw new ControlError('invalid-statement', failure.message);
   // Stored before the party exists: without this key no other founder could be appointed.

@@ -60,21 +60,25 @@ export class HttpTransport implements ControlTransport {
   #preferred = 0;
 
   /**
-   * @param init.servers `http://host:port` or `https://…`, one or more
-   * @param init.ca PEM of a certificate authority, instead of the system's
+   * @param options.servers `http://host:port` or `https://…`, one or more
+   * @param options.ca PEM of a certificate authority, instead of the system's
    * @throws ControlError `invalid-request` for an invalid address
    */
   constructor(
     components: { clock: Clock; random: Random; log?: Log | undefined },
-    init: { servers: readonly string[]; ca?: string },
+    options: { servers: readonly string[]; ca?: string },
   ) {
     this.#clock = components.clock;
     this.#random = components.random;
     this.#log = components.log ?? silentLog;
-    this.#ca = init.ca;
-    this.#https = new HttpsAgent({ keepAlive: true, maxSockets: 8, ...(init.ca === undefined ? {} : { ca: init.ca }) });
-    this.servers = [...init.servers];
-    this.#urls = init.servers.map(parseServer);
+    this.#ca = options.ca;
+    this.#https = new HttpsAgent({
+      keepAlive: true,
+      maxSockets: 8,
+      ...(options.ca === undefined ? {} : { ca: options.ca }),
+    });
+    this.servers = [...options.servers];
+    this.#urls = options.servers.map(parseServer);
     if (this.#urls.length === 0)
       throw new ControlError('invalid-request', 'No control server was given. Next: add one as http://host:port');
   }

@@ -1,7 +1,7 @@
 import type { Clock, Log, Random } from '@towpath/core';
 import { verifySignature } from '@towpath/membership';
 import { generateNodeIdentity, type NodeIdentity } from '../identity/node-identity.ts';
-import { ControlService, type ControlServiceInit } from '../server/service.ts';
+import { ControlService, type ControlServiceOptions } from '../server/service.ts';
 import { MemoryStore } from '../store/memory-store.ts';
 import type { ControlStore } from '../store/store.ts';
 import type { ClientStorage } from './client-storage.ts';
@@ -17,32 +17,36 @@ export class LocalControlPlane implements AsyncDisposable {
   readonly #components: { clock: Clock; random: Random; log?: Log | undefined };
   readonly #clients = new Set<ControlClient>();
 
-  private constructor(service: ControlService, components: { clock: Clock; random: Random; log?: Log | undefined }) {
+  private constructor(
+    components: { clock: Clock; random: Random; log?: Log | undefined },
+    { service }: { service: ControlService },
+  ) {
     this.service = service;
     this.#components = components;
   }
 
-  /** @param init.store store of the parties. @default memory */
+  /** @param options.store store of the parties. @default memory */
   static async start(
     components: { clock: Clock; random: Random; log?: Log | undefined },
-    init: ControlServiceInit & { store?: ControlStore } = {},
+    options: ControlServiceOptions & { store?: ControlStore } = {},
   ): Promise<LocalControlPlane> {
-    const store = init.store ?? new MemoryStore(components);
-    return new LocalControlPlane(
-      await ControlService.start({ ...components, store, verify: verifySignature }, { founding: 'open', ...init }),
-      components,
+    const store = options.store ?? new MemoryStore(components);
+    const service = await ControlService.start(
+      { ...components, store, verify: verifySignature },
+      { founding: 'open', ...options },
     );
+    return new LocalControlPlane(components, { service });
   }
 
   /** Returns a node of this process, as control plane for `mesh`. */
-  async node(init: { identity?: NodeIdentity; storage?: ClientStorage } = {}): Promise<ControlClient> {
+  async node(options: { identity?: NodeIdentity; storage?: ClientStorage } = {}): Promise<ControlClient> {
     const { clock } = this.#components;
     const client = await ControlClient.open({
       ...this.#components,
       verify: verifySignature,
       transport: new LocalTransport({ clock, service: this.service }),
-      identity: init.identity ?? generateNodeIdentity(this.#components.random),
-      ...(init.storage === undefined ? {} : { storage: init.storage }),
+      identity: options.identity ?? generateNodeIdentity(this.#components.random),
+      ...(options.storage === undefined ? {} : { storage: options.storage }),
     });
     this.#clients.add(client);
     return client;

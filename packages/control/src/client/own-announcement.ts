@@ -39,11 +39,10 @@ export class OwnAnnouncement implements Disposable {
   #closed = false;
 
   constructor(
-    party: PartyId,
     components: { clock: Clock; random: Random },
-    options: { announcer(): Announcer | undefined; send(announcement: string): void },
+    options: { party: PartyId; announcer(): Announcer | undefined; send(announcement: string): void },
   ) {
-    this.#party = party;
+    this.#party = options.party;
     this.#clock = components.clock;
     this.#random = components.random;
     this.#announcer = () => options.announcer();

@@ -33,8 +33,7 @@ export interface Offer {
 }
 
 /**
- * One member's copy of a party's log. It only grows, by verified statements; so it detects rollbacks and forks.
- * once cannot be taken back: it is the member's memory against rollback and forks.
+ * One member's copy of a party's log. It only grows, by verified statements, so it detects rollbacks and forks.
  */
 export class PartyReplica {
   readonly id: PartyId;
@@ -46,7 +45,7 @@ export class PartyReplica {
   readonly #verify: SignatureVerifier;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(partyKey: Uint8Array, components: { clock: Clock; verify: SignatureVerifier }) {
+  constructor(components: { clock: Clock; verify: SignatureVerifier }, { partyKey }: { partyKey: Uint8Array }) {
     this.#clock = components.clock;
     this.#verify = components.verify;
     this.partyKey = partyKey;

@@ -102,9 +102,10 @@ export class PartySession {
     this.#identity = components.identity;
     this.#signalsFromMs = components.signalsFromMs;
     this.#handlers = handlers;
-    this.#peers = new PresenceCache(this.id, components);
-    this.#channels = new SignalChannels(this.id, components);
-    this.#own = new OwnAnnouncement(this.id, components, {
+    this.#peers = new PresenceCache(components, { party: this.id });
+    this.#channels = new SignalChannels(components, { party: this.id });
+    this.#own = new OwnAnnouncement(components, {
+      party: this.id,
       announcer: () => {
         const { self } = this;
         const { head } = this.replica.state;

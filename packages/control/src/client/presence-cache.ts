@@ -33,7 +33,7 @@ export class PresenceCache {
   readonly #known = new Map<PeerId, Presence>();
   readonly #strangers = new Map<PeerId, PresenceEntry>();
 
-  constructor(party: PartyId, components: { clock: Clock; verify: SignatureVerifier; log: Log }) {
+  constructor(components: { clock: Clock; verify: SignatureVerifier; log: Log }, { party }: { party: PartyId }) {
     this.#party = party;
     this.#clock = components.clock;
     this.#verify = components.verify;

@@ -29,7 +29,7 @@ export class ServerLink {
 
   constructor(
     components: { transport: ControlTransport; clock: Clock; random: Random; log: Log },
-    init: {
+    options: {
       key(): SigningKey;
       onUp(connection: LiveConnection): void;
       onDown(): void;
@@ -46,10 +46,10 @@ export class ServerLink {
       first: { delaysMs: () => backoff({ ...RETRY, random: this.#random }) },
       connect: async ({ signal, tries, reconnect }) => {
         if (reconnect && tries <= 1) await this.#clock.sleep(this.#random.next() * SPREAD_MS, signal);
-        const key = init.key();
-        const onMessage = (message: ServerMessage) => this.#settle(message) || init.onMessage(message);
+        const key = options.key();
+        const onMessage = (message: ServerMessage) => this.#settle(message) || options.onMessage(message);
         const connection = await this.#transport.connect({ key, signal, onMessage }).catch((error: unknown) => {
-          if (error instanceof ControlError && error.code === 'clock-skew') init.onClockSkew(error);
+          if (error instanceof ControlError && error.code === 'clock-skew') options.onClockSkew(error);
           throw error;
         });
         this.#connectedAs = key;
@@ -58,10 +58,10 @@ export class ServerLink {
       watch: (connection) => connection.closed,
       release: (connection) => connection.close(),
     });
-    this.#link.events.on('up', ({ path }) => init.onUp(path));
+    this.#link.events.on('up', ({ path }) => options.onUp(path));
     this.#link.events.on('down', () => {
       this.#rejectAll();
-      init.onDown();
+      options.onDown();
     });
   }
 

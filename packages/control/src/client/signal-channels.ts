@@ -9,7 +9,7 @@ export class SignalChannels {
   readonly #random: Random;
   readonly #known = new Map<PeerId, { theirs: string; channel: SignalChannel | undefined }>();
 
-  constructor(party: PartyId, components: { identity: () => NodeIdentity; random: Random }) {
+  constructor(components: { identity: () => NodeIdentity; random: Random }, { party }: { party: PartyId }) {
     this.#party = party;
     this.#identity = components.identity;
     this.#random = components.random;

@@ -6,7 +6,7 @@ import { type Clock, errorMessage, type Log, type Random, silentLog } from '@tow
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { ControlError } from '../control-error.ts';
-import { ControlService, type ControlServiceInit } from '../server/service.ts';
+import { ControlService, type ControlServiceOptions } from '../server/service.ts';
 import type { ControlStore } from '../store/store.ts';
 import type { RequestClaims } from '../wire/request-signing.ts';
 import type { BufferLimits } from './buffered-memory.ts';
@@ -21,7 +21,7 @@ import { localEnd, ServerNames } from './server-names.ts';
 import { ControlSockets } from './sockets.ts';
 
 /** Options of a control server; all are optional. */
-export interface ControlServerInit extends ControlServiceInit {
+export interface ControlServerOptions extends ControlServiceOptions {
   /** Address to listen on. @default '127.0.0.1' */
   host?: string;
   /** @default 0, any free port */
@@ -60,7 +60,7 @@ export class ControlServer implements AsyncDisposable {
   readonly #store: ControlStore;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #init: ControlServerInit;
+  readonly #options: ControlServerOptions;
   readonly #guard: RequestGuard;
   readonly #sockets: ControlSockets;
   readonly #connections: ConnectionLimits;
@@ -73,26 +73,26 @@ export class ControlServer implements AsyncDisposable {
   #closing = false;
 
   private constructor(
-    components: { store: ControlStore; clock: Clock; random: Random; log: Log },
-    service: ControlService,
-    init: ControlServerInit,
+    components: { service: ControlService; store: ControlStore; clock: Clock; random: Random; log: Log },
+    options: ControlServerOptions,
   ) {
+    const { service } = components;
     this.service = service;
     this.#store = components.store;
     this.#clock = components.clock;
     this.#log = components.log;
-    this.#init = init;
+    this.#options = options;
     this.#guard = new RequestGuard(
-      { ...components, names: new ServerNames(init.names ?? []) },
-      { ...DEFAULT_LIMITS, ...init.limits },
+      { ...components, names: new ServerNames(options.names ?? []) },
+      { ...DEFAULT_LIMITS, ...options.limits },
     );
     this.#sockets = new ControlSockets(
-      { ...components, service, guard: this.#guard, metrics: () => this.#metrics },
-      { buffers: { ...DEFAULT_BUFFERS, ...init.buffers } },
+      { ...components, guard: this.#guard, metrics: () => this.#metrics },
+      { buffers: { ...DEFAULT_BUFFERS, ...options.buffers } },
     );
     this.#connections = new ConnectionLimits(
       { onRefused: (reason) => this.#metrics.refused(reason) },
-      { ...DEFAULT_CONNECTIONS, ...init.connections },
+      { ...DEFAULT_CONNECTIONS, ...options.connections },
     );
     this.#metrics = new ControlMetrics(service, () => ({
       ...this.#sockets.counts,
@@ -125,11 +125,11 @@ export class ControlServer implements AsyncDisposable {
    */
   static async start(
     components: { store: ControlStore; clock: Clock; random: Random; log?: Log | undefined },
-    init: ControlServerInit = {},
+    options: ControlServerOptions = {},
   ): Promise<ControlServer> {
     const log = components.log ?? silentLog;
-    const service = await ControlService.start(components, init);
-    const server = new ControlServer({ ...components, log }, service, init);
+    const service = await ControlService.start(components, options);
+    const server = new ControlServer({ ...components, service, log }, options);
     try {
       await server.#open();
     } catch (error) {
@@ -172,7 +172,7 @@ export class ControlServer implements AsyncDisposable {
   }
 
   #createServer(handler: Parameters<typeof createServer>[1]): Server {
-    const { requestTimeoutMs = 10_000, tls } = this.#init;
+    const { requestTimeoutMs = 10_000, tls } = this.#options;
     const options = {
       requestTimeout: requestTimeoutMs,
       headersTimeout: Math.min(requestTimeoutMs, 5_000),
@@ -219,9 +219,9 @@ export class ControlServer implements AsyncDisposable {
       done();
     });
     this.#stopWatching = this.#store.onBusRestored(() => this.#guard.forgetNonces());
-    await app.listen({ host: this.#init.host ?? '127.0.0.1', port: this.#init.port ?? 0, backlog: 4_096 });
+    await app.listen({ host: this.#options.host ?? '127.0.0.1', port: this.#options.port ?? 0, backlog: 4_096 });
     const { address, port, family } = app.server.address() as AddressInfo;
-    const scheme = this.#init.tls === undefined ? 'http' : 'https';
+    const scheme = this.#options.tls === undefined ? 'http' : 'https';
     this.#address = `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
@@ -238,7 +238,7 @@ export class ControlServer implements AsyncDisposable {
       },
     );
     scope.get('/metrics', { ...open, schema: { summary: 'Numbers for Prometheus' } }, async (request, reply) => {
-      const { metrics = 'loopback' } = this.#init;
+      const { metrics = 'loopback' } = this.#options;
       const local = /^(127\.|::1$|::ffff:127\.)/.test(request.ip);
       if (metrics === 'nobody' || (metrics === 'loopback' && !local)) {
         throw new ControlError(

@@ -1,6 +1,6 @@
 import type { Clock, Log, Random } from '@towpath/core';
 import type { ControlStore } from '../store/store.ts';
-import type { ControlServer, ControlServerInit } from './control-server.ts';
+import type { ControlServer, ControlServerOptions } from './control-server.ts';
 
 /**
  * Starts a control server. The caller closes the store. Server modules are loaded here,
@@ -9,8 +9,8 @@ import type { ControlServer, ControlServerInit } from './control-server.ts';
  */
 export async function startControlServer(
   components: { store: ControlStore; clock: Clock; random: Random; log?: Log | undefined },
-  init: ControlServerInit = {},
+  options: ControlServerOptions = {},
 ): Promise<ControlServer> {
   const { ControlServer: Server } = await import('./control-server.ts');
-  return Server.start(components, init);
+  return Server.start(components, options);
 }

@@ -17,14 +17,14 @@ export class RelayDirectory {
 
   constructor(
     components: { store: ControlStore; clock: Clock; log: Log },
-    init: { fixed: readonly Relay[]; onChange(relays: readonly Relay[]): void },
+    options: { fixed: readonly Relay[]; onChange(relays: readonly Relay[]): void },
   ) {
     this.#store = components.store;
     this.#clock = components.clock;
     this.#log = components.log;
-    this.#fixed = init.fixed;
-    this.#onChange = init.onChange;
-    this.#current = init.fixed;
+    this.#fixed = options.fixed;
+    this.#onChange = options.onChange;
+    this.#current = options.fixed;
   }
 
   /** Healthy ones first, then by load. */

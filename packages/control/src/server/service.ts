@@ -49,7 +49,7 @@ export interface ControlServiceComponents {
 }
 
 /** Options of a control server; all are optional. */
-export interface ControlServiceInit {
+export interface ControlServiceOptions {
   /** Relays that do not report themselves. */
   relays?: readonly Relay[];
   /** The secret shared with the TURN servers. Without it there are no TURN credentials. */
@@ -96,7 +96,7 @@ export class ControlService implements AsyncDisposable {
   readonly #store: ControlStore;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #init: ControlServiceInit;
+  readonly #options: ControlServiceOptions;
   readonly #directory: PartyDirectory;
   readonly #founding: Founding;
   readonly #codes: InviteCodes;
@@ -113,17 +113,17 @@ export class ControlService implements AsyncDisposable {
   #stopWatching = () => {};
   #closed = false;
 
-  private constructor(components: ControlServiceComponents, init: ControlServiceInit) {
+  private constructor(components: ControlServiceComponents, options: ControlServiceOptions) {
     const { store, clock, random, log = silentLog } = components;
     this.#store = store;
     this.#clock = clock;
     this.#log = log;
-    this.#init = init;
-    const limits = { ...DEFAULT_PARTY_LIMITS, ...init.partyLimits };
+    this.#options = options;
+    const limits = { ...DEFAULT_PARTY_LIMITS, ...options.partyLimits };
     this.#founding = new Founding(
       { ...components, log },
       {
-        open: init.founding === 'open',
+        open: options.founding === 'open',
         partiesPerFounder: limits.partiesPerFounder,
         refuse: (message) => this.#limits.refuse('partiesPerFounder', message),
       },
@@ -141,7 +141,7 @@ export class ControlService implements AsyncDisposable {
       {
         admit: (state, statement) => this.#limits.admitStatement(state, statement),
         onMembersGone: ({ id, creator }, members) =>
-          init.onTurnUsersRevoked?.(members.map((member) => turnUser({ member, party: id, founder: creator }))),
+          options.onTurnUsersRevoked?.(members.map((member) => turnUser({ member, party: id, founder: creator }))),
       },
     );
     this.#codes = new InviteCodes(
@@ -160,8 +160,8 @@ export class ControlService implements AsyncDisposable {
     this.#sessionRouter = new SessionRouter(
       { store, clock, random, log, directory: this.#directory },
       {
-        messageLimit: init.messageLimit ?? DEFAULT_MESSAGE_LIMIT,
-        messageLimitPerAddress: init.messageLimitPerAddress ?? DEFAULT_MESSAGE_LIMIT_PER_ADDRESS,
+        messageLimit: options.messageLimit ?? DEFAULT_MESSAGE_LIMIT,
+        messageLimitPerAddress: options.messageLimitPerAddress ?? DEFAULT_MESSAGE_LIMIT_PER_ADDRESS,
       },
     );
     const { turnSecret, previousTurnSecrets = [] } = init;
@@ -170,15 +170,18 @@ export class ControlService implements AsyncDisposable {
     this.#relays = new RelayDirectory(
       { store, clock, log },
       {
-        fixed: init.relays ?? [],
+        fixed: options.relays ?? [],
         onChange: (relays) => this.#sessionRouter.broadcast({ type: 'relays', relays: [...relays] }),
       },
     );
   }
 
   /** @throws ControlError `store-failed`. */
-  static async start(components: ControlServiceComponents, init: ControlServiceInit = {}): Promise<ControlService> {
-    const service = new ControlService(components, init);
+  static async start(
+    components: ControlServiceComponents,
+    options: ControlServiceOptions = {},
+  ): Promise<ControlService> {
+    const service = new ControlService(components, options);
     await service.#open();
     return service;
   }
@@ -282,7 +285,7 @@ export class ControlService implements AsyncDisposable {
     if (state === undefined || member === undefined) {
       throw new ControlError('forbidden', 'Only members of a party can use the relays.');
     }
-    const { turnSecret, turnCredentialsValidForMs = DEFAULT_TURN_CREDENTIALS_MS } = this.#init;
+    const { turnSecret, turnCredentialsValidForMs = DEFAULT_TURN_CREDENTIALS_MS } = this.#options;
     if (turnSecret === undefined) throw new ControlError('not-found', 'This server has no relays.');
     const issued = issueTurnCredentials(turnSecret, {
       user: turnUser({ member: member.id, party, founder: state.creator }),
@@ -338,7 +341,7 @@ export class ControlService implements AsyncDisposable {
 
   /** @throws ControlError `forbidden` unless `by` is one of the configured reporters. */
   async reportRelay(relay: Relay, by: Uint8Array): Promise<void> {
-    if (!this.#init.relayReporters?.includes(toBase64(by))) {
+    if (!this.#options.relayReporters?.includes(toBase64(by))) {
       throw new ControlError(
         'forbidden',
         'This key may not report relays. Next: add it to the relay reporters of the server.',

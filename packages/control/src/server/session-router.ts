@@ -60,15 +60,15 @@ export class SessionRouter {
 
   constructor(
     components: { store: ControlStore; clock: Clock; random: Random; log: Log; directory: PartyDirectory },
-    init: { messageLimit: RateLimitOptions; messageLimitPerAddress: RateLimitOptions },
+    options: { messageLimit: RateLimitOptions; messageLimitPerAddress: RateLimitOptions },
   ) {
     this.#store = components.store;
     this.#clock = components.clock;
     this.#log = components.log;
     this.#directory = components.directory;
     this.#limits = {
-      perNode: new RateLimit(components, init.messageLimit),
-      perSource: new RateLimit(components, init.messageLimitPerAddress),
+      perNode: new RateLimit(components, options.messageLimit),
+      perSource: new RateLimit(components, options.messageLimitPerAddress),
       follows: new RateLimit(components, FOLLOW_LIMIT),
       announcements: new RateLimit(components, ANNOUNCE_LIMIT),
     };

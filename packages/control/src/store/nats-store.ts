@@ -15,7 +15,7 @@ import {
 } from './store.ts';
 
 /** Connection to the cluster. */
-export interface NatsStoreInit {
+export interface NatsStoreOptions {
   /** `127.0.0.1:4222`, several for a cluster. */
   servers: readonly string[];
   /** Number of replicas: 1 on a single server, 3 or 5 on a cluster. @default 1 */
@@ -81,7 +81,7 @@ export class NatsStore implements ControlStore {
    */
   static async connect(
     components: { clock: Clock; random: Random; log?: Log | undefined },
-    init: NatsStoreInit,
+    options: NatsStoreOptions,
   ): Promise<NatsStore> {
     // Loaded only when a cluster is used.
     const [{ connect }, { Kvm }, { jetstream, StorageType }] = await Promise.all([
@@ -89,7 +89,7 @@ export class NatsStore implements ControlStore {
       import('@nats-io/kv'),
       import('@nats-io/jetstream'),
     ]);
-    const { servers, replicas = 1, prefix = 'towpath', timeoutMs = 2_000, user, password, token, tls } = init;
+    const { servers, replicas = 1, prefix = 'towpath', timeoutMs = 2_000, user, password, token, tls } = options;
     let connection: NatsConnection | undefined;
     try {
       connection = await connect({

@@ -50,16 +50,16 @@ export class SqliteStore implements ControlStore {
 
   /**
    * Opens or creates the database and migrates its tables.
-   * @param init.path a file, created with mode 0600, or `:memory:`.
+   * @param options.path a file, created with mode 0600, or `:memory:`.
    * @throws ControlError `store-failed` when the file cannot be opened, is damaged, or is of a newer version.
    */
-  constructor(components: { clock: Clock }, init: { path: string }) {
+  constructor(components: { clock: Clock }, options: { path: string }) {
     this.#clock = components.clock;
-    this.#path = init.path;
+    this.#path = options.path;
     try {
-      const database = new DatabaseSync(init.path);
+      const database = new DatabaseSync(options.path);
       this.#database = database;
-      if (init.path !== ':memory:') chmodSync(init.path, 0o600);
+      if (options.path !== ':memory:') chmodSync(options.path, 0o600);
       database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000;');
       migrate(database);
       const prepare = (sql: string): StatementSync => database.prepare(sql);
@@ -77,7 +77,7 @@ export class SqliteStore implements ControlStore {
         list: prepare('SELECT key, value FROM records WHERE kind = ? AND expires_at > ? ORDER BY key'),
       };
     } catch (error) {
-      throw failed(`open the database ${init.path}`, error);
+      throw failed(`open the database ${options.path}`, error);
     }
   }
 

@@ -209,7 +209,7 @@ export async function sync(
     const times: number[] = [];
     for (let round = 0; round < 5; round++) {
       const transport = new HttpTransport({ clock, random }, { servers: [server.address] });
-      const replica = new PartyReplica(party.state.partyKey, { clock, verify: verifySignatureInPool });
+      const replica = new PartyReplica({ clock, verify: verifySignatureInPool }, { partyKey: party.state.partyKey });
       const startedAt = clock.now();
       for (;;) {
         const page = await transport.readLog(party.id, replica.length, { key: party.nodes[0]!.signing });

@@ -232,10 +232,10 @@ export class RelaySession implements PathTransport, AsyncDisposable {
       onData: (data: Uint8Array, from: Endpoint) => this.#receive(data, from),
       onLost: () => this.#wakeup.wake(),
     };
-    const init = { server: { address, port: way.port }, credentials, handlers, signal };
-    if (way.transport === 'udp') return allocateOn({ ...this.#components, socket: socket.shared }, init);
+    const options = { server: { address, port: way.port }, credentials, handlers, signal };
+    if (way.transport === 'udp') return allocateOn({ ...this.#components, socket: socket.shared }, options);
     const tls = way.transport === 'tls' ? { serverName: way.host } : undefined;
-    return allocate(this.#components, { ...init, transport: way.transport, tls });
+    return allocate(this.#components, { ...options, transport: way.transport, tls });
   }
 
   #receive(data: Uint8Array, from: Endpoint): void {

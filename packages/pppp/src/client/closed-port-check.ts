@@ -8,10 +8,13 @@ const ASKED_AT_MS: readonly number[] = [250, 500, 1_000, 2_000, 4_000];
 /** Not answered without a session (docs/protocol/pppp.md, "Punch and ready"). */
 const QUESTION: Uint8Array = encodeMessage({ type: 'ALIVE' });
 
-export interface ClosedPortCheckOptions {
+export interface ClosedPortCheckComponents {
   network: Network;
   clock: Clock;
   log?: Log | undefined;
+}
+
+export interface ClosedPortCheckOptions {
   localAddress?: string;
   /** The ports to test, IPv4 or IPv6. */
   ports: readonly Endpoint[];
@@ -24,6 +27,7 @@ export interface ClosedPortCheckOptions {
  * the socket of an attempt uses several addresses and stays unconnected.
  */
 export class ClosedPortCheck {
+  readonly #network: Network;
   readonly #options: ClosedPortCheckOptions;
   readonly #log: Log;
   readonly #sockets: Map<string, UdpSocket> = new Map();
@@ -32,10 +36,11 @@ export class ClosedPortCheck {
   readonly #rounds: Repeat;
   #over = false;
 
-  constructor(options: ClosedPortCheckOptions) {
+  constructor({ network, clock, log = silentLog }: ClosedPortCheckComponents, options: ClosedPortCheckOptions) {
+    this.#network = network;
     this.#options = options;
-    this.#log = options.log ?? silentLog;
-    this.#rounds = new Repeat(options, { run: () => this.#askAll() });
+    this.#log = log;
+    this.#rounds = new Repeat({ clock }, { run: () => this.#askAll() });
     this.#rounds.wake();
   }
 
@@ -67,9 +72,8 @@ export class ClosedPortCheck {
   }
 
   async #connect(port: Endpoint, key: string): Promise<UdpSocket> {
-    const { network, localAddress } = this.#options;
-    const socket = await network.bindUdp({
-      address: localAddress,
+    const socket = await this.#network.bindUdp({
+      address: this.#options.localAddress,
       family: port.address.includes(':') ? 6 : 4,
       remote: port,
       onError: (error) => this.#onError(key, error),

@@ -7,7 +7,7 @@ import { SearchSchedule } from '../lan/search-schedule.ts';
 import type { SearchTargets } from '../lan/targets.ts';
 import type { PpppSession } from '../session-types.ts';
 import type { ConnectOptions } from './options.ts';
-import { UdpAttempt } from './udp-attempt.ts';
+import { type AttemptPlan, UdpAttempt } from './udp-attempt.ts';
 
 const LAN_SEARCH: Uint8Array = encodeMessage({ type: 'LAN_SEARCH' });
 
@@ -33,7 +33,7 @@ export async function connectByLanSearch(options: ConnectByLanSearchOptions): Pr
   const uid = options.uid === undefined ? undefined : parseUid(options.uid);
   const ciphers = options.ciphers ?? defaultCiphers(uid);
   const schedule = new SearchSchedule(network, clock, options, localAddress);
-  return new UdpAttempt(options, {
+  const plan: AttemptPlan = {
     target: targetOf(uid, options),
     family: 4,
     uid,
@@ -49,7 +49,8 @@ export async function connectByLanSearch(options: ConnectByLanSearchOptions): Pr
     trusts: () => true,
     advice:
       'Check that the device is awake and this host on its network; where broadcasts are filtered, name its address or subnet. If it is, a firewall of this host may drop its answers: allow incoming UDP from it.',
-  }).run();
+  };
+  return new UdpAttempt({ ...options, plan }, options).run();
 }
 
 /** Targets of the search. */

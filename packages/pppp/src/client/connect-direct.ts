@@ -4,7 +4,7 @@ import { parseUid } from '../codec/uid.ts';
 import { PpppError } from '../pppp-error.ts';
 import type { PpppSession } from '../session-types.ts';
 import type { ConnectOptions } from './options.ts';
-import { UdpAttempt } from './udp-attempt.ts';
+import { type AttemptPlan, UdpAttempt } from './udp-attempt.ts';
 
 /**
  * Pauses after the first punches, to recover quickly from loss; then one every 100 ms (docs/protocol/pppp.md,
@@ -47,7 +47,7 @@ export async function connectDirect(options: ConnectDirectOptions): Promise<Pppp
       },
     );
   }
-  return new UdpAttempt(options, {
+  const plan: AttemptPlan = {
     target,
     family,
     uid,
@@ -59,5 +59,6 @@ export async function connectDirect(options: ConnectDirectOptions): Promise<Pppp
     pauseMs: (round) => FIRST_PAUSES_MS[round] ?? PAUSE_MS,
     trusts: (from) => from.address === to.address,
     advice: 'Check that the device is awake and on this network, and check port and UID; or search the LAN.',
-  }).run();
+  };
+  return new UdpAttempt({ ...options, plan }, options).run();
 }

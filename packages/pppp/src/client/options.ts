@@ -3,22 +3,26 @@ import type { Endpoint, Network } from '@towpath/net';
 import type { AttemptSocket } from './attempt-socket.ts';
 import type { SessionOptions } from '../session/options.ts';
 
-/** Options of every kind of attempt. */
-export interface ConnectOptions {
+/** What an attempt works with. */
+export interface ConnectComponents {
   network: Network;
   clock: Clock;
   /** Randomises intervals, so that attempts do not send at the same time. By default they are evenly spaced. */
   random?: Random;
   log?: Log | undefined;
-  /** Preferred local port; when it is in use, another one is taken and logged. */
-  localPort?: number;
-  /** Local address to connect from. @default all addresses */
-  localAddress?: string;
   /**
    * The socket of several attempts of one connect; its own local port and address count.
    * @default a socket for this attempt alone
    */
   socket?: AttemptSocket;
+}
+
+/** Settings of every kind of attempt. */
+export interface AttemptOptions {
+  /** Preferred local port; when it is in use, another one is taken and logged. */
+  localPort?: number;
+  /** Local address to connect from. @default all addresses */
+  localAddress?: string;
   /** Value of {@link PpppSession.pathKind}. @default 'lan' */
   pathKind?: PathKind;
   session?: SessionOptions;
@@ -33,3 +37,6 @@ export interface ConnectOptions {
    */
   onSocket?: (local: Endpoint, portLost?: Error) => void;
 }
+
+/** What the functions that connect take. */
+export interface ConnectOptions extends ConnectComponents, AttemptOptions {}

@@ -10,7 +10,7 @@ import type { PpppSession } from '../session-types.ts';
 import { AttemptSocket, type SocketMember } from './attempt-socket.ts';
 import { ClosedPortCheck } from './closed-port-check.ts';
 import { isOwnSocket } from './own-address.ts';
-import type { ConnectOptions } from './options.ts';
+import type { AttemptOptions, ConnectComponents } from './options.ts';
 import type { ReceivedDatagram } from './received-datagram.ts';
 
 /** Addresses that an attempt has punched at most; more are answers of strangers. */
@@ -65,6 +65,11 @@ export interface AttemptPlan {
   timedOut?(): PpppError;
 }
 
+/** What an attempt works with; the plan is the part in which it differs from others. */
+export interface UdpAttemptComponents extends ConnectComponents {
+  plan: AttemptPlan;
+}
+
 /** What a session may have between itself and its socket. */
 export interface PacketFilter {
   readonly carrier: SessionCarrier;
@@ -96,7 +101,8 @@ function receiverOf(session: Session, filter: PacketFilter | undefined): (data: 
  */
 export class UdpAttempt implements SocketMember {
   readonly searches: boolean;
-  readonly #options: ConnectOptions;
+  readonly #components: UdpAttemptComponents;
+  readonly #options: AttemptOptions;
   readonly #plan: AttemptPlan;
   readonly #log: Log;
   readonly #shared: AttemptSocket;
@@ -110,20 +116,22 @@ export class UdpAttempt implements SocketMember {
   #sendError: string | undefined;
   #settle: { resolve(session: PpppSession): void; reject(reason: unknown): void } | undefined;
 
-  constructor(options: ConnectOptions, plan: AttemptPlan) {
+  constructor(components: UdpAttemptComponents, options: AttemptOptions) {
+    const { plan, log = silentLog } = components;
     this.searches = plan.broadcast;
+    this.#components = components;
     this.#options = options;
     this.#plan = plan;
-    this.#log = options.log ?? silentLog;
-    this.#probes = new Repeat(options, { run: () => this.#sendProbes() });
-    this.#shared = options.socket ?? new AttemptSocket(options, { ...options, broadcast: plan.broadcast });
+    this.#log = log;
+    this.#probes = new Repeat(components, { run: () => this.#sendProbes() });
+    this.#shared = components.socket ?? new AttemptSocket(components, { ...options, broadcast: plan.broadcast });
   }
 
   async run(): Promise<PpppSession> {
-    const { clock, signal, timeoutMs = Number.POSITIVE_INFINITY, onSocket } = this.#options;
+    const { signal, timeoutMs = Number.POSITIVE_INFINITY, onSocket } = this.#options;
     signal?.throwIfAborted();
     const { socket, portLost } = await this.#shared.join(this, this.#plan.family);
-    using limit = deadline(clock, timeoutMs, signal, () => this.#timedOut());
+    using limit = deadline(this.#components.clock, timeoutMs, signal, () => this.#timedOut());
     try {
       signal?.throwIfAborted();
       this.#socket = socket;
@@ -134,7 +142,11 @@ export class UdpAttempt implements SocketMember {
       return await new Promise<PpppSession>((resolve, reject) => {
         this.#settle = { resolve, reject };
         const { ports = [] } = this.#plan;
-        this.#check = new ClosedPortCheck({ ...this.#options, ports, onClosed: (error) => this.#onClosed(error) });
+        this.#check = new ClosedPortCheck(this.#components, {
+          ...this.#options,
+          ports,
+          onClosed: (error) => this.#onClosed(error),
+        });
         this.wake();
       });
     } finally {
@@ -158,7 +170,7 @@ export class UdpAttempt implements SocketMember {
     const punched = this.#punchedAt(to);
     // It answers punches with nothing but punches: it is asked rarely.
     if (punched !== undefined && punched.returned >= MAX_RETURNED) {
-      const now = this.#options.clock.now();
+      const now = this.#components.clock.now();
       if (now < punched.restsUntil) return;
       punched.restsUntil = now + REST_MS;
     }
@@ -183,14 +195,14 @@ export class UdpAttempt implements SocketMember {
   #sendProbes(): number {
     this.#plan.sendProbes(this);
     if (this.#over) return Number.POSITIVE_INFINITY;
-    const spread = this.#options.random === undefined ? 0 : this.#options.random.next() * SPREAD_MS;
+    const spread = (this.#components.random?.next() ?? 0) * SPREAD_MS;
     return this.#plan.pauseMs(this.#round++) + spread;
   }
 
   receive(datagram: ReceivedDatagram): boolean {
     const { from } = datagram;
     if (this.#over || this.#socket === undefined || !this.#plan.trusts(from)) return false;
-    if (isOwnSocket(this.#options.network, this.local, from)) return true;
+    if (isOwnSocket(this.#components.network, this.local, from)) return true;
     for (const cipher of this.#plan.ciphers) {
       const message = datagram.message(cipher);
       if (message.type === 'malformed' || message.type === 'unknown') continue;
@@ -224,7 +236,7 @@ export class UdpAttempt implements SocketMember {
    * endless exchange.
    */
   #returnPunch(uid: string, from: Endpoint, cipher: StreamCipher | undefined): void {
-    const now = this.#options.clock.now();
+    const now = this.#components.clock.now();
     const known = this.#punchedAt(from);
     if (known !== undefined && now < known.restsUntil) return;
     this.punch(uid, from, cipher);
@@ -275,7 +287,8 @@ export class UdpAttempt implements SocketMember {
     cipher: StreamCipher | undefined,
     filter?: (own: SessionCarrier, socket: UdpSocket) => PacketFilter,
   ): Session {
-    const { clock, log, pathKind = 'lan', session: options } = this.#options;
+    const { clock, log } = this.#components;
+    const { pathKind = 'lan', session: options } = this.#options;
     this.#stop();
     const socket = this.#socket!;
     const own = new UdpCarrier(socket, { peer: { ...peer }, pathKind }, () => socket.close());

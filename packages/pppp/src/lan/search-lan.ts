@@ -125,16 +125,19 @@ function onlyBroadcast({ hosts: _hosts, subnets: _subnets, ...options }: SearchL
 
 /** A search through one socket. */
 class SocketSearch {
-  readonly #options: SearchLanOptions;
+  readonly #ciphers: readonly (StreamCipher | undefined)[];
   readonly #schedule: SearchSchedule;
   readonly #socket: UdpSocket;
   readonly #probes: Repeat;
 
-  private constructor(options: SearchLanOptions, schedule: SearchSchedule, socket: UdpSocket) {
-    this.#options = options;
+  private constructor(
+    { clock, schedule, socket }: { clock: Clock; schedule: SearchSchedule; socket: UdpSocket },
+    { ciphers }: { ciphers: readonly (StreamCipher | undefined)[] },
+  ) {
+    this.#ciphers = ciphers;
     this.#schedule = schedule;
     this.#socket = socket;
-    this.#probes = new Repeat(options, { run: () => this.#sendProbes() });
+    this.#probes = new Repeat({ clock }, { run: () => this.#sendProbes() });
   }
 
   static async open(
@@ -156,7 +159,7 @@ class SocketSearch {
       },
       onError: (error) => log.debug('a search could not be sent', { error: errorMessage(error) }),
     });
-    return new SocketSearch(options, schedule, socket);
+    return new SocketSearch({ clock, schedule, socket }, { ciphers });
   }
 
   /** Sends what is due, now and later. */
@@ -165,9 +168,8 @@ class SocketSearch {
   }
 
   #sendProbes(): number {
-    const { ciphers = PLAIN } = this.#options;
     this.#schedule.sendProbes((to) => {
-      for (const cipher of ciphers) {
+      for (const cipher of this.#ciphers) {
         this.#socket.send(cipher === undefined ? LAN_SEARCH : cipher.encipher(LAN_SEARCH), to);
       }
     });

@@ -15,8 +15,6 @@ const MAX_BUFFERED_BYTES: number = 256 * 1024;
 const CLOSE_LIMIT_MS = 500;
 
 export interface FramedConnectionOptions {
-  network: Network;
-  clock: Clock;
   to: Endpoint;
   localAddress?: string | undefined;
   cipher: StreamCipher | undefined;
@@ -35,6 +33,8 @@ export interface FramedConnectionOptions {
  * before it is there.
  */
 export class FramedConnection {
+  readonly #network: Network;
+  readonly #clock: Clock;
   readonly #options: FramedConnectionOptions;
   readonly #deframer = new TcpDeframer();
   readonly #opening = new AbortController();
@@ -42,7 +42,9 @@ export class FramedConnection {
   #connection: TcpConnection | undefined;
   #over = false;
 
-  constructor(options: FramedConnectionOptions) {
+  constructor({ network, clock }: { network: Network; clock: Clock }, options: FramedConnectionOptions) {
+    this.#network = network;
+    this.#clock = clock;
     this.#options = options;
     void this.#open();
   }
@@ -77,7 +79,7 @@ export class FramedConnection {
     const connection = this.#connection;
     this.#end();
     if (connection === undefined) return;
-    using limit = deadline(this.#options.clock, CLOSE_LIMIT_MS);
+    using limit = deadline(this.#clock, CLOSE_LIMIT_MS);
     limit.signal.addEventListener('abort', () => connection.destroy(), { once: true });
     await connection.close();
   }
@@ -90,9 +92,9 @@ export class FramedConnection {
   }
 
   async #open(): Promise<void> {
-    const { network, to, localAddress, onOpen } = this.#options;
+    const { to, localAddress, onOpen } = this.#options;
     try {
-      const connection = await network.connectTcp(to, {
+      const connection = await this.#network.connectTcp(to, {
         localAddress,
         signal: this.#opening.signal,
         onData: (piece) => this.#onData(piece),

@@ -27,6 +27,7 @@ export type StunCredentials =
   | ({ readonly kind: 'long-term' } & LongTermCredentials);
 
 export interface StunClientOptions extends RetransmissionOptions {
+  server: Endpoint;
   /** @default 'udp' */
   transport?: TransportProtocol;
   tls?: TlsClientOptions;
@@ -53,33 +54,33 @@ export interface BindingResult {
 export class StunClient implements AsyncDisposable {
   readonly #channel: StunTransport;
   readonly #transactions: StunTransactions;
-  readonly #init: StunClientOptions;
+  readonly #options: StunClientOptions;
   readonly #longTerm: LongTermAuth | undefined;
 
-  private constructor(channel: StunTransport, transactions: StunTransactions, init: StunClientOptions) {
+  private constructor(
+    { channel, transactions }: { channel: StunTransport; transactions: StunTransactions },
+    options: StunClientOptions,
+  ) {
     this.#channel = channel;
     this.#transactions = transactions;
-    this.#init = init;
-    this.#longTerm = init.credentials?.kind === 'long-term' ? new LongTermAuth(init.credentials) : undefined;
+    this.#options = options;
+    this.#longTerm = options.credentials?.kind === 'long-term' ? new LongTermAuth(options.credentials) : undefined;
   }
 
   /**
-   * Opens the way to `server`.
+   * Binds a socket, or opens the connection to the server.
    * @throws NetError as {@link Network.bindUdp} and {@link Network.connectTcp} do; the signal's reason.
    */
-  static async open(
-    components: StunClientComponents,
-    server: Endpoint,
-    init: StunClientOptions = {},
-  ): Promise<StunClient> {
+  static async open(components: StunClientComponents, options: StunClientOptions): Promise<StunClient> {
     const { network, clock, random } = components;
-    const transport = init.transport ?? 'udp';
+    const { server } = options;
+    const transport = options.transport ?? 'udp';
     const transactions = new StunTransactions(
       { clock, random, reliable: isStream(transport), send: (data) => channel.send(data) },
-      init,
+      options,
     );
     const channel = await openStunTransport(network, server, {
-      ...init,
+      ...options,
       transport,
       onFrame(frame, from) {
         const result = decodeStun(frame);
@@ -87,7 +88,7 @@ export class StunClient implements AsyncDisposable {
       },
       onClose: (error) => transactions.close(error),
     });
-    return new StunClient(channel, transactions, init);
+    return new StunClient({ channel, transactions }, options);
   }
 
   get local(): Endpoint {
@@ -112,7 +113,7 @@ export class StunClient implements AsyncDisposable {
    * @throws StunError `stun-refused`, `stun-unauthenticated`, `stun-timed-out`, `stun-closed`.
    */
   async request(request: StunRequest): Promise<StunResponse> {
-    const credentials = this.#init.credentials;
+    const credentials = this.#options.credentials;
     if (credentials?.kind === 'short-term') {
       const { username, password } = credentials;
       const signed = {

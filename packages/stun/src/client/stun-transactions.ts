@@ -73,9 +73,9 @@ export class StunTransactions {
   readonly #defaults: RetransmissionOptions;
   readonly #pending = new Map<string, Pending>();
 
-  constructor(components: StunTransactionsComponents, init: RetransmissionOptions = {}) {
+  constructor(components: StunTransactionsComponents, options: RetransmissionOptions = {}) {
     this.#components = components;
-    this.#defaults = init;
+    this.#defaults = options;
   }
 
   /** How many requests wait for an answer. */

@@ -61,8 +61,8 @@ export class StunServer implements AsyncDisposable {
   #limited = 0;
   #ignored = 0;
 
-  private constructor(components: StunServerComponents, init: StunServerOptions) {
-    const { answersPerSecond = 500, answersPerSecondTotal = 20_000 } = init;
+  private constructor(components: StunServerComponents, options: StunServerOptions) {
+    const { answersPerSecond = 500, answersPerSecondTotal = 20_000 } = options;
     this.#limit = new AnswerLimit(components, {
       perNetworkPerSecond: answersPerSecond,
       perSecond: answersPerSecondTotal,
@@ -74,10 +74,10 @@ export class StunServer implements AsyncDisposable {
    * Binds every socket of the server.
    * @throws NetError as {@link Network.bindUdp}; then nothing stays bound.
    */
-  static async listen(components: StunServerComponents, init: StunServerOptions): Promise<StunServer> {
-    const server = new StunServer(components, init);
+  static async listen(components: StunServerComponents, options: StunServerOptions): Promise<StunServer> {
+    const server = new StunServer(components, options);
     try {
-      await server.#bind(components.network, init);
+      await server.#bind(components.network, options);
     } catch (error) {
       await server.close();
       throw error;
@@ -108,9 +108,9 @@ export class StunServer implements AsyncDisposable {
     return this.close();
   }
 
-  async #bind(network: Network, init: StunServerOptions): Promise<void> {
-    const { alternate = {}, port = 3478, signal, software } = init;
-    const addresses = [init.address, ...(alternate.address === undefined ? [] : [alternate.address])];
+  async #bind(network: Network, options: StunServerOptions): Promise<void> {
+    const { alternate = {}, port = 3478, signal, software } = options;
+    const addresses = [options.address, ...(alternate.address === undefined ? [] : [alternate.address])];
     const ports = [port, ...(alternate.port === undefined ? [] : [alternate.port])];
     for (const [addressIndex, address] of addresses.entries()) {
       const row: UdpSocket[] = [];
@@ -137,7 +137,7 @@ export class StunServer implements AsyncDisposable {
           this.#socket(addressIndex ^ 1, portIndex) ??
           this.#socket(addressIndex, portIndex ^ 1);
         const announced = (one: UdpSocket | undefined): Endpoint | undefined =>
-          one && { address: init.announce?.[one.local.address] ?? one.local.address, port: one.local.port };
+          one && { address: options.announce?.[one.local.address] ?? one.local.address, port: one.local.port };
         return new BindingResponder({
           origin: several ? announced(socket) : undefined,
           other: announced(other),

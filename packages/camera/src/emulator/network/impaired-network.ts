@@ -11,10 +11,13 @@ import {
 import { Impairment } from './impairment.ts';
 import type { LinkFaults } from './link-faults.ts';
 
-export interface ImpairedNetworkOptions {
+export interface ImpairedNetworkComponents {
   readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;
+}
+
+export interface ImpairedNetworkOptions {
   readonly toCamera: LinkFaults;
   readonly fromCamera: LinkFaults;
   /** True: no datagram is received or sent. */
@@ -25,17 +28,20 @@ export interface ImpairedNetworkOptions {
 
 /** The network of an emulated camera: UDP with its faults and its firewall. */
 export class ImpairedNetwork extends DelegatingNetwork {
+  readonly #components: ImpairedNetworkComponents;
   readonly #options: ImpairedNetworkOptions;
 
-  constructor(options: ImpairedNetworkOptions) {
-    super(options);
+  constructor(components: ImpairedNetworkComponents, options: ImpairedNetworkOptions) {
+    super(components);
+    this.#components = components;
     this.#options = options;
   }
 
   override async bindUdp(options: UdpOptions): Promise<UdpSocket> {
-    const { network, toCamera, fromCamera, deaf, admits } = this.#options;
+    const { network } = this.#components;
+    const { toCamera, fromCamera, deaf, admits } = this.#options;
     const routes = new DatagramRoutes(options.onMessage?.bind(options));
-    const incoming = new Impairment(toCamera, this.#options, (data, from) => {
+    const incoming = new Impairment(this.#components, toCamera, (data, from) => {
       if (!deaf() && admits(from, options)) routes.dispatch(data, from);
     });
     const inner = await network.bindUdp({
@@ -44,7 +50,7 @@ export class ImpairedNetwork extends DelegatingNetwork {
         if (!deaf()) incoming.pass(data, from);
       },
     });
-    const outgoing = new Impairment(fromCamera, this.#options, (data, to) => {
+    const outgoing = new Impairment(this.#components, fromCamera, (data, to) => {
       if (!deaf()) inner.send(data, to);
     });
     const close = () => {

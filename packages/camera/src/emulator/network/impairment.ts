@@ -29,8 +29,8 @@ export class Impairment {
   #lastAt = 0;
 
   constructor(
-    faults: LinkFaults,
     { clock, random }: { clock: Clock; random: Random },
+    faults: LinkFaults,
     deliver: (data: Uint8Array, peer: Endpoint) => void,
   ) {
     this.#faults = faults;

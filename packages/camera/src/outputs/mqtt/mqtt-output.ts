@@ -61,7 +61,8 @@ export class MqttOutput implements AsyncDisposable {
   #readings: CameraReadings | undefined;
   #jpeg: Uint8Array | undefined;
 
-  private constructor(client: MqttClient, components: MqttOutputComponents, options: MqttOutputOptions, log: Log) {
+  private constructor(components: MqttOutputComponents & { client: MqttClient }, options: MqttOutputOptions) {
+    const { client, log = silentLog } = components;
     this.#client = client;
     this.#clock = components.clock;
     this.#queue = components.queue;
@@ -102,7 +103,8 @@ export class MqttOutput implements AsyncDisposable {
     };
     try {
       const client = patient ? connect(url, settings) : await connectAsync(url, settings, false);
-      const output = new MqttOutput(client, components, options, (components.log ?? silentLog).child('MQTT'));
+      const log = (components.log ?? silentLog).child('MQTT');
+      const output = new MqttOutput({ ...components, client, log }, options);
       if (signal?.aborted) {
         await output[Symbol.asyncDispose]();
         throw signal.reason;

@@ -7,13 +7,16 @@ import { RtspPlayer } from './rtsp-player.ts';
 import { openTrack, type Track } from './rtsp-track.ts';
 import type { StreamDescription } from './sdp.ts';
 
-export interface RtspConnectionOptions {
+export interface RtspConnectionComponents {
   readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly source: LiveSource;
   readonly tcp: TcpConnection;
+}
+
+export interface RtspConnectionOptions {
   readonly user: RtspUser;
   describe(signal: AbortSignal): Promise<StreamDescription>;
   onClosed(): void;
@@ -32,6 +35,7 @@ const MAX_WAITING_REQUESTS = 16;
 
 /** One client: at most one session, which ends with the connection. */
 export class RtspConnection {
+  readonly #components: RtspConnectionComponents;
   readonly #options: RtspConnectionOptions;
   readonly #reader = new RtspReader();
   readonly #nonce: string;
@@ -44,11 +48,13 @@ export class RtspConnection {
   #queue: Promise<void> = Promise.resolve();
   #limit: Timer;
 
-  constructor(options: RtspConnectionOptions) {
+  constructor(components: RtspConnectionComponents, options: RtspConnectionOptions) {
+    const { clock, random } = components;
+    this.#components = components;
     this.#options = options;
-    this.#nonce = hex(options.random.bytes(16));
-    this.#session = hex(options.random.bytes(8));
-    this.#limit = options.clock.timer(LOGIN_LIMIT_MS, () => this.#drop('it did not authenticate itself in time'));
+    this.#nonce = hex(random.bytes(16));
+    this.#session = hex(random.bytes(8));
+    this.#limit = clock.timer(LOGIN_LIMIT_MS, () => this.#drop('it did not authenticate itself in time'));
   }
 
   get playing(): boolean {
@@ -65,7 +71,7 @@ export class RtspConnection {
   /** Ends the session and the connection. */
   async close(): Promise<void> {
     await this.#end();
-    await this.#options.tcp.close();
+    await this.#components.tcp.close();
   }
 
   #take(bytes: Uint8Array): void {
@@ -86,7 +92,7 @@ export class RtspConnection {
   }
 
   async #answer(request: RtspRequest): Promise<void> {
-    const { tcp, log, clock } = this.#options;
+    const { tcp, log, clock } = this.#components;
     if (this.#ended.signal.aborted) return;
     const sequence = request.headers.get('cseq');
     const reply = (status: number, headers: Record<string, string> = {}, body = '') =>
@@ -138,7 +144,7 @@ export class RtspConnection {
         const base = request.url.replace(/\/+$/, '');
         const infos = [...this.#tracks].map(([n, { rtp }]) => `url=${base}/track=${n};seq=${rtp.sequence}`);
         reply(200, { ...session, Range: 'npt=now-', 'RTP-Info': infos.join(',') });
-        const { source, clock, log } = this.#options;
+        const { source, clock, log } = this.#components;
         this.#player ??= new RtspPlayer({ source, clock, log }, this.#tracks, (reason) => this.#drop(reason));
         return;
       }
@@ -181,7 +187,7 @@ export class RtspConnection {
       return;
     }
     await this.#tracks.get(number)?.close();
-    const { network, random, tcp } = this.#options;
+    const { network, random, tcp } = this.#components;
     const track = await openTrack(
       { network, random, tcp, onHeard: () => this.#heard() },
       number === 0 ? undefined : soundHz,
@@ -199,7 +205,7 @@ export class RtspConnection {
   #heard(): void {
     if (!this.#authorized || this.#ended.signal.aborted) return;
     this.#limit.cancel();
-    this.#limit = this.#options.clock.timer(SESSION_LIMIT_MS, () => this.#silent());
+    this.#limit = this.#components.clock.timer(SESSION_LIMIT_MS, () => this.#silent());
   }
 
   /** Over TCP the connection itself shows that the viewer is there. */
@@ -210,9 +216,9 @@ export class RtspConnection {
   }
 
   #drop(reason: string): void {
-    this.#options.log.info(`A viewer is disconnected: ${reason}`);
+    this.#components.log.info(`A viewer is disconnected: ${reason}`);
     void this.#end();
-    this.#options.tcp.destroy();
+    this.#components.tcp.destroy();
   }
 
   async #end(): Promise<void> {

@@ -78,17 +78,17 @@ export class RtspServer implements AsyncDisposable {
   #accept(tcp: ConstructorParameters<typeof RtspConnection>[0]['tcp']): ReturnType<RtspConnection['handlers']> {
     const from = formatEndpoint(tcp.remote);
     this.#log.debug(`${from} connected`);
-    const connection = new RtspConnection({
-      ...this.#components,
-      log: this.#log,
-      tcp,
-      user: this.#options.user,
-      describe: (signal) => this.#describe(signal),
-      onClosed: () => {
-        this.#connections.delete(connection);
-        this.#log.debug(`${from} left`);
+    const connection = new RtspConnection(
+      { ...this.#components, log: this.#log, tcp },
+      {
+        user: this.#options.user,
+        describe: (signal) => this.#describe(signal),
+        onClosed: () => {
+          this.#connections.delete(connection);
+          this.#log.debug(`${from} left`);
+        },
       },
-    });
+    );
     this.#connections.add(connection);
     return connection.handlers();
   }

@@ -68,7 +68,8 @@ export async function connectByRelay(options: ConnectByRelayOptions): Promise<Pp
           heard = true;
         },
       };
-      return over === 'udp' ? new UdpRelayAttempt(own).run() : new TcpRelayAttempt(own).run();
+      const made = over === 'udp' ? new UdpRelayAttempt(options, own) : new TcpRelayAttempt(options, own);
+      return made.run();
     },
   });
   const race = new Race<PpppSession>(

@@ -41,7 +41,7 @@ export class DeviceTcpRelay {
   #joined: Session | undefined;
 
   constructor(components: DeviceRelayComponents, options: DeviceTcpRelayOptions) {
-    const { device, network, clock } = components;
+    const { device, clock } = components;
     const { base, magic, cipher, localAddress } = options;
     this.#components = components;
     this.#cipher = cipher;
@@ -49,9 +49,7 @@ export class DeviceTcpRelay {
     this.#introduction = encodeMessage({ type: 'RLY_PKT', magic, uid: device.uid, side: 'device' });
     this.#limit = deadline(clock, LIMIT_MS);
     this.#limit.signal.addEventListener('abort', () => this.giveUp(), { once: true });
-    this.#line = new FramedConnection({
-      network,
-      clock,
+    this.#line = new FramedConnection(components, {
       to: base,
       localAddress,
       cipher,

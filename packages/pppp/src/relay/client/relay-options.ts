@@ -1,5 +1,5 @@
 import type { Endpoint } from '@towpath/net';
-import type { RemoteOptions } from '../../rendezvous/client/options.ts';
+import type { RemoteAttemptOptions, RemoteOptions } from '../../rendezvous/client/options.ts';
 
 /** Transport to a relay; `auto`: UDP, and TCP where outbound UDP is blocked. */
 export type RelayTransport = 'udp' | 'tcp' | 'auto';
@@ -14,7 +14,7 @@ export interface ConnectByRelayOptions extends RemoteOptions {
 }
 
 /** One attempt over one transport. */
-export interface RelayAttemptOptions extends RemoteOptions {
+export interface RelayAttemptOptions extends RemoteAttemptOptions {
   relays: readonly Endpoint[] | undefined;
   secret: string | undefined;
   timeoutMs: number;

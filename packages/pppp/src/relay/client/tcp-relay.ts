@@ -9,6 +9,7 @@ import type { RelayAttemptOptions } from './relay-options.ts';
 import type { Reservation } from './relay-choice.ts';
 import { type RelaySignalling, RelayNegotiation } from './relay-negotiation.ts';
 import { ContestedNotice } from '../../rendezvous/client/contested-notice.ts';
+import type { RemoteComponents } from '../../rendezvous/client/options.ts';
 import { RendezvousServers } from '../../rendezvous/client/rendezvous-servers.ts';
 import { TcpCarrier, FramedConnection } from '../../tcp/framed-connection.ts';
 
@@ -23,6 +24,7 @@ interface Joined {
  * party.
  */
 export class TcpRelayAttempt implements RelaySignalling {
+  readonly #components: RemoteComponents;
   readonly #options: RelayAttemptOptions;
   readonly #log: Log;
   readonly #servers: RendezvousServers;
@@ -34,12 +36,14 @@ export class TcpRelayAttempt implements RelaySignalling {
   #joined: Joined | undefined;
   #over = false;
 
-  constructor(options: RelayAttemptOptions) {
-    const { uid, clock, random, servers, relays, secret, serverLimitMs } = options;
+  constructor(components: RemoteComponents, options: RelayAttemptOptions) {
+    const { clock, random, log = silentLog } = components;
+    const { uid, servers, relays, secret, serverLimitMs, onContested } = options;
+    this.#components = components;
     this.#options = options;
-    this.#contested = new ContestedNotice(uid, options);
-    this.#log = options.log ?? silentLog;
-    this.#requests = new Repeat(options, { run: () => this.#tick() });
+    this.#contested = new ContestedNotice({ log }, { uid, onContested });
+    this.#log = log;
+    this.#requests = new Repeat(components, { run: () => this.#tick() });
     this.#servers = new RendezvousServers({ clock, random }, { uid, endpoints: servers, patienceMs: serverLimitMs });
     this.#talk = new RelayNegotiation(
       { clock, random, line: this },
@@ -48,7 +52,8 @@ export class TcpRelayAttempt implements RelaySignalling {
   }
 
   async run(): Promise<PpppSession> {
-    const { clock, signal, timeoutMs } = this.#options;
+    const { clock } = this.#components;
+    const { signal, timeoutMs } = this.#options;
     signal.throwIfAborted();
     using limit = deadline(clock, timeoutMs, signal, () => this.#talk.timedOut(clock.now()));
     limit.signal.addEventListener('abort', () => this.#end(limit.signal.reason), { once: true });
@@ -77,7 +82,8 @@ export class TcpRelayAttempt implements RelaySignalling {
   }
 
   ready({ base, magic, rttMs }: Reservation): void {
-    const { uid, clock, log, cipher, session: options } = this.#options;
+    const { clock, log } = this.#components;
+    const { uid, cipher, session: options } = this.#options;
     const line = this.#lineTo(base);
     const introduction = encodeMessage({ type: 'RLY_PKT', magic, uid, side: 'client' });
     const hello = encodeMessage({ type: 'RLY_HELLO' });
@@ -93,7 +99,7 @@ export class TcpRelayAttempt implements RelaySignalling {
   }
 
   #tick(): number {
-    const now = this.#options.clock.now();
+    const now = this.#components.clock.now();
     this.#talk.tick(now);
     return Math.max(1, this.#talk.nextAt(now) - now);
   }
@@ -102,10 +108,8 @@ export class TcpRelayAttempt implements RelaySignalling {
     const key = formatEndpoint(to);
     const known = this.#lines.get(key);
     if (known !== undefined) return known;
-    const { network, clock, localAddress, cipher, onSocket } = this.#options;
-    const line: FramedConnection = new FramedConnection({
-      network,
-      clock,
+    const { localAddress, cipher, onSocket } = this.#options;
+    const line: FramedConnection = new FramedConnection(this.#components, {
       to,
       localAddress,
       cipher,
@@ -118,7 +122,7 @@ export class TcpRelayAttempt implements RelaySignalling {
   }
 
   #onDatagram(line: FramedConnection, datagram: Uint8Array): void {
-    const { cipher, clock, onHeard } = this.#options;
+    const { cipher, onHeard } = this.#options;
     if (this.#joined !== undefined) {
       if (line === this.#joined.line) this.#joined.session.receive(datagram, line.to);
       return;
@@ -126,7 +130,7 @@ export class TcpRelayAttempt implements RelaySignalling {
     const message = decodeMessage(cipher === undefined ? datagram : cipher.decipher(datagram));
     if (message.type === 'unknown' || message.type === 'malformed') return;
     onHeard?.();
-    if (this.#talk.receive(message, line.to, clock.now())) this.#requests.wake();
+    if (this.#talk.receive(message, line.to, this.#components.clock.now())) this.#requests.wake();
   }
 
   #onLost(line: FramedConnection, error: Error): void {

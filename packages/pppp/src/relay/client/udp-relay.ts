@@ -11,6 +11,7 @@ import type { RelayAttemptOptions } from './relay-options.ts';
 import type { Reservation } from './relay-choice.ts';
 import { type RelaySignalling, RelayNegotiation } from './relay-negotiation.ts';
 import { ContestedNotice } from '../../rendezvous/client/contested-notice.ts';
+import type { RemoteComponents } from '../../rendezvous/client/options.ts';
 import { RendezvousServers } from '../../rendezvous/client/rendezvous-servers.ts';
 
 /** One attempt to reach a device over a relay by UDP, on its own socket. */
@@ -22,24 +23,27 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
   readonly broadcast = false;
   readonly failEarly = false;
   readonly advice = '';
+  readonly #clock: Clock;
   readonly #options: RelayAttemptOptions;
   readonly #attempt: UdpAttempt;
   readonly #talk: RelayNegotiation;
   readonly #contested: ContestedNotice;
 
-  constructor(options: RelayAttemptOptions) {
-    const { uid, clock, random, servers: addresses, relays, secret, serverLimitMs } = options;
+  constructor(components: RemoteComponents, options: RelayAttemptOptions) {
+    const { clock, random, log } = components;
+    const { uid, servers: addresses, relays, secret, serverLimitMs, onContested } = options;
+    this.#clock = clock;
     this.uid = uid;
     this.target = `${uid} over a relay`;
     this.ciphers = [options.cipher];
     this.#options = options;
-    this.#contested = new ContestedNotice(uid, options);
+    this.#contested = new ContestedNotice({ log }, { uid, onContested });
     const servers = new RendezvousServers({ clock, random }, { uid, endpoints: addresses, patienceMs: serverLimitMs });
     this.#talk = new RelayNegotiation(
       { clock, random, line: this },
       { uid, secret, servers, relays, readyFrom: 'session' },
     );
-    this.#attempt = new UdpAttempt({ ...options, pathKind: 'relay' }, this);
+    this.#attempt = new UdpAttempt({ ...components, plan: this }, { ...options, pathKind: 'relay' });
   }
 
   run(): Promise<PpppSession> {
@@ -47,11 +51,11 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
   }
 
   sendProbes(): void {
-    this.#talk.tick(this.#options.clock.now());
+    this.#talk.tick(this.#clock.now());
   }
 
   pauseMs(): number {
-    const now = this.#options.clock.now();
+    const now = this.#clock.now();
     return Math.max(1, this.#talk.nextAt(now) - now);
   }
 
@@ -61,11 +65,11 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
 
   onMessage(message: Message, from: Endpoint): void {
     this.#options.onHeard?.();
-    if (this.#talk.receive(message, from, this.#options.clock.now())) this.#attempt.wake();
+    if (this.#talk.receive(message, from, this.#clock.now())) this.#attempt.wake();
   }
 
   timedOut(): PpppError {
-    return this.#talk.timedOut(this.#options.clock.now());
+    return this.#talk.timedOut(this.#clock.now());
   }
 
   toServer(server: Endpoint, datagram: Uint8Array): void {
@@ -89,11 +93,11 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
   }
 
   ready(reservation: Reservation): void {
-    const { clock, cipher } = this.#options;
+    const { cipher } = this.#options;
     const { uid } = this;
     let carrier: RelayCarrier | undefined;
     const session = this.#attempt.succeed(uid, reservation.at, cipher, (own, socket) => {
-      const made = overRelay({ uid, clock, cipher, reservation }, own, socket);
+      const made = overRelay({ uid, clock: this.#clock, cipher, reservation }, own, socket);
       carrier = made.carrier;
       return made;
     });

@@ -1,4 +1,5 @@
-import { type Endpoint, formatEndpoint } from '@towpath/net';
+import type { Clock } from '@towpath/core';
+import { type Endpoint, formatEndpoint, type Network } from '@towpath/net';
 import type { StreamCipher } from '../../cipher/stream-cipher.ts';
 import { type AttemptPlan, UdpAttempt } from '../../client/udp-attempt.ts';
 import { encodeMessage, type Message } from '../../codec/message.ts';
@@ -9,7 +10,13 @@ import type { PpppSession } from '../../session-types.ts';
 import { isPunchable, ownEndpoint } from './addresses.ts';
 import { ContestedNotice } from './contested-notice.ts';
 import { isGuessable, type NatView, natView } from './nat-view.ts';
-import { API_VERSION, DEFAULT_SERVER_LIMIT_MS, type RemoteOptions } from './options.ts';
+import {
+  API_VERSION,
+  DEFAULT_SERVER_LIMIT_MS,
+  type RemoteAttemptOptions,
+  type RemoteComponents,
+  type RemoteOptions,
+} from './options.ts';
 import { PunchTargets } from './punch-targets.ts';
 import { type Server, RendezvousServers } from './rendezvous-servers.ts';
 
@@ -25,12 +32,14 @@ const DEFAULT_PORT_GUESS = 3;
 /** NAT type that client implementations send in 0x26 (docs/protocol/pppp.md, "Rendezvous messages"). */
 const NAT_TYPE = 2;
 
-export interface ConnectByRendezvousOptions extends RemoteOptions {
+interface RendezvousAttemptOptions extends RemoteAttemptOptions {
   /** Number of neighbouring ports that are punched too, for a symmetric NAT of the device; 0…8. @default 3 */
   portGuess?: number;
   /** Called with every answer that shows something about this host's NAT. */
   onNat?: (view: NatView) => void;
 }
+
+export interface ConnectByRendezvousOptions extends RemoteOptions, RendezvousAttemptOptions {}
 
 /**
  * Reaches a device through its rendezvous servers: both ends learn each other's addresses and punch them at the same
@@ -43,7 +52,7 @@ export interface ConnectByRendezvousOptions extends RemoteOptions {
  *   NetError when no socket can be bound; the signal's reason when it aborts.
  */
 export async function connectByRendezvous(options: ConnectByRendezvousOptions): Promise<PpppSession> {
-  return new RendezvousAttempt(options).run();
+  return new RendezvousAttempt(options, options).run();
 }
 
 class RendezvousAttempt implements AttemptPlan {
@@ -55,33 +64,40 @@ class RendezvousAttempt implements AttemptPlan {
   readonly failEarly = false;
   readonly maxPunched: number = MAX_PUNCHED;
   readonly advice = '';
-  readonly #options: ConnectByRendezvousOptions;
+  readonly #network: Network;
+  readonly #clock: Clock;
+  readonly #options: RendezvousAttemptOptions;
   readonly #attempt: UdpAttempt;
   readonly #servers: RendezvousServers;
   readonly #targets: PunchTargets;
   readonly #named: Map<Server, number> = new Map();
   readonly #contested: ContestedNotice;
 
-  constructor(options: ConnectByRendezvousOptions) {
-    const { clock, random, servers, serverLimitMs = DEFAULT_SERVER_LIMIT_MS } = options;
+  constructor(components: RemoteComponents, options: RendezvousAttemptOptions) {
+    const { network, clock, random, log } = components;
+    const { servers, serverLimitMs = DEFAULT_SERVER_LIMIT_MS, onContested } = options;
     const { portGuess = DEFAULT_PORT_GUESS, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
     this.uid = parseUid(options.uid);
     this.target = `${this.uid} by rendezvous`;
     this.ciphers = [options.cipher];
+    this.#network = network;
+    this.#clock = clock;
     this.#options = options;
-    this.#contested = new ContestedNotice(this.uid, options);
+    this.#contested = new ContestedNotice({ log }, { uid: this.uid, onContested });
     this.#servers = new RendezvousServers(
       { clock, random },
       { uid: this.uid, endpoints: servers, patienceMs: serverLimitMs },
     );
-    this.#attempt = new UdpAttempt({ ...options, timeoutMs, pathKind: 'p2p' }, this);
-    this.#targets = new PunchTargets({
-      random,
-      portGuess,
-      limit: MAX_TARGETS_PER_SERVER * this.#servers.servers.length,
-      guessable: ({ address }) => isGuessable(address, natView(this.#servers.servers), options.network),
-      punch: (to) => this.#attempt.punch(this.uid, to, options.cipher),
-    });
+    this.#attempt = new UdpAttempt({ ...components, plan: this }, { ...options, timeoutMs, pathKind: 'p2p' });
+    this.#targets = new PunchTargets(
+      { random },
+      {
+        portGuess,
+        limit: MAX_TARGETS_PER_SERVER * this.#servers.servers.length,
+        guessable: ({ address }) => isGuessable(address, natView(this.#servers.servers), network),
+        punch: (to) => this.#attempt.punch(this.uid, to, options.cipher),
+      },
+    );
   }
 
   run(): Promise<PpppSession> {
@@ -149,9 +165,9 @@ class RendezvousAttempt implements AttemptPlan {
   }
 
   #ask(server: Server, now: number): void {
-    const { cipher, network, localAddress, servers } = this.#options;
+    const { cipher, localAddress, servers } = this.#options;
     const { endpoint, padded } = server;
-    const request = this.#request(ownEndpoint(network, this.#attempt.local, localAddress, servers));
+    const request = this.#request(ownEndpoint(this.#network, this.#attempt.local, localAddress, servers));
     if (server.wan === undefined) {
       this.#attempt.send(encodeMessage({ type: 'HELLO' }, padded ? PaidInFullBytes.HELLO : 0), endpoint, cipher);
     }
@@ -176,6 +192,6 @@ class RendezvousAttempt implements AttemptPlan {
   }
 
   #now(): number {
-    return this.#options.clock.now();
+    return this.#clock.now();
   }
 }

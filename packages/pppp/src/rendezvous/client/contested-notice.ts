@@ -1,6 +1,10 @@
 import { type Log, silentLog } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
-import type { RemoteOptions } from './options.ts';
+
+export interface ContestedNoticeOptions {
+  uid: string;
+  onContested: ((server: Endpoint) => void) | undefined;
+}
 
 /** Passes on, once, that servers know several devices with the UID. */
 export class ContestedNotice {
@@ -9,7 +13,7 @@ export class ContestedNotice {
   readonly #onContested: ((server: Endpoint) => void) | undefined;
   #told = false;
 
-  constructor(uid: string, { log = silentLog, onContested }: Pick<RemoteOptions, 'log' | 'onContested'>) {
+  constructor({ log = silentLog }: { log?: Log | undefined }, { uid, onContested }: ContestedNoticeOptions) {
     this.#uid = uid;
     this.#log = log;
     this.#onContested = onContested;

@@ -41,14 +41,16 @@ export class DevicePuncher {
         return Math.max(1, this.#targets.nextAt - clock.now());
       },
     });
-    this.#targets = new PunchTargets({
-      random,
-      portGuess,
-      limit: MAX_CLIENTS,
-      rounds: PUNCH_ROUNDS,
-      guessable: ({ address }) => isGuessable(address, nat(), network),
-      punch: (to) => device.send({ type: 'PUNCH_PKT', uid: device.uid }, to, cipher),
-    });
+    this.#targets = new PunchTargets(
+      { random },
+      {
+        portGuess,
+        limit: MAX_CLIENTS,
+        rounds: PUNCH_ROUNDS,
+        guessable: ({ address }) => isGuessable(address, nat(), network),
+        punch: (to) => device.send({ type: 'PUNCH_PKT', uid: device.uid }, to, cipher),
+      },
+    );
   }
 
   /** Takes a server's request to punch a client. */

@@ -1,12 +1,16 @@
 import type { Random } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import type { StreamCipher } from '../../cipher/stream-cipher.ts';
-import type { ConnectOptions } from '../../client/options.ts';
+import type { AttemptOptions, ConnectComponents } from '../../client/options.ts';
 
-/** Common options of attempts that use servers. */
-export interface RemoteOptions extends Omit<ConnectOptions, 'pathKind' | 'random'> {
+/** What an attempt that uses servers works with. */
+export interface RemoteComponents extends ConnectComponents {
   /** Randomises intervals, so that many clients do not send at the same time. */
   random: Random;
+}
+
+/** Settings of attempts that use servers. */
+export interface RemoteAttemptOptions extends Omit<AttemptOptions, 'pathKind'> {
   /** UID of the device, as people write it. */
   uid: string;
   /** Rendezvous servers; all are asked at once. */
@@ -20,6 +24,9 @@ export interface RemoteOptions extends Omit<ConnectOptions, 'pathKind' | 'random
   /** A server reports that several devices claim the UID; it connects to the first of them. Called once. */
   onContested?: (server: Endpoint) => void;
 }
+
+/** What the functions take that connect with the help of servers. */
+export interface RemoteOptions extends RemoteComponents, RemoteAttemptOptions {}
 
 export const DEFAULT_SERVER_LIMIT_MS = 3_000;
 

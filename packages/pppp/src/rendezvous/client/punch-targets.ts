@@ -16,7 +16,6 @@ const GUESS_ROUNDS = 3;
 const MAX_PORT_GUESS = 8;
 
 export interface PunchTargetsOptions {
-  random: Random;
   /** Ports next to the given one that are punched as well, in each direction, 0…8; grows with the round. */
   portGuess: number;
   /** Addresses that are punched at a time. */
@@ -37,10 +36,12 @@ interface Target {
 
 /** Addresses that are punched, at once and then repeatedly. */
 export class PunchTargets {
+  readonly #random: Random;
   readonly #options: PunchTargetsOptions;
   #targets: Target[] = [];
 
-  constructor(options: PunchTargetsOptions) {
+  constructor({ random }: { random: Random }, options: PunchTargetsOptions) {
+    this.#random = random;
     this.#options = options;
   }
 
@@ -58,13 +59,13 @@ export class PunchTargets {
 
   /** Adds an address, due at once. False when it is there already or there are too many. */
   add(to: Endpoint, now: number): boolean {
-    const { random, rounds, limit } = this.#options;
+    const { rounds, limit } = this.#options;
     if (this.#targets.length >= limit || this.#targets.some((target) => sameEndpoint(target.to, to))) return false;
     const delays = backoff({
       baseMs: FIRST_PAUSE_MS,
       factor: PAUSE_GROWTH,
       maxMs: LAST_PAUSE_MS,
-      random,
+      random: this.#random,
       count: rounds === undefined ? undefined : rounds - 1,
     });
     this.#targets.push({ to: { ...to }, delays, round: 0, nextAt: now });

@@ -53,25 +53,26 @@ function connect(options: ServerConnectionOptions, signal: AbortSignal): Promise
       reject(signal.reason);
     };
     const settled = () => signal.removeEventListener('abort', onAbort);
-    const line: FramedConnection = new FramedConnection({
-      network,
-      clock,
-      to: server,
-      localAddress,
-      cipher,
-      onDatagram,
-      onOpen: () => {
-        settled();
-        resolve({ line, lost: lost.promise });
+    const line: FramedConnection = new FramedConnection(
+      { network, clock },
+      {
+        to: server,
+        localAddress,
+        cipher,
+        onDatagram,
+        onOpen: () => {
+          settled();
+          resolve({ line, lost: lost.promise });
+        },
+        onLost: (cause) => {
+          settled();
+          const why = `The connection to ${formatEndpoint(server)} was lost: ${errorMessage(cause)}`;
+          const error = new PpppError('server-unreachable', why, { target: formatEndpoint(server), cause });
+          reject(error);
+          lost.resolve(error);
+        },
       },
-      onLost: (cause) => {
-        settled();
-        const why = `The connection to ${formatEndpoint(server)} was lost: ${errorMessage(cause)}`;
-        const error = new PpppError('server-unreachable', why, { target: formatEndpoint(server), cause });
-        reject(error);
-        lost.resolve(error);
-      },
-    });
+    );
     signal.addEventListener('abort', onAbort, { once: true });
   });
 }

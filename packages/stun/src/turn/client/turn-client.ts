@@ -80,23 +80,23 @@ interface Inbox {
  */
 export async function allocate(
   components: TurnClientComponents & { network: Network },
-  init: AllocateOptions & OwnTransportOptions,
+  options: AllocateOptions & OwnTransportOptions,
 ): Promise<TurnAllocation> {
-  const transport = init.transport ?? 'udp';
-  return retryAllocate(init, async (server, attempt) => {
+  const transport = options.transport ?? 'udp';
+  return retryAllocate(options, async (server, attempt) => {
     const inbox: Inbox = { frame() {}, lost() {} };
     // The allocation lives on after the signal: it only ends the asking.
-    init.signal?.throwIfAborted();
+    options.signal?.throwIfAborted();
     const channel = await openStunTransport(components.network, server, {
       transport,
-      tls: init.tls,
-      localAddress: init.localAddress,
+      tls: options.tls,
+      localAddress: options.localAddress,
       // The port of the first attempt may be the one that the server still knows (437).
-      localPort: attempt === 0 ? init.localPort : undefined,
+      localPort: attempt === 0 ? options.localPort : undefined,
       onFrame: (data, from) => inbox.frame(data, from),
       onClose: (error) => inbox.lost(error),
     });
-    const tls = transport === 'tls' ? (init.tls ?? {}) : undefined;
+    const tls = transport === 'tls' ? (options.tls ?? {}) : undefined;
     const way: Way = {
       stream: isStream(transport),
       send: (data) => channel.send(data),
@@ -104,7 +104,7 @@ export async function allocate(
       openData: isStream(transport) ? (data) => openDataConnection({ ...components, ...data, server, tls }) : undefined,
     };
     try {
-      return await allocateOver(components, init, server, way, inbox);
+      return await allocateOver(components, options, server, way, inbox);
     } catch (error) {
       await channel.close();
       throw error;
@@ -120,10 +120,10 @@ export async function allocate(
  */
 export async function allocateOn(
   components: TurnClientComponents & { socket: SharedSocket },
-  init: AllocateOptions,
+  options: AllocateOptions,
 ): Promise<TurnAllocation> {
   const { socket } = components;
-  return retryAllocate(init, async (server, attempt) => {
+  return retryAllocate(options, async (server, attempt) => {
     const inbox: Inbox = { frame() {}, lost() {} };
     const route = socket.route(
       (data, from) => sameEndpoint(from, server) && isTurn(data),
@@ -136,8 +136,8 @@ export async function allocateOn(
       release: async () => route[Symbol.dispose](),
     };
     try {
-      if (attempt > 0) await releaseOld(components, init, server, way, inbox);
-      return await allocateOver(components, init, server, way, inbox);
+      if (attempt > 0) await releaseOld(components, options, server, way, inbox);
+      return await allocateOver(components, options, server, way, inbox);
     } catch (error) {
       route[Symbol.dispose]();
       throw error;
@@ -153,20 +153,20 @@ function isTurn(data: Uint8Array): boolean {
 /** Releases what an earlier run of the program, or a lost answer, has left on the server for this socket (437). */
 async function releaseOld(
   { clock, random }: TurnClientComponents,
-  init: AllocateOptions,
+  options: AllocateOptions,
   server: Endpoint,
   way: Way,
   inbox: Inbox,
 ): Promise<void> {
-  const transactions = new StunTransactions({ clock, random, send: (data) => way.send(data) }, init);
+  const transactions = new StunTransactions({ clock, random, send: (data) => way.send(data) }, options);
   inbox.frame = (data, from) => {
     const result = decodeStun(data);
     if (result.ok) transactions.handle(result.message, from);
   };
   try {
-    await requestWithAuth(transactions, new LongTermAuth(init.credentials), server, {
+    await requestWithAuth(transactions, new LongTermAuth(options.credentials), server, {
       method: Method.Refresh,
-      signal: init.signal,
+      signal: options.signal,
       write: (writer) => writer.add(attr.lifetime, 0),
     });
   } catch (error) {
@@ -177,11 +177,11 @@ async function releaseOld(
 
 /** Runs `attempt` until it does not end in a redirect or a clash of addresses. */
 async function retryAllocate(
-  init: AllocateOptions,
+  options: AllocateOptions,
   attempt: (server: Endpoint, count: number) => Promise<TurnAllocation>,
 ): Promise<TurnAllocation> {
   const tried = new Set<string>();
-  let server = init.server;
+  let server = options.server;
   for (let count = 0; ; count++) {
     try {
       return await attempt(server, count);
@@ -198,16 +198,16 @@ async function retryAllocate(
 
 async function allocateOver(
   components: TurnClientComponents,
-  init: AllocateOptions,
+  options: AllocateOptions,
   server: Endpoint,
   way: Way,
   inbox: Inbox,
 ): Promise<TurnAllocation> {
   const { clock, random, log } = components;
-  const auth = new LongTermAuth(init.credentials);
+  const auth = new LongTermAuth(options.credentials);
   const transactions = new StunTransactions(
     { clock, random, reliable: way.stream, send: (data) => way.send(data) },
-    init,
+    options,
   );
   inbox.frame = (data, from) => {
     const result = decodeStun(data);
@@ -216,12 +216,12 @@ async function allocateOver(
   inbox.lost = (error) => transactions.close(error);
   const { message } = await requestWithAuth(transactions, auth, server, {
     method: Method.Allocate,
-    signal: init.signal,
+    signal: options.signal,
     write: (writer) => {
-      writer.add(attr.requestedTransport, init.peerTransport === 'tcp' ? TCP : UDP);
-      writer.add(attr.lifetime, Math.ceil((init.lifetimeMs ?? DEFAULT_LIFETIME_MS) / 1000));
-      if (init.family === 'dual') writer.add(attr.additionalAddressFamily, 6);
-      else if (init.family !== undefined) writer.add(attr.requestedAddressFamily, init.family);
+      writer.add(attr.requestedTransport, options.peerTransport === 'tcp' ? TCP : UDP);
+      writer.add(attr.lifetime, Math.ceil((options.lifetimeMs ?? DEFAULT_LIFETIME_MS) / 1000));
+      if (options.family === 'dual') writer.add(attr.additionalAddressFamily, 6);
+      else if (options.family !== undefined) writer.add(attr.requestedAddressFamily, options.family);
     },
   });
   const allocation = new TurnAllocation({
@@ -231,11 +231,11 @@ async function allocateOver(
     transactions,
     auth,
     server,
-    plain: way.socket && { socket: way.socket, credentials: init.credentials },
+    plain: way.socket && { socket: way.socket, credentials: options.credentials },
     stream: way.stream,
     grant: grantOf(message, server),
-    handlers: init.handlers,
-    keepAliveMs: init.keepAliveMs ?? DEFAULT_KEEP_ALIVE_MS,
+    handlers: options.handlers,
+    keepAliveMs: options.keepAliveMs ?? DEFAULT_KEEP_ALIVE_MS,
     send: (data) => way.send(data),
     openData: way.openData,
     release: () => way.release(),

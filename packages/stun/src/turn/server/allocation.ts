@@ -54,7 +54,7 @@ export interface AllocationContext {
   isRelayed(peer: Endpoint): boolean;
 }
 
-export interface AllocationInit {
+export interface AllocationOptions {
   readonly link: ClientLink;
   readonly identity: Identity;
   /** Transaction id of the Allocate request, to recognise its repetitions. */
@@ -85,13 +85,13 @@ export class Allocation {
   readonly #channels = new Map<number, Channel>();
   #ended = false;
 
-  constructor(context: AllocationContext, init: AllocationInit) {
+  constructor(context: AllocationContext, options: AllocationOptions) {
     this.#context = context;
-    this.link = init.link;
-    this.identity = init.identity;
-    this.transactionId = init.transactionId;
-    this.#stream = init.link.transport !== 'udp';
-    this.#groupRates = context.groups.ratesOf(init.identity.user);
+    this.link = options.link;
+    this.identity = options.identity;
+    this.transactionId = options.transactionId;
+    this.#stream = options.link.transport !== 'udp';
+    this.#groupRates = context.groups.ratesOf(options.identity.user);
   }
 
   /** Takes over a relay socket. */

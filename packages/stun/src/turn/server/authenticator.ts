@@ -41,12 +41,12 @@ export interface AuthenticatorOptions {
 export class Authenticator {
   readonly #clock: Clock;
   readonly #nonces: Nonces;
-  readonly #init: AuthenticatorOptions;
+  readonly #options: AuthenticatorOptions;
 
-  constructor({ clock, nonces }: { clock: Clock; nonces: Nonces }, init: AuthenticatorOptions) {
+  constructor({ clock, nonces }: { clock: Clock; nonces: Nonces }, options: AuthenticatorOptions) {
     this.#clock = clock;
     this.#nonces = nonces;
-    this.#init = init;
+    this.#options = options;
   }
 
   /**
@@ -70,7 +70,7 @@ export class Authenticator {
     const algorithm = chosenAlgorithm(request);
     if (algorithm === undefined)
       return refused(StunErrorCode.BadRequest, errorResponse(request, StunErrorCode.BadRequest));
-    if (realm !== this.#init.realm) return challenge(StunErrorCode.Unauthenticated);
+    if (realm !== this.#options.realm) return challenge(StunErrorCode.Unauthenticated);
     const identity = this.#identify(request, username, algorithm, wallMs, known);
     // Asked only about who is proven: strangers must not make anybody look up names.
     if (identity === undefined || this.#init.credentials.isRevoked?.(username, identity.user))
@@ -87,14 +87,14 @@ export class Authenticator {
   ): Identity | undefined {
     const integrity = request.has(attr.messageIntegritySha256) ? 'sha256' : 'sha1';
     // Looked up first: the key of an allocation may be right although its credentials have expired.
-    const found = lookUpUser(this.#init.credentials, username, wallMs);
+    const found = lookUpUser(this.#options.credentials, username, wallMs);
     if (found === undefined) return undefined;
     if (known !== undefined && known.username === username && known.integrity === integrity) {
       if (request.checkIntegrity(known.key) === 'valid') return known;
     }
     const { user, timeLimited, expiresAtMs } = found;
     for (const password of found.passwords()) {
-      const key = longTermKey(username, this.#init.realm, password, algorithm);
+      const key = longTermKey(username, this.#options.realm, password, algorithm);
       if (request.checkIntegrity(key) === 'valid') return { user, username, timeLimited, expiresAtMs, key, integrity };
     }
     return undefined;
@@ -103,7 +103,7 @@ export class Authenticator {
   #challenge(request: StunMessage, from: Endpoint, code: StunErrorCode, scope: string): Authentication {
     const nonce = this.#nonces.issue(from, this.#clock.wallTime(), scope);
     const writer = errorResponse(request, code)
-      .add(attr.realm, this.#init.realm)
+      .add(attr.realm, this.#options.realm)
       .add(attr.nonce, nonce)
       .add(attr.passwordAlgorithms, OFFERED);
     return refused(code, writer);

@@ -29,6 +29,12 @@ export interface PeerPolicyOptions {
   allowOwn?: boolean;
 }
 
+/** Policy of one server. */
+export interface ServerPeerPolicyOptions extends PeerPolicyOptions {
+  /** The announced addresses of relayed ports, also those that are not on an interface (behind a NAT). */
+  relayed: readonly string[];
+}
+
 export interface PeerPolicyComponents {
   network: Pick<Network, 'interfaces'>;
   clock: Clock;
@@ -51,8 +57,8 @@ export class PeerPolicy {
   #broadcasts: ReadonlySet<string> = new Set();
   #readAtMs = Number.NEGATIVE_INFINITY;
 
-  /** @param relayed the announced addresses of relayed ports, also those that are not on an interface (behind a NAT). */
-  constructor(components: PeerPolicyComponents, options: PeerPolicyOptions, relayed: readonly string[]) {
+  constructor(components: PeerPolicyComponents, options: ServerPeerPolicyOptions) {
+    const { relayed } = options;
     this.#components = components;
     this.#options = options;
     this.#relayed = new Set(relayed);

@@ -24,16 +24,16 @@ export interface RelaySocket {
 export class RelayPorts {
   readonly #network: Network;
   readonly #random: Random;
-  readonly #init: RelayPortsOptions;
+  readonly #options: RelayPortsOptions;
   /** By announced address, where it is another than the bound one; and the reverse. */
   readonly #bound = new Map<string, string>();
   readonly #announced = new Map<string, string>();
 
-  constructor({ network, random }: { network: Network; random: Random }, init: RelayPortsOptions) {
+  constructor({ network, random }: { network: Network; random: Random }, options: RelayPortsOptions) {
     this.#network = network;
     this.#random = random;
-    this.#init = init;
-    for (const { address, announce } of init.addresses) {
+    this.#options = options;
+    for (const { address, announce } of options.addresses) {
       if (announce === undefined || announce === address) continue;
       this.#bound.set(announce, address);
       this.#announced.set(address, announce);
@@ -83,7 +83,7 @@ export class RelayPorts {
   ): Promise<{ even: RelaySocket; odd: RelaySocket | undefined } | undefined> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const port = this.#randomPort() & ~1;
-      if (port < this.#init.range[0] || port + 1 > this.#init.range[1]) continue;
+      if (port < this.#options.range[0] || port + 1 > this.#options.range[1]) continue;
       const even = await this.udp(family, port);
       if (even === undefined) continue;
       if (!both) return { even, odd: undefined };
@@ -121,10 +121,10 @@ export class RelayPorts {
   }
 
   #randomPort(): number {
-    return this.#random.integer(this.#init.range[0], this.#init.range[1]);
+    return this.#random.integer(this.#options.range[0], this.#options.range[1]);
   }
 
   #address(family: 4 | 6): RelayAddressOptions | undefined {
-    return this.#init.addresses.find(({ address }) => (address.includes(':') ? 6 : 4) === family);
+    return this.#options.addresses.find(({ address }) => (address.includes(':') ? 6 : 4) === family);
   }
 }

@@ -144,15 +144,15 @@ export class StreamListener {
     this.#clock = clock;
   }
 
-  async bind(network: Network, init: StreamListenerOptions): Promise<void> {
-    const { address, port, tls, limit, onError } = init;
+  async bind(network: Network, options: StreamListenerOptions): Promise<void> {
+    const { address, port, tls, limit, onError } = options;
     this.#listener = await network.listenTcp({
       address,
       port,
       tls,
       limit,
       onError,
-      onConnection: (connection) => this.#accept(connection, init),
+      onConnection: (connection) => this.#accept(connection, options),
     });
   }
 

@@ -80,7 +80,7 @@ const DEFAULT_PORTS = { udp: 3478, tcp: 3478, tls: 5349 } as const;
  * );
  */
 export class TurnServer implements AsyncDisposable, LinkReceiver {
-  readonly #init: TurnServerOptions;
+  readonly #options: TurnServerOptions;
   readonly #log: Log;
   readonly #components: TurnServerComponents;
   readonly #table: Allocations;
@@ -94,25 +94,25 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
   readonly #streams: StreamListener[] = [];
   #closing: Promise<void> | undefined;
 
-  private constructor(components: TurnServerComponents, init: TurnServerOptions) {
+  private constructor(components: TurnServerComponents, options: TurnServerOptions) {
     const { network, clock, random } = components;
-    const limits = { ...DEFAULT_LIMITS, ...init.limits };
-    const relayed = init.relay.map(({ address, announce = address }) => announce);
-    const relayPorts = init.relayPorts ?? DEFAULT_RELAY_PORTS;
-    const shared = init.shared ?? false;
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const relayed = options.relay.map(({ address, announce = address }) => announce);
+    const relayPorts = options.relayPorts ?? DEFAULT_RELAY_PORTS;
+    const shared = options.shared ?? false;
     const isSibling = ({ address, port }: Endpoint) =>
       shared && port >= relayPorts[0] && port <= relayPorts[1] && relayed.includes(address);
-    const nonces = new Nonces(init.nonceSecret ?? random.bytes(32), init.nonceLifetimeMs ?? 600_000);
+    const nonces = new Nonces(options.nonceSecret ?? random.bytes(32), options.nonceLifetimeMs ?? 600_000);
     this.#components = components;
-    this.#init = { ...init, limits };
+    this.#options = { ...options, limits };
     this.#log = (components.log ?? silentLog).child('TURN');
-    const groups = new GroupQuotas({ clock }, init.groups ?? []);
+    const groups = new GroupQuotas({ clock }, options.groups ?? []);
     this.#table = new Allocations({ clock, random, groups }, limits);
     this.#authenticator = new Authenticator(
       { clock, nonces },
       {
-        realm: init.realm ?? 'towpath',
-        credentials: init.credentials,
+        realm: options.realm ?? 'towpath',
+        credentials: options.credentials,
       },
     );
     this.#unauthenticated = new AnswerLimit(components, {
@@ -129,10 +129,10 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       total: limits.connections,
       perAddress: limits.connectionsPerAddress,
     });
-    this.#binding = new BindingResponder({ software: init.software });
+    this.#binding = new BindingResponder({ software: options.software });
     const counters = newCounters();
-    const policy = new PeerPolicy({ network, clock }, init.peers ?? {}, relayed);
-    const ports = new RelayPorts({ network, random }, { addresses: init.relay, range: relayPorts });
+    const policy = new PeerPolicy({ network, clock }, { ...options.peers, relayed });
+    const ports = new RelayPorts({ network, random }, { addresses: options.relay, range: relayPorts });
     const logOf = (user: string) => userLog.of(user);
     this.#context = {
       network,
@@ -155,13 +155,13 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
           binding: this.#binding,
           bindings: this.#bindings,
           unauthenticated: this.#unauthenticated,
-          software: init.software,
+          software: options.software,
           allowRequest: (user) => this.#table.allowRequest(user),
         },
         { total: limits.plainPorts, perUser: limits.plainPortsPerUser },
       ),
-      software: init.software,
-      maxLifetimeMs: init.maxLifetimeMs ?? 3_600_000,
+      software: options.software,
+      maxLifetimeMs: options.maxLifetimeMs ?? 3_600_000,
       shared,
       alternate: undefined,
       isRelayed: (peer) => this.#table.isRelayed(peer) || isSibling(peer),
@@ -173,16 +173,16 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
    * Opens every listener.
    * @throws NetError as {@link Network.bindUdp} and {@link Network.listenTcp}; then nothing stays open.
    */
-  static async listen(components: TurnServerComponents, init: TurnServerOptions): Promise<TurnServer> {
-    init.signal?.throwIfAborted();
-    const server = new TurnServer(components, init);
+  static async listen(components: TurnServerComponents, options: TurnServerOptions): Promise<TurnServer> {
+    options.signal?.throwIfAborted();
+    const server = new TurnServer(components, options);
     try {
-      for (const listener of init.listeners) await server.#open(listener);
+      for (const listener of options.listeners) await server.#open(listener);
     } catch (error) {
       await server.close();
       throw error;
     }
-    init.signal?.addEventListener('abort', server.#abort, { once: true });
+    options.signal?.addEventListener('abort', server.#abort, { once: true });
     return server;
   }
 
@@ -249,7 +249,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
 
   /** Ends every allocation and closes every socket. Idempotent. */
   close(): Promise<void> {
-    this.#init.signal?.removeEventListener('abort', this.#abort);
+    this.#options.signal?.removeEventListener('abort', this.#abort);
     this.#closing ??= this.#close();
     return this.#closing;
   }

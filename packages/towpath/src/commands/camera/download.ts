@@ -79,7 +79,7 @@ export async function fetchInto(
   choice: Pick<DownloadMediaOptions, 'since' | 'newOnly' | 'limit' | 'items'>,
 ): Promise<DownloadSummary> {
   const line = new ProgressLine(io);
-  await using library = await MediaLibrary.open({ folder, clock, log, timeZone });
+  await using library = await MediaLibrary.open({ clock, log }, { folder, timeZone });
   try {
     return await downloadMedia({
       client: camera,

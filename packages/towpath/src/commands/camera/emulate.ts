@@ -1,6 +1,6 @@
 import {
   CameraEmulator,
-  type CameraEmulatorInit,
+  type CameraEmulatorOptions,
   type EmulatorFaultOptions,
   type LinkFaults,
   paddedPictures,
@@ -53,8 +53,8 @@ export async function emulate(runtime: Runtime, options: EmulateOptions): Promis
   await using cameras = new AsyncDisposableStack();
   const pictures = options.cameras > MAX_DRAWN ? paddedPictures() : cameras.use(new WorkerPictures());
   for (let n = 0; n < options.cameras; n++) {
-    const init = { ...cameraInit(options, n), pictures };
-    const camera = cameras.use(new CameraEmulator({ network, clock, random, log }, init));
+    const settings = { ...cameraOptions(options, n), pictures };
+    const camera = cameras.use(new CameraEmulator({ network, clock, random, log }, settings));
     await camera.start();
     if (n === 0 || options.cameras <= MAX_DRAWN) announce(runtime, camera, options);
     if (options.cameras <= MAX_DRAWN) tell(runtime, camera, options);
@@ -65,7 +65,7 @@ export async function emulate(runtime: Runtime, options: EmulateOptions): Promis
   if (!options.json && !signal.aborted) io.err('Time limit reached.');
 }
 
-function cameraInit(options: EmulateOptions, number: number): CameraEmulatorInit {
+function cameraOptions(options: EmulateOptions, number: number): CameraEmulatorOptions {
   const { address, port, searchPort, uid, key, servers, secretFile, items } = options;
   const { deadPorts, firewall, newPictureEvery, fault, seed } = options;
   return {

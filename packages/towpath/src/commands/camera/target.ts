@@ -52,8 +52,11 @@ export function openCamera(
   options: TargetOptions,
   watch: RaceWatch = {},
 ): CameraClient {
-  const { clock, random, log } = runtime;
-  const connector = new RaceConnector(host, connectorOptions(runtime, host, options, watch));
+  const { network, clock, random, log } = runtime;
+  const connector = new RaceConnector(
+    { network, clock, random, log, memory: cameraMemory(runtime) },
+    connectorOptions(host, options, watch),
+  );
   return new CameraClient(
     { connector, clock, random, log: log.child('CAMERA') },
     {
@@ -66,20 +69,10 @@ export function openCamera(
   );
 }
 
-function connectorOptions(
-  runtime: Runtime,
-  host: string,
-  options: TargetOptions,
-  watch: RaceWatch,
-): RaceConnectorOptions {
-  const { clock, random, network, log } = runtime;
+function connectorOptions(host: string, options: TargetOptions, watch: RaceWatch): RaceConnectorOptions {
   const { servers, relays, secretFile, ports, uid, searchPort, only, weights, key, localAddress } = options;
   return {
-    network,
-    clock,
-    random,
-    log,
-    memory: cameraMemory(runtime),
+    target: host,
     kinds: only,
     weights,
     servers,
@@ -103,7 +96,7 @@ export function cameraMemory(runtime: Runtime): StorePathMemory {
 
 /** Returns what is stored of each camera that was tried. */
 export function deviceStore({ configFolder, log }: Runtime): FileDeviceStore {
-  return new FileDeviceStore({ folder: join(configFolder, 'devices'), log });
+  return new FileDeviceStore({ log }, { folder: join(configFolder, 'devices') });
 }
 
 /** Time limit for connecting, ms. */

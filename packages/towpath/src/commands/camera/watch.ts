@@ -99,7 +99,10 @@ export class WatchedFolder implements AsyncDisposable {
   static async open(components: WatchComponents, options: WatchOptions): Promise<WatchedFolder | undefined> {
     if (options.output === undefined) return undefined;
     const { clock, log } = components.runtime;
-    const library = await MediaLibrary.open({ folder: options.output, clock, log, timeZone: options.cameraTimeZone });
+    const library = await MediaLibrary.open(
+      { clock, log },
+      { folder: options.output, timeZone: options.cameraTimeZone },
+    );
     return new WatchedFolder(components, library, options.exec);
   }
 

@@ -58,19 +58,19 @@ export async function demo(runtime: Runtime, options: DemoOptions): Promise<void
     clock,
     random,
     log,
-    connector: new RaceConnector(HERE, {
-      network,
-      clock,
-      random,
-      log,
-      ports,
-      searchPort,
-      onProgress: (progress) => (options.json ? undefined : view.step(progress)),
-      onResult: (result) => {
-        races.push(result);
-        if (!options.json) view.finish(result.report);
+    connector: new RaceConnector(
+      { network, clock, random, log },
+      {
+        target: HERE,
+        ports,
+        searchPort,
+        onProgress: (progress) => (options.json ? undefined : view.step(progress)),
+        onResult: (result) => {
+          races.push(result);
+          if (!options.json) view.finish(result.report);
+        },
       },
-    }),
+    ),
   });
   await connect(runtime, steps, camera, races);
   const items = await list(runtime, steps, camera, emulator);

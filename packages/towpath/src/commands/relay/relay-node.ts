@@ -105,8 +105,8 @@ export class RelayNode implements AsyncDisposable {
       const stun: StunServer[] = [];
       for (const place of [...stunPlaces(plan), ...every.map((address) => wildcardPlace(plan, address))]) {
         // The other addresses use the port that the system chose for the first one.
-        const init = { ...place, port: stun[0]?.local.port ?? place.port };
-        stun.push(stack.use(await StunServer.listen({ network: ports.stun, clock, log }, init)));
+        const options = { ...place, port: stun[0]?.local.port ?? place.port };
+        stun.push(stack.use(await StunServer.listen({ network: ports.stun, clock, log }, options)));
       }
       const port = stun[0]?.local.port ?? plan.port;
       const named = plan.addresses.filter((address) => !isUnspecified(address));

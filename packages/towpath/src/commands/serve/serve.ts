@@ -169,16 +169,16 @@ function turnSecrets({ random }: Runtime, options: ServeOptions, folder: string)
   return readSecrets(file);
 }
 
-async function startControl(...[components, init]: Parameters<typeof startControlServer>): Promise<ControlServer> {
+async function startControl(...[components, options]: Parameters<typeof startControlServer>): Promise<ControlServer> {
   try {
-    return await startControlServer(components, init);
+    return await startControlServer(components, options);
   } catch (cause) {
     const code = errorCode(cause);
     const known = { EADDRINUSE: 'address-in-use', EADDRNOTAVAIL: 'address-not-available', EACCES: 'permission-denied' }[
       code
     ];
     if (known === undefined) throw cause;
-    const place = `${init?.host}:${init?.port}`;
+    const place = `${options?.host}:${options?.port}`;
     const advice = `Next: choose another --port or --address, or end the process that uses it.`;
     throw new TowpathError(known, `The control plane cannot listen on ${place}: ${errorMessage(cause)}. ${advice}`, {
       target: place,

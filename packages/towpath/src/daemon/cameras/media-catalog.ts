@@ -49,7 +49,7 @@ export class MediaCatalog implements AsyncDisposable {
   /** @throws CameraError `disk-full`, `permission-denied`, `disk-failed`. */
   static async open(components: { clock: Clock; log: Log }, options: CatalogOptions): Promise<MediaCatalog> {
     const { folder, timeZone } = options;
-    const library = await MediaLibrary.open({ ...components, folder, timeZone });
+    const library = await MediaLibrary.open(components, { folder, timeZone });
     const files = await filesOf(folder);
     const thumbnails = await filesOf(join(folder, THUMBNAILS));
     return new MediaCatalog(library, options, files, thumbnails);
