@@ -29,9 +29,10 @@ const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/camera/src/emulator/live-stream.ts': 'frames leave when the camera has made them',
   'packages/camera/src/emulator/network/impairment.ts': 'delays packets, as a network does',
   'packages/camera/src/media/watch-media.ts': 'waits for the rest of the interval between two looks',
+  'packages/camera/src/outputs/events/delivery.ts': 'waits for the next of a backoff',
   'packages/camera/src/outputs/rtsp/rtsp-connection.ts': 'RFC 2326 ends a silent session, and tells nobody',
   'packages/camera/src/outputs/visits.ts': 'waits for the next of a backoff',
-  'packages/camera/src/outputs/webhook.ts': 'waits for the next of a backoff',
+
   'packages/pppp/src/client/attempt-socket.ts': 'leaves the losers of a race one turn to end by themselves',
   'packages/pppp/src/relay/client/connect-by-relay.ts': 'adds TCP to a race that runs by UDP',
   'packages/pppp/src/session/session.ts':
