@@ -46,7 +46,7 @@ interface Server {
   failing: boolean;
 }
 
-export interface RemovedMembersInit {
+export interface RemovedMembersOptions {
   /** `http://host:port` or `https://…` of the control servers whose members use the relay; each is asked. */
   readonly servers: readonly string[];
   /** PEM of a certificate authority, instead of the system's. */
@@ -76,15 +76,15 @@ export class RemovedMembers implements AsyncDisposable {
   #failed = 0;
 
   /** @throws ControlError `invalid-request` for an invalid address. */
-  constructor(components: { clock: Clock; random: Random; log?: Log | undefined }, init: RemovedMembersInit) {
+  constructor(components: { clock: Clock; random: Random; log?: Log | undefined }, options: RemovedMembersOptions) {
     const { clock, random, log = silentLog } = components;
     this.#clock = clock;
     this.#random = random;
     this.#log = log.child('REMOVED');
-    this.#keys = init.secrets.map(relayKey);
-    this.#onRemoved = init.onRemoved;
-    const { ca } = init;
-    this.#servers = init.servers.map((name) => ({
+    this.#keys = options.secrets.map(relayKey);
+    this.#onRemoved = options.onRemoved;
+    const { ca } = options;
+    this.#servers = options.servers.map((name) => ({
       name,
       transport: new HttpTransport(components, { servers: [name], ...(ca === undefined ? {} : { ca }) }),
       key: 0,

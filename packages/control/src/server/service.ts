@@ -164,7 +164,7 @@ export class ControlService implements AsyncDisposable {
         messageLimitPerAddress: options.messageLimitPerAddress ?? DEFAULT_MESSAGE_LIMIT_PER_ADDRESS,
       },
     );
-    const { turnSecret, previousTurnSecrets = [] } = init;
+    const { turnSecret, previousTurnSecrets = [] } = options;
     const relayKeys = turnSecret === undefined ? [] : [turnSecret, ...previousTurnSecrets].map(relayKey);
     this.#relayKeys = new Map(relayKeys.map((key) => [toBase64(key.signing.publicKey), key]));
     this.#relays = new RelayDirectory(

@@ -73,7 +73,7 @@ export class Authenticator {
     if (realm !== this.#options.realm) return challenge(StunErrorCode.Unauthenticated);
     const identity = this.#identify(request, username, algorithm, wallMs, known);
     // Asked only about who is proven: strangers must not make anybody look up names.
-    if (identity === undefined || this.#init.credentials.isRevoked?.(username, identity.user))
+    if (identity === undefined || this.#options.credentials.isRevoked?.(username, identity.user))
       return challenge(StunErrorCode.Unauthenticated);
     return { ok: true, identity };
   }
