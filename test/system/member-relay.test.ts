@@ -12,7 +12,9 @@ const SERVER = '203.0.113.10';
 const RELAYING = '203.0.113.30';
 
 interface Status {
-  parties: { relay: { state: string; address: string; sessions: number; relayedBytes: number } | null }[];
+  parties: {
+    relay: { state: string; address: string; sessions: number; relayedBytes: number; dataPlane: string | null } | null;
+  }[];
   peers: { name: string; virtualIp: string; status: string; strategy: string | null; path: { relay: string } | null }[];
 }
 
@@ -73,47 +75,63 @@ describe.skipIf(!wireGuardAvailable())('a member with a public address', () => {
 
   const peer = ({ peers }: Status, name: string) => peers.find((each) => each.name === name);
 
-  it('relays for two members behind hard NATs, for no stranger, and not for a removed member (C9)', async () => {
-    const [ann, ben, cara] = [
-      behind('ann', '203.0.113.21'),
-      behind('ben', '203.0.113.22'),
-      node('cara', lab.host('cara', RELAYING)),
-    ];
-    await cara.party.told('party', 'create', 'camp', '--server', SERVER, '--as', 'cara');
-    const { code } = await cara.party.told<{ code: string }>('party', 'invite', '--uses', '10');
-    for (const each of [ann, ben]) {
-      await each.party.told('party', 'join', code, '--server', SERVER, '--as', each.party.name);
-    }
-    const relay = ['--relay', '--relay-rate', '50000', '--relay-allow-peer', '203.0.113.0/24'];
-    await Promise.all([up(ann), up(ben), up(cara, ...relay)]);
+  /** Packets that the kernel of a host has relayed. */
+  async function inKernel({ host }: Node): Promise<number> {
+    const { stdout } = await host.run('nft', ['list', 'ruleset']);
+    const maps = /map from_port \{[^}]*elements = \{([^}]*)\}/.exec(stdout)?.[1] ?? '';
+    return [...maps.matchAll(/counter packets (\d+)/g)].reduce((sum, [, packets]) => sum + Number(packets), 0);
+  }
 
-    const relayed = await until(ann, (now) => {
-      const found = peer(now, 'ben');
-      return found?.status === 'connected' && found.strategy === 'relay';
-    });
-    expect(peer(relayed, 'ben')?.path?.relay).toContain(RELAYING);
-    const address = peer(relayed, 'ben')!.virtualIp;
-    const ping = await ann.host.run('ping', ['-c', '20', '-i', '0.1', '-W', '3', address], { timeoutMs: 60_000 });
-    expect(ping.stdout).toContain('20 received');
+  it.each([
+    ['kernel', []],
+    ['user', ['--no-splice']],
+  ])(
+    'relays for two members behind hard NATs, for no stranger, and not for a removed member, data plane %s (C9)',
+    async (plane, how) => {
+      const [ann, ben, cara] = [
+        behind('ann', '203.0.113.21'),
+        behind('ben', '203.0.113.22'),
+        node('cara', lab.host('cara', RELAYING)),
+      ];
+      await cara.party.told('party', 'create', 'camp', '--server', SERVER, '--as', 'cara');
+      const { code } = await cara.party.told<{ code: string }>('party', 'invite', '--uses', '10');
+      for (const each of [ann, ben]) {
+        await each.party.told('party', 'join', code, '--server', SERVER, '--as', each.party.name);
+      }
+      const relay = [...how, '--relay', '--relay-rate', '50000', '--relay-allow-peer', '203.0.113.0/24'];
+      await Promise.all([up(ann), up(ben), up(cara, ...relay)]);
 
-    const [own] = (await until(cara, ({ parties }) => (parties[0]?.relay?.relayedBytes ?? 0) > 0)).parties;
-    expect(own?.relay).toMatchObject({ state: 'reachable', address: `${RELAYING}:3478` });
-    expect(own!.relay!.sessions).toBeGreaterThan(0);
-    expect((await cara.party.run('status')).stdout).toMatch(/Relay for the members: 203\.0\.113\.30:3478, in use/);
+      const relayed = await until(ann, (now) => {
+        const found = peer(now, 'ben');
+        return found?.status === 'connected' && found.strategy === 'relay';
+      });
+      expect(peer(relayed, 'ben')?.path?.relay).toContain(RELAYING);
+      const address = peer(relayed, 'ben')!.virtualIp;
+      const ping = await ann.host.run('ping', ['-c', '20', '-i', '0.1', '-W', '3', address], { timeoutMs: 60_000 });
+      expect(ping.stdout).toContain('20 received');
+      const carried = await inKernel(cara);
+      if (plane === 'kernel') expect(carried).toBeGreaterThan(0);
+      else expect(carried).toBe(0);
 
-    // A stranger has no password, whatever name he gives.
-    const stranger = lab.host('stranger', '203.0.113.40');
-    const members = await cara.party.told<{ members: { id: string; name: string }[] }>('party', 'members');
-    const ids = members.members.map(({ id }) => id);
-    for (const name of [...ids, 'stranger', '1999999999:stranger']) {
-      const program = ['test/system/support/try-allocation.ts', RELAYING, '3478', name, 'secret'];
-      expect((await stranger.run(process.execPath, program)).stdout).toMatch(/^refused: /);
-    }
+      const [own] = (await until(cara, ({ parties }) => (parties[0]?.relay?.relayedBytes ?? 0) > 0)).parties;
+      expect(own?.relay).toMatchObject({ state: 'reachable', address: `${RELAYING}:3478`, dataPlane: plane });
+      expect(own!.relay!.sessions).toBeGreaterThan(0);
+      expect((await cara.party.run('status')).stdout).toMatch(/Relay for the members: 203\.0\.113\.30:3478, in use/);
 
-    // A removed member loses what it has at once.
-    const before = (await status(cara)).parties[0]!.relay!.sessions;
-    expect((await cara.party.run('party', 'remove', 'ben')).code).toBe(0);
-    await until(cara, ({ parties }) => (parties[0]?.relay?.sessions ?? before) < before);
-    await until(ann, (now) => peer(now, 'ben') === undefined);
-  });
+      // A stranger has no password, whatever name he gives.
+      const stranger = lab.host('stranger', '203.0.113.40');
+      const members = await cara.party.told<{ members: { id: string; name: string }[] }>('party', 'members');
+      const ids = members.members.map(({ id }) => id);
+      for (const name of [...ids, 'stranger', '1999999999:stranger']) {
+        const program = ['test/system/support/try-allocation.ts', RELAYING, '3478', name, 'secret'];
+        expect((await stranger.run(process.execPath, program)).stdout).toMatch(/^refused: /);
+      }
+
+      // A removed member loses what it has at once.
+      const before = (await status(cara)).parties[0]!.relay!.sessions;
+      expect((await cara.party.run('party', 'remove', 'ben')).code).toBe(0);
+      await until(cara, ({ parties }) => (parties[0]?.relay?.sessions ?? before) < before);
+      await until(ann, (now) => peer(now, 'ben') === undefined);
+    },
+  );
 });

@@ -59,6 +59,8 @@ export const JSON_SCHEMAS: Readonly<Record<string, z.ZodObject>> = {
             maxSessions: z.int(),
             relayedBytes: z.int(),
             bytesPerSecond: z.int(),
+            dataPlane: z.enum(['kernel', 'user']).nullable(),
+            dataPlaneReason: z.string().nullable(),
           })
           .nullable(),
       }),

@@ -33,6 +33,10 @@ export interface OwnRelay {
   relayedBytes: number;
   /** Limit for all members together. */
   bytesPerSecond: number;
+  /** Where relayed data passes; null while it does not relay. */
+  dataPlane: 'kernel' | 'user' | null;
+  /** Why; one or two sentences. */
+  dataPlaneReason: string | null;
 }
 const ownRelaySchema: z.ZodType<OwnRelay> = z.object({
   state: z.enum(['no-address', 'failed', 'unverified', 'reachable']),
@@ -42,6 +46,8 @@ const ownRelaySchema: z.ZodType<OwnRelay> = z.object({
   maxSessions: z.number(),
   relayedBytes: z.number(),
   bytesPerSecond: z.number(),
+  dataPlane: z.enum(['kernel', 'user']).nullable(),
+  dataPlaneReason: z.string().nullable(),
 });
 
 /** A party of this node. */

@@ -1,6 +1,7 @@
 import { type Clock, errorMessage, type Log, Mutex, type Random } from '@towpath/core';
 import type { PartyId, PeerId, WireGuardKey } from '@towpath/membership';
 import { type Endpoint, isPrivateAddress, type Network, type Subnet } from '@towpath/net';
+import { type ChosenPlane, openRelayPlane, STUN_PATTERN, type System } from '@towpath/splice';
 import { TurnServer } from '@towpath/stun/server';
 import type { ControlPlane } from '../control-plane.ts';
 import { partyRelayPassword } from './party-credentials.ts';
@@ -12,6 +13,8 @@ export interface PartyRelayComponents {
   random: Random;
   log: Log;
   control: ControlPlane;
+  /** The host, whose kernel forwards data where it can; without it, this process does. */
+  system?: System | undefined;
 }
 
 export interface PartyRelayOptions {
@@ -50,6 +53,8 @@ export interface PartyRelayStatus {
   readonly maxSessions: number;
   readonly relayedBytes: number;
   readonly bytesPerSecond: number;
+  /** Where data without frames passes, and why; undefined while it does not relay. */
+  readonly data: { readonly plane: 'kernel' | 'user'; readonly reason: string } | undefined;
 }
 
 const DEFAULT_PORT = 3_478;
@@ -78,6 +83,7 @@ export class PartyRelay implements AsyncDisposable {
   readonly #turn = new Mutex();
   readonly #stops: (() => void)[] = [];
   #server: TurnServer | undefined;
+  #data: ChosenPlane | undefined;
   #place: Place | undefined;
   #problem: string | undefined;
   #closed = false;
@@ -119,8 +125,10 @@ export class PartyRelay implements AsyncDisposable {
       problem: this.#problem,
       sessions: stats?.allocations ?? 0,
       maxSessions: this.#options.sessions ?? DEFAULT_SESSIONS,
-      relayedBytes: (stats?.bytesToPeers ?? 0) + (stats?.bytesToClients ?? 0),
+      relayedBytes: relayedBytes(stats),
       bytesPerSecond: this.#options.bytesPerSecond ?? DEFAULT_BYTES_PER_SECOND,
+      data: running &&
+        this.#data && { plane: this.#data.plane === undefined ? 'user' : 'kernel', reason: this.#data.reason },
     };
   }
 
@@ -172,7 +180,14 @@ export class PartyRelay implements AsyncDisposable {
     await this.#stop();
     if (place === undefined) return;
     try {
-      this.#server = await this.#listen(place);
+      const data = await this.#chooseData(place);
+      try {
+        this.#server = await this.#listen(place, data);
+      } catch (error) {
+        data.plane?.close();
+        throw error;
+      }
+      this.#data = data;
       this.#place = place;
       this.#problem = undefined;
       this.#announce();
@@ -182,10 +197,23 @@ export class PartyRelay implements AsyncDisposable {
     }
   }
 
-  #listen({ address, announced }: Place): Promise<TurnServer> {
+  async #chooseData({ address }: Place): Promise<ChosenPlane> {
+    const { system, clock, random, log } = this.#components;
+    if (system === undefined) return { plane: undefined, reason: 'The kernel is not to forward.' };
+    const data = await openRelayPlane(
+      { system, clock, random, log },
+      { addresses: [address], control: [STUN_PATTERN] },
+    );
+    log.info(`Data is relayed by ${data.plane === undefined ? 'this process' : 'the kernel'}`, { reason: data.reason });
+    return data;
+  }
+
+  #listen({ address, announced }: Place, { plane }: ChosenPlane): Promise<TurnServer> {
     const { relayPorts, sessions = DEFAULT_SESSIONS, allow } = this.#options;
     const { bytesPerSecond = DEFAULT_BYTES_PER_SECOND } = this.#options;
-    return TurnServer.listen(this.#components, {
+    const { network, clock, random, log } = this.#components;
+    const components = { network, clock, random, log, plane };
+    return TurnServer.listen(components, {
       realm: 'towpath-party',
       listeners: [
         { address, port: this.#port },
@@ -207,12 +235,15 @@ export class PartyRelay implements AsyncDisposable {
 
   async #stop(): Promise<void> {
     const server = this.#server;
+    const data = this.#data;
     this.#server = undefined;
+    this.#data = undefined;
     this.#place = undefined;
     this.#problem = undefined;
     if (server === undefined) return;
     this.#announce();
     await server.close();
+    data?.plane?.close();
   }
 
   #announce(): void {
@@ -239,6 +270,13 @@ export class PartyRelay implements AsyncDisposable {
     const address = own.includes(given) ? given : own.find(isPrivateAddress);
     return address === undefined ? undefined : { address, announced: given };
   }
+}
+
+/** The kernel's packets are in no other counter. */
+function relayedBytes(stats: TurnServer['stats'] | undefined): number {
+  if (stats === undefined) return 0;
+  const { bytesToPeers, bytesToClients, kernel } = stats;
+  return bytesToPeers + bytesToClients + (kernel?.bytesFromA ?? 0) + (kernel?.bytesFromB ?? 0);
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array | undefined): boolean {

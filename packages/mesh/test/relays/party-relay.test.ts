@@ -2,6 +2,7 @@ import { silentLog } from '@towpath/core';
 import { generateWireGuardKey } from '@towpath/membership';
 import type { Network } from '@towpath/net';
 import { natKinds } from '@towpath/net/simulated';
+import { FakeKernel } from '@towpath/splice/testing';
 import { allocate } from '@towpath/stun';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PartyRelay, type PartyRelayOptions } from '../../src/index.ts';
@@ -19,11 +20,15 @@ describe('a member that relays for its party', () => {
     expect(party.clock.pendingTimers).toBe(0);
   });
 
-  async function relayOn(member: PartyMember, options: Partial<PartyRelayOptions> = {}): Promise<PartyRelay> {
+  async function relayOn(
+    member: PartyMember,
+    options: Partial<PartyRelayOptions> = {},
+    system?: FakeKernel,
+  ): Promise<PartyRelay> {
     const { network, peer, key } = member;
     const { clock, random } = party;
     const relay = await PartyRelay.open(
-      { network, clock, random, log: silentLog, control: party.controlOf(peer) },
+      { network, clock, random, log: silentLog, control: party.controlOf(peer), system },
       { party: PARTY, self: peer.id, wireGuardKey: key, ...options },
     );
     relays.push(relay);
@@ -121,6 +126,34 @@ describe('a member that relays for its party', () => {
     }
     expect(relay.status.relayedBytes - before).toBeLessThan(20_000 * 12);
     expect(relay.status.relayedBytes - before).toBeGreaterThan(20_000 * 5);
+  });
+
+  it('leaves to the kernel what two members send through it, until one is removed (C9, A7)', async () => {
+    const { a, b, c } = await three(41);
+    const kernel = FakeKernel.host([address(c)]);
+    const relay = await relayOn(c, {}, kernel);
+    expect(relay.status.data).toEqual({ plane: 'kernel', reason: expect.stringContaining('forwarded') });
+    a.connect(b);
+    b.connect(a);
+    await party.clock.advance(20_000);
+    expect(kernel.elements('netdev', 'sessions4').size).toBeGreaterThan(0);
+    for (const { peer } of [a, b]) party.removed.add(peer.id);
+    party.tellParty();
+    await party.clock.advance(1_000);
+    expect(kernel.elements('netdev', 'sessions4').size).toBe(0);
+    await party.clock.runUntil(relay.close());
+    expect([relay.status.data, kernel.tables.size]).toEqual([undefined, 0]);
+  });
+
+  it('relays in this process where the kernel cannot be used, and says why (C9, A7)', async () => {
+    const { c } = await three(42);
+    const kernel = FakeKernel.host([address(c)]);
+    kernel.startFailure = { reason: 'ENOENT', missing: true };
+    const relay = await relayOn(c, {}, kernel);
+    expect(relay.status).toMatchObject({
+      state: 'unverified',
+      data: { plane: 'user', reason: expect.stringContaining('nft') },
+    });
   });
 
   it('says that it does not relay without a public address (C9)', async () => {

@@ -1,17 +1,9 @@
-import { type Clock, errorMessage, type Log, type Random, TowpathError } from '@towpath/core';
+import { type Clock, type Log, type Random, TowpathError } from '@towpath/core';
 import { addressFamily, isLinkLocal, isUnspecified, type Network } from '@towpath/net';
-import { NodeSystem, type PlaneStats, probeKernel, RelayPlane, type RelayPlaneOptions } from '@towpath/splice';
+import { type ChosenPlane, NodeSystem, openRelayPlane, type PlaneStats, type RelayPlaneOptions } from '@towpath/splice';
 import type { Io } from '../cli/io.ts';
 import type { DataPlaneMode } from '../cli/values.ts';
 import type { MetricTree } from './metrics-server.ts';
-
-/** The data plane that a server uses, and why. */
-export interface ChosenPlane {
-  /** Undefined: every packet goes through this process. */
-  readonly plane: RelayPlane | undefined;
-  /** One or two sentences. */
-  readonly reason: string;
-}
 
 export interface KernelPlaneComponents {
   clock: Clock;
@@ -51,14 +43,7 @@ async function openPlane(
       reason: 'The relay has no address of its own. Next: name its addresses instead of 0.0.0.0 or ::.',
     };
   }
-  const all = { ...components, system: new NodeSystem() };
-  const support = await probeKernel(all, options.addresses);
-  if (!support.usable) return { plane: undefined, reason: support.reason };
-  try {
-    return { plane: await RelayPlane.open(all, { ...options, form: support.form }), reason: support.reason };
-  } catch (error) {
-    return { plane: undefined, reason: errorMessage(error) };
-  }
+  return openRelayPlane({ ...components, system: new NodeSystem() }, options);
 }
 
 /**

@@ -46,7 +46,7 @@ function relayText({ state, address, problem, ...relay }: NonNullable<Party['rel
   }
   const seen = state === 'reachable' ? 'in use' : 'not used by a member yet';
   const limit = `${formatBytes(relay.bytesPerSecond)}/s`;
-  return `${address}, ${seen}, ${relay.sessions} of ${relay.maxSessions} sessions, ${formatBytes(relay.relayedBytes)} relayed, at most ${limit}`;
+  return `${address}, ${seen}, ${relay.sessions} of ${relay.maxSessions} sessions, ${formatBytes(relay.relayedBytes)} relayed${relay.dataPlane === 'kernel' ? ' by the kernel' : ''}, at most ${limit}`;
 }
 
 const PEER_HEAD = ['NAME', 'ADDRESS', 'STATUS', 'PATH', 'RTT', 'DATA', 'SINCE', 'IN / OUT', 'REASON'];

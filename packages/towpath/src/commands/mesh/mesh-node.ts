@@ -17,6 +17,7 @@ import {
   SystemCommands,
   type WireGuardBackend,
 } from '@towpath/mesh';
+import { NodeSystem } from '@towpath/splice';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import type { KnownParty } from '../../config/party-home.ts';
@@ -175,7 +176,11 @@ export class MeshNode implements AsyncDisposable {
       options.relay &&
       undo.use(
         await PartyRelay.open(
-          { ...components, control: client },
+          {
+            ...components,
+            control: client,
+            system: options.splice && process.platform === 'linux' ? new NodeSystem() : undefined,
+          },
           {
             ...options.relay,
             party: party.id,

@@ -1,17 +1,11 @@
 import { RemovedMembers } from '@towpath/control';
 import { type Clock, errorCode, type Log, Mutex, type Random, TowpathError } from '@towpath/core';
 import { addressFamily, type Endpoint, isUnspecified, type Network, openOnChosenPort } from '@towpath/net';
-import { type RelayPlane, STUN_PATTERN } from '@towpath/splice';
+import { type ChosenPlane, type RelayPlane, STUN_PATTERN } from '@towpath/splice';
 import { StunErrorCode } from '@towpath/stun/message';
 import { StunServer, type StunServerStats, TurnServer, type TurnServerStats } from '@towpath/stun/server';
 import type { MetricTree } from '../../serve/metrics-server.ts';
-import {
-  type ChosenPlane,
-  choosePlane,
-  kernelMetrics,
-  type PlaneReport,
-  planeReport,
-} from '../../serve/kernel-plane.ts';
+import { choosePlane, kernelMetrics, type PlaneReport, planeReport } from '../../serve/kernel-plane.ts';
 import { hostAddresses, type RelayPlan, stunPlaces, wildcardPlace } from './plan.ts';
 import { turnGroups } from './quotas.ts';
 import { SharedPorts } from './shared-ports.ts';

@@ -290,8 +290,14 @@ export class PartyRunner implements AsyncDisposable {
   }
 }
 
-function ownRelay({ address, problem, ...status }: PartyRelay['status']): NonNullable<Party['relay']> {
-  return { ...status, address: address === undefined ? null : formatEndpoint(address), problem: problem ?? null };
+function ownRelay({ address, problem, data, ...status }: PartyRelay['status']): NonNullable<Party['relay']> {
+  return {
+    ...status,
+    address: address === undefined ? null : formatEndpoint(address),
+    problem: problem ?? null,
+    dataPlane: data?.plane ?? null,
+    dataPlaneReason: data?.reason ?? null,
+  };
 }
 
 function membersOf(view: PartyView, connected: boolean, network: string): Member[] {
