@@ -115,6 +115,28 @@ describe('suspicion machine', () => {
     expect(state.lossRatio).toBeGreaterThan(0.1);
   });
 
+  test('where packets are lost anyway, more missed probes in a row are awaited before anything follows', () => {
+    const die = (lossRatio: number) =>
+      run({ ...initialMonitor(0, 'current', 50), lossRatio }, 60_000, () => undefined).health.map(
+        ([atMs]) => atMs / 150,
+      );
+    expect(die(0)).toEqual([3, 5]);
+    expect(die(0.1)).toEqual([3, 5]);
+    expect(die(0.3)).toEqual([3, 8]);
+    expect(die(0.5)).toEqual([5, 14]);
+    expect(die(1)).toEqual([6, 19]);
+  });
+
+  test('the doubt of the remote end makes it suspect at once, and the answer to the next probe good', () => {
+    const calm = run(initialMonitor(0, 'current', 20), 9_000, () => 20).state;
+    const { state, effects } = stepMonitor(calm, { type: 'doubt', atMs: 9_100 });
+    expect(effects).toContainEqual({ type: 'health', health: 'suspect' });
+    expect(effects).toContainEqual({ type: 'probe', probeId: state.probeId });
+    const answered = stepMonitor(state, { type: 'answered', probeId: state.probeId, rttMs: 20, atMs: 9_120 });
+    expect(answered.state).toMatchObject({ health: 'good', missed: 0, missedSinceMs: undefined });
+    expect(stepMonitor(state, { type: 'tick', atMs: 9_300 }).state).toMatchObject({ health: 'suspect', missed: 4 });
+  });
+
   test('dead is final, and asks for nothing any more', () => {
     const { state } = run(initialMonitor(0, 'current', 50), 60_000, () => undefined);
     const events: MonitorEvent[] = [
@@ -197,6 +219,18 @@ describe('monitor', () => {
     monitor.stop();
     await clock.advance(0);
     expect([clock.pendingTimers, link.open]).toEqual([0, 0]);
+  });
+
+  test('data that was sent unanswered since a moment in the past is followed by a probe 250 ms after that', async () => {
+    const { clock, monitor, link } = world();
+    await clock.advance(19_000);
+    const { probes } = link;
+    monitor.sent(clock.now() - 200);
+    await clock.advance(49);
+    expect(link.probes).toBe(probes);
+    await clock.advance(1);
+    expect(link.probes).toBe(probes + 1);
+    monitor.stop();
   });
 
   test('data in both directions costs no more probes than time does', async () => {

@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { createLog, type PathKind, PathReason, PathSet, type PathSetOptions, TowpathError } from '../src/index.ts';
+import {
+  createLog,
+  type PathKind,
+  PathReason,
+  PathSet,
+  type PathSetOptions,
+  SeededRandom,
+  TowpathError,
+} from '../src/index.ts';
 import { VirtualClock } from '../src/testing.ts';
 
 interface Path {
@@ -85,6 +93,116 @@ describe('path set', () => {
     await clock.advance(1_000);
     expect(told.at(-1)).toBe('direct > relay probes-lost');
     expect(released).toEqual(['direct probes-lost']);
+    await set.close();
+  });
+
+  describe('with a standby that may take over early', () => {
+    const times = { suspectAfter: 2, replaceAfter: 3 };
+
+    /** Sends on the current path, every 10 ms, as a peer does that awaits answers. */
+    async function talk({ clock, set }: ReturnType<typeof world>, ms: number) {
+      for (let at = 0; at < ms; at += 10) {
+        if (set.current !== undefined) set.sent(set.current);
+        await clock.advance(10);
+      }
+    }
+
+    test('the standby takes over when it has answered and three probes of the current path were missed (C9, D4)', async () => {
+      const net = world({ times });
+      const [direct, relay] = [net.path('direct', 20), net.path('relay', 30, 'relay')];
+      net.set.add(direct);
+      net.set.add(relay);
+      await net.clock.advance(21_000);
+      direct.up = false;
+      // Noticed after 250 ms, and two probes of 100 ms.
+      await talk(net, 460);
+      expect([net.set.current?.id, net.set.alsoSendOn?.id]).toEqual(['direct', 'relay']);
+      await talk(net, 100);
+      expect(net.told.at(-1)).toBe('direct > relay probes-lost');
+      await net.set.close();
+    });
+
+    test('it does not when it does not answer either: the other end may be slow, and both paths be well', async () => {
+      const net = world({ times });
+      const paths = [net.path('direct', 20), net.path('relay', 30, 'relay')];
+      for (const each of paths) net.set.add(each);
+      await net.clock.advance(21_000);
+      for (const each of paths) each.up = false;
+      await talk(net, 600);
+      for (const each of paths) each.up = true;
+      await talk(net, 1_000);
+      expect(net.told).toEqual(['undefined > direct first']);
+      await net.set.close();
+    });
+
+    test('two paths that are alike do not take turns when both lose 30 % in each direction', async () => {
+      for (let seed = 1; seed <= 40; seed++) {
+        const random = new SeededRandom(seed);
+        const clock = new VirtualClock();
+        const arrives = () => random.next() > 0.3;
+        const told: string[] = [];
+        const set: PathSet<Path> = new PathSet<Path>(
+          { clock },
+          {
+            target: 'peer.test',
+            times,
+            describe: ({ id, kind, rttMs }) => ({ id, kind, label: id, rttMs }),
+            probe: async ({ rttMs }, signal) => {
+              await clock.sleep(arrives() && arrives() ? rttMs : 1e9, signal);
+              return undefined;
+            },
+            release: () => {},
+          },
+        );
+        set.events.on('current', ({ path, reason }) => told.push(`${path?.id} ${reason}`));
+        for (const id of ['a', 'b']) set.add({ id, kind: 'p2p', rttMs: 20, up: true });
+        for (let at = 0; at < 120_000; at += 50) {
+          if (set.current !== undefined) set.sent(set.current);
+          if (set.current !== undefined && arrives() && arrives()) set.heard(set.current);
+          await clock.advance(50);
+        }
+        // A change for speed is the noise of the loss that is measured; it is limited.
+        expect(
+          told.filter((line) => line.endsWith('probes-lost')),
+          `seed ${seed}`,
+        ).toEqual([]);
+        expect(told.length, `seed ${seed}`).toBeLessThanOrEqual(5);
+        await set.close();
+      }
+    });
+
+    test('without traffic nothing is probed more often for it', async () => {
+      const net = world({ times });
+      const plain = world();
+      for (const { set, path } of [net, plain]) for (const id of ['a', 'b']) set.add(path(id, 20));
+      const count = async ({ clock, set }: typeof net) => {
+        let probes = 0;
+        for (let at = 0; at < 600; at++) {
+          await clock.advance(1_000);
+          probes += set.status().length;
+        }
+        return probes;
+      };
+      expect(await count(net)).toBe(await count(plain));
+      await net.set.close();
+      await plain.set.close();
+    });
+  });
+
+  test('the doubt of the remote end sends the data over the standby as well, until a probe is answered', async () => {
+    const { clock, set, told, path } = world({ times: { suspectAfter: 2, replaceAfter: 3 } });
+    const [a, b] = [path('a', 10), path('b', 20)];
+    set.add(a);
+    set.add(b);
+    await clock.advance(20_000);
+    set.doubt();
+    expect(set.alsoSendOn).toBe(b);
+    await clock.advance(11);
+    expect(set.alsoSendOn).toBeUndefined();
+    a.up = false;
+    set.doubt();
+    await clock.advance(110);
+    expect([set.current, told.at(-1)]).toEqual([b, 'a > b probes-lost']);
     await set.close();
   });
 

@@ -41,6 +41,10 @@ export interface PeerPaths extends AsyncDisposable {
    * Says that the data plane carried data both ways over `path`, of which the splice lets the path sockets see nothing.
    */
   heard(path: PeerPath): void;
+  /** Says that the data plane has sent data over `path` by the splice, and received nothing there since `sinceMs` (`Clock.now`). */
+  unanswered(path: PeerPath, sinceMs: number): void;
+  /** Probes every path at once: an echo through the tunnel was lost. */
+  probe(): void;
   /** Resolves when every socket, timer and allocation of the peer is released. */
   close(): Promise<void>;
 }

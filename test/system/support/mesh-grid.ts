@@ -68,7 +68,7 @@ export class GridMember {
   readonly #waiting = new Map<string, (line: GridLine) => void>();
   readonly ready: Promise<void>;
   /** Changes of the peer since the last order, oldest first. */
-  readonly events: GridEvent[] = [];
+  readonly events: (GridEvent & { atMs: number })[] = [];
   /** The NAT in front of the host. */
   readonly nat: LabNat | undefined;
   #text = '';
@@ -90,7 +90,7 @@ export class GridMember {
       if ('ready' in line) {
         this.address = line.address;
         ready.resolve();
-      } else if ('event' in line) this.events.push(line.event);
+      } else if ('event' in line) this.events.push({ ...line.event, atMs: Date.now() });
       else this.#waiting.get(`${line.id} ${'echo' in line}`)?.(line);
     });
   }

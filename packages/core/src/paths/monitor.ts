@@ -39,9 +39,11 @@ export interface MonitorTimes {
   maxStandbyProbeLimitMs: number;
   /** @default 3 */
   probeRoundTrips: number;
-  /** Probes missed in a row until the path is suspect. @default 3 */
+  /** Probes missed in a row until the path is suspect; more on a path that loses packets anyway. @default 3 */
   suspectAfter: number;
-  /** Probes missed in a row until it is dead. @default 5 */
+  /** The same until a standby that has answered meanwhile replaces it. @default {@link deadAfter} */
+  replaceAfter?: number | undefined;
+  /** The same until it is dead, whatever else there is. @default 5 */
   deadAfter: number;
   /**
    * Probe only after an interval in which nothing was heard, and take whatever is heard for the answer: a keep-alive,
@@ -90,6 +92,8 @@ export interface MonitorState {
   readonly unansweredSinceMs: number | undefined;
   /** Probes missed in a row. */
   readonly missed: number;
+  /** When the first of them was sent; undefined when none was missed. */
+  readonly missedSinceMs: number | undefined;
   /** Number of the last probe. */
   readonly probeId: number;
   readonly lastProbeAtMs: number;
@@ -114,7 +118,9 @@ export type MonitorEvent =
   | { readonly type: 'sent'; readonly atMs: number }
   | { readonly type: 'role'; readonly role: PathRole; readonly atMs: number }
   /** Probe at once: the network has changed, or the current path became suspect. */
-  | { readonly type: 'wake'; readonly atMs: number };
+  | { readonly type: 'wake'; readonly atMs: number }
+  /** The remote end suspects the path: it is suspect here too, unless a probe is answered now. */
+  | { readonly type: 'doubt'; readonly atMs: number };
 
 export type MonitorEffect =
   | { readonly type: 'probe'; readonly probeId: number }
@@ -124,6 +130,15 @@ export type MonitorEffect =
 
 /** Newest probe's share in the smoothed loss. */
 const LOSS_SMOOTHING = 1 / 16;
+/**
+ * What a path's own loss explains is no sign of its end: as many probes must be missed in a row that so much loss causes it
+ * with this probability at most.
+ */
+const CHANCE = { suspect: 0.05, replace: 1e-3, dead: 1e-4 } as const;
+/** Of the probability that one probe is lost: above it, a path is hardly usable. */
+const MAX_LOSS = 0.6;
+/** However steady the round trips were, an answer may come so much later: the machines are busy. */
+const MIN_VARIATION_MS = 50;
 /** Largest share of one sample in the smoothed round trip. */
 const MAX_SAMPLE_SHARE = 1 / 2;
 
@@ -141,6 +156,7 @@ export function initialMonitor(atMs: number, role: PathRole, rttMs?: number): Mo
     lastDataAtMs: atMs,
     unansweredSinceMs: undefined,
     missed: 0,
+    missedSinceMs: undefined,
     probeId: 0,
     lastProbeAtMs: Number.NEGATIVE_INFINITY,
     probeLimitAtMs: undefined,
@@ -148,13 +164,38 @@ export function initialMonitor(atMs: number, role: PathRole, rttMs?: number): Mo
   };
 }
 
-/** How long an answer to a probe is awaited, ms. */
-export function probeLimitMs({ rttMs, role }: Pick<MonitorState, 'rttMs' | 'role'>, times: MonitorTimes): number {
+/** How long an answer to a probe is awaited, ms: so long that the next probe leaves soon after the answer was due. */
+export function probeLimitMs(
+  { rttMs, rttVariationMs = 0, role }: Pick<MonitorState, 'rttMs' | 'rttVariationMs' | 'role'>,
+  times: MonitorTimes,
+): number {
   const [minMs, maxMs] =
     role === 'current'
       ? [times.minProbeLimitMs, times.maxProbeLimitMs]
       : [times.minStandbyProbeLimitMs, times.maxStandbyProbeLimitMs];
-  return rttMs === undefined ? maxMs : Math.min(maxMs, Math.max(minMs, times.probeRoundTrips * rttMs));
+  if (rttMs === undefined) return maxMs;
+  // RFC 6298, section 2.3, where the round trip is known well.
+  const expectedMs = role === 'current' ? rttMs + Math.max(MIN_VARIATION_MS, 4 * rttVariationMs) : maxMs;
+  return Math.min(maxMs, Math.max(minMs, Math.min(times.probeRoundTrips * rttMs, expectedMs)));
+}
+
+/**
+ * Tells whether so many probes were missed in a row that a standby which answers takes over; before the path is dead, because
+ * the answer of the other path shows that it is not this machine or the remote one that is slow.
+ */
+export function isReplaceable(state: MonitorState, times: MonitorTimes): boolean {
+  const { replaceAfter = times.deadAfter } = times;
+  return state.missed >= missesFor(state, replaceAfter, CHANCE.replace, times);
+}
+
+/** How many probes must be missed in a row: `least`, or more on a path that lost packets before. */
+function missesFor({ missed, lossRatio }: MonitorState, least: number, chance: number, times: MonitorTimes): number {
+  // Keep-alives do not measure the loss.
+  if (times.onlyWhenSilent) return least;
+  // The loss before these probes were missed, each of which has added to it.
+  const before = 1 - (1 - lossRatio) / (1 - LOSS_SMOOTHING) ** missed;
+  if (before <= 0) return least;
+  return Math.max(least, Math.ceil(Math.log(chance) / Math.log(Math.min(MAX_LOSS, before))));
 }
 
 /** The suspicion machine as a pure function: probe, missed, suspect, dead. */
@@ -197,9 +238,16 @@ function apply(state: MonitorState, event: MonitorEvent, times: MonitorTimes): M
         : { ...state, role: event.role, activeSinceMs: atMs, nextProbeAtMs: atMs };
     case 'wake':
       return { ...state, nextProbeAtMs: atMs };
+    case 'doubt':
+      return doubted(state, atMs, times);
     default:
       return event satisfies never;
   }
+}
+
+function doubted(state: MonitorState, atMs: number, times: MonitorTimes): MonitorState {
+  const missed = Math.max(state.missed, missesFor(state, times.suspectAfter, CHANCE.suspect, times));
+  return { ...state, missed, missedSinceMs: state.missedSinceMs ?? atMs, nextProbeAtMs: atMs };
 }
 
 function missIfLate(state: MonitorState, atMs: number): MonitorState {
@@ -211,10 +259,12 @@ function missIfLate(state: MonitorState, atMs: number): MonitorState {
  * the answer would have been due: an error of the local machine may be over by then.
  */
 function missed(state: MonitorState, nextProbeAtMs: number): MonitorState {
+  // The probe was lost, but the path is alive: something was heard since the probe left.
+  const isAlive = state.lastHeardAtMs > state.lastProbeAtMs;
   return {
     ...state,
-    // The probe was lost, but the path is alive: something was heard since the probe left.
-    missed: state.lastHeardAtMs > state.lastProbeAtMs ? 0 : state.missed + 1,
+    missed: isAlive ? 0 : state.missed + 1,
+    missedSinceMs: isAlive ? undefined : (state.missedSinceMs ?? state.lastProbeAtMs),
     lossRatio: state.lossRatio + LOSS_SMOOTHING * (1 - state.lossRatio),
     probeLimitAtMs: undefined,
     nextProbeAtMs,
@@ -254,6 +304,7 @@ function heard(state: MonitorState, atMs: number, times: MonitorTimes): MonitorS
     lastHeardAtMs: Math.max(state.lastHeardAtMs, atMs),
     unansweredSinceMs: undefined,
     missed: 0,
+    missedSinceMs: undefined,
   };
   if (times.onlyWhenSilent) {
     return { ...next, probeLimitAtMs: undefined, nextProbeAtMs: atMs + intervalMs(next, atMs, times) };
@@ -293,7 +344,7 @@ function probeAtMs(state: MonitorState, times: MonitorTimes): number {
 }
 
 function probeIfDue(state: MonitorState, atMs: number, times: MonitorTimes, effects: MonitorEffect[]): MonitorState {
-  if (state.missed >= times.deadAfter || state.probeLimitAtMs !== undefined) return state;
+  if (isDead(state, times) || state.probeLimitAtMs !== undefined) return state;
   if (atMs < probeAtMs(state, times)) return state;
   const probeId = state.probeId + 1;
   effects.push({ type: 'probe', probeId });
@@ -306,9 +357,13 @@ function probeIfDue(state: MonitorState, atMs: number, times: MonitorTimes, effe
   };
 }
 
+function isDead(state: MonitorState, times: MonitorTimes): boolean {
+  return state.missed >= missesFor(state, times.deadAfter, CHANCE.dead, times);
+}
+
 function healthOf(state: MonitorState, atMs: number, times: MonitorTimes): PathHealth {
-  if (state.missed >= times.deadAfter) return 'dead';
-  if (state.missed >= times.suspectAfter) return 'suspect';
+  if (isDead(state, times)) return 'dead';
+  if (state.missed >= missesFor(state, times.suspectAfter, CHANCE.suspect, times)) return 'suspect';
   // The same sum as in nextWakeMs: a difference may round the other way, and the wake-up would come for ever.
   return atMs >= state.lastHeardAtMs + times.trustMs ? 'stale' : 'good';
 }

@@ -3,6 +3,7 @@ import { AbortedError } from '../errors.ts';
 import {
   DEFAULT_MONITOR_TIMES,
   initialMonitor,
+  isReplaceable,
   type MonitorEvent,
   type MonitorState,
   type MonitorTimes,
@@ -24,6 +25,8 @@ export interface MonitorOptions {
   onHealth(health: PathHealth): void;
   /** Called after each answered probe. */
   onMeasured?(): void;
+  /** Called after each probe that was missed while nothing else was heard. */
+  onMissed?(): void;
   /** @default 'current' */
   role?: PathRole;
   /** Round trip of the handshake, ms. */
@@ -81,13 +84,21 @@ export class Monitor implements Disposable {
     this.#note(this.#state.health !== 'good' || this.#state.missed > 0);
   }
 
-  /** Reports that data was sent that the remote end will answer. */
-  sent(): void {
+  /** True when a standby that answers should take over; see {@link isReplaceable}. */
+  get isReplaceable(): boolean {
+    return isReplaceable(this.#state, this.#times);
+  }
+
+  /**
+   * Reports that data was sent that the remote end will answer.
+   * @param sinceMs since when nothing was heard although data was sent, `Clock.now` ms. @default now
+   */
+  sent(sinceMs?: number): void {
     if (this.#stopped.signal.aborted) return;
     if (this.#sentAtMs !== undefined) return;
     const now = this.#clock.now();
-    this.#sentAtMs = now;
-    this.#note(now - this.#state.lastDataAtMs >= this.#times.idleAfterMs);
+    this.#sentAtMs = sinceMs ?? now;
+    this.#note(now - this.#state.lastDataAtMs >= this.#times.idleAfterMs || sinceMs !== undefined);
   }
 
   /** Changes what the path is used for. */
@@ -99,6 +110,11 @@ export class Monitor implements Disposable {
   /** Probes at once: the network has changed, or the current path is suspect. */
   wake(): void {
     this.#dispatch({ type: 'wake', atMs: this.#clock.now() });
+  }
+
+  /** The remote end suspects the path: it is suspect here as well, unless the probe that is sent now is answered. */
+  doubt(): void {
+    this.#dispatch({ type: 'doubt', atMs: this.#clock.now() });
   }
 
   /** Ends every timer and probe. Idempotent. */
@@ -139,6 +155,7 @@ export class Monitor implements Disposable {
   #dispatch(event: MonitorEvent): void {
     if (this.#stopped.signal.aborted) return;
     const { state, effects } = stepMonitor(this.#state, event, this.#times);
+    const isMissed = state.missed > this.#state.missed;
     this.#state = state;
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -150,6 +167,7 @@ export class Monitor implements Disposable {
     }
     if (changed !== undefined) this.#options.onHealth(changed);
     if (event.type === 'answered') this.#options.onMeasured?.();
+    if (isMissed) this.#options.onMissed?.();
   }
 
   #wakeAt(atMs: number): void {

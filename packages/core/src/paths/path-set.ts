@@ -100,6 +100,7 @@ type SetEvent<Path> =
   | { type: 'remove'; entry: Entry<Path>; reason: PathReason; error: TowpathError | undefined }
   | { type: 'health'; entry: Entry<Path>; health: PathHealth }
   | { type: 'measured'; entry: Entry<Path> }
+  | { type: 'missed'; entry: Entry<Path> }
   | { type: 'options'; options: SelectionOptions }
   | { type: 'close' };
 
@@ -191,8 +192,16 @@ export class PathSet<Path> implements AsyncDisposable {
   }
 
   /** Reports that data was sent on a path; see {@link Monitor.sent}. Cheap enough for every datagram. */
-  sent(path: Path): void {
-    this.#entryOf(path)?.monitor?.sent();
+  sent(path: Path, sinceMs?: number): void {
+    this.#entryOf(path)?.monitor?.sent(sinceMs);
+  }
+
+  /**
+   * Says that the remote end suspects the current path. Unless its next probe is answered, data goes over the standby as
+   * well from now on.
+   */
+  doubt(): void {
+    this.#currentEntry?.monitor?.doubt();
   }
 
   /** Changes policy, redundancy or the number of standbys; what is not given stays as it is. */
@@ -235,6 +244,11 @@ export class PathSet<Path> implements AsyncDisposable {
         break;
       case 'measured':
         this.#measured(event.entry);
+        this.#leaveDoubtful();
+        break;
+      case 'missed':
+        if (event.entry === this.#currentEntry && event.entry.monitor?.state.missed === 1) this.#wakeStandbys();
+        this.#leaveDoubtful();
         break;
       case 'options':
         this.#choice = { ...this.#choice, ...event.options };
@@ -286,6 +300,7 @@ export class PathSet<Path> implements AsyncDisposable {
         probe: (signal) => probe(entry.path, signal),
         onHealth: (health) => this.#dispatch({ type: 'health', entry, health }),
         onMeasured: () => this.#dispatch({ type: 'measured', entry }),
+        onMissed: () => this.#dispatch({ type: 'missed', entry }),
         role: 'standby',
         rttMs: entry.about.rttMs,
         times,
@@ -319,6 +334,18 @@ export class PathSet<Path> implements AsyncDisposable {
     if (Math.abs(rttMs - this.#comparedRttMs) < SELECTION.directGainMs) return;
     this.#comparedRttMs = rttMs;
     this.#wakeStandbys();
+  }
+
+  /** Leaves a current path that misses probes, once a standby has answered one since the first of them was sent. */
+  #leaveDoubtful(): void {
+    const entry = this.#currentEntry;
+    const sinceMs = entry?.monitor?.state.missedSinceMs;
+    if (entry === undefined || sinceMs === undefined || !entry.monitor?.isReplaceable) return;
+    const answers = this.#selection.standbys.some((id) => {
+      const state = this.#entries.get(id)?.monitor?.state;
+      return state !== undefined && state.health === 'good' && state.measuredAtMs > sinceMs;
+    });
+    if (answers) this.#leave(entry, PathReason.probesLost, this.#deadError(entry));
   }
 
   #wakeStandbys(): void {
@@ -399,6 +426,11 @@ export class PathSet<Path> implements AsyncDisposable {
 
   #pathOf(id: string | undefined): Path | undefined {
     return id === undefined ? undefined : this.#entries.get(id)?.path;
+  }
+
+  get #currentEntry(): Entry<Path> | undefined {
+    const { current } = this.#selection;
+    return current === undefined ? undefined : this.#entries.get(current);
   }
 
   #entryOf(path: Path): Entry<Path> | undefined {

@@ -41,11 +41,12 @@ export interface ConnectionManagerEvents {
 
 const DEFAULT_NETWORK = '10.66.0.0/16';
 const DEFAULT_CONNECT_TIMEOUT_MS = 30_000;
-/** Statistics are read this often while somebody is active, and every tenth time otherwise. */
-const READ_MS = 500;
+/** WireGuard is read this often while a peer is in use, ms; a party of many, whose reading takes longer, less often. */
+const READ_MS = 200;
+const READ_MS_PER_PEER = 5;
+const IDLE_READ_MS = 5_000;
 const GOODBYES = 2;
 const GOODBYE_MS = 40;
-const IDLE_TURNS = 10;
 
 /** Connects to the peers of a party, keeps the connections, and says what became of them (C1). */
 export class ConnectionManager implements AsyncDisposable {
@@ -61,9 +62,8 @@ export class ConnectionManager implements AsyncDisposable {
   readonly #stops: (() => void)[] = [];
   readonly #closing = new AbortController();
   #reader: Timer | undefined;
-  #readTurns = 0;
-  #wasActive = false;
-  #readBytes = 0;
+  #readAtMs = Number.NEGATIVE_INFINITY;
+  #isReading = false;
   #maintained: PartyId | undefined;
 
   /**
@@ -274,26 +274,27 @@ export class ConnectionManager implements AsyncDisposable {
   }
 
   async #read(): Promise<void> {
-    if (this.#open.size === 0 || this.#closing.signal.aborted) return;
-    if (!this.#wasActive && this.#readTurns++ % IDLE_TURNS !== 0) return;
+    if (this.#open.size === 0 || this.#closing.signal.aborted || this.#isReading) return;
+    const nowMs = this.#config.components.clock.now();
+    const isInUse = [...this.#open.values()].some((connection) => connection.isInUse);
+    const intervalMs = isInUse ? Math.max(READ_MS, this.#open.size * READ_MS_PER_PEER) : IDLE_READ_MS;
+    if (nowMs - this.#readAtMs < intervalMs - READ_MS / 2) return;
+    this.#readAtMs = nowMs;
+    this.#isReading = true;
     try {
       const { peers } = await this.#machine.read();
       const readings = new Map(peers.map((peer) => [Buffer.from(peer.publicKey).toString('hex'), peer]));
-      const bytes = peers.reduce((sum, { receivedBytes, sentBytes }) => sum + receivedBytes + sentBytes, 0);
-      this.#wasActive = bytes - this.#readBytes > this.#open.size * ACTIVE_BYTES_PER_PEER;
-      this.#readBytes = bytes;
       for (const connection of this.#open.values()) {
         const reading = readings.get(Buffer.from(connection.peerInfo.wireGuardKey).toString('hex'));
         if (reading !== undefined) await connection.observe(reading);
       }
     } catch (error) {
       this.#log.debug('WireGuard could not be read.', { error: errorMessage(error) });
+    } finally {
+      this.#isReading = false;
     }
   }
 }
-
-/** More than the echoes of an idle peer amount to between two readings. */
-const ACTIVE_BYTES_PER_PEER = 512;
 
 function notReached(connection: PeerConnection, limitMs: number): ConnectionError {
   const { name, virtualIp, online, path } = connection.describe();

@@ -12,6 +12,7 @@ import { MeshReason, type Reason } from '../reason.ts';
 import type { WireGuardPeer } from '../wireguard/device.ts';
 import type { ConnectionStatus, ConnectionStrategy, PeerChangeEvent } from './connection-status.ts';
 import type { PeerNetwork } from './peer-network.ts';
+import { PeerTraffic, type TrafficChange } from './peer-traffic.ts';
 
 export interface PeerConnectionComponents {
   network: Network;
@@ -35,8 +36,6 @@ export interface PeerConnectionOptions extends Pick<PeerPathsOptions, 'policy' |
   acceptedNetworks: readonly string[];
 }
 
-/** Bytes between two readings from which on a peer counts as active: more than echoes and keep-alives. */
-const ACTIVE_BYTES = 1_024;
 /** A handshake is not begun anew more often than this, ms. */
 const RESTART_SPACING_MS = 1_000;
 /** A handshake that was sent on a path so long ago is lost: WireGuard would repeat it after 5 s only. */
@@ -64,7 +63,8 @@ export class PeerConnection implements AsyncDisposable {
   #mtuBytes: number;
   #mtuTest = new AbortController();
   #restartedAtMs = Number.NEGATIVE_INFINITY;
-  #wasReceiving = false;
+  readonly #traffic = new PeerTraffic();
+  #hopPackets = 0;
   #selectedAtMs = Number.NEGATIVE_INFINITY;
   #relayCheckedAtMs = Number.NEGATIVE_INFINITY;
   #closed: Promise<void> | undefined;
@@ -205,22 +205,34 @@ export class PeerConnection implements AsyncDisposable {
     if (!this.#health.isReached) this.#health.wake();
   }
 
+  /** Data was carried lately, so that a loss should be noticed soon. */
+  get isInUse(): boolean {
+    return this.#traffic.isInUse;
+  }
+
   /** Takes over a reading of WireGuard: statistics, activity, and endpoints that must be repaired. */
   async observe(reading: WireGuardPeer): Promise<void> {
-    const before = this.#statistics;
     this.#statistics = reading;
-    if (before !== undefined) {
-      const received = reading.receivedBytes - before.receivedBytes;
-      const sent = reading.sentBytes - before.sentBytes;
-      const path = this.#path;
-      if (received > 0 && path !== undefined && this.#dataPlane.kind === 'splice') this.#paths.heard(path);
+    const change = this.#traffic.take(this.#components.clock.now(), reading);
+    if (change !== undefined) {
+      this.#observeSplice(change);
       // A busy peer that falls silent may be behind a NAT that has forgotten us: only what we send opens it again.
-      if (this.#wasReceiving && received <= 0) this.#health.wake();
-      this.#wasReceiving = received >= ACTIVE_BYTES;
-      if (received >= ACTIVE_BYTES) this.#health.active();
-      else if (received <= 0 && sent >= ACTIVE_BYTES) this.#health.wake();
+      if (change.fellSilent) this.#health.wake();
+      else if (change.isBusy) this.#health.active();
     }
     await this.#dataPlane.repair(reading);
+  }
+
+  /** What the kernel carries, the path sockets do not see. */
+  #observeSplice({ receivedBytes, sentBytes, sinceMs }: TrafficChange): void {
+    const path = this.#path;
+    const { receivedPackets } = this.#dataPlane.counters;
+    // What came over the hop came on another path.
+    const isHop = receivedPackets > this.#hopPackets;
+    this.#hopPackets = receivedPackets;
+    if (path === undefined || this.#dataPlane.kind !== 'splice') return;
+    if (receivedBytes > 0 && !isHop) this.#paths.heard(path);
+    else if (sentBytes > 0) this.#paths.unanswered(path, sinceMs);
   }
 
   /** Removes the peer from WireGuard and ends everything of it. Idempotent. */
@@ -252,6 +264,7 @@ export class PeerConnection implements AsyncDisposable {
       if (reason === MeshReason.echoSlow) this.#lookForBetterRelay();
       this.#changed('status', reason);
     });
+    this.#health.events.on('missed', () => this.#paths.probe());
     this.#dataPlane.events.on('changed', ({ reason }) => this.#changed('data-plane', reason));
     this.#paths.events.on('selected', ({ path, also, reason }) => this.#selected(path, also, reason));
     if (this.#path !== undefined) this.#selected(this.#path, this.#paths.also, PathReason.first);

@@ -61,6 +61,8 @@ export interface PeerHealthEvents {
   status: { status: PeerStatus; reason: Reason; previous: PeerStatus };
   /** A round trip was measured, ms. */
   measured: { rttMs: number };
+  /** An echo was lost. */
+  missed: undefined;
 }
 
 /**
@@ -222,6 +224,7 @@ export class PeerHealth {
           else if (health === 'good') this.#answered(this.rttMs ?? rttMs);
         },
         onMeasured: () => this.#answered(this.rttMs ?? rttMs),
+        onMissed: () => this.events.emit('missed', undefined),
       },
     );
     this.#monitor = monitor;

@@ -85,6 +85,11 @@ const MAX_LOG = 200;
 /** Direct paths are looked for again: 5, 10, 20, 40, 60 s …: docs/protocol/connectivity.md, "Reconnecting". */
 const AGAIN = { baseMs: 5_000, maxMs: 60_000 };
 const PROBE_TIMEOUT_MS = 5_000;
+/**
+ * While the peer's data arrives on another path than the one in use, the peer may doubt that one. For this long, ms, what
+ * arrives there does not show that the peer receives anything on it: only the answer to a probe does.
+ */
+const PEER_DOUBT_MS = 1_000;
 
 /** The paths to one peer: signals candidates, checks the peer's, and keeps what was verified in a path set. */
 export class MeshPeerPaths implements PeerPaths {
@@ -109,6 +114,8 @@ export class MeshPeerPaths implements PeerPaths {
   #remoteSession: number | undefined;
   #wantedBefore: readonly RelayKey[] = [];
   #reason: PathReason = 'first';
+  /** When data of the peer arrived last on another path than the current one. */
+  #elsewhereAtMs = Number.NEGATIVE_INFINITY;
   #policy: { policy?: PathPolicy | undefined };
 
   constructor(components: MeshPeerPathsComponents, options: PeerPathsOptions, secrets: PairSecrets) {
@@ -173,8 +180,10 @@ export class MeshPeerPaths implements PeerPaths {
           if (this.#byId.get(path.id) === path) this.#byId.delete(path.id);
           this.#transports.drop(path.transport);
         },
-        // A NAT forgets a mapping that is idle for too long.
         times: {
+          suspectAfter: 2,
+          replaceAfter: 3,
+          // A NAT forgets a mapping that is idle for too long.
           get idleIntervalMs() {
             return components.nat.keepAliveMs;
           },
@@ -254,7 +263,16 @@ export class MeshPeerPaths implements PeerPaths {
 
   heard(path: PeerPath): void {
     const own = this.#byId.get(path.id);
-    if (own !== undefined) this.#set.heard(own);
+    if (own !== undefined) this.#arrived(own, true);
+  }
+
+  unanswered(path: PeerPath, sinceMs: number): void {
+    const own = this.#byId.get(path.id);
+    if (own !== undefined) this.#set.sent(own, sinceMs);
+  }
+
+  probe(): void {
+    this.#set.wake();
   }
 
   refresh(reason: PathReason): void {
@@ -412,14 +430,31 @@ export class MeshPeerPaths implements PeerPaths {
     if (transport === undefined) return;
     this.#transports.heard(transport, remote);
     const path = this.#find(transportId(transport, remote));
-    if (path !== undefined) this.#set.heard(path, false);
+    if (path !== undefined) this.#arrived(path, false);
+  }
+
+  /** Something of the peer arrived on a path, which shows that the peer hears this end too unless it uses another path. */
+  #arrived(path: MeshPath, isData: boolean): void {
+    if (path !== this.#set.current || !this.#isPeerElsewhere) this.#set.heard(path, isData);
+  }
+
+  get #isPeerElsewhere(): boolean {
+    return this.#components.clock.now() - this.#elsewhereAtMs < PEER_DOUBT_MS;
+  }
+
+  /** Data of the peer arrived on another path than the current one: the peer has left that, or is in doubt about it. */
+  #heardElsewhere(): void {
+    const isNew = !this.#isPeerElsewhere;
+    this.#elsewhereAtMs = this.#components.clock.now();
+    if (isNew) this.#set.doubt();
   }
 
   /** A datagram of WireGuard has arrived. */
   #received(datagram: Uint8Array, id: string): void {
     const path = this.#find(id);
     if (path !== undefined) {
-      this.#set.heard(path);
+      if (path !== this.#set.current) this.#heardElsewhere();
+      this.#arrived(path, true);
       if (path.kind === 'relay') this.#agreement.heard(this.#relayOf(path), true);
     }
     this.#options.onDatagram(datagram, path);

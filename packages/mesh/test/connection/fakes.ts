@@ -145,6 +145,10 @@ export class FakePaths implements PeerPaths {
 
   heard(): void {}
 
+  unanswered(): void {}
+
+  probe(): void {}
+
   async close(): Promise<void> {
     this.closed = true;
   }

@@ -97,6 +97,19 @@ describe('PeerHealth', () => {
     expect(health.status).toBe('connected');
   });
 
+  it('tells of the first echo that is lost, so that the paths are probed', async () => {
+    start();
+    await clock.advance(60_000);
+    let missed = 0;
+    health.events.on('missed', () => missed++);
+    tunnel.rttMs = undefined;
+    health.wake();
+    await clock.advance(499);
+    expect(missed).toBe(0);
+    await clock.advance(2);
+    expect([missed, health.status]).toEqual([1, 'connected']);
+  });
+
   it('is connected again as soon as it is woken by news', async () => {
     start();
     await clock.advance(1_000);

@@ -1,0 +1,124 @@
+import { natKinds, type SimulatedHost } from '@towpath/net/simulated';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { PeerPaths } from '../../src/index.ts';
+import { datagramOf, type PartyMember, SimulatedParty } from './party.ts';
+
+/** WireGuard's counters are read this often. */
+const READ_MS = 200;
+
+describe('the paths of two members', () => {
+  let party: SimulatedParty;
+  let a: PartyMember;
+  let b: PartyMember;
+  let toB: PeerPaths;
+  let toA: PeerPaths;
+
+  afterEach(async () => {
+    await party.close();
+    await party.clock.advance(60_000);
+    expect(party.clock.pendingTimers).toBe(0);
+  });
+
+  /** Two public hosts, or two behind hard NATs. */
+  async function connect(seed: number, direct: boolean): Promise<SimulatedHost[]> {
+    party = new SimulatedParty(seed);
+    await party.startRelay();
+    await party.startRelay();
+    const nat = direct ? undefined : natKinds.symmetricRandom;
+    const hosts = ['a', 'b'].map((name) =>
+      nat ? party.internet.nat(nat).host({ name }) : party.internet.host({ name }),
+    );
+    [a, b] = [await party.memberOn('a', hosts[0]!.network), await party.memberOn('b', hosts[1]!.network)];
+    [toB, toA] = [a.connect(b), b.connect(a)];
+    await party.clock.advance(42_300);
+    return hosts;
+  }
+
+  /** What the hop does: a datagram on the path, and on the second one while there is one. */
+  function send(paths: PeerPaths, text: string): void {
+    paths.current?.send(datagramOf(text));
+    paths.also?.send(datagramOf(text));
+  }
+
+  /** Sends 20 datagrams a second from each end. */
+  async function talk(ms: number): Promise<void> {
+    for (let at = 0; at < ms; at += 50) {
+      send(toB, `${party.clock.now()}`);
+      send(toA, `${party.clock.now()}`);
+      await party.clock.advance(50);
+    }
+  }
+
+  const changes = (paths: PeerPaths) => paths.log().filter(({ what }) => what === 'switch').length;
+
+  it('move to the standby within 800 ms when a spliced path carries nothing any more, on both ends (C9)', async () => {
+    await connect(31, false);
+    expect([toB.current?.kind, toA.current?.kind]).toEqual(['relay', 'relay']);
+    const dead = [toB.current, toA.current].map((path) => path!.relay);
+    const lost = new Set(dead.map((relay) => /\d+\.\d+\.\d+\.\d+/.exec(relay!)![0]));
+    party.internet.intercept(({ source, destination }, next) => {
+      if (!lost.has(source) && !lost.has(destination)) next();
+    });
+    const diedAtMs = party.clock.now();
+    const ends = [toB, toA].map((paths) => ({ paths, path: paths.current!, afterMs: 0 }));
+    while (ends.some(({ afterMs }) => afterMs === 0) && party.clock.now() - diedAtMs < 3_000) {
+      const sinceMs = party.clock.now();
+      await party.clock.advance(READ_MS);
+      for (const end of ends) {
+        if (end.afterMs === 0 && end.paths.current !== end.path) end.afterMs = party.clock.now() - diedAtMs;
+        else end.paths.unanswered(end.path, sinceMs);
+      }
+    }
+    expect(Math.max(...ends.map(({ afterMs }) => afterMs))).toBeLessThanOrEqual(800);
+    expect([toB.current?.kind, toA.current?.kind]).toEqual(['relay', 'relay']);
+  });
+
+  it('send on the standby within a second when one direction is lost, although data goes on to arrive (D4)', async () => {
+    const hosts = await connect(32, true);
+    expect([toB.current?.kind, toA.current?.kind]).toEqual(['p2p', 'p2p']);
+    await talk(2_000);
+    const [from, to] = [hosts[1]!.address, hosts[0]!.address];
+    party.internet.intercept(({ source, destination }, next) => {
+      if (source !== from || destination !== to) next();
+    });
+    const blockedAtMs = party.clock.now();
+    await talk(900);
+    const at = a.received.findIndex((text) => Number(text) > blockedAtMs);
+    expect(at).toBeGreaterThan(0);
+    await talk(3_000);
+    expect([toB.current?.kind, toA.current?.kind]).toEqual(['relay', 'relay']);
+  });
+
+  it('stay where they are when data goes one way only, and ask no more than three times a second', async () => {
+    await connect(33, true);
+    const [before, probes] = [toB.current, toB.probesSent];
+    for (let at = 0; at < 20_000; at += READ_MS) {
+      const sinceMs = party.clock.now();
+      await party.clock.advance(READ_MS);
+      toB.unanswered(before!, sinceMs);
+    }
+    expect(toB.current).toBe(before);
+    expect(toB.also).toBeUndefined();
+    expect(toB.probesSent - probes).toBeLessThanOrEqual(80);
+  });
+
+  it('keep the direct path through 30 % loss in each direction', async () => {
+    await connect(34, true);
+    await talk(5_000);
+    const before = [changes(toB), changes(toA)];
+    party.internet.intercept((_, next) => {
+      if (party.random.next() > 0.3) next();
+    });
+    await talk(60_000);
+    expect([toB.current?.kind, toA.current?.kind]).toEqual(['p2p', 'p2p']);
+    expect([changes(toB), changes(toA)]).toEqual(before);
+  });
+
+  it('are all probed when an echo through the tunnel is lost', async () => {
+    await connect(35, true);
+    const [probes, count] = [toB.probesSent, toB.status().length];
+    toB.probe();
+    expect(toB.probesSent - probes).toBe(count);
+    expect(count).toBeGreaterThan(1);
+  });
+});
