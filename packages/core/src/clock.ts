@@ -57,18 +57,35 @@ export class SystemClock implements Clock {
   }
 
   timer(delayMs: number, callback: () => void): Timer {
-    const timers = this.#timers;
-    const dueAtMs = timers.now() + Math.max(0, delayMs);
-    let handle: unknown;
-    const arm = (leftMs: number) => {
-      handle = timers.set(
-        leftMs > MAX_TIMER_MS ? () => arm(dueAtMs - timers.now()) : callback,
-        Math.min(leftMs, MAX_TIMER_MS),
-      );
-    };
-    arm(Math.max(0, delayMs));
-    const cancel = () => timers.clear(handle);
-    return { cancel, [Symbol.dispose]: cancel };
+    return new SystemTimer(this.#timers, Math.max(0, delayMs), callback);
+  }
+}
+
+class SystemTimer implements Timer {
+  readonly #timers: PlatformTimers;
+  #handle: unknown;
+
+  constructor(timers: PlatformTimers, delayMs: number, callback: () => void) {
+    this.#timers = timers;
+    if (delayMs <= MAX_TIMER_MS) this.#handle = timers.set(callback, delayMs);
+    else this.#armLong(timers.now() + delayMs, callback);
+  }
+
+  cancel(): void {
+    this.#timers.clear(this.#handle);
+  }
+
+  [Symbol.dispose](): void {
+    this.cancel();
+  }
+
+  /** Waits for a time that is further away than the platform's timers reach. */
+  #armLong(dueAtMs: number, callback: () => void): void {
+    const leftMs = dueAtMs - this.#timers.now();
+    this.#handle =
+      leftMs > MAX_TIMER_MS
+        ? this.#timers.set(() => this.#armLong(dueAtMs, callback), MAX_TIMER_MS)
+        : this.#timers.set(callback, Math.max(0, leftMs));
   }
 }
 

@@ -1,10 +1,13 @@
 import { errorMessage } from './errors.ts';
 import { type Log, silentLog } from './log.ts';
 
+type Listener<Value> = (value: Value) => void;
+
 /** Listeners of one typed event map: `{ up: Path; down: Reason }`. */
 export class Events<Map extends object> {
   readonly #log: Log;
-  readonly #listeners: { [Name in keyof Map]?: Set<(value: Map[Name]) => void> } = {};
+  /** Lists that are replaced and never changed, so that an `emit` under way calls the listeners it began with. */
+  readonly #listeners: { [Name in keyof Map]?: readonly Listener<Map[Name]>[] | undefined } = {};
 
   /** @param log receives exceptions of listeners */
   constructor(log: Log = silentLog) {
@@ -12,13 +15,11 @@ export class Events<Map extends object> {
   }
 
   /** Calls `listener` on every `name` until the returned function is called. */
-  on<Name extends keyof Map>(name: Name, listener: (value: Map[Name]) => void): () => void {
-    const set = this.#listeners[name] ?? new Set();
-    this.#listeners[name] = set;
-    set.add(listener);
-    return () => {
-      set.delete(listener);
-    };
+  on<Name extends keyof Map>(name: Name, listener: Listener<Map[Name]>): () => void {
+    const known = this.#listeners[name];
+    if (known === undefined) this.#listeners[name] = [listener];
+    else if (!known.includes(listener)) this.#listeners[name] = [...known, listener];
+    return () => this.#remove(name, listener);
   }
 
   /**
@@ -54,9 +55,9 @@ export class Events<Map extends object> {
    * neither keeps the others from being called nor reaches the code that emits.
    */
   emit<Name extends keyof Map>(name: Name, value: Map[Name]): void {
-    const set = this.#listeners[name];
-    if (set === undefined) return;
-    for (const listener of [...set]) {
+    const listeners = this.#listeners[name];
+    if (listeners === undefined) return;
+    for (const listener of listeners) {
       try {
         const returned: unknown = listener(value);
         if (returned instanceof Promise) returned.catch((error: unknown) => this.#failed(name, error));
@@ -66,12 +67,17 @@ export class Events<Map extends object> {
     }
   }
 
+  #remove<Name extends keyof Map>(name: Name, listener: Listener<Map[Name]>): void {
+    const left = this.#listeners[name]?.filter((other) => other !== listener);
+    this.#listeners[name] = left?.length === 0 ? undefined : left;
+  }
+
   #failed(name: keyof Map, error: unknown): void {
     this.#log.error(`A listener of "${String(name)}" failed: ${errorMessage(error)}`);
   }
 
   /** How many listeners `name` has; for leak checks. */
   count(name: keyof Map): number {
-    return this.#listeners[name]?.size ?? 0;
+    return this.#listeners[name]?.length ?? 0;
   }
 }

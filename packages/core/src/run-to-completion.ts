@@ -36,6 +36,9 @@ export class RunToCompletion<Event> {
     this.#running = true;
     try {
       while (this.#next());
+      // An array keeps the capacity that it once had, and there are two for each of many machines.
+      this.#events = [];
+      this.#observers = [];
     } finally {
       this.#running = false;
     }

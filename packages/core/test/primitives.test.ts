@@ -17,6 +17,7 @@ import {
   TowpathError,
   Wakeup,
 } from '../src/index.ts';
+import { Tasks } from '../src/time/tasks.ts';
 import { VirtualClock } from '../src/testing.ts';
 
 describe('deadline', () => {
@@ -352,6 +353,23 @@ describe('shared work', () => {
   });
 });
 
+describe('tasks', () => {
+  test('settle when the last is done, whether it succeeded or not, those that are added meanwhile included', async () => {
+    const clock = new VirtualClock();
+    const tasks = new Tasks();
+    await tasks.settled();
+    const done: string[] = [];
+    tasks.add(clock.sleep(10).then(() => Promise.reject(new Error('it failed'))));
+    tasks.add(
+      clock.sleep(20).then(() => {
+        tasks.add(clock.sleep(30).then(() => done.push('added meanwhile')));
+      }),
+    );
+    await clock.runUntil(tasks.settled());
+    expect([done, clock.now()]).toEqual([['added meanwhile'], 50]);
+  });
+});
+
 describe('waiting', () => {
   test('a mutex lets one in at a time, in order, and passes a turn on that was given up', async () => {
     const clock = new VirtualClock();
@@ -397,6 +415,25 @@ describe('waiting', () => {
 });
 
 describe('events', () => {
+  test('a listener that is added twice is called once; those of an emit under way are those it began with', () => {
+    const events = new Events<{ up: number }>();
+    const heard: string[] = [];
+    const first = () => heard.push('first');
+    events.on('up', first);
+    const stop = events.on('up', first);
+    const stopSecond = events.on('up', () => {
+      heard.push('second');
+      stopSecond();
+      stop();
+      events.on('up', () => heard.push('third'));
+    });
+    events.emit('up', 1);
+    expect(heard).toEqual(['first', 'second']);
+    events.emit('up', 2);
+    expect(heard).toEqual(['first', 'second', 'third']);
+    expect(events.count('up')).toBe(1);
+  });
+
   test('a listener that throws is logged; the others are called and the emitter goes on', () => {
     const lines: string[] = [];
     const events = new Events<{ up: number }>(createLog(({ level, message }) => lines.push(`${level}: ${message}`)));

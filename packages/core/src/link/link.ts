@@ -7,6 +7,7 @@ import { type PathDescription, PathSet, type PathSetEvents } from '../paths/path
 import { RunToCompletion } from '../run-to-completion.ts';
 import { abortable } from '../time/abortable.ts';
 import { deadline } from '../time/deadline.ts';
+import { Tasks } from '../time/tasks.ts';
 import { Improvement } from './improvement.ts';
 import { initialLink, type LinkEffect, type LinkEvent, type LinkPhase, type LinkState, stepLink } from './machine.ts';
 import type { ConnectContext, LinkEvents, LinkOptions, RetryPolicy } from './options.ts';
@@ -26,11 +27,12 @@ export class Link<Path> implements AsyncDisposable {
   readonly #options: LinkOptions<Path>;
   readonly #run: RunToCompletion<Step<Path>>;
   readonly #closing = new AbortController();
-  readonly #improvement: Improvement;
+  /** Made when a better path is wanted for the first time. */
+  #improvement: Improvement | undefined;
   /** Races, their remains, and releases that `close` waits for. */
-  readonly #work = new Set<Promise<unknown>>();
+  readonly #work = new Tasks();
   /** Descriptions of paths where the caller gives none. */
-  readonly #numbered = new Map<Path, PathDescription>();
+  #numbered: Map<Path, PathDescription> | undefined;
   #state: LinkState = initialLink;
   #delays: Iterator<number> | undefined;
   #roundStartedAtMs = 0;
@@ -51,18 +53,10 @@ export class Link<Path> implements AsyncDisposable {
       (error) => log.error(`A listener of the link to ${options.target} failed: ${errorMessage(error)}`),
     );
     this.paths = this.#pathSet();
-    this.#improvement = new Improvement(
-      { clock, log },
-      {
-        wanted: () => this.#wantsBetter(),
-        delaysMs: () => options.improve?.delaysMs() ?? [],
-        search: (signal) => this.#search('improve', signal, options.improve?.limitMs),
-      },
-    );
     this.paths.events.on('current', (change) => this.#run.dispatch({ type: 'current', change }));
     this.paths.events.on('health', ({ path, health }) => {
       if (path === this.path && health === 'suspect') this.#searchStandby();
-      this.#improvement.update();
+      this.#improve();
     });
   }
 
@@ -96,18 +90,16 @@ export class Link<Path> implements AsyncDisposable {
     if (this.path !== undefined) return this.path;
     if (this.phase === 'closed') throw this.#closedError();
     if (this.phase === 'failed' && this.#lastError) throw this.#lastError;
-    const done = new AbortController();
-    const either = signal ? AbortSignal.any([signal, done.signal]) : done.signal;
+    const { promise, resolve, reject } = Promise.withResolvers<Path>();
+    const stops = [
+      this.events.on('up', ({ path }) => resolve(path)),
+      this.events.on('gaveUp', reject),
+      this.events.on('phase', (phase) => phase === 'closed' && reject(this.#closedError())),
+    ];
     try {
-      return await Promise.race([
-        this.events.once('up', { signal: either }).then(({ path }) => path),
-        this.events.once('gaveUp', { signal: either }).then((error) => Promise.reject(error)),
-        this.events
-          .once('phase', { accept: (phase) => phase === 'closed', signal: either })
-          .then(() => Promise.reject(this.#closedError())),
-      ]);
+      return await abortable(promise, signal);
     } finally {
-      done.abort();
+      for (const stop of stops) stop();
     }
   }
 
@@ -134,8 +126,8 @@ export class Link<Path> implements AsyncDisposable {
   /** Stops everything and releases the paths; resolves when nothing is left. Idempotent. */
   async close(): Promise<void> {
     this.#run.dispatch({ type: 'close' });
-    await this.#improvement.stop();
-    while (this.#work.size > 0) await Promise.allSettled(this.#work);
+    await this.#improvement?.stop();
+    await this.#work.settled();
     await this.paths.close();
   }
 
@@ -154,7 +146,7 @@ export class Link<Path> implements AsyncDisposable {
         describe: (path) => this.#describe(path),
         closed: (path, signal) => watch(path, { signal }),
         release: (path, reason) => {
-          this.#numbered.delete(path);
+          this.#numbered?.delete(path);
           return this.#options.release(path, reason);
         },
         probe,
@@ -168,6 +160,7 @@ export class Link<Path> implements AsyncDisposable {
 
   #describe(path: Path): PathDescription {
     if (this.#options.describe) return this.#options.describe(path);
+    this.#numbered ??= new Map();
     const known = this.#numbered.get(path);
     if (known) return known;
     this.#paths++;
@@ -201,6 +194,22 @@ export class Link<Path> implements AsyncDisposable {
       this.#step({ type: 'connected' });
       this.#tell('up', { path, previous, replaced, reason });
     }
+    this.#improve();
+  }
+
+  /** Starts or ends the search for a better path. */
+  #improve(): void {
+    if (this.#improvement === undefined) {
+      if (!this.#wantsBetter()) return;
+      this.#improvement = new Improvement(
+        { clock: this.#clock, log: this.#log },
+        {
+          wanted: () => this.#wantsBetter(),
+          delaysMs: () => this.#options.improve?.delaysMs() ?? [],
+          search: (signal) => this.#search('improve', signal, this.#options.improve?.limitMs),
+        },
+      );
+    }
     this.#improvement.update();
   }
 
@@ -211,7 +220,7 @@ export class Link<Path> implements AsyncDisposable {
         this.#roundStartedAtMs = this.#clock.now();
         return;
       case 'connect':
-        this.#track(this.#try());
+        this.#work.add(this.#try());
         return;
       case 'wait':
         this.#wait(effect.delayMs);
@@ -222,7 +231,7 @@ export class Link<Path> implements AsyncDisposable {
         return;
       case 'check-paths':
         this.paths.wake();
-        this.#improvement.refresh();
+        this.#improvement?.refresh();
         return;
       case 'gave-up':
         this.#gaveUp();
@@ -230,7 +239,7 @@ export class Link<Path> implements AsyncDisposable {
       case 'release':
         this.#closing.abort(new AbortedError(`The link to ${this.#options.target} was closed.`));
         this.#race?.abort(this.#closing.signal.reason);
-        this.#track(this.paths.close());
+        this.#work.add(this.paths.close());
         return;
       default:
         effect satisfies never;
@@ -301,7 +310,7 @@ export class Link<Path> implements AsyncDisposable {
       reconnect,
       signal,
       offer: (path) => this.paths.add(path),
-      goesOn: (work) => this.#track(work),
+      goesOn: (work) => this.#work.add(work),
     };
   }
 
@@ -311,7 +320,7 @@ export class Link<Path> implements AsyncDisposable {
     // What the search leaves behind its first path ends with `outer`, and not with this search's time limit.
     const signal = AbortSignal.any([outer, limit.signal]);
     const searching = this.#options.connect(this.#context(purpose, 1, true, signal));
-    this.#track(searching);
+    this.#work.add(searching);
     this.paths.add(await searching);
   }
 
@@ -323,7 +332,7 @@ export class Link<Path> implements AsyncDisposable {
       .finally(() => {
         this.#standbySearch = undefined;
       });
-    this.#track(this.#standbySearch);
+    this.#work.add(this.#standbySearch);
   }
 
   #wantsBetter(): boolean {
@@ -377,15 +386,8 @@ export class Link<Path> implements AsyncDisposable {
     return { target: this.#options.target };
   }
 
-  #track(work: Promise<unknown>): void {
-    const tracked = work.catch(noop).finally(() => this.#work.delete(tracked));
-    this.#work.add(tracked);
-  }
-
   #toError(error: unknown): TowpathError {
     if (error instanceof TowpathError) return error;
     return new TowpathError(errorCode(error), errorMessage(error), { ...this.#about(), cause: error });
   }
 }
-
-function noop(): void {}

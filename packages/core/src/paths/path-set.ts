@@ -3,6 +3,7 @@ import { AbortedError, errorCode, errorMessage, TowpathError } from '../errors.t
 import { Events } from '../events.ts';
 import { type Log, silentLog } from '../log.ts';
 import { RunToCompletion } from '../run-to-completion.ts';
+import { Tasks } from '../time/tasks.ts';
 import type { MonitorTimes, PathHealth, PathRole } from './monitor.ts';
 import type { PathKind } from './path-kind.ts';
 import { Monitor } from './path-monitor.ts';
@@ -117,9 +118,9 @@ export class PathSet<Path> implements AsyncDisposable {
   readonly #log: Log;
   readonly #options: PathSetOptions<Path>;
   readonly #entries = new Map<string, Entry<Path>>();
-  readonly #releases = new Set<Promise<void>>();
+  readonly #releases = new Tasks();
   readonly #run: RunToCompletion<SetEvent<Path>>;
-  readonly #closing = new AbortController();
+  #closed = false;
   #choice: SelectionOptions;
   #selection: Selection = noSelection;
   #currentPath: Path | undefined;
@@ -219,12 +220,12 @@ export class PathSet<Path> implements AsyncDisposable {
     this.#run.dispatch({ type: 'close' });
     // Called by a listener, the event has not been handled yet.
     await Promise.resolve();
-    while (this.#releases.size > 0) await Promise.all(this.#releases);
+    await this.#releases.settled();
   }
 
   /** Resolves when the releases that have begun are done. */
-  async released(): Promise<void> {
-    await Promise.all(this.#releases);
+  released(): Promise<void> {
+    return this.#releases.settled();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -254,7 +255,7 @@ export class PathSet<Path> implements AsyncDisposable {
         this.#choice = { ...this.#choice, ...event.options };
         break;
       case 'close':
-        this.#closing.abort(new AbortedError(`The paths to ${this.#options.target} were closed.`));
+        this.#closed = true;
         for (const entry of [...this.#entries.values()]) this.#leave(entry, PathReason.shutdown, undefined);
         break;
       default:
@@ -265,9 +266,12 @@ export class PathSet<Path> implements AsyncDisposable {
 
   #add(path: Path): void {
     const about = this.#options.describe(path);
-    const closed = this.#closing.signal.aborted;
-    if (closed || this.#entries.has(about.id) || this.#entries.size >= (this.#options.maxPaths ?? DEFAULT_MAX_PATHS)) {
-      this.#release(path, about.id, closed ? PathReason.shutdown : PathReason.surplus);
+    if (
+      this.#closed ||
+      this.#entries.has(about.id) ||
+      this.#entries.size >= (this.#options.maxPaths ?? DEFAULT_MAX_PATHS)
+    ) {
+      this.#release(path, about.id, this.#closed ? PathReason.shutdown : PathReason.surplus);
       return;
     }
     const entry: Entry<Path> = {
@@ -415,8 +419,7 @@ export class PathSet<Path> implements AsyncDisposable {
   #release(path: Path, id: string, reason: PathReason): void {
     const released = Promise.resolve()
       .then(() => this.#options.release(path, reason))
-      .catch((error: unknown) => this.#log.warn(`Path ${id} was not released: ${errorMessage(error)}`))
-      .finally(() => this.#releases.delete(released));
+      .catch((error: unknown) => this.#log.warn(`Path ${id} was not released: ${errorMessage(error)}`));
     this.#releases.add(released);
   }
 

@@ -2,7 +2,8 @@ import { abortable } from './abortable.ts';
 
 /** Lets one user in at a time, in the order of arrival. */
 export class Mutex {
-  #last: Promise<void> = Promise.resolve();
+  /** The end of the turn of who came last; undefined before the first. */
+  #last: Promise<void> | undefined;
 
   /**
    * Resolves when it is this caller's turn; dispose of the result to let the next one in.
@@ -16,9 +17,9 @@ export class Mutex {
     signal?.throwIfAborted();
     const before = this.#last;
     const { promise, resolve: leave } = Promise.withResolvers<void>();
-    this.#last = before.then(() => promise);
+    this.#last = before === undefined ? promise : before.then(() => promise);
     try {
-      await abortable(before, signal);
+      if (before !== undefined) await abortable(before, signal);
     } catch (error) {
       leave();
       throw error;
