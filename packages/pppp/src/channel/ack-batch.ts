@@ -7,28 +7,27 @@ import { ACK_BATCH } from './limits.ts';
  */
 export class AckBatch {
   readonly #channel: number;
-  readonly #indices: Uint16Array = new Uint16Array(ACK_BATCH);
-  #count = 0;
+  #indices: number[] = [];
 
   constructor(channel: number) {
     this.#channel = channel;
   }
 
   get count(): number {
-    return this.#count;
+    return this.#indices.length;
   }
 
   /** Adds an index; true when the batch is full and must be taken. */
   add(index: number): boolean {
-    this.#indices[this.#count++] = index;
-    return this.#count === ACK_BATCH;
+    return this.#indices.push(index) === ACK_BATCH;
   }
 
   /** The DRW_ACK datagram of what was collected; the batch is empty afterwards. */
   take(): Uint8Array {
-    const datagram = Buffer.allocUnsafe(DRW_HEADER_BYTES + 2 * this.#count);
-    writeDrwAck(datagram, this.#channel, this.#indices, this.#count);
-    this.#count = 0;
+    const indices = this.#indices;
+    const datagram = Buffer.allocUnsafe(DRW_HEADER_BYTES + 2 * indices.length);
+    writeDrwAck(datagram, this.#channel, indices, indices.length);
+    this.#indices = [];
     return datagram;
   }
 }

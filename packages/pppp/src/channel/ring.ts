@@ -1,4 +1,4 @@
-const FIRST_CAPACITY = 16;
+const FIRST_CAPACITY = 4;
 
 /** An empty ring larger than this releases its storage, so that an idle channel uses little memory. */
 const KEEP_CAPACITY = 64;

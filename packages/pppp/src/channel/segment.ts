@@ -1,6 +1,8 @@
 import { MAX_DRW_DATA_BYTES } from '../codec/header.ts';
 import { DRW_HEADER_BYTES, writeDrwHeader } from '../codec/session-messages.ts';
 
+const NO_BYTES = Buffer.alloc(0);
+
 /** One DRW packet, from the write that began it until its acknowledgement. */
 export class Segment {
   /** Header and data; longer than needed while small writes are merged. */
@@ -45,6 +47,12 @@ export class Segment {
     const end = DRW_HEADER_BYTES + this.length;
     if (this.#datagram.length > end) this.#datagram = this.#datagram.subarray(0, end);
     writeDrwHeader(this.#datagram, channel, index, this.length);
+  }
+
+  /** It has arrived: its bytes are not needed any more. They may be part of a larger block of memory. */
+  acknowledge(): void {
+    this.acknowledged = true;
+    this.#datagram = NO_BYTES;
   }
 
   get datagram(): Uint8Array {

@@ -129,7 +129,7 @@ export class SendChannel {
     if (position < this.#oldest) return 'repeated';
     const segment = this.#segments.get(position, this.#oldest)!;
     if (segment.acknowledged) return 'repeated';
-    segment.acknowledged = true;
+    segment.acknowledge();
     segment.list?.remove(segment);
     this.#bufferedBytes -= segment.length;
     this.lastAcknowledged = segment;

@@ -1,5 +1,6 @@
 import { AckBatch } from '../channel/ack-batch.ts';
 import { ACK_BATCH } from '../channel/limits.ts';
+import { perChannel } from '../channel/per-channel.ts';
 import { ReceiveChannel } from '../channel/receive-channel.ts';
 import { drwChannel, drwData, drwDataBytes, drwIndex } from '../codec/session-messages.ts';
 import type { ResolvedSessionOptions } from './options.ts';
@@ -34,9 +35,9 @@ export interface ReceiverHost {
 export class Receiver {
   readonly #options: ResolvedSessionOptions;
   readonly #host: ReceiverHost;
-  readonly #channels: (ReceiveChannel | undefined)[] = [];
+  readonly #channels: (ReceiveChannel | undefined)[] = perChannel();
   readonly #paused: boolean[] = [];
-  readonly #batches: (AckBatch | undefined)[] = [];
+  readonly #batches: (AckBatch | undefined)[] = perChannel();
   /** Nothing is delivered before the user has taken the session over. */
   #attached = false;
   #ackAt: number = Number.POSITIVE_INFINITY;

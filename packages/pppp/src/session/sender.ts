@@ -1,3 +1,4 @@
+import { perChannel } from '../channel/per-channel.ts';
 import { type Recovery, SendChannel } from '../channel/send-channel.ts';
 import { CHANNELS, drwAckCount, drwAckIndex, drwChannel, isImpossibleDrwAck } from '../codec/session-messages.ts';
 import { Congestion } from './congestion.ts';
@@ -37,7 +38,7 @@ export class Sender {
   readonly #options: ResolvedSessionOptions;
   readonly #host: SenderHost;
   readonly #recovery: Recovery;
-  readonly #channels: (SendChannel | undefined)[] = [];
+  readonly #channels: (SendChannel | undefined)[] = perChannel();
   readonly #waitingForDrain: boolean[] = [];
   readonly #timer = new RetransmissionTimer();
   readonly #congestion: Congestion | undefined;
