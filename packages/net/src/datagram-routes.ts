@@ -41,6 +41,10 @@ interface Route {
   readonly handler: DatagramHandler;
 }
 
+/** Shared by all sockets that have no route, and never changed. */
+const NO_ROUTES: readonly Route[] = [];
+const NO_KINDS: Readonly<Partial<Record<DatagramKind, readonly Route[]>>> = {};
+
 /**
  * Hands each datagram to one handler. Predicates are asked first, then the routes of the datagram's kind, then the default
  * handler; among equals the route that was added last comes first. What nobody takes is counted.
@@ -48,8 +52,8 @@ interface Route {
 export class DatagramRoutes {
   readonly #default: DatagramHandler | undefined;
   /** Newest first. */
-  #predicates: readonly Route[] = [];
-  #kinds: Readonly<Partial<Record<DatagramKind, readonly Route[]>>> = {};
+  #predicates: readonly Route[] = NO_ROUTES;
+  #kinds: Readonly<Partial<Record<DatagramKind, readonly Route[]>>> = NO_KINDS;
   #size = 0;
   #unrouted = 0;
 

@@ -67,7 +67,8 @@ export interface FrameHandlers {
  */
 export class FrameStream {
   readonly #handlers: FrameHandlers;
-  readonly #header = new Uint8Array(FRAME_HEADER_BYTES);
+  /** Made for the first frame that does not come in one chunk: on most channels all do. */
+  #header: Uint8Array | undefined;
   #headerBytes = 0;
   #body: Uint8Array | undefined;
   #bodyBytes = 0;
@@ -88,6 +89,11 @@ export class FrameStream {
     this.#bodyBytes = 0;
   }
 
+  get #storedHeader(): Uint8Array {
+    this.#header ??= new Uint8Array(FRAME_HEADER_BYTES);
+    return this.#header;
+  }
+
   /** Takes the next bytes of the stream. `chunk` must not be changed afterwards: frames may be views of it. */
   push(chunk: Uint8Array): void {
     let at = 0;
@@ -104,7 +110,7 @@ export class FrameStream {
     if (at > from) this.#handlers.onSkipped?.(chunk.subarray(from, at));
     const rest = chunk.length - at;
     if (rest < FRAME_HEADER_BYTES) {
-      this.#header.set(chunk.subarray(at), 0);
+      this.#storedHeader.set(chunk.subarray(at), 0);
       this.#headerBytes = rest;
       return chunk.length;
     }
@@ -115,7 +121,7 @@ export class FrameStream {
       this.#deliver(chunk, at, chunk.subarray(bodyAt, bodyAt + length));
       return bodyAt + length;
     }
-    this.#header.set(chunk.subarray(at, bodyAt), 0);
+    this.#storedHeader.set(chunk.subarray(at, bodyAt), 0);
     this.#headerBytes = FRAME_HEADER_BYTES;
     this.#body = new Uint8Array(length);
     return bodyAt;
@@ -128,7 +134,7 @@ export class FrameStream {
   }
 
   #fillHeader(chunk: Uint8Array, from: number): number {
-    const header = this.#header;
+    const header = this.#storedHeader;
     const take = Math.min(FRAME_HEADER_BYTES - this.#headerBytes, chunk.length - from);
     header.set(chunk.subarray(from, from + take), this.#headerBytes);
     this.#headerBytes += take;
@@ -149,8 +155,9 @@ export class FrameStream {
   }
 
   #dropFromHeader(count: number): void {
-    this.#handlers.onSkipped?.(this.#header.slice(0, count));
-    this.#header.copyWithin(0, count, this.#headerBytes);
+    const header = this.#storedHeader;
+    this.#handlers.onSkipped?.(header.slice(0, count));
+    header.copyWithin(0, count, this.#headerBytes);
     this.#headerBytes -= count;
   }
 
@@ -164,7 +171,7 @@ export class FrameStream {
 
   #finish(body: Uint8Array): void {
     this.reset();
-    this.#deliver(this.#header, 0, body);
+    this.#deliver(this.#storedHeader, 0, body);
   }
 
   #deliver(header: Uint8Array, at: number, body: Uint8Array): void {

@@ -75,7 +75,9 @@ export class CameraClient implements AsyncDisposable {
   #retry: Required<ConnectRetryOptions> = DEFAULT_RETRY;
   #link: CameraLink | undefined;
   #closed = false;
-  readonly #whenClosed = Promise.withResolvers<void>();
+  /** Made for the first who waits for the end. */
+  #whenClosed: PromiseWithResolvers<void> | undefined;
+  #released = false;
   #heartbeat = true;
   #deviceId: string | undefined;
 
@@ -245,6 +247,8 @@ export class CameraClient implements AsyncDisposable {
 
   /** Resolves when the client is closed and everything is released. */
   closed(): Promise<void> {
+    this.#whenClosed ??= Promise.withResolvers();
+    if (this.#released) this.#whenClosed.resolve();
     return this.#whenClosed.promise;
   }
 
@@ -255,7 +259,8 @@ export class CameraClient implements AsyncDisposable {
     this.#closed = true;
     if (this.#link) await this.#link.close();
     else this.events.emit('state', { state: CameraState.CLOSED, previous });
-    this.#whenClosed.resolve();
+    this.#released = true;
+    this.#whenClosed?.resolve();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -10,7 +10,8 @@ export class CameraPath {
   readonly report: unknown;
   /** Number of readers of live streams. */
   liveUsers = 0;
-  readonly #users = new Set<() => void>();
+  /** Made with the first user: most paths only keep the camera connected. */
+  #users: Set<() => void> | undefined;
   #superseded: PromiseWithResolvers<void> | undefined;
 
   constructor(id: string, artemis: ArtemisSession, report: unknown) {
@@ -31,11 +32,13 @@ export class CameraPath {
 
   /** Keeps the path open until the result is disposed of. `wake` is called when it is superseded. */
   use(wake: () => void): Disposable {
-    this.#users.add(wake);
+    this.#users ??= new Set();
+    const users = this.#users;
+    users.add(wake);
     return {
       [Symbol.dispose]: () => {
-        this.#users.delete(wake);
-        if (this.#users.size === 0) this.#superseded?.resolve();
+        users.delete(wake);
+        if (users.size === 0) this.#superseded?.resolve();
       },
     };
   }
@@ -43,8 +46,9 @@ export class CameraPath {
   /** Requests all users to move to the new path; resolves when nothing uses this path any more. */
   supersede(): Promise<void> {
     this.#superseded ??= Promise.withResolvers();
-    if (this.#users.size === 0) this.#superseded.resolve();
-    for (const wake of [...this.#users]) wake();
+    const users = [...(this.#users ?? [])];
+    if (users.length === 0) this.#superseded.resolve();
+    for (const wake of users) wake();
     return this.#superseded.promise;
   }
 }

@@ -17,7 +17,8 @@ export interface ChannelReadersOptions {
 
 interface ReceivingChannel {
   readonly stream: FrameStream;
-  readonly readers: Set<ChannelReader>;
+  /** Replaced and never changed, so that a reader may stop reading while a frame is handed on. */
+  readers: readonly ChannelReader[];
   lastDataAt: number;
 }
 
@@ -49,10 +50,10 @@ export class ChannelReaders {
 
   /** Reads a channel until the returned function is called. Frames without a reader are dropped. */
   read(channel: number, reader: ChannelReader): () => void {
-    const { readers } = this.#channel(channel);
-    readers.add(reader);
+    const receiving = this.#channel(channel);
+    receiving.readers = [...receiving.readers, reader];
     return () => {
-      readers.delete(reader);
+      receiving.readers = receiving.readers.filter((other) => other !== reader);
     };
   }
 
@@ -82,28 +83,27 @@ export class ChannelReaders {
 
   /** Tells every reader that the session is over. */
   close(): void {
-    for (const { readers } of this.#channels.values()) for (const reader of [...readers]) reader.onClosed?.();
+    for (const { readers } of this.#channels.values()) for (const reader of readers) reader.onClosed?.();
   }
 
   #channel(channel: number): ReceivingChannel {
     let receiving = this.#channels.get(channel);
     if (receiving === undefined) {
-      const readers = new Set<ChannelReader>();
       const stream = new FrameStream({
-        onFrame: (frame) => this.#dispatch(channel, readers, frame),
+        onFrame: (frame) => this.#dispatch(channel, frame),
         onSkipped: (bytes) => this.#options.onSkipped(channel, bytes),
       });
-      receiving = { stream, readers, lastDataAt: Number.NEGATIVE_INFINITY };
+      receiving = { stream, readers: [], lastDataAt: Number.NEGATIVE_INFINITY };
       this.#channels.set(channel, receiving);
     }
     return receiving;
   }
 
-  #dispatch(channel: number, readers: ReadonlySet<ChannelReader>, frame: Frame): void {
+  #dispatch(channel: number, frame: Frame): void {
     if (TYPE_OF_CHANNEL.get(channel) !== frame.type) {
       this.#log.debug('Message type not allowed on this channel', { channel, type: frame.type });
       return;
     }
-    for (const reader of readers) reader.onFrame(frame);
+    for (const reader of this.#channel(channel).readers) reader.onFrame(frame);
   }
 }

@@ -2,14 +2,7 @@ import { Mutex } from '@towpath/core';
 import type { ItemId } from '../artemis/media-item.ts';
 import type { CameraPath } from './camera-path.ts';
 import { isSessionClosed, type PathSource } from './path-source.ts';
-import {
-  FILES,
-  THUMBNAILS,
-  Transfer,
-  type TransferKind,
-  type TransferOptions,
-  type TransferResult,
-} from './transfer.ts';
+import { THUMBNAILS, Transfer, type TransferKind, type TransferOptions, type TransferResult } from './transfer.ts';
 
 /** After this many sessions in a row without an item, a transfer ends. */
 const MAX_FRUITLESS_SESSIONS = 10;
@@ -20,10 +13,8 @@ const MAX_FRUITLESS_SESSIONS = 10;
  */
 export class Transfers {
   readonly #ready: PathSource;
-  readonly #turns = new Map<TransferKind, Mutex>([
-    [THUMBNAILS, new Mutex()],
-    [FILES, new Mutex()],
-  ]);
+  readonly #thumbnailTurn = new Mutex();
+  readonly #fileTurn = new Mutex();
 
   constructor(ready: PathSource) {
     this.#ready = ready;
@@ -36,7 +27,8 @@ export class Transfers {
     options: TransferOptions,
   ): AsyncGenerator<TransferResult<Item>, void, undefined> {
     const pending = new Set(unique(items));
-    using _turn = await this.#turns.get(kind)!.acquire(options.signal);
+    const turn = kind === THUMBNAILS ? this.#thumbnailTurn : this.#fileTurn;
+    using _turn = await turn.acquire(options.signal);
     for (let fruitless = 0; pending.size > 0; ) {
       const path = await this.#ready(options.signal);
       const before = pending.size;

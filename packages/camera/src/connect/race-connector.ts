@@ -66,7 +66,8 @@ export class RaceConnector implements CameraConnector {
   #memory: CameraMemory = {};
   #statistics = new RaceStatistics();
   #history: PathHistory;
-  readonly #portSets = [new Map<string, number>(), new Map<string, number>()];
+  /** Local ports by candidate. */
+  readonly #portSets: (Map<string, number> | undefined)[] = [undefined, undefined];
   #failures = 0;
 
   /** @throws CameraError `bad-argument`. */
@@ -153,7 +154,8 @@ export class RaceConnector implements CameraConnector {
 
   get #ports(): Map<string, number> {
     const set = Math.floor(this.#failures / TRIES_PER_PORT_SET) % this.#portSets.length;
-    return this.#portSets[set] ?? new Map();
+    this.#portSets[set] ??= new Map();
+    return this.#portSets[set];
   }
 
   #keepPorts({ ok, report }: CameraRaceResult): void {
@@ -185,10 +187,12 @@ export class RaceConnector implements CameraConnector {
       this.#memory.path = { kind, localPort: session.local.port, destinationPort: session.peer.port };
       this.#memory.uid = session.uid;
     }
+    const { memory } = this.#components;
+    if (memory === undefined) return;
     this.#memory.history = this.#history.snapshot();
     this.#memory.statistics = this.#statistics.snapshot();
     try {
-      await this.#components.memory?.remember(this.target, this.#memory);
+      await memory.remember(this.target, this.#memory);
     } catch (error) {
       this.#log.warn(`Cannot store the result of this race: ${errorMessage(error)}`);
     }
