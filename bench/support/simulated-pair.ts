@@ -1,4 +1,5 @@
-import { CameraClient, ParallelConnectionManager } from '@towpath/camera';
+import { CameraClient } from '@towpath/camera';
+import { ParallelConnectionManager } from '@towpath/camera/compat';
 import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
 import { SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';

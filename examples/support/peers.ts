@@ -1,4 +1,5 @@
-import { generateNodeIdentity, LocalControlPlane, type Relay } from '@towpath/control';
+import { generateNodeIdentity, type Relay } from '@towpath/control';
+import { LocalControlPlane } from '@towpath/control/local';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import {
   type ConnectionConfig,

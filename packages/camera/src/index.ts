@@ -6,7 +6,7 @@ export {
   type HotspotCredentials,
 } from './artemis/ble-message.ts';
 export { CameraError, type CameraErrorCode, type CameraErrorDetails } from './artemis/camera-error.ts';
-export { CommandId, type CommandName, commandName } from './artemis/command-id.ts';
+export { CommandId } from './artemis/command-id.ts';
 export type { CardSpace } from './artemis/commands.ts';
 export type { DeviceInfo } from './artemis/device-info.ts';
 export type { CameraEvent } from './artemis/event.ts';
@@ -39,25 +39,6 @@ export { RaceConnector, type RaceConnectorComponents, type RaceConnectorOptions 
 export type { PathWeights } from './connect/weights.ts';
 export { type ConnectCameraOptions, connectCamera } from './connect-camera.ts';
 export {
-  ConnectFailure,
-  ConnectionMode,
-  type ConnectionThreadName,
-  ConnectionThreadState,
-  type ConnectParallelOptions,
-  type ConnectResult,
-  ConnectSuccess,
-  connectResult,
-  DEFAULT_LAN_PORTS,
-  DeviceCommands,
-  HeartbeatManager,
-  type HeartbeatManagerOptions,
-  type ModeWeights,
-  ParallelConnectionManager,
-  type ParallelConnectionOptions,
-  type ThreadSocketInfo,
-  type ThreadsInfo,
-} from './compat/index.ts';
-export {
   type DownloadEvent,
   type DownloadMediaOptions,
   type DownloadProgress,
@@ -70,6 +51,6 @@ export { MediaLibrary, type MediaLibraryOptions } from './media/media-library.ts
 export type { MediaSource } from './media/media-source.ts';
 export { captureTime, type CaptureTime, utcOffsetMinutes } from './media/capture-time.ts';
 export { type MediaCheck, type WatchMediaOptions, watchChecks, watchMedia } from './media/watch-media.ts';
-export { type DeviceRecord, type DeviceStore, MemoryDeviceStore } from './store/device-store.ts';
+export type { DeviceRecord, DeviceStore } from './store/device-store.ts';
 export { FileDeviceStore } from './store/file-device-store.ts';
 export { StorePathMemory } from './store/store-path-memory.ts';

@@ -4,7 +4,9 @@ import { type SimulatedLinkOptions, SimulatedInternet } from '@towpath/net/simul
 import type { PpppSession } from '@towpath/pppp';
 import { PpppDevice, type PpppDeviceOptions } from '@towpath/pppp/device';
 import { describe, expect, test } from 'vitest';
-import { DEFAULT_LAN_PORTS, DEFAULT_UID, ParallelConnectionManager, RaceConnector } from '../src/index.ts';
+import { DEFAULT_UID, RaceConnector } from '../src/index.ts';
+import { DEFAULT_LAN_PORTS } from '../src/compat/config.ts';
+import { ParallelConnectionManager } from '../src/compat/parallel-connection-manager.ts';
 
 const CAMERA = '192.168.43.1';
 

@@ -1,7 +1,8 @@
 import { SeededRandom } from '@towpath/core';
 import type { NatKind } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
-import { CameraClient, type ConnectParallelOptions, ParallelConnectionManager, RaceConnector } from '../src/index.ts';
+import { CameraClient, RaceConnector } from '../src/index.ts';
+import { type ConnectParallelOptions, ParallelConnectionManager } from '../src/compat/parallel-connection-manager.ts';
 import { UID, world } from './three-way-world.ts';
 
 const KINDS: readonly NatKind[] = [

@@ -2,7 +2,6 @@ export { type ClientStorage, FileStorage, MemoryStorage, type SavedParty } from 
 export { ControlClient, type ControlClientComponents } from './client/control-client.ts';
 export { RemovedMembers, type RemovedMembersOptions } from './client/removed-members.ts';
 export { HttpTransport } from './client/http-transport.ts';
-export { LocalControlPlane } from './client/local-control-plane.ts';
 export type { ControlTransport, LiveConnection } from './client/transport.ts';
 export { ControlError, type ControlErrorCode } from './control-error.ts';
 export type {

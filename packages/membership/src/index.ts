@@ -1,5 +1,5 @@
 export { PartyDataError, type PartyDataErrorCode } from './party-data-error.ts';
-export { fromBase32, toBase32 } from './encoding/base32.ts';
+export { fromBase32 } from './encoding/base32.ts';
 export { ByteReader, ByteWriter, equalBytes, fromBase64, fromHex, toBase64, toHex } from './encoding/bytes.ts';
 export {
   agree,
@@ -21,7 +21,7 @@ export {
   type WireGuardKey,
   wireGuardKeyFromPrivate,
 } from './identity/keys.ts';
-export { MAX_ADDRESSES, VIRTUAL_NETWORK, virtualAddressFor } from './party/address.ts';
+export { VIRTUAL_NETWORK, virtualAddressFor } from './party/address.ts';
 export {
   MAX_ANNOUNCEMENT_AGE_MS,
   MAX_ANNOUNCEMENT_BYTES,
@@ -57,8 +57,6 @@ export {
   examineStatement,
   failureOf,
   inviteProblem,
-  MAX_LOG_STATEMENTS,
-  roomInLog,
   type StatementFailure,
   type StatementReason,
 } from './party/rules.ts';

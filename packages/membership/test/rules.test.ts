@@ -8,11 +8,8 @@ import {
   examineStatement,
   extendLog,
   generateSigningKey,
-  MAX_ADDRESSES,
   PartyState,
-  MAX_LOG_STATEMENTS,
   replayLog,
-  roomInLog,
   type SignedStatement,
   type SigningKey,
   type StatementReason,
@@ -20,6 +17,8 @@ import {
   verifyLogInPool,
   virtualAddressFor,
 } from '../src/index.ts';
+import { MAX_ADDRESSES } from '../src/party/address.ts';
+import { MAX_LOG_STATEMENTS, roomInLog } from '../src/party/rules.ts';
 import { SeededRandom } from '@towpath/core';
 import { TestParty, testNode } from './party-fixture.ts';
 

@@ -13,11 +13,11 @@ import {
   MAX_STATEMENT_BYTES,
   type Statement,
   type StatementContent,
-  toBase32,
   toBase64,
   toHex,
   verifyLog,
 } from '../src/index.ts';
+import { toBase32 } from '../src/encoding/base32.ts';
 import { TestParty, testNode } from './party-fixture.ts';
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });

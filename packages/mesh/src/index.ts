@@ -1,25 +1,20 @@
-export { decodeRoutes, networkHere, usedNetworks } from './addresses/used-networks.ts';
+export { networkHere } from './addresses/used-networks.ts';
 export {
   addressIn,
-  conflictsWith,
   parseVirtualNetwork,
   overlaps,
-  requireFreeNetwork,
   substituteNetwork,
-  suggestNetwork,
   type UsedNetwork,
 } from './addresses/virtual-network.ts';
 export { type DoctorFinding, type DoctorOptions, examineMachine } from './doctor/doctor.ts';
 export { MeshError, type MeshErrorCode } from './mesh-error.ts';
-export { hostNames } from './names/host-name.ts';
-export { type NamedMember, PartyNames } from './names/names.ts';
+export type { NamedMember } from './names/names.ts';
 export type { Artifact } from './state/artifact.ts';
 export { Ledger, type LedgerSummary, listLedgers, recoverLeftovers } from './state/ledger.ts';
 export { type CommandOptions, type CommandResult, type Commands, SystemCommands } from './wireguard/command.ts';
 export type { DeviceChange, PeerChange, WireGuardDevice, WireGuardPeer } from './wireguard/device.ts';
 export { interfaceNameFor } from './wireguard/interface-name.ts';
 export {
-  DEFAULT_MTU_BYTES,
   type WireGuardBackend,
   WireGuardInterface,
   type WireGuardInterfaceComponents,
@@ -55,18 +50,14 @@ export type {
 } from './peer-paths.ts';
 export { MeshReason, type Reason } from './reason.ts';
 export {
-  ECHO_PORT,
   type EchoOptions,
   EchoService,
   type EchoServiceEvents,
   type EchoServiceOptions,
 } from './health/echo-service.ts';
-export { decodeHeadNote, encodeHeadNote } from './health/head-note.ts';
-export { findPathMtu, MTU_STEPS } from './health/path-mtu.ts';
-export { PeerHealth, type PeerHealthEvents, type PeerHealthOptions, type PeerStatus } from './health/peer-health.ts';
-export { Gateway, type GatewayOptions, MAX_OFFERS, type Offer, parseOffer } from './gateway/gateway.ts';
-export { LanForwarder } from './lan/lan-forwarder.ts';
-export { DEFAULT_GROUPS, type LanRulesOptions } from './lan/lan-rules.ts';
+export { encodeHeadNote } from './health/head-note.ts';
+export type { PeerStatus } from './health/peer-health.ts';
+export type { Offer } from './gateway/gateway.ts';
 export {
   type AcceptedNetwork,
   ConnectionCoordinator,

@@ -1,4 +1,3 @@
-export { keyForUid } from './cipher/known-keys.ts';
 export { StreamCipher } from './cipher/stream-cipher.ts';
 export { AttemptSocket, type AttemptSocketComponents, type AttemptSocketOptions } from './client/attempt-socket.ts';
 export { connectByLanSearch, type ConnectByLanSearchOptions } from './client/connect-by-lan-search.ts';

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { keyForUid, StreamCipher } from '../src/index.ts';
+import { StreamCipher } from '../src/index.ts';
+import { keyForUid } from '../src/cipher/known-keys.ts';
 import { CipherSet, decodeInitString, encodeInitString, encodeMessage, NetworkKey } from '../src/codec/index.ts';
 
 const bytes = (hex: string) => new Uint8Array(Buffer.from(hex, 'hex'));

@@ -3,4 +3,3 @@ export { type Bus, type BusTarget, openSystemBus, type SignalMatch, type BusSign
 export { Typed } from './dbus/values.ts';
 export { WakeError, type WakeErrorCode } from './wake-error.ts';
 export { joinWifi, type JoinLimits, type JoinOptions, type JoinPhase, type WifiJoin } from './wifi/join.ts';
-export { PROFILE_PREFIX, removeLeftovers } from './wifi/leftovers.ts';

@@ -4,14 +4,10 @@
  */
 import { SystemClock, SystemRandom, silentLog } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
-import {
-  Gateway,
-  LanForwarder,
-  Ledger,
-  PartyNames,
-  SystemCommands,
-  WireGuardInterface,
-} from '../../../packages/mesh/src/index.ts';
+import { Ledger, SystemCommands, WireGuardInterface } from '../../../packages/mesh/src/index.ts';
+import { Gateway } from '../../../packages/mesh/src/gateway/gateway.ts';
+import { LanForwarder } from '../../../packages/mesh/src/lan/lan-forwarder.ts';
+import { PartyNames } from '../../../packages/mesh/src/names/names.ts';
 
 export interface WireGuardNodeOptions {
   name: string;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Commands, Gateway, type Ledger } from '../../src/index.ts';
+import type { Commands, Ledger } from '../../src/index.ts';
+import { Gateway } from '../../src/gateway/gateway.ts';
 import { gatewayRules, parseOffer } from '../../src/gateway/gateway.ts';
 
 describe('gateway', () => {

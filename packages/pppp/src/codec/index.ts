@@ -1,6 +1,6 @@
 export { CipherSet, type OpenedDatagram } from '../cipher/cipher-set.ts';
 export { decodeInitString, encodeInitString, type InitString, type InitStringFailure } from '../cipher/init-string.ts';
-export { KNOWN_KEYS, NetworkKey } from '../cipher/known-keys.ts';
+export { keyForUid, KNOWN_KEYS, NetworkKey } from '../cipher/known-keys.ts';
 export { ApiResult, ResultCode } from './codes.ts';
 export { HEADER_BYTES, MAX_DATAGRAM_BYTES, MAX_DRW_DATA_BYTES, peekType } from './header.ts';
 export { type MessageName, messageName, MessageType } from './message-type.ts';

@@ -1,4 +1,5 @@
-import { type ControlClient, generateNodeIdentity, LocalControlPlane } from '@towpath/control';
+import { type ControlClient, generateNodeIdentity } from '@towpath/control';
+import { LocalControlPlane } from '@towpath/control/local';
 import { Events } from '@towpath/core';
 import { ConnectionManager, MeshPathFinder, NATTraversal, type NetworkManagerEvents } from '@towpath/mesh';
 import { type NatOptions, natKinds, SimulatedInternet } from '@towpath/net/simulated';
