@@ -56,7 +56,11 @@ export class Transfer {
   }
 
   /** @param blocks to send as fast as possible; without it blocks are sent until {@link end} */
-  static async start(from: GridMember, to: GridMember, blocks?: number): Promise<Transfer> {
+  static async start(
+    from: Pick<GridMember, 'host'>,
+    to: Pick<GridMember, 'host' | 'address'>,
+    blocks?: number,
+  ): Promise<Transfer> {
     const program = ['test/system/support/tcp-transfer.py'];
     const receiver = to.host.spawn('python3', [...program, 'recv', to.address, '7000']);
     await says(receiver, 'listening');

@@ -1,4 +1,13 @@
-import { AbortedError, type Clock, errorMessage, Events, type Log, PathReason, type Random } from '@towpath/core';
+import {
+  AbortedError,
+  type Clock,
+  errorMessage,
+  Events,
+  type Log,
+  PathReason,
+  type Random,
+  type Timer,
+} from '@towpath/core';
 import type { PartyId, PeerId } from '@towpath/membership';
 import { formatEndpoint, type Network } from '@towpath/net';
 import type { MeshPeer } from '../control-plane.ts';
@@ -65,6 +74,8 @@ export class PeerConnection implements AsyncDisposable {
   #restartedAtMs = Number.NEGATIVE_INFINITY;
   readonly #traffic = new PeerTraffic();
   #hopPackets = 0;
+  /** Looks whether the handshake on a new path was answered. */
+  #handshake: Timer | undefined;
   #selectedAtMs = Number.NEGATIVE_INFINITY;
   #relayCheckedAtMs = Number.NEGATIVE_INFINITY;
   #closed: Promise<void> | undefined;
@@ -281,6 +292,7 @@ export class PeerConnection implements AsyncDisposable {
     this.#changed('path', this.#pathReason);
     if (path === undefined) return;
     if (isOverdue && !this.#health.isReached) this.#restartHandshake();
+    this.#awaitHandshake();
     this.#health.wake();
     void this.#testMtu();
   }
@@ -300,6 +312,17 @@ export class PeerConnection implements AsyncDisposable {
       .restartPeer(this.#peer.wireGuardKey)
       .then(() => machine.echo.touch(this.virtualIp))
       .catch((error: unknown) => log.debug('WireGuard did not begin anew.', { error: errorMessage(error) }));
+  }
+
+  /**
+   * The first handshake may leave before the other end knows the path, whose answer then goes astray: a peer whose process was
+   * replaced still has the path before.
+   */
+  #awaitHandshake(): void {
+    this.#handshake?.cancel();
+    this.#handshake = this.#components.clock.timer(HANDSHAKE_MS, () => {
+      if (!this.#health.isReached) this.#restartHandshake();
+    });
   }
 
   /** A relay that takes long is compared with others (C8). */
@@ -364,6 +387,7 @@ export class PeerConnection implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#closing.abort();
+    this.#handshake?.cancel();
     this.#mtuTest.abort(new AbortedError('The connection is closed.'));
     const { machine } = this.#components;
     await this.#health.stop();

@@ -42,6 +42,23 @@ describe('ConnectionManager', () => {
     expect(machine.peers.size).toBe(0);
   });
 
+  it('begins a handshake anew that is not answered soon after a path was found (C7)', async () => {
+    fakes = createFakes([ALICE]);
+    const { clock, machine, finder, manager } = fakes;
+    const maintained = manager.maintainParty(PARTY);
+    await clock.runUntil(maintained);
+    finder.opened[0]!.select('p2p');
+    await clock.advance(1_000);
+    expect(machine.restarts).toBe(0);
+    await clock.advance(1_000);
+    expect(machine.restarts).toBe(1);
+    machine.up.add(ALICE.virtualAddress);
+    await clock.advance(1_000);
+    finder.opened[0]!.select('lan');
+    await clock.advance(3_000);
+    expect([machine.restarts, manager.statuses()[0]?.status]).toEqual([1, 'connected']);
+  });
+
   it('says that a peer is not found', async () => {
     fakes = createFakes([ALICE, peer(8, { name: 'alice' })]);
     const { manager } = fakes;
@@ -181,12 +198,14 @@ describe('ConnectionManager', () => {
     await clock.runUntil(manager.maintainParty(PARTY));
     await clock.advance(2_000);
     finder.opened[0]!.select('relay');
-    await clock.advance(2_000);
+    await clock.advance(1_400);
     // The first initiation waited for the path: it is not lost.
     expect(machine.restarts).toBe(0);
+    await clock.advance(1_200);
+    expect(machine.restarts).toBe(1);
     finder.opened[0]!.select('p2p');
     await clock.advance(1);
-    expect(machine.restarts).toBe(1);
+    expect(machine.restarts).toBe(2);
     expect(await manager.getConnectionStatus(ALICE.id)).toMatchObject({
       strategy: 'direct',
       dataPlaneReason: 'splice-off',

@@ -1,0 +1,94 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Lab, type LabHost, NAT_KINDS, says } from './support/lab.ts';
+import { PartyHost } from './support/party.ts';
+import { Pings, pause, Transfer } from './support/survival.ts';
+import { wireGuardAvailable } from './support/wireguard-lab.ts';
+
+const SERVER = '203.0.113.10';
+/** How often the daemon is replaced; with more than one, TOWPATH_SURVIVE_FILE gets a JSON line for each outage. */
+const RUNS = Number(process.env.TOWPATH_SURVIVE_RUNS ?? 1);
+const FILE = process.env.TOWPATH_SURVIVE_FILE;
+/** From "is up" until data flows. How long a program takes to start depends on what else the machine does. */
+const LIMIT_MS = 3_000;
+
+interface Member {
+  readonly party: PartyHost;
+  readonly host: LabHost;
+  address: string;
+}
+
+describe.skipIf(!wireGuardAvailable())('a daemon that is replaced while it runs', () => {
+  let lab: Lab;
+  let folder: string;
+  let ann: Member;
+  let ben: Member;
+
+  beforeEach(async () => {
+    lab = new Lab();
+    folder = mkdtempSync(join(tmpdir(), 'towpath-restart-'));
+    const server = new PartyHost('server', lab.host('server', SERVER), folder);
+    await says(
+      server.start('serve', '--open', '--address', SERVER, '--allow-peer', '203.0.113.0/24'),
+      /serving/,
+      60_000,
+    );
+    const member = (name: string, outside: string): Member => {
+      const host = lab.nat(`n${name}`, outside, NAT_KINDS['port-restricted'], [SERVER]).host(name);
+      const hosts = join(folder, `hosts-${name}`);
+      writeFileSync(hosts, '127.0.0.1\tlocalhost\n');
+      return { host, party: new PartyHost(name, host, folder, { TOWPATH_HOSTS: hosts }), address: '' };
+    };
+    [ann, ben] = [member('ann', '203.0.113.21'), member('ben', '203.0.113.22')];
+    type Joined = { member: { virtualAddress: string } };
+    const created = await ann.party.told<Joined>('party', 'create', 'camp', '--server', SERVER, '--as', 'ann');
+    const { code } = await ann.party.told<{ code: string }>('party', 'invite', '--uses', '2');
+    const joined = await ben.party.told<Joined>('party', 'join', code, '--server', SERVER, '--as', 'ben');
+    ann.address = created.member.virtualAddress;
+    ben.address = joined.member.virtualAddress;
+  });
+  afterEach(async () => {
+    await lab.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  async function up(member: Member): Promise<ChildProcess> {
+    const child = member.party.start('up', '--api-port', '0');
+    await says(child, / is up: /, 60_000);
+    return child;
+  }
+
+  it('lets a TCP transfer in both directions go on (C7)', { timeout: 300_000 }, async () => {
+    let [daemon] = await Promise.all([up(ann), up(ben)]);
+    const isDirect = async () => (await ann.party.run('why', 'ben')).code;
+    await expect.poll(isDirect, { interval: 500, timeout: 60_000 }).toBe(0);
+    const pings = new Pings(ann.host, ben.address);
+    const transfers = [await Transfer.start(ann, ben), await Transfer.start(ben, ann)];
+    await pause(2_000);
+    for (let run = 0; run < RUNS; run++) {
+      const startedAt = Date.now();
+      const ended = once(daemon, 'exit');
+      daemon.kill('SIGTERM');
+      expect(await ended).toEqual([130, null]);
+      const endedMs = Date.now() - startedAt;
+      daemon = await up(ann);
+      const upMs = Date.now() - startedAt;
+      for (let turn = 0; turn < 600 && !pings.flowing; turn++) await pause(50);
+      await pause(RUNS > 1 ? 8_000 : 2_000);
+      const outageMs = Math.round(pings.outageSince(startedAt));
+      if (FILE) appendFileSync(FILE, `${JSON.stringify({ name: 'daemon replaced', outageMs, endedMs, upMs })}\n`);
+      expect(outageMs).toBeLessThan(upMs + LIMIT_MS);
+      for (const transfer of transfers) expect(transfer.running).toBe(true);
+    }
+    await pings.close();
+    for (const transfer of transfers) {
+      const { blocks, errors } = await transfer.end();
+      expect(errors).toBe('');
+      expect(blocks).toBeGreaterThan(100);
+    }
+  });
+});
