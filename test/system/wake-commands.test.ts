@@ -1,5 +1,6 @@
-import { readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
+import type { Camera } from '@towpath/dashboard/api';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { components, CommandLine } from '../../packages/towpath/test/command-line.ts';
 import { dbusAvailable, PrivateBus } from './support/dbus/private-bus.ts';
@@ -114,6 +115,37 @@ describe.skipIf(missing && !process.env.CI)('camera wake, join and connect --wak
     camera.takePicture();
     expect((await visit()).filter((type) => type === 'saved')).toHaveLength(1);
     expect((await visit()).filter((type) => type === 'saved')).toHaveLength(0);
+  });
+
+  test('up wakes a camera on its schedule, fetches what is on its card, and leaves it to sleep', async () => {
+    const place = { address: '127.0.0.1', listenPort: 0, searchPort: false } as const;
+    await using camera = new CameraEmulator(components, { ...place, itemCount: 3, pictures: paddedPictures() });
+    await camera.start();
+    const settings = [
+      'parties: none',
+      'pictures: { reserve: 1 MB }',
+      'cameras:',
+      '  garden:',
+      '    target: 127.0.0.1',
+      `    ports: [${camera.listen.port}]`,
+      '    only: [p2p]',
+      `    wake: { every: 2 h, bluetooth: "${ADDRESS}", bluetooth-adapter: hci0, wifi: wlan7 }`,
+    ];
+    mkdirSync(commandLine.file('config'), { mode: 0o700 });
+    writeFileSync(commandLine.file('config/config.yaml'), `${settings.join('\n')}\n`, { mode: 0o600 });
+    const up = commandLine.start(['up', '--json', '--api-port', '0'], env);
+    const garden = async () => {
+      const { out } = await commandLine.run(['status', '--json'], env);
+      return (JSON.parse(out[0] ?? '{"cameras":[]}') as { cameras: Camera[] }).cameras[0];
+    };
+    await expect
+      .poll(garden, { timeout: 60_000, interval: 200 })
+      .toMatchObject({ state: 'asleep', problem: null, pictures: { saved: 3, missing: 0 } });
+    expect(Date.parse((await garden())?.nextTryAt ?? '') - Date.now()).toBeGreaterThan(7_000_000);
+    expect(camera.sessions).toEqual([]);
+    expect(await system.profiles()).toEqual([]);
+    expect(await up.stop()).toBe(130);
+    expect(up.out.join() + up.err.join()).not.toContain(PASSWORD);
   });
 
   test.each([

@@ -23,7 +23,7 @@ function sleepyCamera() {
     const running = runVisits(
       { clock, random },
       {
-        everyMs: 2 * HOUR,
+        times: { everyMs: 2 * HOUR },
         ...limits,
         signal: abort.signal,
         onFailed: (_error, again) => failures.push(again),

@@ -81,6 +81,43 @@ describe('the configuration', () => {
       'parties:\n  - party: camp\n    mtu: 3\n',
       'line 3, parties.0.mtu: must be a whole number from 576 to 9000, not 3',
     ],
+    [
+      'cameras:\n  a: { target: 192.0.2.1, wake: { every: 1 min } }\n',
+      'wake.every: must be an interval of 5 min or more',
+    ],
+    ['cameras:\n  a: { target: 192.0.2.1, wake: {} }\n', 'cameras.a.wake must have either every or at'],
+    ['cameras:\n  a: { target: 192.0.2.1, wake: { every: 2 h, at: ["06:30"] } }\n', 'either every or at'],
+    ['cameras:\n  a: { target: 192.0.2.1, wake: { at: ["24:00"] } }\n', 'wake.at.0: must be a time of the day'],
+    ['cameras:\n  a: { target: 192.0.2.1, wake: { at: [] } }\n', 'wake.at: must have at least one entry'],
+    ['cameras:\n  a: { target: 192.0.2.1, via: pi, wake: { every: 2 h } }\n', 'wake and via exclude each other'],
+    [
+      'cameras:\n  a: { target: 192.0.2.1, wake: { every: 2 h } }\n  b: { target: 192.0.2.1, wake: { every: 2 h, bluetooth: x } }\n',
+      'cameras.a.wake.bluetooth is missing; it tells the cameras apart',
+    ],
+    [
+      'cameras:\n  a: { target: 192.0.2.1, outputs: { rstp: 1 } }\n',
+      'outputs.rstp is not a setting; known here: rtsp, http',
+    ],
+    ['cameras:\n  a: { target: 192.0.2.1, outputs: { rtsp: here } }\n', 'outputs.rtsp: must be PORT or "ADDRESS:PORT"'],
+    ['cameras:\n  a: { target: 192.0.2.1, outputs: { http: 0 } }\n', 'outputs.http: must be PORT or "ADDRESS:PORT"'],
+    [
+      'cameras:\n  a: { target: 192.0.2.1, outputs: { mqtt: "http://x" } }\n',
+      'must be a URL that begins with mqtt:// or mqtts://',
+    ],
+    [
+      'cameras:\n  a: { target: 192.0.2.1, outputs: { webhook: { url: "ftp://x" } } }\n',
+      'begins with http:// or https://',
+    ],
+    ['cameras:\n  a: { target: 192.0.2.1, outputs: { export: photos } }\n', 'must be the absolute path of a folder'],
+    [
+      'cameras:\n  a: { target: 192.0.2.1, outputs: { allow-hosts: [x] } }\n',
+      'allow-hosts is for http, which is not set',
+    ],
+    [
+      'cameras:\n  a: { target: 192.0.2.1, outputs: { rtsp: 8554 } }\n  b: { target: 192.0.2.2, outputs: { http: "0.0.0.0:8554" } }\n',
+      'cameras.b.outputs.http: port 8554 is that of cameras.a.outputs.rtsp',
+    ],
+    ['cameras:\n  a: { target: 192.0.2.1, outputs: { rtsp: 4180 } }\n', 'port 4180 is that of api.port'],
     ['api: [\n', 'at line'],
     ['api: &a { port: 1 }\nlog: *a\n', 'aliases'],
   ])('%j is refused with its place', async (text, fault) => {
@@ -111,6 +148,52 @@ describe('the configuration', () => {
     const { out } = await commandLine.run(['config', 'check']);
     expect(out.join('\n')).toContain('cameras.b.key: must be a network key, as text');
     expect(out.join('\n')).not.toMatch(/sss|12345/);
+  });
+
+  test('a password in a URL is refused and not repeated', async () => {
+    using commandLine = new CommandLine();
+    const url = 'mqtt://me:hidden@broker';
+    write(
+      commandLine,
+      `cameras:\n  a: { target: 192.0.2.1, outputs: { mqtt: "${url}" } }\n  b: { target: 192.0.2.1, outputs: { webhook: { url: "https://me:hidden@x" } } }\n`,
+    );
+    const { out } = await commandLine.run(['config', 'check']);
+    expect(out.join('\n')).toContain(
+      'cameras.a.outputs.mqtt.url: must not contain a password; it goes to "password-file"',
+    );
+    expect(out.join('\n')).toContain(
+      'cameras.b.outputs.webhook.url: must not contain a password; it goes to "key-file"',
+    );
+    expect(out.join('\n')).not.toContain('hidden');
+  });
+
+  test('wake and outputs are off unless they are set, and are shown', async () => {
+    using commandLine = new CommandLine();
+    const { home } = { home: commandLine.file('photos') };
+    write(
+      commandLine,
+      `cameras:
+  a: { target: 192.0.2.1 }
+  b: { target: 192.0.2.2, wake: { every: 2h, bluetooth: TC100_5301 }, outputs: { mqtt: "mqtt://broker" } }
+  c:
+    target: 192.0.2.3
+    wake: { at: ["6:30", "18:00"], bluetooth: "C2:00:5E:00:53:0A", bluetooth-adapter: hci1, wifi: wlan1 }
+    outputs:
+      rtsp: 8554
+      http: "0.0.0.0:8088"
+      allow-hosts: [cam.lan]
+      mqtt: { url: "mqtts://broker", user: cam, password-file: /x, discovery-prefix: ha }
+      webhook: { url: "https://example.org/hook", key-file: /y }
+      exec: notify
+      export: ${home}
+      password-file: /z
+`,
+    );
+    expect((await shown(commandLine)).cameras).toMatchObject([
+      { name: 'a', wake: null, outputs: [] },
+      { name: 'b', wake: 'every 120 min', outputs: ['mqtt'] },
+      { name: 'c', wake: 'at 06:30, 18:00', outputs: ['rtsp', 'http', 'mqtt', 'webhook', 'exec', 'export'] },
+    ]);
   });
 
   test('a camera is written into the file beside what a person wrote there', async () => {

@@ -1,6 +1,7 @@
 /** What a camera's pictures and video can be handed on to. */
 export { LiveMp4, type LiveMp4Components, type LiveMp4Options, type LiveMp4Summary } from './live-mp4.ts';
 export { runVisits, type VisitsComponents, type VisitsOptions } from './visits.ts';
+export type { VisitTimes } from './visit-times.ts';
 export type { LiveSource } from './live-source.ts';
 export type { RtspUser } from './rtsp/digest.ts';
 export { RtspServer, type RtspServerComponents, type RtspServerOptions } from './rtsp/rtsp-server.ts';

@@ -2,7 +2,6 @@ import {
   backoff,
   type Clock,
   deadline,
-  deadlineInterval,
   errorMessage,
   type Log,
   type Random,
@@ -10,6 +9,7 @@ import {
   TowpathError,
   Wakeup,
 } from '@towpath/core';
+import { MAX_WAIT_MS, visitSchedule, type VisitTimes } from './visit-times.ts';
 
 export interface VisitsComponents {
   readonly clock: Clock;
@@ -18,13 +18,16 @@ export interface VisitsComponents {
 }
 
 export interface VisitsOptions {
-  /** Interval of the visits, ms; the first one begins at once. */
-  readonly everyMs: number;
+  readonly times: VisitTimes;
+  /** Woken to visit now; the schedule stays. */
+  readonly now?: Wakeup;
+  /** Waits until everything that a visit needs is free, such as the Wi-Fi adapter; the visit's time begins afterwards. */
+  turn?(signal: AbortSignal | undefined): Promise<Disposable>;
   /** Wakes the camera, fetches what is new, and lets it sleep. Releases everything when the signal aborts. */
   visit(signal: AbortSignal): Promise<void>;
   /** Called after a visit that failed; `againInMs` is undefined when the next one is that of the schedule. */
   onFailed?(error: unknown, againInMs: number | undefined): void;
-  /** Called when the schedule goes to sleep until the next visit. */
+  /** Called at the beginning and after each visit, when there is time until the next one. */
   onIdle?(nextInMs: number): void;
   /** Longest visit, ms: a camera that is kept awake empties its batteries. @default 900000 */
   readonly visitLimitMs?: number;
@@ -49,27 +52,22 @@ export async function runVisits(
   { clock, random, log = silentLog }: VisitsComponents,
   options: VisitsOptions,
 ): Promise<never> {
-  const { everyMs, visit, onFailed, onIdle, signal, visitLimitMs = VISIT_LIMIT_MS, retries = RETRIES } = options;
-  const due = new Wakeup({ clock });
-  let nextAtMs = clock.now();
-  using _schedule = deadlineInterval({
-    clock,
-    intervalMs: everyMs,
-    firstMs: 0,
-    signal,
-    onTick: ({ deadlineMs }) => {
-      nextAtMs = deadlineMs + everyMs;
-      due.wake();
-    },
-  });
+  const { times, visit, turn, onFailed, onIdle, signal, visitLimitMs = VISIT_LIMIT_MS, retries = RETRIES } = options;
+  const now = options.now ?? new Wakeup({ clock });
+  const schedule = visitSchedule(clock, times);
   const once = async () => {
     const late = () =>
       new TowpathError('timed-out', `The visit took longer than ${Math.round(visitLimitMs / 60_000)} min.`);
+    using _turn = await turn?.(signal);
     using limit = deadline(clock, visitLimitMs, signal, late);
     await visit(limit.signal);
   };
+  if (schedule.leftMs() > 0) onIdle?.(schedule.leftMs());
   for (;;) {
-    await due.wait(Number.POSITIVE_INFINITY, signal);
+    const leftMs = schedule.leftMs();
+    if (leftMs > 0 && !(await now.wait(Math.min(leftMs, MAX_WAIT_MS), signal))) continue;
+    signal?.throwIfAborted();
+    schedule.advance();
     const delays = backoff({ baseMs: RETRY_BASE_MS, maxMs: RETRY_MAX_MS, count: retries, random });
     for (;;) {
       try {
@@ -78,13 +76,15 @@ export async function runVisits(
       } catch (error) {
         signal?.throwIfAborted();
         const delay = delays.next();
-        const again = !delay.done && clock.now() + delay.value < nextAtMs ? delay.value : undefined;
+        const again = !delay.done && delay.value < schedule.leftMs() ? delay.value : undefined;
         log.info(`The visit failed: ${errorMessage(error)}`, { againInMs: again });
         onFailed?.(error, again);
         if (again === undefined) break;
-        await clock.sleep(again, signal);
+        await now.wait(again, signal);
       }
     }
-    onIdle?.(Math.max(0, nextAtMs - clock.now()));
+    // What became due meanwhile is left out.
+    schedule.advance();
+    onIdle?.(Math.max(0, schedule.leftMs()));
   }
 }

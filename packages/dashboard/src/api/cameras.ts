@@ -37,12 +37,13 @@ export interface Camera {
   target: string;
   /** The member whose network it is in. */
   via: string | null;
-  state: 'connecting' | 'connected' | 'reconnecting' | 'waiting' | 'stopped';
+  /** `asleep`: it is woken at its next visit. */
+  state: 'connecting' | 'connected' | 'reconnecting' | 'waiting' | 'asleep' | 'stopped';
   /** Since when it is in this state. */
   since: string;
   /** Why it is not connected, or why its pictures are not fetched. */
   problem: Problem | null;
-  /** When the next attempt begins, while it is `waiting`. */
+  /** When the next attempt begins, while it is `waiting`, or the next visit, while it is `asleep`. */
   nextTryAt: string | null;
   path: { kind: PathKind; endpoint: string; rttMs: number | null } | null;
   /** The race of the last connect. */
@@ -80,7 +81,7 @@ export const cameraSchema: z.ZodType<Camera> = z.object({
   name: z.string(),
   target: z.string(),
   via: z.string().nullable(),
-  state: z.enum(['connecting', 'connected', 'reconnecting', 'waiting', 'stopped']),
+  state: z.enum(['connecting', 'connected', 'reconnecting', 'waiting', 'asleep', 'stopped']),
   since: instant,
   problem: problemSchema.nullable(),
   nextTryAt: instant.nullable(),

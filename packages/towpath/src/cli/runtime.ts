@@ -1,5 +1,6 @@
 import type { Clock, Log, Random } from '@towpath/core';
 import type { Network } from '@towpath/net';
+import type { Bus } from '@towpath/wake';
 import type { Io } from './io.ts';
 
 /** Everything that a command needs from its environment. */
@@ -14,6 +15,8 @@ export interface Runtime {
   signal: AbortSignal;
   /** Folder of keys, stores and configuration; created with mode 0700 on first write. */
   configFolder: string;
+  /** Opens the system's message bus. @default that of the platform */
+  openBus?(): Promise<Bus>;
   /** Called before a command runs: loads what `--help` does not need. */
   prepare?(): Promise<void>;
 }

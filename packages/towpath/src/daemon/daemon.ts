@@ -6,6 +6,7 @@ import { isIpAddress } from '@towpath/net/address';
 import type { Runtime } from '../cli/runtime.ts';
 import type { MeshNodeOptions } from '../commands/mesh/mesh-node.ts';
 import type { KnownParty } from '../config/party-home.ts';
+import { AdapterTurns } from './cameras/adapter-turns.ts';
 import { CameraHolder, type CameraHolderComponents } from './cameras/camera-holder.ts';
 import { Downloads } from './cameras/downloads.ts';
 import type { CameraConfig, DaemonConfig } from './config/config.ts';
@@ -15,7 +16,7 @@ import { EventHub } from './events/hub.ts';
 import { DaemonMetrics } from './metrics/daemon-metrics.ts';
 import { NetworkChecks } from './network-check.ts';
 import { PartyRunner, type PartyRunnerComponents } from './parties/party-runner.ts';
-import type { StateFolder } from './state/state-folder.ts';
+import type { DaemonState, StateFolder } from './state/state-folder.ts';
 import { VERSION } from '../cli/version.ts';
 
 export interface DaemonOptions {
@@ -42,6 +43,7 @@ export class Daemon implements AsyncDisposable {
   readonly #options: DaemonOptions;
   readonly #startedAt: string;
   readonly #cameraProblems = new Map<string, Problem>();
+  readonly #turns = new AdapterTurns();
   #config: DaemonConfig;
   #configProblem: Problem | undefined;
   #reloading: Promise<void> = Promise.resolve();
@@ -227,8 +229,9 @@ export class Daemon implements AsyncDisposable {
   async #syncCameras(config: DaemonConfig, before?: DaemonConfig): Promise<void> {
     const picturesChanged = before !== undefined && !isSame(before.pictures, config.pictures);
     const wanted = new Map(config.cameras.map((camera) => [camera.name, camera]));
+    this.#turns.use(config.cameras.flatMap(({ wake }) => (wake === undefined ? [] : [wake.wifi])));
     const ending = [...this.cameras].filter(
-      ([name, holder]) => picturesChanged || !isSame(wanted.get(name), holder.config),
+      ([name, holder]) => picturesChanged || !isSame(withoutOutputs(wanted.get(name)), withoutOutputs(holder.config)),
     );
     await Promise.all(
       ending.map(async ([name, holder]) => {
@@ -237,6 +240,11 @@ export class Daemon implements AsyncDisposable {
         if (!wanted.has(name)) this.hub.publish({ type: 'camera-removed', camera: name });
       }),
     );
+    for (const [name, holder] of this.cameras) {
+      const camera = wanted.get(name);
+      // Other outputs need no other connection.
+      if (camera !== undefined && !isSame(camera.outputs, holder.config.outputs)) await holder.setOutputs(camera);
+    }
     for (const name of this.#cameraProblems.keys()) if (!wanted.has(name)) this.#cameraProblems.delete(name);
     for (const [name, camera] of wanted) if (!this.cameras.has(name)) await this.#openCamera(name, camera);
   }
@@ -249,11 +257,13 @@ export class Daemon implements AsyncDisposable {
         {
           runtime: { ...runtime, log: runtime.log.child('CAMERA', { camera: name }) },
           publish: hub.publish.bind(hub),
-          remember: (of, memo) => this.#remember(of, memo),
+          remember: (of, memo) => this.#save({ cameras: { ...state.state.cameras, [of]: memo } }),
+          visited: (of, at) => this.#save({ visits: { ...state.state.visits, [of]: at } }),
+          turn: (adapter, signal) => this.#turns.acquire(adapter, signal),
           freeBytes,
         },
         camera,
-        { pictures: this.#config.pictures, memo: state.state.cameras[name] },
+        { pictures: this.#config.pictures, memo: state.state.cameras[name], visitedAt: state.state.visits?.[name] },
       );
       this.cameras.set(name, holder);
       this.#cameraProblems.delete(name);
@@ -266,10 +276,10 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  #remember(name: string, memo: Parameters<CameraHolderComponents['remember']>[1]): void {
+  #save(changes: Partial<DaemonState>): void {
     const { state } = this.#options;
     try {
-      state.update({ cameras: { ...state.state.cameras, [name]: memo } });
+      state.update({ ...state.state, ...changes });
     } catch (error) {
       this.runtime.log.warn(`The state was not saved: ${errorMessage(error)}`, { code: errorCode(error) });
     }
@@ -299,6 +309,10 @@ export class Daemon implements AsyncDisposable {
 /** A camera behind a member is reached over a route to its address alone. */
 function behindMembers({ cameras }: DaemonConfig): { peer: string; network: string }[] {
   return cameras.flatMap(({ via, target }) => (via === undefined ? [] : [{ peer: via, network: `${target}/32` }]));
+}
+
+function withoutOutputs(camera: CameraConfig | undefined): object | undefined {
+  return camera && { ...camera, outputs: undefined };
 }
 
 function notFound(message: string): TowpathError {

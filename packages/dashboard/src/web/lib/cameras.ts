@@ -11,6 +11,7 @@ const STATES: Readonly<Record<Camera['state'], string>> = {
   connected: 'Connected',
   reconnecting: 'Reconnecting',
   waiting: 'Not reached',
+  asleep: 'Asleep',
   stopped: 'Stopped',
 };
 

@@ -112,10 +112,14 @@ function OneCamera({
   );
 }
 
-function CameraProblem({ camera: { problem, nextTryAt } }: { camera: Camera }) {
+function CameraProblem({ camera: { problem, nextTryAt, state } }: { camera: Camera }) {
   const now = useNow(1_000);
-  if (problem === null) return null;
   const next = nextTryAt === null ? NaN : Date.parse(nextTryAt);
+  if (problem === null) {
+    return state === 'asleep' && next > now ? (
+      <p className="muted">{`It sleeps. Next visit ${formatUntil(next, now)}; Check card wakes it now.`}</p>
+    ) : null;
+  }
   return (
     <div className="banner" data-tone="bad">
       <Icon name="warning" size={18} />

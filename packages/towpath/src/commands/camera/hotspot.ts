@@ -1,7 +1,8 @@
-import { BleReassembler, decodeHotspotCredentials, encodeWakeValue } from '@towpath/camera';
+import { BleReassembler, type CameraClient, decodeHotspotCredentials, encodeWakeValue } from '@towpath/camera';
 import type { Bus, ExchangePhase, JoinPhase, WifiJoin } from '@towpath/wake';
 import { type Hotspot, Hotspots } from '../../config/hotspots.ts';
 import type { Runtime } from '../../cli/runtime.ts';
+import { openCamera, type RaceWatch, type TargetOptions } from './target.ts';
 
 /** Options of commands that wake a camera. */
 export interface WakeOptions {
@@ -31,7 +32,9 @@ const NOTIFY = '00000003-0000-1000-8000-00805f9b34fb';
 const PAUSE_MS = 3_000;
 
 /** Opens the system's message bus. The library is loaded only now. Throws as `openSystemBus`. */
-export async function openBus({ io, signal }: Runtime): Promise<Bus> {
+export async function openBus(runtime: Runtime): Promise<Bus> {
+  if (runtime.openBus !== undefined) return await runtime.openBus();
+  const { io, signal } = runtime;
   const { openSystemBus } = await import('@towpath/wake');
   return openSystemBus({ address: io.env.DBUS_SYSTEM_BUS_ADDRESS, signal });
 }
@@ -123,6 +126,38 @@ export async function openHotspot(
   const join = stack.use(await joinHotspot(runtime, bus, hotspot, options, tell, signal));
   const kept = stack.move();
   return { hotspot, join, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+/** What happens during a visit. */
+export interface VisitHooks {
+  readonly tell: TellPhase;
+  /** Called with the client before it connects. */
+  onClient?(client: CameraClient): void;
+  readonly race?: RaceWatch;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Wakes a camera, joins its hotspot, connects, and lets `use` do its work; then closes the connection and leaves. The camera
+ * falls asleep by itself.
+ * @param use gets a signal that also aborts when the hotspot ends
+ * @throws as {@link openHotspot}, `CameraClient.connectWithRetries`, and what `use` throws
+ */
+export async function visitCamera<Result>(
+  runtime: Runtime,
+  host: string,
+  options: TargetOptions & WakeOptions & JoinOptions,
+  { tell, onClient, race, signal }: VisitHooks,
+  use: (camera: CameraClient, until: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  await using hotspot = await openHotspot(runtime, options, tell, signal);
+  const { lost, address } = hotspot.join;
+  const until = AbortSignal.any([signal, lost]);
+  const target = { ...options, localAddress: options.localAddress ?? address };
+  await using camera = openCamera(runtime, host, target, race);
+  onClient?.(camera);
+  await camera.connectWithRetries({ signal: until });
+  return await use(camera, until);
 }
 
 function wakeText(phase: ExchangePhase, name: string): string {

@@ -3,16 +3,20 @@ import type { Endpoint } from '@towpath/net';
 import { parseEndpoint } from '@towpath/net';
 import type { Runtime } from '../../cli/runtime.ts';
 import { duration, number } from '../../cli/values.ts';
+import { parseListen } from '../../daemon/config/quantities.ts';
 
 /** `8554`, `0.0.0.0:8554`; loopback when no address is given. */
 function listenEndpoint(defaultPort: number): (text: string) => Endpoint {
   return (text) => {
-    const port = /^\d{1,5}$/.test(text) ? Number(text) : undefined;
-    if (port !== undefined && port <= 65_535) return { address: '127.0.0.1', port };
-    const parsed = parseEndpoint(text, defaultPort);
-    if (!parsed.ok) throw new InvalidArgumentError('Expected PORT or ADDRESS:PORT.');
-    return parsed.endpoint;
+    const endpoint = parseListen(text) ?? withPort(text, defaultPort);
+    if (endpoint === undefined) throw new InvalidArgumentError('Expected PORT or ADDRESS:PORT.');
+    return endpoint;
   };
+}
+
+function withPort(text: string, port: number): Endpoint | undefined {
+  const parsed = parseEndpoint(text, port);
+  return parsed.ok ? parsed.endpoint : undefined;
 }
 
 /** `camera outputs`. @param withTarget adds the options of commands that connect */

@@ -1,17 +1,15 @@
+import type { CameraClient } from '@towpath/camera';
 import { AbortedError, errorMessage, isAbort, TowpathError } from '@towpath/core';
 import { runVisits } from '@towpath/camera/outputs';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatMs } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
-import { openHotspot } from './hotspot.ts';
+import { MIN_WAKE_MS } from '../../daemon/config/quantities.ts';
+import { visitCamera } from './hotspot.ts';
 import { cameraTime } from './info.ts';
 import { itemName, unreadableText } from './media.ts';
-import { openCamera } from './target.ts';
 import { type Say, speaker, tell, WatchedFolder, type WatchOptions } from './watch.ts';
-
-/** A camera is woken at most this often: each time costs its batteries a minute of Wi-Fi. */
-const MIN_EVERY_S = 300;
 
 /**
  * `towpath camera watch --wake`: on a schedule, wakes the camera, joins its hotspot, downloads what the folder lacks, and
@@ -21,8 +19,8 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
   if (options.output === undefined) {
     throw new UsageError('With --wake, a folder is needed. Next: add --output FOLDER.');
   }
-  if (options.every < MIN_EVERY_S) {
-    throw new UsageError(`With --wake, --every is at least ${MIN_EVERY_S / 60} minutes, such as --every 2h.`);
+  if (options.every * 1_000 < MIN_WAKE_MS) {
+    throw new UsageError(`With --wake, --every is at least ${MIN_WAKE_MS / 60_000} minutes, such as --every 2h.`);
   }
   const { clock, random, log } = runtime;
   const over = new AbortController();
@@ -38,7 +36,7 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
     await runVisits(
       { clock, random, log },
       {
-        everyMs: options.every * 1_000,
+        times: { everyMs: options.every * 1_000 },
         signal,
         visit: async (until) => {
           unfinished = await visit(runtime, host, options, say, { first, signal: until });
@@ -68,27 +66,23 @@ async function visit(
   say: Say,
   { first, signal }: { first: boolean; signal: AbortSignal },
 ): Promise<number> {
-  const phase = (step: string, name: string, text: string) => say(step, text, { phase: name });
-  await using hotspot = await openHotspot(runtime, options, phase, signal);
-  const { lost, address } = hotspot.join;
-  const until = AbortSignal.any([signal, lost]);
-  await using camera = openCamera(runtime, host, { ...options, localAddress: options.localAddress ?? address });
-  tell(camera, say);
-  await camera.connectWithRetries({ signal: until });
-  await using folder = await WatchedFolder.open({ runtime, camera, signal: until, say }, options);
-  if (folder === undefined) return 0;
-  let unreadable = 0;
-  const items = await Array.fromAsync(
-    camera.mediaList({
-      signal: until,
-      onUnreadable: (count) => {
-        unreadable = count;
-      },
-    }),
-  );
-  if (unreadable > 0) say('warning', unreadableText(unreadable), { unreadable });
-  const fresh = folder.news(items.reverse(), first);
-  for (const item of fresh) say('picture', `${itemName(item)} taken ${cameraTime(item.mediaTime)}`, { item });
-  await folder.fetch(fresh);
-  return folder.pending;
+  const hooks = {
+    tell: (step: string, phase: string, text: string) => say(step, text, { phase }),
+    onClient: (camera: CameraClient) => tell(camera, say),
+    signal,
+  };
+  return await visitCamera(runtime, host, options, hooks, async (camera, until) => {
+    await using folder = await WatchedFolder.open({ runtime, camera, signal: until, say }, options);
+    if (folder === undefined) return 0;
+    let unreadable = 0;
+    const onUnreadable = (count: number) => {
+      unreadable = count;
+    };
+    const items = await Array.fromAsync(camera.mediaList({ signal: until, onUnreadable }));
+    if (unreadable > 0) say('warning', unreadableText(unreadable), { unreadable });
+    const fresh = folder.news(items.reverse(), first);
+    for (const item of fresh) say('picture', `${itemName(item)} taken ${cameraTime(item.mediaTime)}`, { item });
+    await folder.fetch(fresh);
+    return folder.pending;
+  });
 }

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import { ReportedError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { counted, table } from '../../cli/table.ts';
+import { counted, formatMs, table } from '../../cli/table.ts';
 import { ConfigError, configPath, loadConfig, settingOrigins } from '../../daemon/config/config-file.ts';
-import type { CameraConfig, DaemonConfig } from '../../daemon/config/config.ts';
-import { formatKeep } from '../../daemon/config/quantities.ts';
+import type { CameraConfig, DaemonConfig, WakeConfig } from '../../daemon/config/config.ts';
+import { formatKeep, formatTimeOfDay } from '../../daemon/config/quantities.ts';
 import { SETTINGS } from '../../daemon/config/settings.ts';
 
 /** Prints what the daemon would run with. @throws ConfigError. */
@@ -31,14 +31,17 @@ export async function show(runtime: Runtime, { json }: CommonOptions): Promise<v
     typeof config.parties === 'string' ? config.parties : config.parties.map(({ party }) => party).join(', ');
   io.out(`parties: ${parties}`);
   if (config.cameras.length === 0) return;
-  const cameras = config.cameras.map(({ name, target, via, keep, deleteFromCard }) => [
+  const cameras = config.cameras.map(({ name, target, via, keep, deleteFromCard, wake, outputs }) => [
     name,
     target,
     via ?? '',
     formatKeep(keep),
     deleteFromCard,
+    wake === undefined ? '' : wakeText(wake),
+    outputNames(outputs).join(', '),
   ]);
-  for (const line of table(['CAMERA', 'TARGET', 'VIA', 'KEEP', 'DELETE FROM CARD'], cameras, io.columns)) io.out(line);
+  const head = ['CAMERA', 'TARGET', 'VIA', 'KEEP', 'DELETE FROM CARD', 'WAKE', 'OUTPUTS'];
+  for (const line of table(head, cameras, io.columns)) io.out(line);
 }
 
 /** Says whether the file is right. @throws ReportedError `invalid-config`. */
@@ -82,6 +85,25 @@ function valuesOf({ api, log, pictures, cameras: _cameras }: DaemonConfig): Reco
   };
 }
 
-function cameraJson({ name, target, via, keep, deleteFromCard }: CameraConfig): object {
-  return { name, target, via: via ?? null, keep: formatKeep(keep), deleteFromCard };
+function cameraJson({ name, target, via, keep, deleteFromCard, wake, outputs }: CameraConfig): object {
+  return {
+    name,
+    target,
+    via: via ?? null,
+    keep: formatKeep(keep),
+    deleteFromCard,
+    wake: wake === undefined ? null : wakeText(wake),
+    outputs: outputNames(outputs),
+  };
+}
+
+/** `every 2 h`, `at 06:30, 18:00` */
+function wakeText({ times }: WakeConfig): string {
+  if (!('at' in times)) return `every ${formatMs(times.everyMs)}`;
+  return `at ${times.at.map((minutes) => formatTimeOfDay(minutes)).join(', ')}`;
+}
+
+function outputNames(outputs: CameraConfig['outputs']): string[] {
+  const names = ['rtsp', 'http', 'mqtt', 'webhook', 'exec', 'export'] as const;
+  return names.filter((name) => outputs?.[name] !== undefined);
 }

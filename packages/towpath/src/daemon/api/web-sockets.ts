@@ -105,14 +105,14 @@ export class WebSockets implements Disposable {
     socket.once('close', stop);
   }
 
-  async #sendLive(socket: WebSocket, { client }: CameraHolder): Promise<void> {
+  async #sendLive(socket: WebSocket, holder: CameraHolder): Promise<void> {
     const gone = new AbortController();
     socket.once('close', () => gone.abort());
     const signal = AbortSignal.any([gone.signal, this.#daemon.runtime.signal]);
     let started = false;
     let problem: LiveEnd['problem'] = null;
     try {
-      for await (const { video, keyFrame, timestamp, width, height, intact } of client.live({ signal })) {
+      for await (const { video, keyFrame, timestamp, width, height, intact } of holder.watch({ signal })) {
         if (video.length === 0 || !intact) continue;
         if (!started || socket.bufferedAmount > LIVE_BUFFER_BYTES) {
           // A decoder can begin at a key frame only.

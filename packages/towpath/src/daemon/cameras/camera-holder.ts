@@ -1,6 +1,14 @@
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type CameraClient, type CameraRaceResult, downloadMedia, watchChecks } from '@towpath/camera';
+import {
+  type AvFrame,
+  type CameraClient,
+  type CameraRaceResult,
+  downloadMedia,
+  type MediaItem as CardItem,
+  watchChecks,
+} from '@towpath/camera';
+import { runVisits } from '@towpath/camera/outputs';
 import {
   AbortedError,
   backoff,
@@ -10,17 +18,20 @@ import {
   Mutex,
   type Timer,
   TowpathError,
+  Wakeup,
 } from '@towpath/core';
 import type { Camera, DaemonEvent, MediaItem, Problem } from '@towpath/dashboard/api';
 import { formatEndpoint } from '@towpath/net';
 import type { Runtime } from '../../cli/runtime.ts';
-import { openCamera } from '../../commands/camera/target.ts';
-import type { CameraConfig, DaemonConfig } from '../config/config.ts';
+import { visitCamera } from '../../commands/camera/hotspot.ts';
+import { openCamera, type RaceWatch } from '../../commands/camera/target.ts';
+import type { CameraConfig, DaemonConfig, WakeConfig } from '../config/config.ts';
 import type { CameraMemo } from '../state/state-folder.ts';
 import { raceOf } from './camera-race.ts';
+import { HeldOutputs } from './held-outputs.ts';
 import { MediaCatalog, mediaId } from './media-catalog.ts';
 import { surplusFiles } from './retention.ts';
-import { memoOf, targetOptions } from './target-options.ts';
+import { infoOf, memoOf, targetOptions } from './target-options.ts';
 
 /** A camera may sleep for days: it is tried without end, in the end every five minutes. */
 const FIRST_WAITS_MS = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 60_000, 120_000, 300_000];
@@ -30,6 +41,8 @@ const GIVEN_UP = { baseMs: 5_000, maxMs: 300_000 } as const;
 const DEVICE_INFO_MS = 5 * 60_000;
 /** The whole card is listed again this often; between, only what is new. */
 const WHOLE_CARD_MS = 6 * 3_600_000;
+/** A page that shows live video keeps a camera awake for so long. */
+const WATCHED_MS = 10 * 60_000;
 /** Changes within this time are told together. */
 const TELL_MS = 100;
 
@@ -37,15 +50,17 @@ export interface CameraHolderComponents {
   readonly runtime: Runtime;
   readonly publish: (event: DaemonEvent) => void;
   readonly remember: (name: string, memo: CameraMemo) => void;
+  /** Remembers when a camera that is woken was visited. */
+  readonly visited: (name: string, at: string) => void;
+  /** Waits for the Wi-Fi adapter. */
+  readonly turn: (adapter: string | undefined, signal?: AbortSignal) => Promise<Disposable>;
   /** Free space of the folder, bytes. @default what the system says */
   readonly freeBytes?: ((folder: string) => Promise<number>) | undefined;
 }
 
 /** Holds one camera: connected, watched, its pictures fetched and kept as long as wanted. */
 export class CameraHolder implements AsyncDisposable {
-  readonly config: CameraConfig;
   readonly catalog: MediaCatalog;
-  readonly client: CameraClient;
   /** One transfer at a time: cameras serve one. */
   readonly work: Mutex = new Mutex();
   readonly #components: CameraHolderComponents;
@@ -62,6 +77,15 @@ export class CameraHolder implements AsyncDisposable {
   #checkedMs: number | undefined;
   #infoMs = Number.NEGATIVE_INFINITY;
   #telling: Timer | undefined;
+  #config: CameraConfig;
+  #client: CameraClient;
+  /** When the next visit is due, wall time; undefined while one runs or none is planned. */
+  #visitAtMs: number | undefined;
+  readonly #visitNow: Wakeup;
+  /** Pages that show live video. */
+  #watching = 0;
+  readonly #unwatched: Wakeup;
+  #outputs: HeldOutputs;
 
   private constructor(
     components: CameraHolderComponents,
@@ -69,33 +93,42 @@ export class CameraHolder implements AsyncDisposable {
     options: { pictures: DaemonConfig['pictures']; memo: CameraMemo | undefined; catalog: MediaCatalog },
   ) {
     const { runtime } = components;
-    this.config = config;
+    this.#config = config;
     this.catalog = options.catalog;
     this.#components = components;
     this.#pictures = options.pictures;
     this.#memo = options.memo;
     this.#sinceMs = runtime.clock.wallTime();
-    this.client = openCamera(runtime, config.target, targetOptions(config), {
-      onResult: (result) => {
-        this.#race = result;
-        this.#raceAtMs = runtime.clock.wallTime() - result.report.elapsedMs;
-      },
-    });
-    this.#listen();
+    this.#visitNow = new Wakeup(runtime);
+    this.#unwatched = new Wakeup(runtime);
+    // For a camera that is woken each visit has its own; this one says until then that it is not connected.
+    this.#client = openCamera(runtime, config.target, targetOptions(config), this.#raceWatch());
+    if (config.wake === undefined) this.#listen(this.#client);
+    this.#outputs = this.#makeOutputs(config);
+  }
+
+  get config(): CameraConfig {
+    return this.#config;
+  }
+
+  get client(): CameraClient {
+    return this.#client;
   }
 
   /** Begins to hold a camera. @throws CameraError `disk-full`, `permission-denied`, `disk-failed`. */
   static async open(
     components: CameraHolderComponents,
     config: CameraConfig,
-    options: { pictures: DaemonConfig['pictures']; memo: CameraMemo | undefined },
+    options: { pictures: DaemonConfig['pictures']; memo: CameraMemo | undefined; visitedAt?: string | undefined },
   ): Promise<CameraHolder> {
     const { clock, log } = components.runtime;
     const { name, timeZone } = config;
     const folder = join(options.pictures.folder, name);
     const catalog = await MediaCatalog.open({ clock, log }, { name, folder, timeZone });
     const holder = new CameraHolder(components, config, { ...options, catalog });
-    holder.#running = holder.#run().catch((error: unknown) => {
+    if (options.memo !== undefined) await holder.#outputs.identify(infoOf(options.memo));
+    const run = config.wake === undefined ? holder.#run() : holder.#visitOnSchedule(config.wake, options.visitedAt);
+    holder.#running = run.catch((error: unknown) => {
       if (!holder.#closing.signal.aborted) log.error(`Camera ${name} is not held any more: ${errorMessage(error)}`);
     });
     return holder;
@@ -106,14 +139,15 @@ export class CameraHolder implements AsyncDisposable {
     const { path } = this.client;
     const kept = this.catalog.keptFiles();
     const listed = this.catalog.onCard !== undefined;
+    const nextMs = this.#nextTryMs ?? this.#visitAtMs;
     return {
       name,
       target,
       via: via ?? null,
       state: this.#state(),
       since: iso(this.#sinceMs),
-      problem: this.#problem ?? null,
-      nextTryAt: this.#nextTryMs === undefined ? null : iso(this.#nextTryMs),
+      problem: this.#problem ?? this.#outputs.problem ?? null,
+      nextTryAt: nextMs === undefined ? null : iso(nextMs),
       path:
         path === undefined
           ? null
@@ -136,8 +170,12 @@ export class CameraHolder implements AsyncDisposable {
     };
   }
 
-  /** Lists the whole card now and fetches what is missing. */
+  /** Lists the whole card now and fetches what is missing; a camera that sleeps is woken for it. */
   check(): void {
+    if (this.config.wake !== undefined) {
+      if (this.#visitAtMs !== undefined) this.#visitNow.wake();
+      return;
+    }
     this.client.refresh();
     this.#infoMs = Number.NEGATIVE_INFINITY;
     this.#round.abort(new AbortedError('Another check was asked for.'));
@@ -148,7 +186,49 @@ export class CameraHolder implements AsyncDisposable {
     this.#telling ??= this.#components.runtime.clock.timer(TELL_MS, () => {
       this.#telling = undefined;
       this.#components.publish({ type: 'camera', camera: this.describe() });
+      this.#tellOutputs();
     });
+  }
+
+  /** Live video for outputs. @throws TowpathError `not-connected` while the camera sleeps; as `CameraClient.live` */
+  async *live(options: Parameters<CameraClient['live']>[0] = {}): AsyncGenerator<AvFrame, void, undefined> {
+    this.requireAwake();
+    yield* this.client.live(options);
+  }
+
+  /** Live video for a page: a camera that sleeps otherwise stays awake for it, for some minutes. Throws as {@link live}. */
+  async *watch(options: Parameters<CameraClient['live']>[0] = {}): AsyncGenerator<AvFrame, void, undefined> {
+    this.#watching++;
+    try {
+      yield* this.live(options);
+    } finally {
+      this.#watching--;
+      if (this.#watching === 0) this.#unwatched.wake();
+    }
+  }
+
+  /** @throws TowpathError `not-connected` while the camera sleeps. */
+  requireAwake(): void {
+    if (this.config.wake === undefined || this.client.state === 'CONNECTED') return;
+    const at = this.#visitAtMs === undefined ? 'soon' : `at ${iso(this.#visitAtMs)}`;
+    throw new TowpathError(
+      'not-connected',
+      `${this.config.name} sleeps, and is visited next ${at}. Next: check it now, which wakes it.`,
+      { target: this.config.name, kind: 'unreachable' },
+    );
+  }
+
+  /** Applies other outputs without a new connection to the camera. */
+  async setOutputs(config: CameraConfig): Promise<void> {
+    this.#config = config;
+    await this.#outputs[Symbol.asyncDispose]();
+    this.#outputs = this.#makeOutputs(config);
+    if (this.#memo !== undefined) await this.#outputs.identify(infoOf(this.#memo));
+    // New is what is not known now.
+    if (this.catalog.onCard !== undefined) {
+      await this.#outputs.begin().catch((error: unknown) => this.#failed(error));
+    }
+    this.changed();
   }
 
   /** Tells pages of one item. */
@@ -174,8 +254,12 @@ export class CameraHolder implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new AbortedError('The camera is not held any more.'));
     this.#telling?.cancel();
-    await this.client.close();
+    // The client of a visit is closed by the visit, before the hotspot is left.
+    if (this.config.wake === undefined) await this.client.close();
     await this.#running;
+    await this.client.close();
+    this.#telling?.cancel();
+    await this.#outputs[Symbol.asyncDispose]();
     await this.catalog[Symbol.asyncDispose]();
   }
 
@@ -230,30 +314,136 @@ export class CameraHolder implements AsyncDisposable {
     const { checkEveryMs } = this.#pictures;
     let first = true;
     for await (const { items } of watchChecks({ client: this.client, clock, log, everyMs: checkEveryMs, signal })) {
-      const fresh = this.catalog.listed(items, first);
-      this.#checkedMs = clock.wallTime();
-      const isFirstSight = first;
+      await this.#listed(items, first, signal);
       first = false;
-      await this.#readDevice(signal);
-      // The first listing is fetched by pages; what comes later is told.
-      if (!isFirstSight) for (const item of fresh) this.itemChanged(mediaId(item));
-      await this.#keepUp(signal);
+      await this.#keepUp(signal).catch((error: unknown) => {
+        if (isAbort(error)) throw error;
+        // It is noted; the next check tries again.
+        this.#failed(error);
+      });
       this.changed();
     }
   }
 
-  /** Fetches, keeps and deletes as configured. A failure is noted; the next check tries again. */
+  async #listed(items: Iterable<CardItem>, whole: boolean, signal: AbortSignal): Promise<void> {
+    const fresh = this.catalog.listed(items, whole);
+    this.#checkedMs = this.#components.runtime.clock.wallTime();
+    await this.#readDevice(signal);
+    // What is on the card when the outputs are new is not told of; a failure is noted by what follows.
+    await this.#outputs.begin();
+    // The first listing is fetched by pages; what comes later is told.
+    if (!whole) for (const item of fresh) this.itemChanged(mediaId(item));
+  }
+
+  /** Fetches, keeps, hands on and deletes as configured. */
   async #keepUp(signal: AbortSignal): Promise<void> {
     using _turn = await this.work.acquire(signal);
+    await this.#tidy();
     try {
-      await this.#tidy();
       await this.#fetch(signal);
-      await this.#clearCard(signal);
-      this.#problem = undefined;
-    } catch (error) {
-      if (isAbort(error)) throw error;
-      this.#failed(error);
+    } finally {
+      // Also of those that came before a failure.
+      await this.#outputs.tellNew();
     }
+    await this.#clearCard(signal);
+    this.#problem = undefined;
+  }
+
+  /** Visits a camera that sleeps in between, until it is not held any more. @param visitedAt of the last visit */
+  async #visitOnSchedule({ times, wifi }: WakeConfig, visitedAt: string | undefined): Promise<void> {
+    const { runtime, turn, visited } = this.#components;
+    const { clock } = runtime;
+    const { name } = this.config;
+    const sinceMs = clock.wallTime() - Date.parse(visitedAt ?? '');
+    const leftMs = 'everyMs' in times && sinceMs >= 0 ? Math.max(0, times.everyMs - sinceMs) : 0;
+    await runVisits(runtime, {
+      times: 'everyMs' in times ? { ...times, firstInMs: leftMs } : times,
+      now: this.#visitNow,
+      signal: this.#closing.signal,
+      turn: (signal) => turn(wifi, signal),
+      visit: async (signal) => {
+        const startedAt = iso(clock.wallTime());
+        this.#visitAtMs = undefined;
+        this.#nextTryMs = undefined;
+        this.changed();
+        await this.#visit(signal);
+        this.#problem = undefined;
+        visited(name, startedAt);
+      },
+      onFailed: (error, againInMs) => {
+        this.#failed(error);
+        this.#visitAtMs = againInMs === undefined ? undefined : clock.wallTime() + againInMs;
+        this.#nextTryMs = this.#visitAtMs;
+        this.changed();
+      },
+      onIdle: (leftInMs) => {
+        this.#nextTryMs = undefined;
+        this.#visitAtMs = clock.wallTime() + leftInMs;
+        this.#sinceMs = clock.wallTime();
+        this.changed();
+      },
+    });
+  }
+
+  async #visit(signal: AbortSignal): Promise<void> {
+    const { runtime } = this.#components;
+    const { wake, target, name } = this.config;
+    const options = {
+      ...targetOptions(this.config),
+      ...(wake?.bluetooth !== undefined && { bluetooth: wake.bluetooth }),
+      ...(wake?.bluetoothAdapter !== undefined && { bluetoothAdapter: wake.bluetoothAdapter }),
+      ...(wake?.wifi !== undefined && { wifiDevice: wake.wifi }),
+    };
+    const hooks = {
+      tell: (step: string, phase: string, text: string) => runtime.log.debug(`${name}: ${text}`, { step, phase }),
+      onClient: (client: CameraClient) => {
+        this.#client = client;
+        this.#listen(client);
+      },
+      race: this.#raceWatch(),
+      signal,
+    };
+    await visitCamera({ ...runtime, signal }, target, options, hooks, async (client, until) => {
+      this.#infoMs = Number.NEGATIVE_INFINITY;
+      const items = await Array.fromAsync(client.mediaList({ signal: until }));
+      await this.#listed(items.reverse(), true, until);
+      await this.#keepUp(until);
+      await this.#whileWatched(until);
+      // Downloads that a person asked for.
+      using _turn = await this.work.acquire(until);
+    });
+  }
+
+  /** Waits while a page shows live video, for some minutes at most: it empties the camera's batteries. */
+  async #whileWatched(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#components.runtime;
+    const endMs = clock.now() + WATCHED_MS;
+    while (this.#watching > 0 && clock.now() < endMs) await this.#unwatched.wait(endMs - clock.now(), signal);
+  }
+
+  #makeOutputs({ name, timeZone, outputs }: CameraConfig): HeldOutputs {
+    const { runtime } = this.#components;
+    const changed = () => this.changed();
+    return new HeldOutputs({ runtime, live: this, catalog: this.catalog, name, timeZone, changed }, outputs);
+  }
+
+  #tellOutputs(): void {
+    const { path } = this.client;
+    this.#outputs.update({
+      connected: path !== undefined,
+      roundTripMs: path?.artemis.carrier.stats.rttMs,
+      lastPictureAt: this.catalog.newestAt(),
+    });
+  }
+
+  #raceWatch(): RaceWatch {
+    const { clock } = this.#components.runtime;
+    return {
+      onResult: (result) => {
+        this.#race = result;
+        this.#raceAtMs = clock.wallTime() - result.report.elapsedMs;
+      },
+    };
   }
 
   async #fetch(signal: AbortSignal): Promise<void> {
@@ -311,6 +501,7 @@ export class CameraHolder implements AsyncDisposable {
       this.#infoMs = clock.now();
       this.#memo = memoOf(info, iso(clock.wallTime()));
       this.#components.remember(this.config.name, this.#memo);
+      await this.#outputs.identify(info);
     } catch (error) {
       if (isAbort(error)) throw error;
       log.debug(`${this.config.name} did not tell about itself: ${errorMessage(error)}`);
@@ -330,6 +521,7 @@ export class CameraHolder implements AsyncDisposable {
 
   #state(): Camera['state'] {
     if (this.#closing.signal.aborted) return 'stopped';
+    if (this.#visitAtMs !== undefined) return this.#nextTryMs === undefined ? 'asleep' : 'waiting';
     switch (this.client.state) {
       case 'CONNECTED':
         return 'connected';
@@ -348,23 +540,23 @@ export class CameraHolder implements AsyncDisposable {
     return { id: deviceId, ...memo, signalDbm: null };
   }
 
-  #listen(): void {
+  #listen({ events }: CameraClient): void {
     const { clock, log } = this.#components.runtime;
-    this.client.events.on('state', ({ state }) => {
+    events.on('state', ({ state }) => {
       this.#sinceMs = clock.wallTime();
       if (state !== 'DISCONNECTED') this.#nextTryMs = undefined;
       this.changed();
     });
-    this.client.events.on('connected', ({ path, reconnect }) => {
+    events.on('connected', ({ path, reconnect }) => {
       if (this.#problem?.code === 'not-connected') this.#problem = undefined;
       log.info(`${this.config.name} is ${reconnect ? 'connected again' : 'connected'}`, { path: path.pathKind });
       this.changed();
     });
-    this.client.events.on('lost', ({ code, message }) => {
+    events.on('lost', ({ code, message }) => {
       log.info(`${this.config.name} was lost: ${message}`, { code });
       this.changed();
     });
-    this.client.events.on('tryFailed', ({ error, nextMs }) => this.#notConnected(error.message, nextMs));
+    events.on('tryFailed', ({ error, nextMs }) => this.#notConnected(error.message, nextMs));
   }
 }
 

@@ -28,13 +28,14 @@ export class Downloads implements AsyncDisposable {
 
   /**
    * Begins a download. @param ids without them, everything that is on the card and not here
-   * @throws TowpathError `not-found`, `limit-exceeded`.
+   * @throws TowpathError `not-found`, `limit-exceeded`, `not-connected`.
    */
   start(holder: CameraHolder, ids: readonly string[] | undefined): Download {
     const running = [...this.#all.values()].filter(({ download }) => download.state === 'running').length;
     if (running >= MAX_RUNNING) {
       throw new TowpathError('limit-exceeded', `${running} downloads are running. Next: wait for one to end.`);
     }
+    holder.requireAwake();
     const among = ids === undefined ? holder.catalog.missing : ids.map((id) => cardItem(holder, id));
     const { clock, random } = this.#runtime;
     const download: Download = {

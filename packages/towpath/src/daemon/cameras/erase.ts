@@ -12,7 +12,7 @@ export async function eraseMedia(
   request: DeleteMedia,
   signal: AbortSignal,
 ): Promise<DeletedMedia> {
-  const { catalog, client, config, work } = holder;
+  const { catalog, config, work } = holder;
   if (request.confirm !== config.name) {
     throw new TowpathError('confirmation-required', `To delete, "confirm" must be the camera's name, ${config.name}.`);
   }
@@ -26,7 +26,8 @@ export async function eraseMedia(
         if (!request.evenUnsaved && !(await catalog.library.holds(item))) {
           throw new TowpathError('not-saved', `${id} is not on this machine. Next: download it first.`);
         }
-        await client.deleteItem(item, { signal });
+        holder.requireAwake();
+        await holder.client.deleteItem(item, { signal });
         catalog.deletedFromCard(id);
       }
       if (request.from !== 'card') await catalog.removeFiles(id);

@@ -124,6 +124,27 @@ export class MediaCatalog implements AsyncDisposable {
     });
   }
 
+  /** Every item that is known, on the card or here. */
+  *known(): Generator<CardItem> {
+    yield* this.library.entries;
+    yield* this.#card?.values() ?? [];
+  }
+
+  /** The files that are here, with their paths. */
+  filesOldestFirst(): { item: CardItem; file: string }[] {
+    return this.#all()
+      .flatMap(({ item, entry }) => {
+        const file = entry?.file;
+        return file !== undefined && this.#files.has(file) ? [{ item, file: join(this.#options.folder, file) }] : [];
+      })
+      .reverse();
+  }
+
+  /** Path of the newest photo that is here. */
+  newestPhoto(): string | undefined {
+    return this.filesOldestFirst().findLast(({ item }) => item.fileType === FileType.photo)?.file;
+  }
+
   newestAt(): string | undefined {
     return this.#all()
       .map(({ item }) => this.#takenAt(item))

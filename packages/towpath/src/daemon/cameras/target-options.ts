@@ -29,6 +29,21 @@ function withoutUndefined<Options extends object>(options: Options): Defined<Opt
 
 type Defined<Options> = { [Name in keyof Options]?: Exclude<Options[Name], undefined> };
 
+/** The part of the device information that is remembered. */
+export function infoOf({ deviceId, model, firmware, battery, card, temperature }: CameraMemo): DeviceInfo {
+  return withoutUndefined({
+    devId: deviceId,
+    modelName: model ?? undefined,
+    fwVerName: firmware ?? undefined,
+    batPercent: battery?.percent,
+    isCharging: battery?.charging,
+    sdTotalMB: card?.totalMb,
+    sdFreeMB: card?.freeMb,
+    temperature: temperature ?? undefined,
+    fields: {},
+  }) as DeviceInfo;
+}
+
 /** What is remembered of the device information. @param at ISO 8601 */
 export function memoOf(info: DeviceInfo, at: string): CameraMemo {
   const { batPercent, isCharging, sdTotalMB, sdFreeMB, sdCardFormatErr, temperature, modelName, fwVerName } = info;

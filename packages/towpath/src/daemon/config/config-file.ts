@@ -4,8 +4,9 @@ import { TowpathError } from '@towpath/core';
 import { Document, isMap, LineCounter, parseDocument } from 'yaml';
 import type { Runtime } from '../../cli/runtime.ts';
 import { readPrivateFile, writePrivateFile } from '../../config/private-file.ts';
-import { type DaemonConfig, withDefaults } from './config.ts';
+import { type DaemonConfig, DEFAULT_API_PORT, withDefaults } from './config.ts';
 import { describeIssue, lineOf, type PlaceOf } from './faults.ts';
+import { parseListen } from './quantities.ts';
 import { type CameraFile, type ConfigFile, fileSchema } from './schema.ts';
 import { SETTINGS } from './settings.ts';
 
@@ -146,6 +147,7 @@ function check(path: string, value: unknown, placeOf: PlaceOf): ConfigFile {
     );
   }
   const faults = Object.entries(parsed.data.cameras ?? {}).flatMap(([name, camera]) => cameraFaults(name, camera));
+  faults.push(...betweenCameras(parsed.data));
   if (parsed.data.pictures?.folder !== undefined && !isAbsolute(parsed.data.pictures.folder)) {
     faults.push('pictures.folder must be an absolute path');
   }
@@ -159,6 +161,44 @@ function cameraFaults(name: string, camera: CameraFile): string[] {
     .map((text) => `cameras.${name}: "${text}" is not HOST or HOST:PORT`);
   if (camera['time-zone'] !== undefined && !isTimeZone(camera['time-zone'])) {
     faults.push(`cameras.${name}.time-zone must be a zone such as Europe/Berlin or +02:00`);
+  }
+  const { wake } = camera;
+  if (wake !== undefined) {
+    if ((wake.every === undefined) === (wake.at === undefined)) {
+      faults.push(`cameras.${name}.wake must have either every or at, such as { every: 2 h }`);
+    }
+    if (camera.via !== undefined) {
+      faults.push(`cameras.${name}: wake and via exclude each other; the member beside the camera wakes it`);
+    }
+  }
+  const { outputs } = camera;
+  if (outputs?.['allow-hosts'] !== undefined && outputs.http === undefined) {
+    faults.push(`cameras.${name}.outputs.allow-hosts is for http, which is not set`);
+  }
+  return faults;
+}
+
+/** What cameras cannot share. */
+function betweenCameras({ api, cameras = {} }: ConfigFile): string[] {
+  const faults: string[] = [];
+  const taken = new Map<number, string>([[api?.port ?? DEFAULT_API_PORT, 'api.port']]);
+  for (const [name, { outputs }] of Object.entries(cameras)) {
+    for (const kind of ['rtsp', 'http'] as const) {
+      const given = outputs?.[kind];
+      const port = given === undefined ? undefined : parseListen(given)?.port;
+      if (port === undefined) continue;
+      const place = `cameras.${name}.outputs.${kind}`;
+      const other = taken.get(port);
+      if (other === undefined) taken.set(port, place);
+      else faults.push(`${place}: port ${port} is that of ${other}`);
+    }
+  }
+  const woken = Object.entries(cameras).filter(([, { wake }]) => wake !== undefined);
+  if (woken.length > 1) {
+    for (const [name, { wake }] of woken) {
+      if (wake?.bluetooth !== undefined) continue;
+      faults.push(`cameras.${name}.wake.bluetooth is missing; it tells the cameras apart that are woken`);
+    }
   }
   return faults;
 }

@@ -1,7 +1,17 @@
 import { join } from 'node:path';
+import type { VisitTimes } from '@towpath/camera/outputs';
 import { parseEndpoint, type Endpoint } from '@towpath/net';
-import { type Keep, parseBytes, parseDuration, parseKeep } from './quantities.ts';
-import type { CameraFile, ConfigFile, PartyFile } from './schema.ts';
+import type { OutputsConfig } from '../../outputs/camera-outputs.ts';
+import {
+  type Keep,
+  MIN_WAKE_MS,
+  parseBytes,
+  parseDuration,
+  parseKeep,
+  parseListen,
+  parseTimeOfDay,
+} from './quantities.ts';
+import type { CameraFile, ConfigFile, OutputsFile, PartyFile, WakeFile } from './schema.ts';
 
 /** What the daemon runs with: the file with every default filled in. */
 export interface DaemonConfig {
@@ -38,8 +48,20 @@ export interface CameraConfig {
   readonly secretFile: string | undefined;
   readonly timeZone: string | undefined;
   readonly only: ('lan' | 'p2p' | 'relay')[] | undefined;
+  /** undefined: it stays connected. */
+  readonly wake: WakeConfig | undefined;
+  readonly outputs: OutputsConfig | undefined;
 }
 
+/** How a camera is woken. */
+export interface WakeConfig {
+  readonly times: VisitTimes;
+  readonly bluetooth: string | undefined;
+  readonly bluetoothAdapter: string | undefined;
+  readonly wifi: string | undefined;
+}
+
+export const DEFAULT_API_PORT = 4_180;
 const SERVER_PORT = 32_100;
 const RELAY_PORT = 32_110;
 
@@ -47,7 +69,7 @@ const RELAY_PORT = 32_110;
 export function withDefaults(file: ConfigFile, stateFolder: string): DaemonConfig {
   const { api = {}, log = {}, pictures = {}, parties = 'all', cameras = {} } = file;
   return {
-    api: { http: api.http ?? true, port: api.port ?? 4_180 },
+    api: { http: api.http ?? true, port: api.port ?? DEFAULT_API_PORT },
     log: { level: log.level ?? 'info', format: log.format ?? 'text' },
     pictures: {
       folder: pictures.folder ?? join(stateFolder, 'pictures'),
@@ -62,7 +84,7 @@ export function withDefaults(file: ConfigFile, stateFolder: string): DaemonConfi
 }
 
 function cameraConfig(name: string, camera: CameraFile, pictures: NonNullable<ConfigFile['pictures']>): CameraConfig {
-  const { target, via, ports, uid, key, only } = camera;
+  const { target, via, ports, uid, key, only, wake, outputs } = camera;
   return {
     name,
     target,
@@ -78,6 +100,36 @@ function cameraConfig(name: string, camera: CameraFile, pictures: NonNullable<Co
     secretFile: camera['secret-file'],
     timeZone: camera['time-zone'],
     only,
+    wake: wake && wakeConfig(wake),
+    outputs: outputs && outputsConfig(outputs),
+  };
+}
+
+/** Times of the day are those of this machine. */
+function wakeConfig({ every, at, bluetooth, wifi, ...rest }: WakeFile): WakeConfig {
+  const times =
+    at === undefined
+      ? { everyMs: parseDuration(every ?? '') ?? MIN_WAKE_MS }
+      : { at: at.flatMap((text) => parseTimeOfDay(text) ?? []) };
+  return { times, bluetooth, bluetoothAdapter: rest['bluetooth-adapter'], wifi };
+}
+
+function outputsConfig({ rtsp, http, mqtt, webhook, ...rest }: OutputsFile): OutputsConfig {
+  const listen = (given: number | string | undefined) => (given === undefined ? undefined : parseListen(given));
+  const page = listen(http);
+  return {
+    rtsp: listen(rtsp),
+    http: page && { ...page, allowHosts: rest['allow-hosts'] },
+    mqtt: mqtt && {
+      url: mqtt.url,
+      user: mqtt.user,
+      passwordFile: mqtt['password-file'],
+      prefix: mqtt['discovery-prefix'],
+    },
+    webhook: webhook && { url: webhook.url, keyFile: webhook['key-file'] },
+    exec: rest.exec,
+    export: rest.export === undefined ? undefined : { folder: rest.export },
+    passwordFile: rest['password-file'],
   };
 }
 

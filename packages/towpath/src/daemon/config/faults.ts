@@ -7,7 +7,7 @@ export type PlaceOf = (path: readonly PropertyKey[]) => string | undefined;
 /** Longest value that is repeated in a message. */
 const MAX_SHOWN = 60;
 /** Settings whose values are secrets. */
-const SECRET = new Set(['key']);
+const SECRET = new Set(['key', 'url']);
 
 /** Describes what is wrong in sentences: where, which setting, and what is accepted. */
 export function describeIssue(issue: z.core.$ZodIssue, placeOf: PlaceOf): string[] {

@@ -1,3 +1,5 @@
+import { type Endpoint, parseEndpoint } from '@towpath/net';
+
 /** How long and how much is kept: both limits apply when both are given. */
 export interface Keep {
   /** null: for ever. */
@@ -42,4 +44,30 @@ export function parseBytes(text: string): number | undefined {
 export function parseDuration(text: string): number | undefined {
   const match = /^\s*(\d{1,6}(?:\.\d+)?)\s*(ms|s|min|h)\s*$/.exec(text);
   return match === null ? undefined : Number(match[1]) * (UNITS_MS[match[2] ?? ''] ?? 0);
+}
+
+/** A camera is woken at most this often: each time costs its batteries a minute of Wi-Fi. */
+export const MIN_WAKE_MS: number = 5 * 60_000;
+
+export const TIME_OF_DAY: RegExp = /^([01]?\d|2[0-3]):([0-5]\d)$/;
+
+/** `06:30`; undefined for anything else. @returns minutes since midnight */
+export function parseTimeOfDay(text: string): number | undefined {
+  const match = TIME_OF_DAY.exec(text);
+  return match === null ? undefined : Number(match[1]) * 60 + Number(match[2]);
+}
+
+/** The inverse of {@link parseTimeOfDay}. */
+export function formatTimeOfDay(minutes: number): string {
+  const part = (value: number) => String(value).padStart(2, '0');
+  return `${part(Math.floor(minutes / 60))}:${part(minutes % 60)}`;
+}
+
+/** Where a server listens: `8554` on this machine only, `0.0.0.0:8554`; undefined for anything else. */
+export function parseListen(given: number | string): Endpoint | undefined {
+  const text = String(given);
+  if (/^\d{1,5}$/.test(text)) return Number(text) <= 65_535 ? { address: '127.0.0.1', port: Number(text) } : undefined;
+  // Without a port there is no default that two cameras could share.
+  const parsed = parseEndpoint(text, 0);
+  return parsed.ok && parsed.endpoint.port > 0 ? parsed.endpoint : undefined;
 }

@@ -1,8 +1,10 @@
+import { isAbsolute } from 'node:path';
 import { cameraNameSchema } from '@towpath/dashboard/api';
 import { isIpAddress } from '@towpath/net';
 import { parseUid } from '@towpath/pppp';
 import { z } from 'zod';
-import { parseBytes, parseDuration, parseKeep } from './quantities.ts';
+import { outputUrlFault, URL_BEGINNINGS } from '../../outputs/output-url.ts';
+import { MIN_WAKE_MS, parseBytes, parseDuration, parseKeep, parseListen, TIME_OF_DAY } from './quantities.ts';
 
 /** A camera in the file. */
 export interface CameraFile {
@@ -21,6 +23,43 @@ export interface CameraFile {
   'secret-file'?: string | undefined;
   'time-zone'?: string | undefined;
   only?: ('lan' | 'p2p' | 'relay')[] | undefined;
+  wake?: WakeFile | undefined;
+  outputs?: OutputsFile | undefined;
+}
+
+/** When a camera that sleeps is woken. */
+export interface WakeFile {
+  /** Interval; or else `at`. */
+  every?: string | undefined;
+  /** Times of the day, `06:30`. */
+  at?: string[] | undefined;
+  /** Address of the camera in Bluetooth, or how its name begins. */
+  bluetooth?: string | undefined;
+  'bluetooth-adapter'?: string | undefined;
+  /** Wi-Fi adapter that joins the camera's hotspot. */
+  wifi?: string | undefined;
+}
+
+/** What the pictures and the video of a camera are handed on to. */
+export interface OutputsFile {
+  /** PORT or ADDRESS:PORT. */
+  rtsp?: number | string | undefined;
+  http?: number | string | undefined;
+  /** More names by which the HTTP server may be called. */
+  'allow-hosts'?: string[] | undefined;
+  /** Given as a URL alone, or as a group. */
+  mqtt?:
+    | {
+        url: string;
+        user?: string | undefined;
+        'password-file'?: string | undefined;
+        'discovery-prefix'?: string | undefined;
+      }
+    | undefined;
+  webhook?: { url: string; 'key-file'?: string | undefined } | undefined;
+  exec?: string | undefined;
+  export?: string | undefined;
+  'password-file'?: string | undefined;
 }
 
 /** A party in the file. */
@@ -142,6 +181,61 @@ export function isCameraTarget(text: string): boolean {
 const TARGET = 'must be an IP address or a UID';
 const endpoint = text(1, 300, 'must be HOST or HOST:PORT');
 
+const EVERY = 'must be an interval of 5 min or more, such as "2 h"';
+const CLOCK_TIME = 'must be a time of the day such as "06:30", in quotes';
+const name = text(1, 64, 'must be a name');
+
+const wakeSchema: z.ZodType<WakeFile> = group({
+  every: z
+    .string({ error: EVERY })
+    .refine((given) => (parseDuration(given) ?? 0) >= MIN_WAKE_MS, { error: EVERY })
+    .optional(),
+  at: list(z.string({ error: CLOCK_TIME }).regex(TIME_OF_DAY, { error: CLOCK_TIME }), 48, '["06:30", "18:00"]')
+    .min(1, { error: 'must have at least one entry' })
+    .optional(),
+  bluetooth: text(1, 248, 'must be an address in Bluetooth, or how the name begins').optional(),
+  'bluetooth-adapter': name.optional(),
+  wifi: name.optional(),
+});
+
+const LISTEN = 'must be PORT or "ADDRESS:PORT"';
+const listen = z
+  .union([z.number(), z.string()], { error: LISTEN })
+  .refine((given) => (parseListen(given)?.port ?? 0) > 0, { error: LISTEN });
+const url = (kind: keyof typeof URL_BEGINNINGS) => {
+  const error = `must be a URL that begins with ${URL_BEGINNINGS[kind]}`;
+  return text(1, 2_000, error)
+    .refine((given) => outputUrlFault(kind, given) !== 'protocol', { error })
+    .refine((given) => outputUrlFault(kind, given) !== 'password', {
+      error: `must not contain a password; it goes to "${kind === 'mqtt' ? 'password-file' : 'key-file'}"`,
+    });
+};
+/** A URL alone is a group with it. */
+function withUrl<Shape extends z.ZodRawShape>(shape: Shape) {
+  return z.preprocess((given) => (typeof given === 'string' ? { url: given } : given), group(shape));
+}
+const file = text(1, 4_096, 'must be the path of a file');
+
+const outputsSchema: z.ZodType<OutputsFile> = group({
+  rtsp: listen.optional(),
+  http: listen.optional(),
+  'allow-hosts': list(text(1, 253, 'must be the name of a host'), 32, '[camera.example.org]').optional(),
+  mqtt: withUrl({
+    url: url('mqtt'),
+    user: text(1, 200, 'must be the name of a user').optional(),
+    'password-file': file.optional(),
+    'discovery-prefix': text(1, 200, 'must be a topic, such as homeassistant').optional(),
+  }).optional(),
+  webhook: withUrl({ url: url('webhook'), 'key-file': file.optional() }).optional(),
+  exec: text(1, 4_096, 'must be a command').optional(),
+  export: text(1, 4_096, 'must be the absolute path of a folder')
+    .refine(isAbsolute, {
+      error: 'must be the absolute path of a folder',
+    })
+    .optional(),
+  'password-file': file.optional(),
+});
+
 const cameraSchema: z.ZodType<CameraFile> = group({
   target: text(1, 253, TARGET).refine(isCameraTarget, { error: TARGET }),
   via: member.optional(),
@@ -158,6 +252,8 @@ const cameraSchema: z.ZodType<CameraFile> = group({
   only: list(oneOf(['lan', 'p2p', 'relay']), 3, '[lan, p2p]')
     .min(1, { error: 'must have at least one entry' })
     .optional(),
+  wake: wakeSchema.optional(),
+  outputs: outputsSchema.optional(),
 });
 
 const partySchema: z.ZodType<PartyFile> = group({

@@ -10,7 +10,14 @@ export interface MetricsSource {
   subscribers(): number;
 }
 
-const CAMERA_STATES: readonly Camera['state'][] = ['connecting', 'connected', 'reconnecting', 'waiting', 'stopped'];
+const CAMERA_STATES: readonly Camera['state'][] = [
+  'connecting',
+  'connected',
+  'reconnecting',
+  'waiting',
+  'asleep',
+  'stopped',
+];
 
 /** The Prometheus page of the daemon. */
 export class DaemonMetrics {

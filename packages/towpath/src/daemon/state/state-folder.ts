@@ -10,6 +10,8 @@ import { removeAbandoned } from '../../config/process-lock.ts';
 export interface DaemonState {
   /** What each camera said last, by its name. */
   readonly cameras: Readonly<Record<string, CameraMemo>>;
+  /** When each camera that is woken was visited last, ISO 8601, by its name: a restart does not wake it again. */
+  readonly visits?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What a camera said last. */
@@ -35,9 +37,13 @@ const memoSchema: z.ZodType<CameraMemo> = z.object({
   at: z.string(),
 });
 
-const stateSchema: z.ZodType<{ version: number; cameras: Record<string, CameraMemo> }, unknown> = z.object({
+interface StateFile extends DaemonState {
+  version: number;
+}
+const stateSchema: z.ZodType<StateFile, unknown> = z.object({
   version: z.int(),
   cameras: z.record(z.string(), memoSchema).default({}),
+  visits: z.record(z.string(), z.string().max(40)).optional(),
 });
 
 /** One step from a version to the next; `state` is what the file held. */
@@ -102,7 +108,8 @@ export class StateFolder {
     for (const migrate of migrations.slice(version)) raw = migrate(path, raw);
     const parsed = stateSchema.safeParse({ ...raw, version: migrations.length });
     if (!parsed.success && text !== undefined) notices.push(setAside(file, options.nowMs));
-    const state = parsed.success ? { cameras: parsed.data.cameras } : { cameras: {} };
+    const { cameras, visits } = parsed.success ? parsed.data : { cameras: {}, visits: undefined };
+    const state = { cameras, ...(visits !== undefined && { visits }) };
     const folder = new StateFolder(path, state, migrations.length, notices);
     if (version < migrations.length || !parsed.success || notices.length > 0) folder.#write();
     return folder;

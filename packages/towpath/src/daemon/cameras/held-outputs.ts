@@ -1,0 +1,120 @@
+import { readFile } from 'node:fs/promises';
+import { type DeviceInfo, captureTime } from '@towpath/camera';
+import type { CameraReadings, LiveSource } from '@towpath/camera/outputs';
+import { errorCode, errorMessage, Mutex, type Timer } from '@towpath/core';
+import type { Problem } from '@towpath/dashboard/api';
+import type { Runtime } from '../../cli/runtime.ts';
+import { CameraOutputs, type OutputsConfig } from '../../outputs/camera-outputs.ts';
+import type { MediaCatalog } from './media-catalog.ts';
+
+export interface HeldOutputsComponents {
+  readonly runtime: Runtime;
+  readonly live: LiveSource;
+  readonly catalog: MediaCatalog;
+  /** Of the camera, for people. */
+  readonly name: string;
+  readonly timeZone: string | undefined;
+  /** Called when the problem has changed. */
+  changed(): void;
+}
+
+/** What could not be opened, such as a port that another program has, is tried again after this, ms. */
+const AGAIN_MS = 60_000;
+
+/** The outputs of a held camera, from the moment when it is known which camera it is. */
+export class HeldOutputs implements AsyncDisposable {
+  readonly config: OutputsConfig | undefined;
+  readonly #components: HeldOutputsComponents;
+  readonly #opening = new Mutex();
+  readonly #closing = new AbortController();
+  #outputs: CameraOutputs | undefined;
+  #info: DeviceInfo | undefined;
+  #readings: CameraReadings | undefined;
+  #problem: Problem | undefined;
+  #again: Timer | undefined;
+
+  constructor(components: HeldOutputsComponents, config: OutputsConfig | undefined) {
+    this.#components = components;
+    this.config = config;
+  }
+
+  /** Why they are not open. */
+  get problem(): Problem | undefined {
+    return this.#problem;
+  }
+
+  /** Takes what the camera says of itself, and opens the outputs when they are not. Never throws. */
+  async identify(info: DeviceInfo): Promise<void> {
+    this.#info = info;
+    if (this.#outputs === undefined) await this.#open();
+  }
+
+  /** Publishes values. */
+  update(readings: Omit<CameraReadings, 'info'>): void {
+    if (this.#info === undefined) return;
+    this.#readings = { ...readings, info: this.#info };
+    this.#outputs?.update(this.#readings);
+  }
+
+  /** At the first time of all, notes what is on the card and here as known: nobody is told of it. */
+  async begin(): Promise<void> {
+    const outputs = this.#outputs;
+    if (outputs?.isNew) await outputs.begin(this.#components.catalog.known());
+  }
+
+  /**
+   * Tells of the files that are here and were not told of.
+   * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`
+   */
+  async tellNew(): Promise<void> {
+    const outputs = this.#outputs;
+    const camera = this.#info?.devId;
+    if (outputs === undefined || outputs.isNew || camera === undefined) return;
+    const { catalog, timeZone } = this.#components;
+    for (const { item, file } of catalog.filesOldestFirst()) {
+      if (outputs.wasAnnounced(item)) continue;
+      const takenAt = captureTime(item.mediaTime, timeZone)?.iso;
+      await outputs.announce({ camera, item, takenAt, jpeg: undefined, file });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    this.#again?.cancel();
+    using _turn = await this.#opening.acquire();
+    await this.#outputs?.[Symbol.asyncDispose]();
+    this.#outputs = undefined;
+  }
+
+  async #open(): Promise<void> {
+    const { config } = this;
+    const { runtime, live, catalog, name, timeZone, changed } = this.#components;
+    using _turn = await this.#opening.acquire();
+    const { signal } = this.#closing;
+    const info = this.#info;
+    if (config === undefined || info === undefined || this.#outputs !== undefined || signal.aborted) return;
+    const newest = { read: () => newestPhoto(catalog) };
+    const onOpened = ({ text }: { text: string }) => runtime.log.info(`${name}: ${text}`);
+    try {
+      const components = { runtime, live, newest, info, timeZone, name, patient: true, onOpened };
+      this.#outputs = await CameraOutputs.open(components, config, signal);
+      if (this.#readings !== undefined) this.#outputs.update(this.#readings);
+      if (this.#problem === undefined) return;
+      this.#problem = undefined;
+    } catch (error) {
+      if (signal.aborted) return;
+      const at = new Date(runtime.clock.wallTime()).toISOString();
+      const problem = { code: errorCode(error), message: errorMessage(error), at };
+      if (problem.message !== this.#problem?.message) runtime.log.warn(`${name}: ${problem.message}`);
+      this.#problem = problem;
+      this.#again?.cancel();
+      this.#again = runtime.clock.timer(AGAIN_MS, () => void this.#open());
+    }
+    changed();
+  }
+}
+
+async function newestPhoto(catalog: MediaCatalog): Promise<Uint8Array | undefined> {
+  const path = catalog.newestPhoto();
+  return path === undefined ? undefined : await readFile(path);
+}

@@ -1,0 +1,122 @@
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { Camera } from '@towpath/dashboard/api';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseDocument } from 'yaml';
+import { type DaemonRig, daemonRig, until } from './daemon-rig.ts';
+import { freePort } from './support.ts';
+
+interface Told {
+  id: string;
+  mediaNum: number;
+  jpeg: string;
+}
+
+describe('outputs of a camera of the daemon (B13)', () => {
+  let rig: DaemonRig;
+  let receiver: Server;
+  let port: number;
+  let rtspPort: number;
+  const told: Told[] = [];
+
+  const config = () => rig.commandLine.file('config/config.yaml');
+  const feeder = () => rig.json<Camera>('/v1/cameras/feeder');
+  const file = (name: string) => rig.commandLine.file(name);
+  const photos = () =>
+    existsSync(file('out')) ? readdirSync(file('out')).filter((name) => name.endsWith('.jpg')) : [];
+
+  /** Changes the outputs in the file, as a person does, while the daemon runs. */
+  function write(outputs: object): void {
+    const document = parseDocument(readFileSync(config(), 'utf8'));
+    document.setIn(['cameras', 'feeder', 'outputs'], document.createNode(outputs));
+    writeFileSync(config(), document.toString());
+  }
+
+  beforeAll(async () => {
+    rig = await daemonRig();
+    receiver = createServer((request, response) => {
+      let body = '';
+      request.on('data', (part) => {
+        body += part;
+      });
+      request.on('end', () => {
+        told.push(JSON.parse(body));
+        response.end();
+      });
+    });
+    await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
+    [port, rtspPort] = [await freePort(), await freePort()];
+    await until(async () => (await feeder()).pictures.missing === 0);
+  });
+
+  afterAll(async () => {
+    receiver?.close();
+    await rig?.[Symbol.asyncDispose]();
+  });
+
+  test('are off by default, and opened when the file is changed, without a new connection to the camera', async () => {
+    const { since } = await feeder();
+    await expect(fetch(`http://127.0.0.1:${port}/snapshot.jpg`)).rejects.toThrow();
+    writeFileSync(file('note.sh'), `#!/bin/sh\necho "$1" >> ${file('ran')}\n`);
+    chmodSync(file('note.sh'), 0o755);
+    write({
+      http: port,
+      rtsp: rtspPort,
+      webhook: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`,
+      exec: file('note.sh'),
+      export: file('out'),
+    });
+    const password = () => readFileSync(file('config/outputs-password'), 'utf8').trim();
+    const ask = async () => {
+      const authorization = `Basic ${Buffer.from(`towpath:${password()}`).toString('base64')}`;
+      return await fetch(`http://127.0.0.1:${port}/snapshot.jpg`, { headers: { authorization } });
+    };
+    await until(() =>
+      ask()
+        .then(({ ok }) => ok)
+        .catch(() => false),
+    );
+    const newest = Buffer.from(await (await ask()).arrayBuffer());
+    const folder = file('config/pictures/feeder');
+    const here = readdirSync(folder).filter((name) => name.endsWith('.jpg'));
+    expect(here.some((name) => readFileSync(join(folder, name)).equals(newest))).toBe(true);
+    expect((await fetch(`http://127.0.0.1:${port}/snapshot.jpg`)).status).toBe(401);
+    expect(await feeder()).toMatchObject({ since, state: 'connected', problem: null });
+  });
+
+  test('tell of each new picture once: webhook, program, copy', async () => {
+    const one = rig.camera.takePicture();
+    await until(() => told.length > 0 && existsSync(file('ran')) && photos().length > 0);
+    const two = rig.camera.takePicture();
+    await until(
+      () => told.length > 1 && photos().length > 1 && readFileSync(file('ran'), 'utf8').split('\n').length > 2,
+    );
+    expect(told.map(({ mediaNum }) => mediaNum)).toEqual([one.mediaNum, two.mediaNum]);
+    expect(told[0]?.jpeg.length).toBeGreaterThan(1_000);
+    const ran = readFileSync(file('ran'), 'utf8').trim().split('\n');
+    expect(ran).toHaveLength(2);
+    expect(ran.every((path) => path.startsWith(file('config/pictures/feeder/')) && existsSync(path))).toBe(true);
+    expect(photos()).toHaveLength(2);
+  });
+
+  test('a port that is taken is a problem of the camera, which goes on; another port mends it', async () => {
+    const taken = (receiver.address() as AddressInfo).port;
+    write({ http: taken });
+    await until(async () => (await feeder()).problem?.code === 'address-in-use');
+    expect(await feeder()).toMatchObject({ state: 'connected' });
+    const before = (await feeder()).pictures.saved;
+    rig.camera.takePicture();
+    await until(async () => (await feeder()).pictures.saved > before);
+    write({ http: port });
+    await until(() =>
+      fetch(`http://127.0.0.1:${port}/`)
+        .then(({ status }) => status === 401)
+        .catch(() => false),
+    );
+    expect(await feeder()).toMatchObject({ state: 'connected', problem: null });
+    // What was set before is closed.
+    expect(told).toHaveLength(2);
+  });
+});
