@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SystemClock } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
+import { timeLimitedCredentials } from '@towpath/stun/server';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { finished, Lab, type LabHost, labAvailable, NAT_KINDS, says } from './support/lab.ts';
 
@@ -92,8 +94,13 @@ describe.skipIf(!available && process.env.CI !== 'true')(
       return { child, ...(JSON.parse(line) as { plane: string; reason: string }), metrics };
     }
 
-    async function connect(host: LabHost, to: Endpoint, server: string = R): Promise<Client> {
-      const args = [CLIENT, server, String(PORT), 'alice', 'wonderland', to.address, String(to.port)];
+    async function connect(
+      host: LabHost,
+      to: Endpoint,
+      server: string = R,
+      { username, password }: { username: string; password: string } = { username: 'alice', password: 'wonderland' },
+    ): Promise<Client> {
+      const args = [CLIENT, server, String(PORT), username, password, to.address, String(to.port)];
       const child = host.spawn(process.execPath, args, {}, 'pipe');
       const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
       const read = async () => JSON.parse((await lines.next()).value ?? '{}');
@@ -164,6 +171,59 @@ describe.skipIf(!available && process.env.CI !== 'true')(
       process.kill(child.pid!, 'SIGKILL');
       await expect.poll(() => tables(), { timeout: 5_000 }).not.toContain('towpath-relay');
     });
+
+    test.each(['kernel', 'user'] as const)(
+      'data plane %s: what a member sends stops within seconds after its removal, and at the expiry of its credentials (A4)',
+      async (mode) => {
+        const control = lab.host('control', '203.0.113.20');
+        const secretFile = join(folder, 'turn.secret');
+        const secret = 'a secret that is long enough';
+        writeFileSync(secretFile, `${secret}\n`, { mode: 0o600 });
+        const serving = ['--address', '203.0.113.20', '--open', '--no-builtin-relay', '--turn-secret-file', secretFile];
+        await says(control.towpath(['serve', ...serving, '--data', join(folder, 'control')]), 'control');
+        const party = async (home: string, ...args: string[]) => {
+          const all = ['packages/towpath/bin/towpath.js', 'party', ...args, '--json'];
+          const { stdout } = await control.run(process.execPath, all, { env: { TOWPATH_HOME: join(folder, home) } });
+          return JSON.parse(stdout.split('\n')[0]!);
+        };
+        const at = ['--server', '203.0.113.20'];
+        await party('ann', 'create', 'camp', ...at, '--as', 'Ann');
+        const { code } = await party('ann', 'invite');
+        await party('ben', 'join', code, ...at, '--as', 'Ben');
+        const { party: camp, members } = await party('ann', 'members');
+        const idOf = (name: string) => members.find((each: { name: string }) => each.name === name).id;
+        const credentials = (name: string, lifeMs = 600_000) =>
+          timeLimitedCredentials(secret, `${idOf(name)}.${camp.id}.${idOf('Ann')}`, lifeMs, new SystemClock().wallTime());
+        const asking = ['--secret-file', secretFile, '--control', '203.0.113.20'];
+        const { metrics } = await serve(['--data-plane', mode, ...asking]);
+        const host = lab.host('a', '203.0.113.30');
+        const to = (port: number) => ({ address: PEER, port });
+        const ben = await connect(host, to(PEER_PORT), R, credentials('Ben'));
+        const ann = await connect(host, to(PEER_PORT + 1), R, credentials('Ann'));
+        // Whole seconds; long enough that everything is set up before.
+        const brief = credentials('Ann', 25_000);
+        const short = await connect(host, to(PEER_PORT + 2), R, brief);
+        if (mode === 'kernel') await inKernel(metrics, 3);
+        // Each sends straight to its plain port, as one does who does not care whether it is still allowed to.
+        const arrive = async ({ local, plain }: Client, port: number) => {
+          const { packets } = await counted(() => send(host, ['203.0.113.30', local.port], plain), [PEER, port]);
+          return packets;
+        };
+        expect((await counted(() => ben.ask('send 100 200 1000'))).packets).toBe(100);
+        await party('ann', 'remove', 'Ben');
+        const left = async () => (await metrics()).allocations;
+        await expect.poll(left, { timeout: 15_000, interval: 200 }).toBeLessThan(3);
+        await expect.poll(async () => (await metrics()).removed_members, { timeout: 15_000 }).toBe(1);
+        ben.child.kill('SIGKILL');
+        expect(await arrive(ben, PEER_PORT)).toBe(0);
+        expect((await counted(() => ann.ask('send 100 200 1000'), [PEER, PEER_PORT + 1])).packets).toBe(100);
+        await expect.poll(left, { timeout: 30_000, interval: 200 }).toBe(1);
+        expect(new SystemClock().wallTime()).toBeGreaterThanOrEqual(brief.expiresAtMs);
+        short.child.kill('SIGKILL');
+        expect(await arrive(short, PEER_PORT + 2)).toBe(0);
+        if (mode === 'kernel') await inKernel(metrics, 1);
+      },
+    );
 
     test('behind a one-to-one NAT, with FORWARD dropped, the kernel forwards (D2)', async () => {
       const nat = lab.nat('front', '203.0.113.60', NAT_KINDS['full-cone']);

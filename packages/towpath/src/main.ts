@@ -4,6 +4,7 @@ import { ExitCode } from './cli/exit-code.ts';
 import { type Io, processIo } from './cli/io.ts';
 import { createProgram } from './cli/program.ts';
 import { ProcessRuntime, type Runtime } from './cli/runtime.ts';
+import { printJson } from './cli/json-output.ts';
 import { configFolder } from './config/folder.ts';
 
 /** One Ctrl-C can deliver several signals: from the terminal, and from npm or another parent process. */
@@ -19,7 +20,7 @@ export async function run(args: readonly string[], runtime: Runtime): Promise<Ex
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return ExitCode.Ok;
-      if (args.includes('--json')) io.out(JSON.stringify({ error: { code: 'usage', message: usageMessage(error) } }));
+      if (args.includes('--json')) printJson(io, 'error', { error: { code: 'usage', message: usageMessage(error) } });
       return ExitCode.Usage;
     }
     const { exitCodeOf, showFailure } = await import('./cli/failure.ts');

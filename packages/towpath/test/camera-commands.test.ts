@@ -154,7 +154,7 @@ describe('camera commands', () => {
     const port = String(at.camera.listen.port);
     for (const id of ['512', 'deviceInfo']) {
       const { out } = await at.towpath('camera', 'command', id, '{}', CAMERA, '--ports', port, '--json');
-      expect(JSON.parse(out[0] ?? '')).toMatchObject({ result: 0, cmdId: 512 });
+      expect(JSON.parse(out[0] ?? '')).toMatchObject({ answer: { result: 0, cmdId: 512 } });
     }
   });
 

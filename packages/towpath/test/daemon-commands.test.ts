@@ -34,7 +34,9 @@ describe('without a daemon (13.2)', () => {
     const { code, out, err } = await commandLine.run([...args, '--json']);
     const message = 'towpath up is not running. Next: towpath up, with sudo for parties.';
     expect([code, err]).toEqual([5, `towpath: ${message}`]);
-    expect(out.map((line) => JSON.parse(line))).toEqual([{ error: { code: 'not-running', message } }]);
+    expect(out.map((line) => JSON.parse(line))).toEqual([
+      { type: 'error', version: 1, error: { code: 'not-running', message } },
+    ]);
   });
 });
 

@@ -9,6 +9,7 @@ import {
 } from '@towpath/core';
 import { ExitCode } from './exit-code.ts';
 import type { Io } from './io.ts';
+import { printJson } from './json-output.ts';
 
 /** A wrong command line. The message says how to correct it. */
 export class UsageError extends TowpathError<'usage'> {
@@ -52,5 +53,5 @@ export function showFailure(io: Io, error: unknown, json: boolean): void {
   // The answer of towpath why is on standard output already.
   if (error instanceof ReportedError && error.exitCode !== undefined) return;
   io.err(`${io.style('red', 'towpath:')} ${message}`);
-  if (json && !(error instanceof ReportedError)) io.out(JSON.stringify({ error: { code: errorCode(error), message } }));
+  if (json && !(error instanceof ReportedError)) printJson(io, 'error', { error: { code: errorCode(error), message } });
 }

@@ -4,6 +4,7 @@ import { type ChosenPlane, NodeSystem, openRelayPlane, type PlaneStats, type Rel
 import type { Io } from '../cli/io.ts';
 import type { DataPlaneMode } from '../cli/values.ts';
 import type { MetricTree } from './metrics-server.ts';
+import { printJson } from '../cli/json-output.ts';
 
 export interface KernelPlaneComponents {
   clock: Clock;
@@ -77,7 +78,7 @@ export function planeReport({ plane, reason }: ChosenPlane): PlaneReport {
 
 /** Says where relayed data passes, and why: a line for a person, or JSON. */
 export function announcePlane(io: Io, json: boolean | undefined, { plane, reason }: PlaneReport): void {
-  if (json) io.out(JSON.stringify({ type: 'data-plane', plane, reason }));
+  if (json) printJson(io, 'data-plane', { plane, reason });
   else io.out(`${'data'.padEnd(8)} through ${plane === 'kernel' ? 'the kernel' : 'this process'}. ${reason}`);
 }
 

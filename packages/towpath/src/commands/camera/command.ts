@@ -2,6 +2,7 @@ import { CommandId } from '@towpath/camera';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { type TargetOptions, withCamera } from './target.ts';
+import { jsonLine } from '../../cli/json-output.ts';
 
 export async function command(
   runtime: Runtime,
@@ -14,7 +15,7 @@ export async function command(
   const number = commandNumber(id);
   const fields = parseFields(fieldsText);
   const answer = await withCamera(runtime, host, options, (camera) => camera.command(number, fields, { signal }));
-  io.out(JSON.stringify(answer, null, options.json ? undefined : 2));
+  io.out(options.json ? jsonLine('answer', { answer }) : JSON.stringify(answer, null, 2));
 }
 
 function commandNumber(id: string): number {

@@ -11,6 +11,7 @@ import { cameraTime } from './info.ts';
 import { pathText } from './path-text.ts';
 import { adviseTarget, connectLimitMs, openCamera, type TargetOptions } from './target.ts';
 import { phaseTeller } from './wake.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface ConnectOptions extends TargetOptions, WakeOptions, JoinOptions {
   /** Wake the camera and join its hotspot first. */
@@ -50,7 +51,7 @@ export async function connect(runtime: Runtime, host: string, options: ConnectOp
   const kind = await settle(runtime, camera, options.settle ?? 0);
   if (options.json) {
     const json = race && raceJson(race);
-    io.out(JSON.stringify({ connectedMs: Math.round(connectedMs), kind, race: json, device: info.fields }));
+    printJson(io, 'connected', { connectedMs: Math.round(connectedMs), kind, race: json, device: info.fields });
     return;
   }
   if (race?.ok) {

@@ -14,6 +14,7 @@ import type { Io } from '../../cli/io.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatBytes } from '../../cli/table.ts';
 import { makeFolder } from '../../config/make-folder.ts';
+import { jsonLine, printJson } from '../../cli/json-output.ts';
 
 /** A recording is held in memory as a whole; a device or a pipe may never end. */
 const MAX_FILE_BYTES = 512 * 1024 * 1024;
@@ -35,11 +36,11 @@ export async function decode(
     const bytes = await readBytes(file);
     if (files.length > 1 && !json) io.out(io.style('bold', file));
     const onMessage = (message: DecodedMessage) => {
-      io.out(json ? JSON.stringify(message.json) : transcriptLine(message));
+      io.out(json ? jsonLine('message', message.json) : transcriptLine(message));
       extractor?.take(message);
     };
     const { report, summary } = decodeCapture(bytes, onMessage);
-    if (json) io.out(JSON.stringify({ summary }));
+    if (json) printJson(io, 'summary', { summary });
     else for (const line of summaryLines(summary)) io.out(io.style('dim', line));
     showProblems(io, file, report);
     if (report.packets === 0) empty ??= nothingFound(file, report);

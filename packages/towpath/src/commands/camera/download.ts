@@ -15,6 +15,7 @@ import { counted, formatBytes, formatMs } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
 import { cameraSeconds, itemName, unreadableText } from './media.ts';
 import { type TargetOptions, withCamera } from './target.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface FetchOptions extends TargetOptions {
   /** Folder. */
@@ -88,7 +89,7 @@ export async function fetchInto(
       what,
       signal,
       ...choice,
-      onEvent: (event) => (json ? io.out(JSON.stringify(eventJson(event))) : show(io, line, event)),
+      onEvent: (event) => (json ? printJson(io, event.type, eventJson(event)) : show(io, line, event)),
     });
   } finally {
     line.clear();
@@ -136,7 +137,7 @@ function report(io: Io, summary: DownloadSummary, folder: string, json: boolean)
       code: error.code,
       message: error.message,
     }));
-    io.out(JSON.stringify({ ...summary, failed: failures, folder }));
+    printJson(io, 'downloaded', { ...summary, failed: failures, folder });
     return;
   }
   const mark = failed.length === 0 ? io.style('green', '✓') : io.style('yellow', '!');

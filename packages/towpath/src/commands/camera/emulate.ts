@@ -13,6 +13,7 @@ import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { counted } from '../../cli/table.ts';
 import { readSecret } from '../../config/secret-file.ts';
 import { untilOver } from '../../serve/run-time.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface EmulateOptions extends CommonOptions {
   address: string;
@@ -105,13 +106,13 @@ function nextCommand({ address, port, searchPort, uid, key, servers, cameras }: 
 
 function announce({ io }: Runtime, camera: CameraEmulator, { json, items }: EmulateOptions): void {
   const { name, deviceId, listen } = camera;
-  if (json) io.out(JSON.stringify({ type: 'listening', name, deviceId, ...listen, items }));
+  if (json) printJson(io, 'listening', { name, deviceId, ...listen, items });
   else io.out(`${name} (${deviceId}) listens on ${formatEndpoint(listen)} with ${counted(items, 'item')}`);
 }
 
 function tell({ io, clock }: Runtime, camera: CameraEmulator, { json }: EmulateOptions): void {
   const say = (type: string, text: string, fields: object) => {
-    if (json) io.out(JSON.stringify({ type, name: camera.name, ...fields }));
+    if (json) printJson(io, type, { name: camera.name, ...fields });
     else io.err(`${io.style('dim', new Date(clock.wallTime()).toTimeString().slice(0, 8))} ${type.padEnd(8)} ${text}`);
   };
   const online = new Set<string>();

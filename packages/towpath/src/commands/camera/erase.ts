@@ -5,6 +5,7 @@ import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatBytes } from '../../cli/table.ts';
 import { itemName } from './media.ts';
 import { type TargetOptions, withCamera } from './target.ts';
+import { jsonLine, printJson } from '../../cli/json-output.ts';
 
 interface EraseOptions extends TargetOptions {
   yes?: boolean;
@@ -32,7 +33,7 @@ export async function remove(runtime: Runtime, host: string, options: RemoveOpti
     }
     for (const item of found) {
       await camera.deleteItem(item, { signal });
-      io.out(options.json ? JSON.stringify({ deleted: itemName(item) }) : `deleted ${itemName(item)}`);
+      io.out(options.json ? jsonLine('deleted', { deleted: itemName(item) }) : `deleted ${itemName(item)}`);
     }
   });
 }
@@ -41,7 +42,7 @@ export async function format(runtime: Runtime, host: string, options: EraseOptio
   const { io, signal } = runtime;
   if (!(await confirmed(runtime, options, `Format the card of ${host}? Everything on it is lost.`))) return;
   const space = await withCamera(runtime, host, options, (camera) => camera.formatSdCard({ confirm: true, signal }));
-  if (options.json) io.out(JSON.stringify({ formatted: true, ...space }));
+  if (options.json) printJson(io, 'formatted', { formatted: true, ...space });
   else io.out(`formatted: ${formatBytes((space.sdFreeMB ?? 0) * 1_000_000)} free`);
 }
 
@@ -50,7 +51,7 @@ async function confirmed({ io, signal }: Runtime, { yes, json }: EraseOptions, q
   if (yes) return true;
   const answer = io.readLine ? await io.readLine(question) : await ask(io, question, signal);
   if (answer !== undefined && /^y(es)?$/i.test(answer.trim())) return true;
-  if (json) io.out(JSON.stringify({ confirmed: false }));
+  if (json) printJson(io, 'not-confirmed', { confirmed: false });
   io.err('Nothing was changed.');
   return false;
 }

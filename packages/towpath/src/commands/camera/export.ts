@@ -5,6 +5,7 @@ import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { loadConfig } from '../../daemon/config/config-file.ts';
 import { configuredCamera } from './named.ts';
+import { jsonLine, printJson } from '../../cli/json-output.ts';
 
 interface ExportCommandOptions extends CommonOptions {
   camtrapDp?: boolean;
@@ -34,10 +35,10 @@ export async function exportPictures(
     timeZone: options.cameraTimeZone ?? source.timeZone,
     camtrap: camtrapDp && placed ? { latitude, longitude, contributor, createdMs: clock.wallTime() } : undefined,
     signal,
-    onFile: (path) => io.out(json ? JSON.stringify({ type: 'exported', path }) : path),
+    onFile: (path) => io.out(json ? jsonLine('exported', { path }) : path),
   });
   if (json) {
-    io.out(JSON.stringify({ type: 'summary', ...summary, to }));
+    printJson(io, 'summary', { ...summary, to });
     return;
   }
   io.err(`${io.style('green', '✓')} ${summary.exported} exported to ${to}`);

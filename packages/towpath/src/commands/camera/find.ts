@@ -4,6 +4,7 @@ import { searchLan, StreamCipher } from '@towpath/pppp';
 import { ReportedError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { columns, formatMs } from '../../cli/table.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface FindOptions extends CommonOptions {
   host?: string[];
@@ -48,24 +49,20 @@ export async function find(runtime: Runtime, options: FindOptions): Promise<void
     if (json) {
       const { address, port } = endpoint;
       const keyed = cipher !== undefined;
-      io.out(
-        JSON.stringify({
-          type: 'camera-found',
-          version: 1,
-          uid,
-          address,
-          port,
-          localAddress: through ?? null,
-          keyed,
-          afterMs: Math.round(afterMs),
-        }),
-      );
+      printJson(io, 'camera-found', {
+        uid,
+        address,
+        port,
+        localAddress: through ?? null,
+        keyed,
+        afterMs: Math.round(afterMs),
+      });
     } else {
       const row = [formatEndpoint(endpoint), uid, cipher ? 'keyed' : 'plain', formatMs(afterMs)];
       io.out(columns([through === undefined ? row : [...row, `through ${through}`]])[0] ?? '');
     }
   }
-  if (json) io.out(JSON.stringify({ type: 'search', version: 1, found: count }));
+  if (json) printJson(io, 'search', { found: count });
   if (count === 0) {
     const address = host?.[0] ?? DEFAULT_HOST;
     const search = `towpath camera find --host ${address}${searchPort === undefined ? '' : ` --search-port ${searchPort}`}`;

@@ -9,6 +9,7 @@ import { loadConfig, removeCameraFrom, writeCamera } from '../../daemon/config/c
 import { formatKeep, parseKeep } from '../../daemon/config/quantities.ts';
 import { isCameraTarget } from '../../daemon/config/schema.ts';
 import { StateFolder } from '../../daemon/state/state-folder.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface AddOptions extends CommonOptions {
   via?: string;
@@ -58,7 +59,7 @@ export async function add(runtime: Runtime, name: string, target: string, option
       ...(options.cameraTimeZone === undefined ? {} : { 'time-zone': options.cameraTimeZone }),
     });
   }
-  if (options.json) io.out(JSON.stringify({ type: 'camera-added', version: 1, ...wanted }));
+  if (options.json) printJson(io, 'camera-added', wanted);
   else io.out(`Camera ${name} added. Next: ${running ? 'towpath status' : 'towpath up'}`);
 }
 
@@ -72,7 +73,7 @@ export async function remove(runtime: Runtime, name: string, { json }: CommonOpt
   }
   const running = await tell(runtime, 'DELETE', routePath('removeCamera', { camera: name }));
   if (!running) removeCameraFrom(runtime, name);
-  if (json) io.out(JSON.stringify({ type: 'camera-removed', version: 1, name }));
+  if (json) printJson(io, 'camera-removed', { name });
   else io.out(`Camera ${name} removed; its pictures stay in ${loadConfig(runtime).pictures.folder}/${name}.`);
 }
 
@@ -94,7 +95,7 @@ export async function list(runtime: Runtime, { json }: CommonOptions): Promise<v
       deleteFromCard,
       state: stateOf(name),
     }));
-    io.out(JSON.stringify({ type: 'cameras', version: 1, cameras: told }));
+    printJson(io, 'cameras', { cameras: told });
     return;
   }
   if (cameras.length === 0) {

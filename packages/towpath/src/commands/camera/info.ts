@@ -2,11 +2,12 @@ import type { DeviceInfo } from '@towpath/camera';
 import type { Runtime } from '../../cli/runtime.ts';
 import { columns } from '../../cli/table.ts';
 import { type TargetOptions, withCamera } from './target.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 export async function info(runtime: Runtime, host: string, options: TargetOptions): Promise<void> {
   const { io, signal } = runtime;
   const device = await withCamera(runtime, host, options, (camera) => camera.deviceInfo({ signal }));
-  if (options.json) io.out(JSON.stringify(device.fields));
+  if (options.json) printJson(io, 'device', device.fields);
   else for (const line of columns(summary(device))) io.out(line);
 }
 

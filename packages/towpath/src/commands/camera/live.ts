@@ -6,6 +6,7 @@ import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatBytes } from '../../cli/table.ts';
 import { type TargetOptions, withCamera } from './target.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface LiveOptions extends TargetOptions {
   /** A file for Annex-B video, or `-` for standard output. */
@@ -57,7 +58,7 @@ export async function live(runtime: Runtime, host: string, options: LiveOptions)
     }
   });
   const more = await recorder.end();
-  if (options.json && output !== '-') io.out(JSON.stringify({ output, ...totals, ...more }));
+  if (options.json && output !== '-') printJson(io, 'recorded', { output, ...totals, ...more });
   else {
     const file = output === '-' ? '' : `${output}: `;
     const frames = `${counted(totals.frames, 'frame')}, ${counted(totals.keyFrames, 'key frame')}`;

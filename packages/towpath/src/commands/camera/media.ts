@@ -3,6 +3,7 @@ import type { Runtime } from '../../cli/runtime.ts';
 import { counted, table } from '../../cli/table.ts';
 import { cameraTime } from './info.ts';
 import { type TargetOptions, withCamera } from './target.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface MediaOptions extends TargetOptions {
   /** ms since the Unix epoch. */
@@ -16,7 +17,7 @@ export async function media(runtime: Runtime, host: string, options: MediaOption
     for await (const item of camera.mediaList({ signal })) {
       if (options.since !== undefined && item.mediaTime < cameraSeconds(options.since)) continue;
       items.push(item);
-      if (options.json) io.out(JSON.stringify({ name: itemName(item), ...item }));
+      if (options.json) printJson(io, 'item', { name: itemName(item), ...item });
     }
     if (options.json) return;
     if (items.length > 0) for (const line of table(HEAD, items.map(cells), io.columns)) io.out(line);

@@ -3,6 +3,7 @@ import type { Runtime } from '../../cli/runtime.ts';
 import { columns, counted } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
 import { type TargetOptions, withCamera } from './target.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface SetOptions extends TargetOptions {
   /** Change settings whose values are not known. */
@@ -20,7 +21,7 @@ export async function settings(runtime: Runtime, host: string, options: TargetOp
   if (options.json) {
     for (const { setting, value } of shown) {
       const { name, field, known, what } = setting;
-      io.out(JSON.stringify({ name, value, raw: info.fields[field], field, known, what }));
+      printJson(io, 'setting', { name, value, raw: info.fields[field], field, known, what });
     }
     return;
   }
@@ -46,6 +47,6 @@ export async function set(
     changeSetting(camera, name, value, { signal, allowUnknown: options.force ?? false }),
   );
   const { before, after } = change;
-  if (options.json) io.out(JSON.stringify({ name, before, after }));
+  if (options.json) printJson(io, 'setting-changed', { name, before, after });
   else io.out(`${io.style('green', '✓')} ${oneLine(`${name}: ${before} → ${after}`)}`);
 }

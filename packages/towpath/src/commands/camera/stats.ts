@@ -10,6 +10,7 @@ import { bar } from '../../cli/progress.ts';
 import { formatMs, table } from '../../cli/table.ts';
 import { racePage } from '../../serve/race-metrics.ts';
 import { cameraMemory, deviceStore } from './target.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface StatsOptions {
   json?: boolean;
@@ -41,7 +42,7 @@ function show({ io, clock }: Runtime, host: string, memory: CameraMemory, { json
   const kinds = Object.keys(statistics);
   const weights = new PathHistory({ clock }, history).weights(kinds);
   if (json) {
-    io.out(JSON.stringify({ host, path: path ?? null, weights, statistics }));
+    printJson(io, 'statistics', { host, path: path ?? null, weights, statistics });
     return;
   }
   if (kinds.length === 0) {

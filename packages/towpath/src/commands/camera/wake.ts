@@ -5,6 +5,7 @@ import { readSecretInput } from '../../cli/secret-input.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
 import { Hotspots } from '../../config/hotspots.ts';
 import { type JoinOptions, joinHotspot, openBus, type TellPhase, type WakeOptions, wakeCamera } from './hotspot.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface WakeCommandOptions extends WakeOptions, CommonOptions {
   showPassword?: boolean;
@@ -24,7 +25,7 @@ export async function wake(runtime: Runtime, options: WakeCommandOptions): Promi
   const hotspot = await wakeCamera(runtime, bus, options, phaseTeller(runtime, options));
   const { ssid, bssid, device, name, password } = hotspot;
   if (options.json) {
-    io.out(JSON.stringify({ device, name, ssid, bssid, ...(options.showPassword ? { password } : {}) }));
+    printJson(io, 'hotspot', { device, name, ssid, bssid, ...(options.showPassword ? { password } : {}) });
     return;
   }
   io.out(`${io.style('green', '✓')} ${oneLine(`${name || device} opens the hotspot ${ssid}`)}`);
@@ -52,7 +53,7 @@ export async function join(runtime: Runtime, ssid: string | undefined, options: 
     phaseTeller(runtime, options),
   );
   const { device, address, lost } = joined;
-  if (options.json) io.out(JSON.stringify({ ssid: name, device, address }));
+  if (options.json) printJson(io, 'hotspot-joined', { ssid: name, device, address });
   else
     io.out(
       `${io.style('green', '✓')} ${oneLine(`joined ${name} on ${device}, address ${address}. Ctrl-C leaves it.`)}`,
@@ -68,7 +69,7 @@ export async function join(runtime: Runtime, ssid: string | undefined, options: 
 /** Prints each phase on standard error, or as an object. */
 export function phaseTeller({ io }: Pick<Runtime, 'io'>, { json }: { json?: boolean }): TellPhase {
   return (step, phase, text) => {
-    if (json) io.out(JSON.stringify({ type: step, phase }));
+    if (json) printJson(io, step, { phase });
     else io.err(io.style('dim', oneLine(`  ${text} …`)));
   };
 }

@@ -16,6 +16,7 @@ import { cameraTime } from './info.ts';
 import type { JoinOptions, WakeOptions } from './hotspot.ts';
 import { itemName, unreadableText } from './media.ts';
 import { openCamera, type TargetOptions } from './target.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 export interface WatchOptions extends TargetOptions, WakeOptions, JoinOptions {
   /** Wake the camera for each check, and let it sleep in between. */
@@ -165,7 +166,7 @@ export type Say = (type: string, text: string, fields?: object) => void;
 export function speaker({ io, clock }: Runtime, json: boolean): Say {
   const startedAt = clock.now();
   return (type, text, fields = {}) => {
-    if (json) io.out(JSON.stringify({ type, atMs: Math.round(clock.now() - startedAt), ...fields }));
+    if (json) printJson(io, type, { atMs: Math.round(clock.now() - startedAt), ...fields });
     else io.out(`${io.style('dim', new Date(clock.wallTime()).toTimeString().slice(0, 8))} ${type.padEnd(9)} ${text}`);
   };
 }

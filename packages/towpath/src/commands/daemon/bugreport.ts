@@ -15,6 +15,7 @@ import { logPath } from '../../daemon/log/file-log.ts';
 import { stateFolderOf } from '../mesh/mesh-node.ts';
 import { Redaction } from './redact.ts';
 import { tar } from './tar.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface BugreportOptions extends CommonOptions {
   output?: string;
@@ -61,7 +62,7 @@ export async function bugreport(runtime: Runtime, options: BugreportOptions): Pr
       cause,
     });
   }
-  if (options.json) io.out(JSON.stringify({ type: 'bugreport', version: 1, output, bytes: archive.length }));
+  if (options.json) printJson(io, 'bugreport', { output, bytes: archive.length });
   else {
     io.out(`${output} (${formatBytes(archive.length)})`);
     io.err('Keys, tokens, invites and public addresses are replaced. Look through it before you send it.');

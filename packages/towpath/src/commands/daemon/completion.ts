@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { type CommandInfo, commandTree } from '../../cli/command-tree.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 const SHELLS: Readonly<Record<string, (root: CommandInfo) => string[]>> = { bash, zsh, fish };
 
@@ -15,7 +16,7 @@ export async function completion(
   const write = SHELLS[shell];
   if (write === undefined) throw new UsageError('The shell must be bash, zsh or fish.');
   const lines = write(commandTree(program));
-  if (json) runtime.io.out(JSON.stringify({ type: 'completion', version: 1, shell, script: `${lines.join('\n')}\n` }));
+  if (json) printJson(runtime.io, 'completion', { shell, script: `${lines.join('\n')}\n` });
   else for (const line of lines) runtime.io.out(line);
 }
 

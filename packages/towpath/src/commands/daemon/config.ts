@@ -6,6 +6,7 @@ import { ConfigError, configPath, loadConfig, settingOrigins } from '../../daemo
 import type { CameraConfig, DaemonConfig, WakeConfig } from '../../daemon/config/config.ts';
 import { formatKeep, formatTimeOfDay } from '../../daemon/config/quantities.ts';
 import { SETTINGS } from '../../daemon/config/settings.ts';
+import { jsonLine, printJson } from '../../cli/json-output.ts';
 
 /** Prints what the daemon would run with. @throws ConfigError. */
 export async function show(runtime: Runtime, { json }: CommonOptions): Promise<void> {
@@ -21,7 +22,7 @@ export async function show(runtime: Runtime, { json }: CommonOptions): Promise<v
   }));
   if (json) {
     const cameras = config.cameras.map(cameraJson);
-    io.out(JSON.stringify({ type: 'config', version: 1, path, settings, parties: config.parties, cameras }));
+    printJson(io, 'config', { path, settings, parties: config.parties, cameras });
     return;
   }
   io.out(`${path}${existsSync(path) ? '' : ' (does not exist: defaults)'}`);
@@ -55,7 +56,7 @@ export async function check(runtime: Runtime, { json }: CommonOptions): Promise<
     if (!(error instanceof ConfigError)) throw error;
     faults = error.faults;
   }
-  if (json) io.out(JSON.stringify({ type: 'config-check', version: 1, path, ok: faults.length === 0, faults }));
+  if (json) printJson(io, 'config-check', { path, ok: faults.length === 0, faults });
   else if (faults.length === 0)
     io.out(`${path} is right${existsSync(path) ? '' : ': it does not exist, and is not needed'}.`);
   else for (const fault of faults) io.out(fault);
@@ -68,7 +69,7 @@ export async function check(runtime: Runtime, { json }: CommonOptions): Promise<
 /** Prints where the file is, or would be. */
 export async function path(runtime: Runtime, { json }: CommonOptions): Promise<void> {
   const file = configPath(runtime);
-  runtime.io.out(json ? JSON.stringify({ type: 'config-path', version: 1, path: file }) : file);
+  runtime.io.out(json ? jsonLine('config-path', { path: file }) : file);
 }
 
 function valuesOf({ api, log, pictures, cameras: _cameras }: DaemonConfig): Record<string, string> {

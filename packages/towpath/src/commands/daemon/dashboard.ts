@@ -5,6 +5,7 @@ import { readPrivateFile } from '../../config/private-file.ts';
 import { askDaemon } from '../../daemon/api/api-client.ts';
 import { readAddress } from '../../daemon/api/address-file.ts';
 import { tokenPath } from '../../daemon/api/token.ts';
+import { jsonLine } from '../../cli/json-output.ts';
 
 /** Prints the link of the page. @throws TowpathError `not-running`, `no-page`. */
 export async function dashboard(runtime: Runtime, { json }: CommonOptions): Promise<void> {
@@ -23,7 +24,7 @@ export async function dashboard(runtime: Runtime, { json }: CommonOptions): Prom
     );
   }
   const link = pageLink(address, token);
-  io.out(json ? JSON.stringify({ type: 'dashboard', version: 1, address, link }) : link);
+  io.out(json ? jsonLine('dashboard', { address, link }) : link);
 }
 
 /** The part after # is not sent to anybody: the page exchanges it for a cookie. */

@@ -6,6 +6,7 @@ import { askDaemon, notRunning } from '../../daemon/api/api-client.ts';
 import { homeOf } from '../party/party-node.ts';
 import { stateFolderOf } from '../mesh/mesh-node.ts';
 import { lockOwner } from '../../config/process-lock.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 /** How long a running `towpath up` may take to remove what it has made. */
 const LIMIT_MS = 15_000;
@@ -26,7 +27,7 @@ export async function down(runtime: Runtime, { json }: CommonOptions): Promise<v
   const components = { commands: new SystemCommands(), log: runtime.log ?? silentLog };
   const { cleared, failed } = await recoverLeftovers(components, folder);
   if (ended === undefined && cleared.length + failed.length === 0) throw notRunning();
-  if (json) io.out(JSON.stringify({ type: 'down', version: 1, ended: ended ?? null, cleared, failed }));
+  if (json) printJson(io, 'down', { ended: ended ?? null, cleared, failed });
   else if (ended !== undefined) io.out(described(ended));
   if (!json && cleared.length > 0) io.out(`Removed what a killed process left behind: ${cleared.join(', ')}.`);
   for (const { name, message } of failed) io.err(`${name} could not be removed: ${message}`);

@@ -4,6 +4,7 @@ import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { wrap } from '../../cli/table.ts';
 import { type LogLine, logPath } from '../../daemon/log/file-log.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface LogsOptions extends CommonOptions {
   lines: number;
@@ -63,7 +64,11 @@ async function readFrom(path: string, offset: number): Promise<{ text: string; e
 
 function show({ io }: Runtime, { json }: CommonOptions, text: string): void {
   const line = parse(text);
-  if (json || line === undefined) {
+  if (json) {
+    printJson(io, 'log', line ?? { text });
+    return;
+  }
+  if (line === undefined) {
     io.out(text);
     return;
   }

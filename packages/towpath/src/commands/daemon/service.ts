@@ -5,6 +5,7 @@ import { type Commands, SystemCommands } from '@towpath/mesh';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { StateFolder } from '../../daemon/state/state-folder.ts';
 import { SERVICE_USER, UNIT_NAME, unitText } from './unit.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface InstallOptions extends CommonOptions {
   camerasOnly?: boolean;
@@ -26,7 +27,7 @@ export async function install(runtime: Runtime, options: InstallOptions, place: 
   const stateFolder = resolve(runtime.configFolder);
   const text = unitText({ program: programWords(), stateFolder, camerasOnly });
   if (options.print) {
-    if (options.json) io.out(JSON.stringify({ type: 'service-unit', version: 1, name: UNIT_NAME, text }));
+    if (options.json) printJson(io, 'service-unit', { name: UNIT_NAME, text });
     else for (const line of text.trimEnd().split('\n')) io.out(line);
     return;
   }
@@ -37,7 +38,7 @@ export async function install(runtime: Runtime, options: InstallOptions, place: 
   writeUnit(path, text);
   await systemctl(commands, 'daemon-reload');
   await systemctl(commands, 'enable', '--now', UNIT_NAME);
-  if (options.json) io.out(JSON.stringify({ type: 'service-installed', version: 1, path, stateFolder }));
+  if (options.json) printJson(io, 'service-installed', { path, stateFolder });
   else io.out(`${path} is written, enabled and started. Next: towpath status; to remove it: towpath service uninstall`);
 }
 
@@ -56,7 +57,7 @@ export async function uninstall(runtime: Runtime, { json }: CommonOptions, place
     }
     await systemctl(commands, 'daemon-reload');
   }
-  if (json) io.out(JSON.stringify({ type: 'service-removed', version: 1, path, was }));
+  if (json) printJson(io, 'service-removed', { path, was });
   else if (was) io.out(`${path} is removed. Keys, configuration and pictures are still in ${runtime.configFolder}`);
   else io.out('The service is not installed.');
 }

@@ -1,4 +1,5 @@
 import type { Camera, DaemonStatus, Party, Peer } from '@towpath/dashboard/api';
+import { printJson } from '../../cli/json-output.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { formatBytes, formatMs, table, wrap } from '../../cli/table.ts';
 import { heldParties, type MemberOptions } from './find-target.ts';
@@ -11,7 +12,7 @@ export async function status(runtime: Runtime, { json, party: wanted }: MemberOp
   const held = await heldParties(runtime, wanted);
   const answer = wanted === undefined ? held : { ...held, cameras: [] };
   if (json) {
-    io.out(JSON.stringify(statusJson(answer)));
+    printJson(io, 'status', statusJson(answer));
     return;
   }
   const say = (line: string, indent = '') => {

@@ -16,6 +16,7 @@ import { untilOver } from '../../serve/run-time.ts';
 import { homeOf } from '../party/party-node.ts';
 import { chooseParties, type PartyFlags, rememberNetworks } from './party-options.ts';
 import { substituteText } from './substitute-text.ts';
+import { jsonLine, printJson } from '../../cli/json-output.ts';
 
 /** Options of `towpath up` that were given; the configuration fills in the others. */
 export interface UpOptions extends CommonOptions, PartyFlags {
@@ -87,7 +88,7 @@ function givenSettings(settings: Readonly<Record<string, unknown>>): GivenSettin
 
 function greet({ io }: Runtime, { json }: UpOptions, daemon: Daemon, address: string | undefined): void {
   if (json) {
-    if (address !== undefined) io.out(JSON.stringify({ type: 'api', version: 1, address }));
+    if (address !== undefined) printJson(io, 'api', { address });
     return;
   }
   const cameras = [...daemon.cameras.keys()];
@@ -105,7 +106,7 @@ function follow(runtime: Runtime, options: UpOptions, daemon: Daemon): void {
     runner.events.on('up', (node) => {
       const { interfaceName, backend } = node.network;
       const head = { party: runner.party.name, address: node.address, interface: interfaceName, backend };
-      if (options.json) io.out(JSON.stringify({ type: 'up', version: 1, at: at(), ...head }));
+      if (options.json) printJson(io, 'up', { at: at(), ...head });
       else {
         io.out(`${head.party} is up: ${head.address} on ${interfaceName} (WireGuard: ${backend}). End with Ctrl-C.`);
         const seen = substituteText(runner.describe());
@@ -120,7 +121,7 @@ function tellPeers({ io, clock }: Runtime, { json }: UpOptions, { node }: PartyR
   node?.manager.events.on('changed', ({ what, reason, status }) => {
     io.out(
       json
-        ? JSON.stringify({ type: what, version: 1, at: at(), reason, peer: status })
+        ? jsonLine(what, { at: at(), reason, peer: status })
         : `${timeText(io, clock.wallTime())}  ${describe(what, reason, status)}`,
     );
   });

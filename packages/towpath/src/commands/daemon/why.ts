@@ -5,6 +5,7 @@ import type { Runtime } from '../../cli/runtime.ts';
 import { table, wrap } from '../../cli/table.ts';
 import { detailIn, findTarget, type MemberOptions } from './find-target.ts';
 import { peerJson } from './json.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 const LAST_EVENTS = 15;
 
@@ -18,7 +19,7 @@ export async function why(runtime: Runtime, target: string, options: MemberOptio
   if (json) {
     const told =
       detail === undefined ? { camera } : { peer: peerJson(detail.peer), paths: detail.paths, log: detail.log };
-    io.out(JSON.stringify({ type: 'why', version: 1, target, ...answer, reason: answer.reason.code, ...told }));
+    printJson(io, 'why', { target, ...answer, reason: answer.reason.code, ...told });
   } else explain(runtime, answer, detail);
   const { verdict, summary } = answer;
   if (verdict === 'unreachable')

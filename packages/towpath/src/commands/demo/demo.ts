@@ -10,6 +10,7 @@ import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { counted, formatBytes, formatMs } from '../../cli/table.ts';
 import { fetchInto } from '../camera/download.ts';
 import { pathText } from '../camera/path-text.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface DemoOptions extends CommonOptions {
   once?: boolean;
@@ -243,9 +244,12 @@ async function fetchAll(runtime: Runtime, steps: Steps, plan: FetchPlan): Promis
   };
   const summary = await fetchInto({ ...fetching, io }, folder, 'files', { limit: pictures });
   if (json)
-    runtime.io.out(
-      JSON.stringify({ step: 'download', saved: summary.saved, bytes: summary.bytes, failed: summary.failed.length }),
-    );
+    printJson(runtime.io, 'step', {
+      step: 'download',
+      saved: summary.saved,
+      bytes: summary.bytes,
+      failed: summary.failed.length,
+    });
   else
     steps.say(
       'download',
@@ -285,7 +289,7 @@ class Steps {
   say(step: string, text: string, fields: object): void {
     const { io, clock } = this.#runtime;
     const atMs = Math.round(clock.now() - this.#startedAt);
-    if (this.#json) io.out(JSON.stringify({ step, atMs, text: text.replaceAll('\n', ' '), ...fields }));
+    if (this.#json) printJson(io, 'step', { step, atMs, text: text.replaceAll('\n', ' '), ...fields });
     else
       io.out(
         `${io.style('dim', `${(atMs / 1_000).toFixed(2).padStart(6)} s`)}  ${io.style('bold', step.padEnd(10))} ${text.replaceAll('\n', `\n${' '.repeat(21)}`)}`,

@@ -2,6 +2,7 @@ import { examineMachine, SystemCommands } from '@towpath/mesh';
 import { ReportedError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { stateFolderOf } from './mesh-node.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 /** Prints what peers need on this machine. @throws ReportedError when they cannot be connected. */
 export async function doctor(runtime: Runtime, { json }: CommonOptions): Promise<void> {
@@ -10,7 +11,7 @@ export async function doctor(runtime: Runtime, { json }: CommonOptions): Promise
   const findings = await examineMachine(components, { stateFolder: stateFolderOf(runtime), signal });
   for (const finding of findings) {
     if (json) {
-      io.out(JSON.stringify({ type: 'finding', version: 1, ...finding }));
+      printJson(io, 'finding', finding);
       continue;
     }
     io.out(`${finding.state.padEnd(8)} ${finding.check.padEnd(11)} ${finding.found}`);

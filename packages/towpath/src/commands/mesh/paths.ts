@@ -6,6 +6,7 @@ import { formatMs, table } from '../../cli/table.ts';
 import { followEvents } from '../../daemon/api/follow-events.ts';
 import { askDaemon } from '../../daemon/api/api-client.ts';
 import { type MemberOptions, peerDetail } from '../daemon/find-target.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 /** Prints the paths to a member, or follows their time line. */
 export async function paths(
@@ -17,14 +18,14 @@ export async function paths(
   const { json, follow } = options;
   const { peer, paths: found, log, party } = await peerDetail(runtime, member, options);
   if (!follow) {
-    if (json) io.out(JSON.stringify({ type: 'paths', version: 1, peer: peer.name, paths: found }));
+    if (json) printJson(io, 'paths', { peer: peer.name, paths: found });
     else if (found.length === 0) io.out(`There is no path to ${peer.name}. Next: towpath why ${member}`);
     else for (const line of pathTable(found, io.columns)) io.out(line);
     return;
   }
   const show = (event: PathEvent) => {
     const { at, what, label, reason } = event;
-    if (json) io.out(JSON.stringify({ type: 'path', version: 1, at, what, label, reason: reason.code }));
+    if (json) printJson(io, 'path', { at, what, label, reason: reason.code });
     else io.out([timeText(io, Date.parse(at)), what, label, reason.code].join('  '));
   };
   for (const entry of log) show(entry);

@@ -4,6 +4,7 @@ import type { Runtime } from '../../cli/runtime.ts';
 import { formatMs } from '../../cli/table.ts';
 import { detailIn, findMemberParty, type MemberOptions } from '../daemon/find-target.ts';
 import { echo, pathTable } from './paths.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface PingOptions extends MemberOptions {
   count: number;
@@ -27,7 +28,7 @@ export async function ping(runtime: Runtime, member: string, options: PingOption
     const rttMs = (await echo(runtime, party, member)) ?? undefined;
     results.push(rttMs);
     const sequence = results.length;
-    if (options.json) io.out(JSON.stringify({ type: 'echo', version: 1, sequence, rttMs }));
+    if (options.json) printJson(io, 'echo', { sequence, rttMs });
     else
       io.out(
         `echo ${sequence} of ${member}: ${rttMs === undefined ? 'no answer within 1 s' : `${rttMs.toFixed(1)} ms`}`,
@@ -40,7 +41,7 @@ export async function ping(runtime: Runtime, member: string, options: PingOption
     io.out(`${results.length} sent, ${answered.length} answered${spread}`);
   }
   const { peer, paths } = await detailIn(runtime, party, member);
-  if (options.json) io.out(JSON.stringify({ type: 'paths', version: 1, peer: peer.name, paths }));
+  if (options.json) printJson(io, 'paths', { peer: peer.name, paths });
   else if (paths.length > 0) for (const line of ['', ...pathTable(paths, io.columns)]) io.out(line);
   if (answered.length === 0) throw new ReportedError('no-answer', `${member} did not answer.`, { kind: 'unreachable' });
 }

@@ -4,6 +4,7 @@ import { addressFamily, type Endpoint } from '@towpath/net';
 import { describeNetcheck, netcheck } from '@towpath/netcheck';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { jsonLine } from '../../cli/json-output.ts';
 
 interface NetcheckCommandOptions extends CommonOptions {
   server?: Endpoint[];
@@ -36,7 +37,7 @@ export async function runNetcheck(runtime: Runtime, options: NetcheckCommandOpti
     },
   );
   if (json) {
-    io.out(JSON.stringify(report, rounded));
+    io.out(jsonLine('netcheck', report, rounded));
     return;
   }
   for (const { title, lines } of describeNetcheck(report)) {

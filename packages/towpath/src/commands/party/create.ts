@@ -4,6 +4,7 @@ import type { Runtime } from '../../cli/runtime.ts';
 import { readSecretInput } from '../../cli/secret-input.ts';
 import { dataPlaneHint } from './data-plane-hint.ts';
 import { homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface CreateOptions extends ServerOptions {
   as?: string;
@@ -32,7 +33,7 @@ export async function create(runtime: Runtime, name: string, options: CreateOpti
   if (options.json) {
     const { id: member, name: as, virtualAddress } = self;
     const told = { party: { id, name }, member: { id: member, name: as, virtualAddress }, keyFile };
-    io.out(JSON.stringify({ type: 'created', ...told, servers: servers.addresses }));
+    printJson(io, 'created', { ...told, servers: servers.addresses });
     return;
   }
   io.out(`Party ${name} created. This node is ${self.name}, ${self.virtualAddress}.`);

@@ -5,6 +5,7 @@ import { serverUrl } from '../../cli/server-url.ts';
 import { findParty, PartyNode } from './party-node.ts';
 import { localTime } from './local-time.ts';
 import { qrCode, type QrTerminal } from './qr-code.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface InviteOptions extends CommonOptions {
   uses: number;
@@ -37,7 +38,7 @@ export async function invite(runtime: Runtime, name: string | undefined, options
   }
   if (json) {
     const told = { party: { id: party.id, name: party.name }, code, link, role, maxUses, expires };
-    io.out(JSON.stringify({ type: 'invite', ...told, servers: given.servers }));
+    printJson(io, 'invite', { ...told, servers: given.servers });
     return;
   }
   io.out(

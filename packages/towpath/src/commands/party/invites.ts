@@ -6,6 +6,7 @@ import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { columns } from '../../cli/table.ts';
 import { localTime } from './local-time.ts';
 import { findParty, PartyNode } from './party-node.ts';
+import { jsonLine, printJson } from '../../cli/json-output.ts';
 
 /** Prints the invites of a party that were not revoked. */
 export async function invites(runtime: Runtime, name: string | undefined, options: CommonOptions): Promise<void> {
@@ -15,7 +16,7 @@ export async function invites(runtime: Runtime, name: string | undefined, option
   const view = await node.current(party);
   const records = view.invites.map((invite) => inviteRecord(view, invite, clock.wallTime()));
   if (options.json) {
-    io.out(JSON.stringify({ type: 'invites', party: { id: party.id, name: party.name }, invites: records }));
+    printJson(io, 'invites', { party: { id: party.id, name: party.name }, invites: records });
     return;
   }
   if (records.length === 0) {
@@ -51,8 +52,8 @@ export async function revoke(
     throw new UsageError(`${others.length + 1} invites begin with ${wanted}. Next: give more characters.`);
   await node.client.revokeInvite(party.id, invite.inviteKey, { signal });
   const id = toBase64(invite.inviteKey);
-  const told = { type: 'revoked', invite: id, party: { id: party.id, name: party.name } };
-  io.out(options.json ? JSON.stringify(told) : `Invite ${id.slice(0, 8)} of ${party.name} was revoked.`);
+  const told = { invite: id, party: { id: party.id, name: party.name } };
+  io.out(options.json ? jsonLine('revoked', told) : `Invite ${id.slice(0, 8)} of ${party.name} was revoked.`);
 }
 
 const STATES = { 'unknown-invite': 'revoked', 'invite-expired': 'expired', 'invite-used-up': 'used up' } as const;

@@ -9,6 +9,7 @@ import { readSecretInput } from '../../cli/secret-input.ts';
 import type { Servers } from '../../config/party-home.ts';
 import { dataPlaneHint } from './data-plane-hint.ts';
 import { homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 /** Joins a party with an invite, given as a code or as a link. */
 export async function join(
@@ -30,7 +31,7 @@ export async function join(
     const { id: member, name: as, role, virtualAddress } = self;
     const told = { party: { id, name }, member: { id: member, name: as, role, virtualAddress } };
     const at = new Date(runtime.clock.wallTime()).toISOString();
-    io.out(JSON.stringify({ type: 'joined', at, ...told, members: peers.length + 1, servers: servers.addresses }));
+    printJson(io, 'joined', { at, ...told, members: peers.length + 1, servers: servers.addresses });
     return;
   }
   io.out(`Joined ${name} as ${self.name} (${self.role}), ${self.virtualAddress}.`);

@@ -3,6 +3,7 @@ import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { columns, counted } from '../../cli/table.ts';
 import type { KnownParty } from '../../config/party-home.ts';
 import { homeOf, MembershipError, PartyNode } from './party-node.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 /** Prints every party of this node: as verified now, or the last verified state when no server can be reached. */
 export async function list(runtime: Runtime, { json }: CommonOptions): Promise<void> {
@@ -10,7 +11,7 @@ export async function list(runtime: Runtime, { json }: CommonOptions): Promise<v
   const parties = homeOf(runtime).parties();
   if (parties.length === 0 && !json) io.err('This node is in no party. Next: towpath party create NAME');
   const found = await Promise.all(parties.map((party) => look(runtime, party)));
-  if (json) for (const each of found) io.out(JSON.stringify(each.told));
+  if (json) for (const each of found) printJson(io, 'party', each.told);
   else if (found.length > 0) {
     const rows = found.map(({ told }) => [
       told.name,

@@ -3,6 +3,7 @@ import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import type { KnownParty } from '../../config/party-home.ts';
 import { findMember } from './member-view.ts';
 import { findParty, homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
+import { jsonLine } from '../../cli/json-output.ts';
 
 interface MemberOptions extends CommonOptions {
   party?: string;
@@ -59,8 +60,8 @@ function tell(
   { io }: Runtime,
   { json }: CommonOptions,
   { id, name }: KnownParty,
-  told: Readonly<Record<string, unknown>>,
+  { type, ...told }: Readonly<Record<string, unknown>> & { type: string },
   text: string,
 ): void {
-  io.out(json ? JSON.stringify({ ...told, party: { id, name } }) : text);
+  io.out(json ? jsonLine(type, { ...told, party: { id, name } }) : text);
 }

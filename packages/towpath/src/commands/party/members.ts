@@ -5,6 +5,7 @@ import { counted } from '../../cli/table.ts';
 import { memberRecords, memberTable } from './member-view.ts';
 import { findParty, MembershipError, PartyNode } from './party-node.ts';
 import { watchMembers } from './watch-members.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface MembersOptions extends CommonOptions {
   watch?: boolean;
@@ -40,9 +41,7 @@ function show({ io }: Runtime, view: PartyView, { json }: CommonOptions, fresh: 
   const all = memberRecords(view, false);
   const { id, name, head } = view;
   if (json) {
-    io.out(
-      JSON.stringify({ type: 'members', party: { id, name }, fresh, statements: head.sequence + 1, members: all }),
-    );
+    printJson(io, 'members', { party: { id, name }, fresh, statements: head.sequence + 1, members: all });
     return;
   }
   io.out(`${name}: ${counted(all.length, 'member')}`);

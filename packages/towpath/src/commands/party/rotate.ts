@@ -1,6 +1,7 @@
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { CONNECTED, takeProcessLock } from '../../config/process-lock.ts';
 import { findParty, homeOf, PartyNode } from './party-node.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 /** Replaces this node's keys in every party, one after the other; continues an interrupted rotation. */
 export async function rotate(runtime: Runtime, { json }: CommonOptions): Promise<void> {
@@ -15,7 +16,7 @@ export async function rotate(runtime: Runtime, { json }: CommonOptions): Promise
     await node.current(party);
     await node.client.rotateKeys(next, { signal });
     const { rotations } = node.client.party(party.id)?.self ?? { rotations: 0 };
-    if (json) io.out(JSON.stringify({ type: 'rotated', party: { id: party.id, name: party.name }, rotations }));
+    if (json) printJson(io, 'rotated', { party: { id: party.id, name: party.name }, rotations });
     else io.out(`${party.name}: keys of this node replaced.`);
   }
   await home.endRotation(next);

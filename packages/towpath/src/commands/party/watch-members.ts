@@ -9,6 +9,7 @@ import { untilOver } from '../../serve/run-time.ts';
 import { describeChange, memberChanges } from './member-changes.ts';
 import { type MemberRecord, memberRecords, memberTable } from './member-view.ts';
 import { homeOf, PartyNode } from './party-node.ts';
+import { jsonLine } from '../../cli/json-output.ts';
 
 interface WatchOptions extends CommonOptions {
   /** Seconds. */
@@ -33,7 +34,7 @@ export async function watchMembers(runtime: Runtime, party: KnownParty, options:
   let waiting: string[] | undefined = [];
   const tell = (type: string, told: Readonly<Record<string, unknown>>, text: string) => {
     const at = new Date(clock.wallTime()).toISOString();
-    const line = options.json ? JSON.stringify({ type, at, ...told }) : `${timeText(io, clock.wallTime())}  ${text}`;
+    const line = options.json ? jsonLine(type, { at, ...told }) : `${timeText(io, clock.wallTime())}  ${text}`;
     if (waiting === undefined) io.out(line);
     else waiting.push(line);
   };

@@ -2,6 +2,7 @@ import { formatEndpoint } from '@towpath/net';
 import { ResultCode } from '@towpath/pppp/codec';
 import type { RelayServer, RendezvousEvents, RendezvousServer } from '@towpath/pppp/server';
 import type { Runtime } from '../../cli/runtime.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 /** Prints logins, requests and relayed sessions: dated lines on standard error, or JSON Lines on standard output. */
 export class ServeJournal {
@@ -49,7 +50,7 @@ export class ServeJournal {
 
   #say(type: string, fields: object, text: string): void {
     const { io, clock } = this.#runtime;
-    if (this.#json) io.out(JSON.stringify({ type, time: new Date(clock.wallTime()).toISOString(), ...fields }));
+    if (this.#json) printJson(io, type, { time: new Date(clock.wallTime()).toISOString(), ...fields });
     else io.err(`${io.style('dim', new Date(clock.wallTime()).toTimeString().slice(0, 8))} ${type.padEnd(9)} ${text}`);
   }
 }

@@ -17,6 +17,7 @@ import {
 } from '../../serve/kernel-plane.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { ServeJournal } from './journal.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface ServeOptions extends CommonOptions {
   address: string;
@@ -101,7 +102,7 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
 const GAUGES = ['devices', 'sessions', 'pending_reservations', 'clients', 'sources', 'tcp_connections'];
 
 function announce({ io }: Runtime, { json }: ServeOptions, what: string, endpoints: readonly Endpoint[]): void {
-  if (json) io.out(JSON.stringify({ type: 'listening', what, endpoints }));
+  if (json) printJson(io, 'listening', { what, endpoints });
   else io.out(`${what.padEnd(10)} listens on ${endpoints.map(formatEndpoint).join(', ')}`);
 }
 

@@ -2,6 +2,7 @@ import { timeLimitedCredentials } from '@towpath/stun/server';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { readSecrets } from './secrets.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface CredentialsOptions extends CommonOptions {
   secretFile: string;
@@ -23,7 +24,7 @@ export function credentials({ io, clock }: Runtime, user: string, options: Crede
   );
   const expires = new Date(expiresAtMs).toISOString();
   if (options.json) {
-    io.out(JSON.stringify({ username, password, expires }));
+    printJson(io, 'credentials', { username, password, expires });
     return;
   }
   io.out(`user name  ${username}`);

@@ -14,6 +14,7 @@ import { given, type QuotaOptions, sharedQuotas, userLimits } from './quotas.ts'
 import { RELAY_GAUGES, RelayNode } from './relay-node.ts';
 import { createSecret, readSecrets } from './secrets.ts';
 import { RelayWorkers } from './workers.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 export interface RelayServeOptions extends CommonOptions, QuotaOptions {
   address: string[];
@@ -165,6 +166,6 @@ function readText(file: string): string {
 }
 
 function announce({ io }: Runtime, { json }: CommonOptions, what: string, endpoints: readonly Endpoint[]): void {
-  if (json) io.out(JSON.stringify({ type: 'listening', what, endpoints }));
+  if (json) printJson(io, 'listening', { what, endpoints });
   else io.out(`${what.padEnd(9)} listens on ${endpoints.map(formatEndpoint).join(', ')}`);
 }

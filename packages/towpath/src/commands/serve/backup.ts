@@ -5,6 +5,7 @@ import { SqliteStore } from '@towpath/control/server';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { DATABASE, dataFolder } from './data-folder.ts';
+import { jsonLine } from '../../cli/json-output.ts';
 
 /** Writes a consistent copy of a server's database, with mode 0600. */
 export async function backup(
@@ -20,5 +21,5 @@ export async function backup(
   if (existsSync(file)) throw new UsageError(`${file} exists; a backup does not overwrite files.`);
   await using store = new SqliteStore({ clock }, { path });
   await store.backup(file);
-  io.out(options.json ? JSON.stringify({ type: 'backup', from: path, file }) : `${path} copied to ${file}`);
+  io.out(options.json ? jsonLine('backup', { from: path, file }) : `${path} copied to ${file}`);
 }

@@ -17,6 +17,7 @@ import { createSecret, readSecrets } from '../relay/secrets.ts';
 import { dataFolder } from './data-folder.ts';
 import { openStore, readText, type StoreOptions } from './open-store.ts';
 import { type BuiltinRelayOptions, builtinRelay, builtinRelayPlan, fleet, MAX_ALLOCATIONS } from './relays.ts';
+import { printJson } from '../../cli/json-output.ts';
 
 interface ServeOptions extends CommonOptions, StoreOptions, BuiltinRelayOptions {
   open?: boolean;
@@ -127,7 +128,7 @@ async function printSetupCode(
   service: ControlServer['service'],
 ): Promise<void> {
   const code = await service.createSetupCode();
-  if (json) io.out(JSON.stringify({ type: 'setup-code', code }));
+  if (json) printJson(io, 'setup-code', { code });
   else io.out(`setup code ${code}: whoever has it can create the first party (towpath party create asks for it)`);
 }
 
@@ -227,6 +228,6 @@ function announce(
   place: string,
   more: Readonly<Record<string, unknown>>,
 ): void {
-  if (json) io.out(JSON.stringify({ type: 'listening', what, place, ...more }));
+  if (json) printJson(io, 'listening', { what, place, ...more });
   else io.out(`${what.padEnd(9)} listens on ${place}`);
 }

@@ -5,6 +5,7 @@ import { TowpathError } from '@towpath/core';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { openStore, type StoreOptions } from './open-store.ts';
 import { DATABASE, dataFolder } from './data-folder.ts';
+import { jsonLine } from '../../cli/json-output.ts';
 
 /** Prints a new setup code of a server. */
 export async function setupCode(
@@ -23,5 +24,5 @@ export async function setupCode(
       ? stack.use(new SqliteStore({ clock }, { path }))
       : await openStore({ clock, random, log, io }, folder, options, stack);
   const code = await createSetupCode({ store, random });
-  io.out(options.json ? JSON.stringify({ type: 'setup-code', code }) : code);
+  io.out(options.json ? jsonLine('setup-code', { code }) : code);
 }
