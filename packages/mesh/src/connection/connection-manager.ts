@@ -44,7 +44,8 @@ const DEFAULT_CONNECT_TIMEOUT_MS = 30_000;
 /** WireGuard is read this often while a peer is in use, ms; a party of many, whose reading takes longer, less often. */
 const READ_MS = 200;
 const READ_MS_PER_PEER = 5;
-const IDLE_READ_MS = 5_000;
+/** While no peer is in use, ms. */
+const IDLE_READ = { leastMs: 1_000, perPeerMs: 50, mostMs: 5_000 } as const;
 const GOODBYES = 2;
 const GOODBYE_MS = 40;
 
@@ -277,7 +278,9 @@ export class ConnectionManager implements AsyncDisposable {
     if (this.#open.size === 0 || this.#closing.signal.aborted || this.#isReading) return;
     const nowMs = this.#config.components.clock.now();
     const isInUse = [...this.#open.values()].some((connection) => connection.isInUse);
-    const intervalMs = isInUse ? Math.max(READ_MS, this.#open.size * READ_MS_PER_PEER) : IDLE_READ_MS;
+    const { size } = this.#open;
+    const idleMs = Math.min(IDLE_READ.mostMs, Math.max(IDLE_READ.leastMs, size * IDLE_READ.perPeerMs));
+    const intervalMs = isInUse ? Math.max(READ_MS, size * READ_MS_PER_PEER) : idleMs;
     if (nowMs - this.#readAtMs < intervalMs - READ_MS / 2) return;
     this.#readAtMs = nowMs;
     this.#isReading = true;

@@ -20,6 +20,7 @@ import {
   inSubnet,
   isPrivateAddress,
   type Network,
+  sameEndpoint,
   type Subnet,
 } from '@towpath/net';
 import { ConnectivityChecks, type StunDemultiplexer, type VerifiedPath } from '@towpath/stun';
@@ -224,6 +225,10 @@ export class MeshPeerPaths implements PeerPaths {
       if (key !== undefined) components.onRelaySuspect(key);
       this.#note('removed', id, reason);
     });
+    this.#set.events.on('health', ({ path, health }) => {
+      // There should be another path before this one is dead.
+      if (health === 'suspect' && path === this.#set.current && this.#set.standby === undefined) this.#wakeup.wake();
+    });
     this.#running = this.#run();
   }
 
@@ -320,12 +325,23 @@ export class MeshPeerPaths implements PeerPaths {
     this.#remoteSession = signal.session;
     this.#remotes = signal.candidates;
     if (isNew) this.#agreement.restart();
+    this.#dropWithdrawn();
     for (const candidate of signal.candidates) {
       this.#note('candidate', formatEndpoint(candidate.endpoint), candidate.type);
       this.#check(candidate);
     }
     if (signal.wantsAnswer || isNew) this.#send(false);
     this.#punchLater();
+  }
+
+  /** A relayed address that the peer tells no more is gone; a path over it would be found dead only when it is needed. */
+  #dropWithdrawn(): void {
+    for (const { path } of this.#set.status()) {
+      if (path.kind !== 'relay' || path.transport.relay !== undefined) continue;
+      if (this.#remotes.some(({ endpoint }) => sameEndpoint(endpoint, path.remote))) continue;
+      if (path === this.#set.current) this.#set.wake();
+      else this.#set.remove(path, PathReason.withdrawn);
+    }
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,6 @@
 import { type Clock, errorMessage, type Log, PathReason, type Random, silentLog } from '@towpath/core';
 import type { PartyId, PeerId, WireGuardKey } from '@towpath/membership';
-import { addressScope, type Network } from '@towpath/net';
+import { addressScope, type Network, type NetworkChange } from '@towpath/net';
 import type { ControlPlane } from '../control-plane.ts';
 import { ConnectionError } from '../connection/connection-error.ts';
 import type { PathFinder, PeerPaths, PeerPathsOptions } from '../peer-paths.ts';
@@ -96,7 +96,11 @@ export class MeshPathFinder implements PathFinder {
     if (options.portMapping !== false && socket !== undefined) {
       this.#portMapping = new PathPortMapping(this.#components, socket.local.port, () => this.#transportsChanged());
     }
-    const changes = network.changes.subscribe(() => this.#networkChanged());
+    const changes = network.changes.subscribe((list) => {
+      // The members' own interfaces come and go with this program, and carry nothing of its own.
+      const foreign = list.filter((change) => !('name' in change && options.isOwnInterface?.(change.name)));
+      if (foreign.length > 0) this.#networkChanged(foreign);
+    });
     this.#stops.push(
       () => changes[Symbol.dispose](),
       control.events.on('signal', ({ party, from, data }) => {
@@ -233,12 +237,13 @@ export class MeshPathFinder implements PathFinder {
     if (!this.#closed) for (const peer of this.#peers.values()) peer.transportsChanged();
   }
 
-  #networkChanged(): void {
+  #networkChanged(changes: readonly NetworkChange[]): void {
     this.#nat.restart();
     this.#portMapping?.restart();
     this.#uplinks.update();
     void this.#openIpv6();
-    this.#relays.restart();
+    // What was only added does not end what was there: relayed addresses are kept, and paths over them.
+    if (changes.some(({ kind }) => kind !== 'interface-up' && kind !== 'address-added')) this.#relays.restart();
     for (const peer of this.#peers.values()) peer.refresh(PathReason.networkChanged);
   }
 }

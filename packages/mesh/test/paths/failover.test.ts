@@ -1,6 +1,7 @@
 import { natKinds, type SimulatedHost } from '@towpath/net/simulated';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { PeerPaths } from '../../src/index.ts';
+import { encodeCandidateSignal } from '../../src/paths/candidate-signal.ts';
 import { datagramOf, type PartyMember, SimulatedParty } from './party.ts';
 
 /** WireGuard's counters are read this often. */
@@ -112,6 +113,66 @@ describe('the paths of two members', () => {
     await talk(60_000);
     expect([toB.current?.kind, toA.current?.kind]).toEqual(['p2p', 'p2p']);
     expect([changes(toB), changes(toA)]).toEqual(before);
+  });
+
+  it('keep their standby when an interface is added, and when the own interface of WireGuard comes up', async () => {
+    for (const own of [true, false]) {
+      party = new SimulatedParty(36, { isOwnInterface: (name) => own && name === 'eth1' });
+      await party.startRelay();
+      await party.startRelay();
+      const host = party.internet.host({ name: 'a' });
+      [a, b] = [await party.memberOn('a', host.network), await party.member('b')];
+      [toB, toA] = [a.connect(b), b.connect(a)];
+      await party.clock.advance(20_000);
+      const ids = (paths: PeerPaths) => paths.status().map(({ id }) => id);
+      const before = [ids(toB), ids(toA)];
+      expect(before.map(({ length }) => length)).toEqual([2, 2]);
+      const refreshes = () => toB.log().filter(({ what }) => what === 'refresh').length;
+      const count = refreshes();
+      host.join(party.internet.nat(natKinds.portRestricted).lan);
+      for (let at = 0; at < 20; at++) {
+        await party.clock.advance(500);
+        expect([ids(toB), ids(toA)].map(([first]) => first)).toEqual(before.map(([first]) => first));
+        expect(toB.status().map(({ role }) => role)).toContain('standby');
+      }
+      expect(refreshes() - count).toBe(own ? 0 : 1);
+      if (own) await party.close();
+    }
+  });
+
+  it('leave a standby over a relayed address that the peer does not tell any more', async () => {
+    await connect(38, false);
+    const overTheirs = ({ relay }: { relay: string | undefined }) => relay !== undefined && !relay.startsWith('turn:');
+    const standbysOf = (paths: PeerPaths) =>
+      paths.status().filter(({ path, role }) => overTheirs(path) && role === 'standby');
+    const [paths, from, to] = standbysOf(toB).length > 0 ? [toB, b, a] : [toA, a, b];
+    const theirs = () => standbysOf(paths);
+    expect(theirs()).toHaveLength(1);
+    const [gone] = theirs();
+    party.deliver(from.peer, to.peer.id, encodeCandidateSignal({ session: 9, wantsAnswer: false, candidates: [] }));
+    await party.clock.advance(21);
+    expect(theirs()).toEqual([]);
+    // The peer has it still, and tells so again.
+    await party.clock.advance(60_000);
+    expect(theirs().map(({ id }) => id)).toEqual([gone!.id]);
+  });
+
+  it('look for a standby as soon as the only path is in doubt', async () => {
+    const [hostA, hostB] = await connect(37, true);
+    const standby = toB.status().find(({ role }) => role === 'standby')!;
+    const stop = party.internet.intercept(({ source, destination }, next) => {
+      const ends = [source, destination];
+      if (ends.includes(hostA!.address) && ends.includes(hostB!.address)) next();
+    });
+    await party.clock.advance(30_000);
+    expect(toB.status().map(({ id }) => id)).not.toContain(standby.id);
+    stop();
+    party.internet.intercept(({ source, destination }, next) => {
+      const ends = [source, destination];
+      if (!ends.includes(hostA!.address) || !ends.includes(hostB!.address)) next();
+    });
+    await talk(1_200);
+    expect([toB.current?.kind, toA.current?.kind]).toEqual(['relay', 'relay']);
   });
 
   it('are all probed when an echo through the tunnel is lost', async () => {
