@@ -1,6 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { SeededRandom, SystemClock } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -184,6 +186,15 @@ describe('pictures over HTTP (B13)', () => {
       asked.end();
     });
   }
+
+  test('connections that send nothing keep nobody out', async () => {
+    const { address, port } = outputs.local;
+    const idle = Array.from({ length: 100 }, () => connect(port, address).on('error', () => {}));
+    await Promise.all(idle.map((socket) => once(socket, 'connect')));
+    for (const socket of idle) socket.write('GET /snap');
+    expect((await get('/snapshot.jpg')).status).toBe(200);
+    for (const socket of idle) socket.destroy();
+  });
 
   test('the newest photo is a snapshot', async () => {
     const answer = await get('/snapshot.jpg');

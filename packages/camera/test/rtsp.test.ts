@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
+import { silentLog } from '@towpath/core';
 import type { TcpConnection } from '@towpath/net';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeInterleaved, parseTransport, RtspReader, type RtspItem } from '../src/outputs/rtsp/message.ts';
 import { nalUnits, parameterSets, RtpStream } from '../src/outputs/rtsp/rtp.ts';
+import { isAuthorized } from '../src/outputs/rtsp/digest.ts';
+import { RtspConnection } from '../src/outputs/rtsp/rtsp-connection.ts';
 import { RtspServer } from '../src/outputs/rtsp/rtsp-server.ts';
 import { LiveScene } from '../src/emulator/media/live-scene.ts';
 import { SILENT_AAC_FRAME } from '../src/emulator/media/silence.ts';
@@ -35,6 +38,7 @@ describe('RTSP messages', () => {
     ['a header without a name', 'OPTIONS * RTSP/1.0\r\n: x\r\n\r\n'],
     ['a body that is too long', 'PLAY * RTSP/1.0\r\nContent-Length: 4097\r\n\r\n'],
     ['a body of negative length', 'PLAY * RTSP/1.0\r\nContent-Length: -1\r\n\r\n'],
+    ['a length that is no number of digits', 'PLAY * RTSP/1.0\r\nContent-Length: 1e3\r\n\r\n'],
     ['a head without end', 'OPTIONS * RTSP/1.0\r\nX: '.padEnd(9_000, 'x')],
   ])('%s is malformed', (_name, text) => {
     expect(new RtspReader().push(Buffer.from(text)).at(-1)).toEqual({ type: 'malformed' });
@@ -226,6 +230,60 @@ describe('the RTSP server', () => {
     await viewer.ask('DESCRIBE', URL_);
     expect(await viewer.ask(method, url, headers)).toContain(`RTSP/1.0 ${status} `);
     expect(await end()).toEqual({ sockets: 0, timers: 0 });
+  });
+
+  test('strangers do not take the place of a viewer', async () => {
+    const { hotspot, server, viewer, end } = await serve();
+    await viewer.ask('DESCRIBE', URL_);
+    expect(await viewer.ask('DESCRIBE', URL_)).toContain('200 OK');
+    const strangers: Viewer[] = [];
+    for (let at = 0; at < 20; at++) strangers.push(await Viewer.connect(hotspot, server));
+    await hotspot.clock.advance(100);
+    expect([viewer.closed, strangers.at(-1)!.closed]).toEqual([false, false]);
+    expect(await viewer.ask('OPTIONS', URL_)).toContain('200 OK');
+    expect(await end()).toEqual({ sockets: 0, timers: 0 });
+  });
+
+  test('a client that reads none of its responses is disconnected', async () => {
+    const hotspot = new Hotspot();
+    const { clock, random } = hotspot;
+    let unread = 0;
+    let destroyed = false;
+    const tcp = {
+      local: { address: '192.0.2.1', port: 8554 },
+      remote: { address: '192.0.2.9', port: 40_000 },
+      get bufferedBytes() {
+        return unread;
+      },
+      write(bytes: Uint8Array) {
+        unread += bytes.length;
+        return false;
+      },
+      close: async () => {},
+      destroy() {
+        destroyed = true;
+      },
+    } as Partial<TcpConnection> as TcpConnection;
+    const source = { live: () => (async function* () {})() };
+    const connection = new RtspConnection(
+      { network: hotspot.network(), clock, random, log: silentLog, tcp, source },
+      { user, describe: async () => ({ sdp: '', soundHz: undefined }), onAuthorized() {}, onClosed() {} },
+    );
+    const { onData } = connection.handlers();
+    for (let at = 0; at < 100_000 && !destroyed; at++) {
+      onData(Buffer.from('OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n'));
+      if (at % 10 === 0) await clock.advance(0);
+    }
+    expect(destroyed).toBe(true);
+    expect(unread).toBeLessThan(4_000_000);
+    expect(await hotspot.end()).toEqual({ sockets: 0, timers: 0 });
+  });
+
+  test('a digest of any form is read in one pass', () => {
+    // Where each start of a name was tried again, this took minutes.
+    for (const part of ['a', 'a=', '"', ',', ' ', 'a="']) {
+      expect(isAuthorized(`Digest ${part.repeat(500_000)}`, 'PLAY', 'nonce', user)).toBe(false);
+    }
   });
 
   test('text that is no RTSP ends the connection', async () => {

@@ -37,4 +37,5 @@ export type {
   UdpSocket,
 } from './network.ts';
 export type { NetworkChange, NetworkChanges } from './network-changes.ts';
+export { limitServer, markUsed } from './node/admit-socket.ts';
 export { NodeNetwork } from './node/node-network.ts';

@@ -8,8 +8,8 @@ export const PAGE_ITEMS = 45;
 /** After this many pages in a row without a new item, the list ends: the camera repeats itself. */
 const MAX_STALE_PAGES = 2;
 
-/** More than any card contains: 512 GB of pictures of 0.5 MB. */
-const MAX_LISTED_ITEMS = 1_000_000;
+/** More than any card contains: 512 GB of pictures of 2 MB. A camera whose list does not end must not fill the memory. */
+const MAX_LISTED_ITEMS = 250_000;
 
 /** A boundary between two pages is read again this often when items keep disappearing. */
 const MAX_REREADS = 8;
@@ -33,7 +33,7 @@ export interface ListMediaOptions {
  * meanwhile move everything forward, so that the next page begins too late: where the numbers of two pages do not
  * follow on each other, the first of the two is read again.
  *
- * @throws CameraError `bad-response` when the list changes at every read; what `request` throws
+ * @throws CameraError `bad-response` when the list changes at every read or has no end; what `request` throws
  */
 export async function* listMedia(
   request: PageRequest,
@@ -52,7 +52,8 @@ export async function* listMedia(
   let stalePages = 0;
   let before: MediaPage | undefined;
   let fullSize = pageItems;
-  for (let pageNo = 0; stalePages < MAX_STALE_PAGES && seen.size < MAX_LISTED_ITEMS; pageNo++) {
+  for (let pageNo = 0; stalePages < MAX_STALE_PAGES; pageNo++) {
+    if (seen.size >= MAX_LISTED_ITEMS) throw endlessError();
     let page = await readNext(read, pageNo, before, pageItems);
     for (let rereads = 0; before !== undefined && !follows(before, page, fullSize); rereads++) {
       if (rereads === MAX_REREADS) throw unstableError();
@@ -76,6 +77,14 @@ export async function* listMedia(
 
 function unstableError(): CameraError {
   return new CameraError('bad-response', "The card's list changed at every read. Next: list it again.");
+}
+
+function endlessError(): CameraError {
+  const items = MAX_LISTED_ITEMS.toLocaleString('en');
+  return new CameraError(
+    'bad-response',
+    `The card's list has no end: more than ${items} items. Next: format the card.`,
+  );
 }
 
 /** Returns a page; undefined when the camera refuses the page after one that was not full: that was the last. */

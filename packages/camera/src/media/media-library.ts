@@ -86,14 +86,19 @@ export class MediaLibrary implements AsyncDisposable {
     return this.#entries.values();
   }
 
+  /** What the index says of an item. */
+  entry(item: MediaItem): IndexEntry | undefined {
+    return this.#entries.get(entryKey(item));
+  }
+
   /** True when the item was ever saved here, even if its file was removed. */
   knows(item: MediaItem): boolean {
-    return this.#entry(item)?.file !== undefined;
+    return this.entry(item)?.file !== undefined;
   }
 
   /** True when the item's file exists with its verified size. */
   async holds(item: MediaItem): Promise<boolean> {
-    const entry = this.#entry(item);
+    const entry = this.entry(item);
     return entry?.file !== undefined && (await this.#size(entry.file)) === entry.bytes;
   }
 
@@ -132,7 +137,7 @@ export class MediaLibrary implements AsyncDisposable {
 
   /** True when the item was marked by {@link setBaseline} and never saved. */
   isBaseline(item: MediaItem): boolean {
-    const entry = this.#entry(item);
+    const entry = this.entry(item);
     return entry?.baseline === true && entry.file === undefined;
   }
 
@@ -143,13 +148,13 @@ export class MediaLibrary implements AsyncDisposable {
 
   /** True when the camera sent the item without data within the last day. Later it is asked for again: it may be complete. */
   isEmpty(item: MediaItem): boolean {
-    const emptyAt = Date.parse(this.#entry(item)?.emptyAt ?? '');
+    const emptyAt = Date.parse(this.entry(item)?.emptyAt ?? '');
     return this.#clock.wallTime() - emptyAt < EMPTY_AGAIN_MS;
   }
 
   /** True when the item's thumbnail exists. */
   async holdsThumbnail(item: MediaItem): Promise<boolean> {
-    const entry = this.#entry(item);
+    const entry = this.entry(item);
     return entry?.thumbnail !== undefined && (await this.#size(join(THUMBNAIL_FOLDER, entry.thumbnail))) !== undefined;
   }
 
@@ -159,7 +164,7 @@ export class MediaLibrary implements AsyncDisposable {
    * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`
    */
   async save(item: MediaItem, data: Uint8Array): Promise<string> {
-    const file = await this.#put(item, data, { own: this.#entry(item)?.file });
+    const file = await this.#put(item, data, { own: this.entry(item)?.file });
     this.#note(item, { file, bytes: data.length, savedAt: new Date(this.#clock.wallTime()).toISOString() });
     await this.#indexSoon();
     return join(this.folder, file);
@@ -167,7 +172,7 @@ export class MediaLibrary implements AsyncDisposable {
 
   /** Saves a video, and its sound beside it when the container cannot hold it. Returns and throws as {@link save}. */
   async saveVideo(item: MediaItem, { video, extension, audio }: RecordedVideo): Promise<string> {
-    const entry = this.#entry(item);
+    const entry = this.entry(item);
     // The sound first: an item counts as saved with its picture.
     if (audio) {
       const options = { own: entry?.audio, extension: audio.extension };
@@ -181,7 +186,7 @@ export class MediaLibrary implements AsyncDisposable {
 
   /** Saves the thumbnail of an item in `thumbnails`. Returns and throws as {@link save}. */
   async saveThumbnail(item: MediaItem, data: Uint8Array): Promise<string> {
-    const own = this.#entry(item)?.thumbnail;
+    const own = this.entry(item)?.thumbnail;
     const thumbnail = await this.#put(item, data, { own, subfolder: THUMBNAIL_FOLDER, extension: 'jpg' });
     this.#note(item, { thumbnail });
     await this.#indexSoon();
@@ -248,10 +253,6 @@ export class MediaLibrary implements AsyncDisposable {
       this.#dirty = true;
       throw diskError(error, join(this.folder, INDEX_NAME));
     }
-  }
-
-  #entry(item: MediaItem): IndexEntry | undefined {
-    return this.#entries.get(entryKey(item));
   }
 
   /** Writes `data` under its previous name, its usual one, or one with its id when that belongs to another item. */

@@ -16,6 +16,7 @@ import type {
   TcpListenOptions,
   TlsClientOptions,
 } from '../network.ts';
+import { admitSocket, endsOf } from './admit-socket.ts';
 import { toNetError } from './system-error.ts';
 
 /** How long a closed connection whose data is out waits for the other side to end too, before it is cut off. */
@@ -139,13 +140,7 @@ class NodeTcpListener implements TcpListener {
   /** Counts a connection before its handshake, or closes it. */
   #admit(socket: Socket): void {
     const { limit } = this.#options;
-    if (limit === undefined) return;
-    const [local, remote] = endsOf(socket);
-    if (!limit.enter(local, remote, () => socket.destroy())) {
-      socket.destroy();
-      return;
-    }
-    socket.once('close', () => limit.leave(local, remote));
+    if (limit !== undefined) admitSocket(socket, limit);
   }
 
   async listen({ address, port }: Endpoint): Promise<void> {
@@ -186,13 +181,6 @@ class NodeTcpListener implements TcpListener {
       this.#options.onError?.(toNetError(cause, `accept on TCP ${formatEndpoint(this.local)}`, { tls }));
     }
   }
-}
-
-function endsOf(socket: Socket): [local: Endpoint, remote: Endpoint] {
-  return [
-    { address: socket.localAddress ?? '', port: socket.localPort ?? 0 },
-    { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 },
-  ];
 }
 
 class NodeTcpConnection implements TcpConnection {

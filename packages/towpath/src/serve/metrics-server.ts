@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import { Counter, Gauge, Registry } from '@prometheus-io/client';
 import { TowpathError } from '@towpath/core';
-import type { Endpoint } from '@towpath/net';
+import { ConnectionLimit, type Endpoint, limitServer } from '@towpath/net';
 import { refusalOf } from './web-page-guard.ts';
 
 /** Numbers under their names; objects inside become parts of the name. */
@@ -22,7 +22,8 @@ const TIMES = {
   keepAliveTimeout: 5_000,
   connectionsCheckingInterval: 1_000,
 };
-const MAX_CONNECTIONS = 64;
+/** One address cannot keep others out: its oldest connection makes room for a new one. */
+const CONNECTIONS = { total: 64, perAddress: 32 } as const;
 
 /** A Prometheus page over snapshots that a server keeps anyway: nothing is counted twice. */
 export class MetricsServer implements AsyncDisposable {
@@ -77,7 +78,7 @@ export class MetricsServer implements AsyncDisposable {
 
   /** @throws TowpathError `address-in-use` or `network-failed` when the port cannot be had. */
   async listen({ address, port }: Endpoint): Promise<Endpoint> {
-    this.#server.maxConnections = MAX_CONNECTIONS;
+    limitServer(this.#server, new ConnectionLimit(CONNECTIONS));
     this.#server.setTimeout(2 * TIMES.requestTimeout);
     this.#server.on('request', (request, response) => {
       const refusal = refusalOf(request.headers, this.#names);

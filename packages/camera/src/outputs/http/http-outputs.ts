@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type Clock, errorMessage, type Log, silentLog, TowpathError } from '@towpath/core';
-import type { Endpoint } from '@towpath/net';
+import { ConnectionLimit, type Endpoint, limitServer, markUsed } from '@towpath/net';
 import type { LiveSource } from '../live-source.ts';
 import { LiveMp4 } from '../live-mp4.ts';
 import type { NewestPicture } from '../newest-picture.ts';
@@ -31,8 +31,11 @@ const DEFAULT_PORT = 8088;
 
 /** Viewers of live streams at a time; each motion JPEG runs a process. */
 const MAX_STREAMS = 8;
-const MAX_CONNECTIONS = 64;
+/** One address cannot keep others out: its oldest connection without a password makes room for a new one. */
+const CONNECTIONS = { total: 64, perAddress: 32 } as const;
 const REQUEST_LIMIT_MS = 15_000;
+/** How often Node looks for requests that are over their limit. */
+const CHECK_MS = 1_000;
 
 /** A viewer that is slower than its stream loses the connection at this many bytes. */
 const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
@@ -46,6 +49,7 @@ export class HttpOutputs implements AsyncDisposable {
   readonly #access: HttpAccess;
   readonly #log: Log;
   readonly #server: Server;
+  readonly #limit = new ConnectionLimit(CONNECTIONS);
   readonly #running = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   #streams = 0;
@@ -55,8 +59,12 @@ export class HttpOutputs implements AsyncDisposable {
     this.#log = (components.log ?? silentLog).child('HTTP');
     const hosts = ['localhost', '127.0.0.1', '::1', address, ...(options.allowHosts ?? [])];
     this.#access = { ...options, hosts: new Set(hosts.map((host) => host.toLowerCase())) };
-    this.#server = createServer({ requestTimeout: REQUEST_LIMIT_MS, headersTimeout: REQUEST_LIMIT_MS });
-    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server = createServer({
+      requestTimeout: REQUEST_LIMIT_MS,
+      headersTimeout: REQUEST_LIMIT_MS,
+      connectionsCheckingInterval: CHECK_MS,
+    });
+    limitServer(this.#server, this.#limit);
     this.#server.on('request', (request, response) => this.#take(request, response));
   }
 
@@ -115,6 +123,7 @@ export class HttpOutputs implements AsyncDisposable {
       end(response, refused.status, refused.text);
       return;
     }
+    markUsed(request.socket, this.#limit);
     if (request.method !== 'GET') {
       response.setHeader('allow', 'GET');
       end(response, 405, 'Only GET is served.');

@@ -6,6 +6,7 @@ import {
   type Log,
   type Random,
   silentLog,
+  type Timer,
   TowpathError,
 } from '@towpath/core';
 import type { IClientOptions, MqttClient } from 'mqtt';
@@ -47,6 +48,12 @@ const CLOSE_LIMIT_MS = 3_000;
 
 const CONNECT_LIMIT_MS = 15_000;
 
+/** What Home Assistant publishes when it has started. */
+const ONLINE = 'online';
+
+/** Shortest time between two introductions that are asked for, ms: each sends the newest picture. */
+const INTRODUCTION_MS = 10_000;
+
 /**
  * Publishes a camera to an MQTT broker, with discovery for Home Assistant. Events of pictures are sent at least once
  * (QoS 1) and wait in the queue while the broker is away; of states and pictures only the newest is kept there (retained).
@@ -58,6 +65,11 @@ export class MqttOutput implements AsyncDisposable {
   readonly #log: Log;
   readonly #queue: EventQueue;
   readonly #delivery: Delivery;
+  /** Topics of a retained message that the broker has not confirmed yet, and what is published there next. */
+  readonly #sending = new Set<string>();
+  readonly #next = new Map<string, string | Buffer>();
+  #introducing: Timer | undefined;
+  #introducedMs = Number.NEGATIVE_INFINITY;
   #readings: CameraReadings | undefined;
   #jpeg: Uint8Array | undefined;
 
@@ -73,7 +85,7 @@ export class MqttOutput implements AsyncDisposable {
     client.on('offline', () => log.info('The MQTT broker is away; events wait for it.'));
     client.on('message', (_topic, payload) => {
       // Home Assistant has started and asks for what it missed.
-      if (payload.toString() === 'online') this.#introduce();
+      if (payload.length === ONLINE.length && payload.toString() === ONLINE) this.#introduceSoon();
     });
     this.#delivery = new Delivery({ ...components, log }, (event, signal) => this.#deliver(event, signal));
   }
@@ -87,7 +99,7 @@ export class MqttOutput implements AsyncDisposable {
     options: MqttOutputOptions,
     signal?: AbortSignal,
   ): Promise<MqttOutput> {
-    const { connect, connectAsync } = await import('mqtt');
+    const { connect } = await import('mqtt');
     signal?.throwIfAborted();
     const { url, username, password, info, patient = false } = options;
     const { availability } = cameraTopics(info.devId);
@@ -101,22 +113,29 @@ export class MqttOutput implements AsyncDisposable {
       reconnectOnConnackError: patient,
       will: { topic: availability, payload: Buffer.from('offline'), qos: 1, retain: true },
     };
+    let client: MqttClient | undefined;
+    using limit = deadline(components.clock, CONNECT_LIMIT_MS, signal);
     try {
-      const client = patient ? connect(url, settings) : await connectAsync(url, settings, false);
+      client = connect(url, settings);
+      if (!patient) await abortable(firstConnection(client), limit.signal);
       const log = (components.log ?? silentLog).child('MQTT');
       const output = new MqttOutput({ ...components, client, log }, options);
-      if (signal?.aborted) {
-        await output[Symbol.asyncDispose]();
-        throw signal.reason;
-      }
       if (client.connected) output.#introduce();
       const subscribed = client.subscribeAsync(`${options.discoveryPrefix ?? 'homeassistant'}/status`, { qos: 1 });
       // While the broker is away it waits with everything else, and fails when the client is closed meanwhile.
       if (patient) subscribed.catch(() => {});
-      else await subscribed;
+      else {
+        // A broker that accepts a client and then says nothing more must not hold it for ever.
+        await abortable(subscribed, limit.signal).catch(async (error: unknown) => {
+          await output.#stop();
+          throw error;
+        });
+      }
       return output;
     } catch (cause) {
-      if (signal?.aborted) throw signal.reason;
+      client?.on('error', () => {});
+      client?.end(true);
+      signal?.throwIfAborted();
       const message = `The MQTT broker ${url} was not reached (${errorMessage(cause)}). Next: check its address, user and password.`;
       throw new TowpathError('mqtt-failed', message, { cause, kind: 'unreachable', target: url });
     }
@@ -140,7 +159,7 @@ export class MqttOutput implements AsyncDisposable {
 
   /** Says that the camera is offline, and disconnects. Events that wait stay in the queue. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#delivery[Symbol.asyncDispose]();
+    await this.#stop();
     if (this.#client.connected) {
       const { availability } = cameraTopics(this.#options.info.devId);
       const goodbye = this.#client.publishAsync(availability, 'offline', { qos: 1, retain: true });
@@ -149,6 +168,12 @@ export class MqttOutput implements AsyncDisposable {
       await abortable(goodbye, limit.signal).catch(() => {});
     }
     await this.#client.endAsync(true);
+  }
+
+  async #stop(): Promise<void> {
+    await this.#delivery[Symbol.asyncDispose]();
+    this.#client.removeAllListeners('message');
+    this.#introducing?.cancel();
   }
 
   /** Resolves when the broker has confirmed the event; the client sends it again after a new connection. */
@@ -163,8 +188,23 @@ export class MqttOutput implements AsyncDisposable {
     await abortable(sent, signal);
   }
 
+  /** Introduces the camera at once, or when the last time is long enough ago. */
+  #introduceSoon(): void {
+    if (this.#introducing !== undefined) return;
+    const waitMs = this.#introducedMs + INTRODUCTION_MS - this.#clock.now();
+    if (waitMs <= 0) {
+      this.#introduce();
+      return;
+    }
+    this.#introducing = this.#clock.timer(waitMs, () => {
+      this.#introducing = undefined;
+      this.#introduce();
+    });
+  }
+
   /** Everything that a broker forgets when it is restarted. */
   #introduce(): void {
+    this.#introducedMs = this.#clock.now();
     const { info, name, discoveryPrefix } = this.#options;
     for (const { topic, payload } of discoveryMessages(info, { name, prefix: discoveryPrefix }))
       this.#retain(topic, JSON.stringify(payload));
@@ -182,9 +222,37 @@ export class MqttOutput implements AsyncDisposable {
     if (this.#jpeg !== undefined) this.#retain(cameraTopics(this.#options.info.devId).image, Buffer.from(this.#jpeg));
   }
 
+  /** Publishes the newest payload of a topic: one at a time, so that a broker that confirms nothing queues nothing up. */
   #retain(topic: string, payload: string | Buffer): void {
+    if (this.#sending.has(topic)) {
+      this.#next.set(topic, payload);
+      return;
+    }
+    this.#sending.add(topic);
     this.#client.publish(topic, payload, { qos: 1, retain: true }, (error) => {
       if (error) this.#log.debug(`${topic} was not published: ${errorMessage(error)}`);
+      this.#sending.delete(topic);
+      const next = this.#next.get(topic);
+      this.#next.delete(topic);
+      if (next !== undefined && !error) this.#retain(topic, next);
     });
   }
+}
+
+/** Resolves when a client is connected for the first time. Rejects with its first error, or when the broker hangs up. */
+function firstConnection(client: MqttClient): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (outcome: () => void) => {
+      client.off('connect', connected);
+      client.off('error', failed);
+      client.off('close', closed);
+      outcome();
+    };
+    const connected = () => settle(resolve);
+    const failed = (error: Error) => settle(() => reject(error));
+    const closed = () => settle(() => reject(new Error('it closed the connection')));
+    client.once('connect', connected);
+    client.once('error', failed);
+    client.once('close', closed);
+  });
 }

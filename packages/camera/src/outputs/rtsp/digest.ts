@@ -8,6 +8,8 @@ export interface RtspUser {
 
 const REALM = 'towpath';
 
+const PARAMETER = /[\s,]*(\w{1,32})=(?:"([^"]*)"|([^\s,"]*))/gy;
+
 /** The challenge of a server (RFC 2617 §3.2.1), which every RTSP client understands. */
 export function challenge(nonce: string): string {
   return `Digest realm="${REALM}", nonce="${nonce}"`;
@@ -17,7 +19,8 @@ export function challenge(nonce: string): string {
 export function isAuthorized(header: string | undefined, method: string, nonce: string, user: RtspUser): boolean {
   if (header === undefined || !/^Digest /i.test(header)) return false;
   const given = new Map<string, string>();
-  for (const [, name, quoted, bare] of header.matchAll(/(\w+)=(?:"([^"]*)"|([^\s,]+))/g)) {
+  // Each piece begins where the one before ends: a header of any form is read in one pass.
+  for (const [, name, quoted, bare] of header.slice('Digest'.length).matchAll(PARAMETER)) {
     given.set(name!.toLowerCase(), quoted ?? bare ?? '');
   }
   if (given.get('username') !== user.name || given.get('nonce') !== nonce) return false;

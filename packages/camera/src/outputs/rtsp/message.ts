@@ -52,8 +52,9 @@ export class RtspReader {
     if (end > MAX_HEAD_BYTES) return { type: 'malformed' };
     const request = parseHead(held.toString('latin1', 0, end));
     if (request === undefined) return { type: 'malformed' };
-    const bodyBytes = Number(request.headers.get('content-length') ?? 0);
-    if (!(Number.isInteger(bodyBytes) && bodyBytes >= 0 && bodyBytes <= MAX_BODY_BYTES)) return { type: 'malformed' };
+    const length = request.headers.get('content-length') ?? '0';
+    const bodyBytes = Number(length);
+    if (!/^\d{1,10}$/.test(length) || bodyBytes > MAX_BODY_BYTES) return { type: 'malformed' };
     const total = end + END_OF_HEAD.length + bodyBytes;
     if (held.length < total) return undefined;
     this.#held = held.subarray(total);

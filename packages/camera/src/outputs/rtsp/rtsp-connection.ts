@@ -19,6 +19,8 @@ export interface RtspConnectionComponents {
 export interface RtspConnectionOptions {
   readonly user: RtspUser;
   describe(signal: AbortSignal): Promise<StreamDescription>;
+  /** The client has shown that it knows the password. */
+  onAuthorized(): void;
   onClosed(): void;
 }
 
@@ -32,6 +34,9 @@ const SESSION_LIMIT_MS = 60_000;
 
 /** Requests that wait for their turn; clients send one at a time. */
 const MAX_WAITING_REQUESTS = 16;
+
+/** Responses and packets that a client may leave unread: more than a track queues, so that slow viewers are heard out. */
+const MAX_UNREAD_BYTES = 2 * 1024 * 1024;
 
 /** One client: at most one session, which ends with the connection. */
 export class RtspConnection {
@@ -95,8 +100,10 @@ export class RtspConnection {
     const { tcp, log, clock } = this.#components;
     if (this.#ended.signal.aborted) return;
     const sequence = request.headers.get('cseq');
-    const reply = (status: number, headers: Record<string, string> = {}, body = '') =>
-      void tcp.write(encodeResponse(status, sequence, headers, body));
+    const reply = (status: number, headers: Record<string, string> = {}, body = '') => {
+      if (tcp.bufferedBytes > MAX_UNREAD_BYTES) this.#drop('it does not read what it asks for');
+      else tcp.write(encodeResponse(status, sequence, headers, body));
+    };
     // Which methods there are is no secret, and some clients ask before they authenticate themselves.
     if (request.method === 'OPTIONS') {
       reply(200, { Public: METHODS });
@@ -109,6 +116,7 @@ export class RtspConnection {
     }
     if (!this.#authorized) {
       this.#authorized = true;
+      this.#options.onAuthorized();
       this.#limit.cancel();
       this.#limit = clock.timer(SESSION_LIMIT_MS, () => this.#silent());
     }

@@ -1,5 +1,13 @@
 import { type Clock, errorMessage, type Log, type Random, SharedWork, silentLog } from '@towpath/core';
-import { ConnectionLimit, type Endpoint, formatEndpoint, type Network, type TcpListener } from '@towpath/net';
+import {
+  ConnectionLimit,
+  type Endpoint,
+  formatEndpoint,
+  type Network,
+  type TcpConnection,
+  type TcpHandlers,
+  type TcpListener,
+} from '@towpath/net';
 import type { LiveSource } from '../live-source.ts';
 import type { RtspUser } from './digest.ts';
 import { RtspConnection } from './rtsp-connection.ts';
@@ -51,11 +59,13 @@ export class RtspServer implements AsyncDisposable {
   static async listen(components: RtspServerComponents, options: RtspServerOptions): Promise<RtspServer> {
     const server = new RtspServer(components, options);
     const { address = '127.0.0.1', port = DEFAULT_PORT, maxConnections = MAX_CONNECTIONS } = options;
+    // Strangers make room for each other, never a viewer for them.
+    const limit = new ConnectionLimit({ total: maxConnections, perAddress: maxConnections });
     server.#listener = await components.network.listenTcp({
       address,
       port,
-      limit: new ConnectionLimit({ total: maxConnections, perAddress: maxConnections }),
-      onConnection: (connection) => server.#accept(connection),
+      limit,
+      onConnection: (connection) => server.#accept(connection, () => limit.setUsed(connection, true)),
       onError: (error) => server.#log.warn(`The listener failed: ${errorMessage(error)}`),
     });
     return server;
@@ -75,7 +85,7 @@ export class RtspServer implements AsyncDisposable {
     await Promise.all([...this.#connections].map((connection) => connection.close()));
   }
 
-  #accept(tcp: ConstructorParameters<typeof RtspConnection>[0]['tcp']): ReturnType<RtspConnection['handlers']> {
+  #accept(tcp: TcpConnection, onAuthorized: () => void): TcpHandlers {
     const from = formatEndpoint(tcp.remote);
     this.#log.debug(`${from} connected`);
     const connection = new RtspConnection(
@@ -83,6 +93,7 @@ export class RtspServer implements AsyncDisposable {
       {
         user: this.#options.user,
         describe: (signal) => this.#describe(signal),
+        onAuthorized,
         onClosed: () => {
           this.#connections.delete(connection);
           this.#log.debug(`${from} left`);

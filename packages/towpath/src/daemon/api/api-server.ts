@@ -1,7 +1,8 @@
 import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { parserErrors } from '@towpath/control/parser-errors';
 import { errorCode, TowpathError } from '@towpath/core';
+import { ConnectionLimit, limitServer, markUsed } from '@towpath/net';
 import { routes } from '@towpath/dashboard/api';
 import { pageFolder } from '@towpath/dashboard/page';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
@@ -18,9 +19,15 @@ import { WebSockets } from './web-sockets.ts';
 
 /** A list of 10,000 ids, the largest request there is. */
 const MAX_BODY_BYTES = 1_100_000;
+/** Where they are used up, the oldest connection without the token makes room for a new one. */
 const MAX_CONNECTIONS = 256;
 /** Times in which a request has to be complete; a missing Host header is answered by the guard, because Node's answer has no body. */
-const SERVER = { requestTimeout: 30_000, headersTimeout: 10_000, requireHostHeader: false } as const;
+const SERVER = {
+  requestTimeout: 30_000,
+  headersTimeout: 10_000,
+  connectionsCheckingInterval: 1_000,
+  requireHostHeader: false,
+} as const;
 /** The kernel's limit of a Unix socket's name. */
 const MAX_SOCKET_PATH = 107;
 
@@ -75,20 +82,22 @@ export class ApiServer implements AsyncDisposable {
   /** Listens on the loopback address, with the page. @throws TowpathError `address-in-use`, `network-failed`. */
   static async onLoopback(daemon: Daemon, options: { port: number; token: ApiToken }): Promise<ApiServer> {
     const server = createServer(SERVER);
-    server.maxConnections = MAX_CONNECTIONS;
+    const limit = new ConnectionLimit({ total: MAX_CONNECTIONS, perAddress: MAX_CONNECTIONS });
+    limitServer(server, limit);
+    const proven = ({ socket }: IncomingMessage) => markUsed(socket, limit);
     let port = options.port;
     const hosts = () => [`127.0.0.1:${port}`, `localhost:${port}`];
     const guard = new Guard(daemon.runtime, { token: options.token, hosts });
-    const app = build(daemon, server, guard);
+    const app = build(daemon, server, { guard, proven });
     addPage(app);
     await listen(app, { host: '127.0.0.1', port });
     const bound = server.address();
     if (typeof bound === 'object' && bound !== null) port = bound.port;
-    const sockets = new WebSockets(
-      daemon,
-      server,
-      (request) => guard.checkOrigin(request, { navigation: false }) ?? guard.checkToken(request),
-    );
+    const sockets = new WebSockets(daemon, server, (request) => {
+      const refusal = guard.checkOrigin(request, { navigation: false }) ?? guard.checkToken(request);
+      if (refusal === undefined) proven(request);
+      return refusal;
+    });
     return new ApiServer(app, `http://127.0.0.1:${port}`, sockets, () => {});
   }
 
@@ -100,8 +109,12 @@ export class ApiServer implements AsyncDisposable {
   }
 }
 
-/** @param guard without one, whoever connects may do everything */
-function build(daemon: Daemon, server: Server, guard?: Guard): FastifyInstance {
+/** @param access without it, whoever connects may do everything; `proven` is told of requests that had the token */
+function build(
+  daemon: Daemon,
+  server: Server,
+  access?: { guard: Guard; proven(request: IncomingMessage): void },
+): FastifyInstance {
   const { log } = daemon.runtime;
   const parsing = parserErrors({ bodyOf: ({ code, message }) => ({ error: { code, message } }) });
   parsing.watch(server);
@@ -124,7 +137,8 @@ function build(daemon: Daemon, server: Server, guard?: Guard): FastifyInstance {
   app.removeContentTypeParser('text/plain');
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(PAGE_HEADERS).header('cache-control', 'no-store');
-    if (guard === undefined) return;
+    if (access === undefined) return;
+    const { guard, proven } = access;
     const path = request.url.split('?')[0] ?? '/';
     const isApi = path.startsWith('/v1/') || path === routes.metrics.path;
     const refusal = guard.checkOrigin(request.raw, { navigation: !isApi });
@@ -132,13 +146,14 @@ function build(daemon: Daemon, server: Server, guard?: Guard): FastifyInstance {
     if (!isApi || (request.method === 'POST' && path === routes.createSession.path)) return;
     const wrong = guard.checkToken(request.raw);
     if (wrong !== undefined) return refuse(reply, wrong);
+    proven(request.raw);
   });
   app.setErrorHandler((error, _request, reply) => failed(error, reply));
   app.setNotFoundHandler((request, reply) =>
     reply.status(404).send({ error: { code: 'not-found', message: `There is no ${request.method} here.` } }),
   );
   app.get(routes.health.path, () => healthOf(daemon));
-  if (guard !== undefined) addSessions(app, guard);
+  if (access !== undefined) addSessions(app, access.guard);
   addRoutes(app, daemon);
   addMediaRoutes(app, daemon);
   return app;

@@ -78,7 +78,7 @@ async function askThumbnail(daemon: Daemon, holder: CameraHolder, id: string): P
     among: [item],
     signal: limit.signal,
     onEvent: (event) => {
-      if (event.type === 'saved') catalog.saved(event.path);
+      if (event.type === 'saved') catalog.saved(event.path, event.item);
     },
   });
   const path = catalog.thumbnailPath(id);

@@ -43,8 +43,9 @@ const DEVICE_INFO_MS = 5 * 60_000;
 const WHOLE_CARD_MS = 6 * 3_600_000;
 /** A page that shows live video keeps a camera awake for so long. */
 const WATCHED_MS = 10 * 60_000;
-/** Changes within this time are told together. */
+/** Changes within this time are told together; longer where there are very many items to count, ms for each of them. */
 const TELL_MS = 100;
+const TELL_MS_PER_ITEM = 0.01;
 
 export interface CameraHolderComponents {
   readonly runtime: Runtime;
@@ -137,7 +138,7 @@ export class CameraHolder implements AsyncDisposable {
   describe(): Camera {
     const { name, target, via, keep, deleteFromCard } = this.config;
     const { path } = this.client;
-    const kept = this.catalog.keptFiles();
+    const kept = this.catalog.kept();
     const listed = this.catalog.onCard !== undefined;
     const nextMs = this.#nextTryMs ?? this.#visitAtMs;
     return {
@@ -160,9 +161,9 @@ export class CameraHolder implements AsyncDisposable {
       device: this.#device(),
       pictures: {
         onCard: this.catalog.onCard ?? null,
-        saved: kept.length,
+        saved: kept.count,
         missing: listed ? this.catalog.missing.length : null,
-        bytes: kept.reduce((sum, { bytes }) => sum + bytes, 0),
+        bytes: kept.bytes,
         newestAt: this.catalog.newestAt() ?? null,
         checkedAt: this.#checkedMs === undefined ? null : iso(this.#checkedMs),
       },
@@ -183,7 +184,8 @@ export class CameraHolder implements AsyncDisposable {
 
   /** Tells pages what has become of the camera, soon. */
   changed(): void {
-    this.#telling ??= this.#components.runtime.clock.timer(TELL_MS, () => {
+    const delayMs = TELL_MS + TELL_MS_PER_ITEM * this.catalog.size;
+    this.#telling ??= this.#components.runtime.clock.timer(delayMs, () => {
       this.#telling = undefined;
       this.#components.publish({ type: 'camera', camera: this.describe() });
       this.#tellOutputs();
@@ -460,7 +462,7 @@ export class CameraHolder implements AsyncDisposable {
         newOnly: what === 'files',
         onEvent: (event) => {
           if (event.type !== 'saved') return;
-          catalog.saved(event.path);
+          catalog.saved(event.path, event.item);
           this.itemChanged(mediaId(event.item));
         },
       });

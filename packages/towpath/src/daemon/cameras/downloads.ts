@@ -91,7 +91,7 @@ export class Downloads implements AsyncDisposable {
           if (event.type === 'listed') return;
           take(download, event.progress);
           if (event.type === 'saved') {
-            catalog.saved(event.path);
+            catalog.saved(event.path, event.item);
             holder.itemChanged(mediaId(event.item));
           } else if (event.type === 'failed') download.failed.push(mediaId(event.item));
           this.#tell(download);

@@ -15,11 +15,10 @@ export interface CatalogOptions {
   timeZone: string | undefined;
 }
 
-/** An item with what the folder's index says of it. */
+/** An item that is on the card or here. */
 interface Found {
   readonly id: string;
   readonly item: CardItem;
-  readonly entry: IndexEntry | undefined;
 }
 
 /** The id of an item in the API: it stays the same when the card is formatted and numbers are used again. */
@@ -36,8 +35,10 @@ export class MediaCatalog implements AsyncDisposable {
   /** Names of the files that are here. */
   readonly #files: Set<string>;
   readonly #thumbnails: Set<string>;
+  /** Everything that is on the card or here, by id; kept up to date, because a card may hold very many. */
+  #found: Map<string, Found> | undefined;
+  /** Newest first; undefined when something came or went. */
   #sorted: Found[] | undefined;
-  #byId: ReadonlyMap<string, Found> = new Map();
 
   private constructor(library: MediaLibrary, options: CatalogOptions, files: Set<string>, thumbnails: Set<string>) {
     this.library = library;
@@ -82,27 +83,31 @@ export class MediaCatalog implements AsyncDisposable {
       if (!before.has(id)) fresh.push(item);
       card.set(id, item);
     }
+    const isFirst = this.#card === undefined;
     this.#card = card;
-    this.#sorted = undefined;
+    if (whole || isFirst) {
+      this.#found = undefined;
+      this.#sorted = undefined;
+    } else for (const item of fresh) this.#add(item);
     return fresh;
   }
 
-  /** Notes a file or thumbnail that was put here. */
-  saved(path: string): void {
+  /** Notes a file or thumbnail of an item that was put here. */
+  saved(path: string, item: CardItem): void {
     const kind = basename(dirname(path)) === THUMBNAILS ? this.#thumbnails : this.#files;
     kind.add(basename(path));
-    this.#sorted = undefined;
+    this.#add(item);
   }
 
   /** Notes that an item was deleted from the card. */
   deletedFromCard(id: string): void {
     this.#card?.delete(id);
-    this.#sorted = undefined;
+    this.#dropIfGone(id);
   }
 
   /** Removes the files of an item from this machine; the index remembers that they were here. */
   async removeFiles(id: string): Promise<void> {
-    const entry = this.#find(id)?.entry;
+    const entry = this.#entry(this.#all().get(id));
     for (const file of [entry?.file, entry?.audio]) {
       if (file === undefined) continue;
       await rm(join(this.#options.folder, file), { force: true });
@@ -112,12 +117,13 @@ export class MediaCatalog implements AsyncDisposable {
       await rm(join(this.#options.folder, THUMBNAILS, entry.thumbnail), { force: true });
       this.#thumbnails.delete(entry.thumbnail);
     }
-    this.#sorted = undefined;
+    this.#dropIfGone(id);
   }
 
   /** The files that are here. */
   keptFiles(): KeptFile[] {
-    return this.#all().flatMap(({ id, item, entry }) => {
+    return [...this.#all().values()].flatMap(({ id, item }) => {
+      const entry = this.#entry({ item });
       if (entry?.file === undefined || !this.#files.has(entry.file)) return [];
       const takenMs = captureTime(item.mediaTime, this.#options.timeZone)?.epochMs;
       return [{ id, atMs: takenMs ?? Date.parse(entry.savedAt ?? ''), bytes: entry.bytes ?? 0 }];
@@ -132,23 +138,46 @@ export class MediaCatalog implements AsyncDisposable {
 
   /** The files that are here, with their paths. */
   filesOldestFirst(): { item: CardItem; file: string }[] {
-    return this.#all()
-      .flatMap(({ item, entry }) => {
-        const file = entry?.file;
-        return file !== undefined && this.#files.has(file) ? [{ item, file: join(this.#options.folder, file) }] : [];
+    return this.#newestFirst()
+      .flatMap((found) => {
+        const file = this.#fileOf(found);
+        return file === undefined ? [] : [{ item: found.item, file }];
       })
       .reverse();
   }
 
   /** Path of the newest photo that is here. */
   newestPhoto(): string | undefined {
-    return this.filesOldestFirst().findLast(({ item }) => item.fileType === FileType.photo)?.file;
+    for (const found of this.#newestFirst()) {
+      const file = found.item.fileType === FileType.photo ? this.#fileOf(found) : undefined;
+      if (file !== undefined) return file;
+    }
+    return undefined;
+  }
+
+  /** How many files are here, and their bytes. */
+  kept(): { count: number; bytes: number } {
+    const kept = { count: 0, bytes: 0 };
+    for (const found of this.#all().values()) {
+      const entry = this.#entry(found);
+      if (entry?.file === undefined || !this.#files.has(entry.file)) continue;
+      kept.count++;
+      kept.bytes += entry.bytes ?? 0;
+    }
+    return kept;
+  }
+
+  /** How many items are on the card or here. */
+  get size(): number {
+    return this.#all().size;
   }
 
   newestAt(): string | undefined {
-    return this.#all()
-      .map(({ item }) => this.#takenAt(item))
-      .find((at) => at !== undefined);
+    for (const { item } of this.#newestFirst()) {
+      const at = this.#takenAt(item);
+      if (at !== undefined) return at;
+    }
+    return undefined;
   }
 
   cardItem(id: string): CardItem | undefined {
@@ -156,18 +185,17 @@ export class MediaCatalog implements AsyncDisposable {
   }
 
   item(id: string): MediaItem | undefined {
-    const found = this.#find(id);
+    const found = this.#all().get(id);
     return found && this.#describe(found);
   }
 
   /** Path of an item's file; undefined while it is not here. */
   filePath(id: string): string | undefined {
-    const file = this.#find(id)?.entry?.file;
-    return file !== undefined && this.#files.has(file) ? join(this.#options.folder, file) : undefined;
+    return this.#fileOf(this.#all().get(id));
   }
 
   thumbnailPath(id: string): string | undefined {
-    const thumbnail = this.#find(id)?.entry?.thumbnail;
+    const thumbnail = this.#entry(this.#all().get(id))?.thumbnail;
     return thumbnail !== undefined && this.#thumbnails.has(thumbnail)
       ? join(this.#options.folder, THUMBNAILS, thumbnail)
       : undefined;
@@ -176,7 +204,7 @@ export class MediaCatalog implements AsyncDisposable {
   /** Newest first. */
   days(): MediaDay[] {
     const days = new Map<string, MediaDay>();
-    for (const { item } of this.#all()) {
+    for (const { item } of this.#all().values()) {
       const day = this.#day(item);
       const counts = days.get(day) ?? { day, photos: 0, videos: 0 };
       days.set(day, counts);
@@ -191,7 +219,7 @@ export class MediaCatalog implements AsyncDisposable {
   /** One page, newest first. @param after id of the last item of the page before */
   list(options: { day?: string | undefined; after?: string | undefined; limit?: number | undefined }): MediaList {
     const { day, after, limit = 100 } = options;
-    const all = this.#all().filter(({ item }) => day === undefined || this.#day(item) === day);
+    const all = this.#newestFirst().filter(({ item }) => day === undefined || this.#day(item) === day);
     const from = after === undefined ? 0 : all.findIndex(({ id }) => id === after) + 1;
     const page = all.slice(from, from + Math.min(limit, MAX_PAGE));
     return {
@@ -207,7 +235,8 @@ export class MediaCatalog implements AsyncDisposable {
     });
   }
 
-  #describe({ id, item, entry }: Found): MediaItem {
+  #describe({ id, item }: Found): MediaItem {
+    const entry = this.#entry({ item });
     const parts = { camera: this.#options.name, media: id };
     const saved = entry?.file !== undefined && this.#files.has(entry.file);
     return {
@@ -233,28 +262,49 @@ export class MediaCatalog implements AsyncDisposable {
     return this.#takenAt(item)?.slice(0, 10) ?? 'unknown';
   }
 
-  /** Everything that is on the card or here, newest first. */
-  #all(): Found[] {
-    if (this.#sorted !== undefined) return this.#sorted;
+  #entry(found: Pick<Found, 'item'> | undefined): IndexEntry | undefined {
+    return found && this.library.entry(found.item);
+  }
+
+  #fileOf(found: Found | undefined): string | undefined {
+    const file = this.#entry(found)?.file;
+    return file !== undefined && this.#files.has(file) ? join(this.#options.folder, file) : undefined;
+  }
+
+  #all(): Map<string, Found> {
+    if (this.#found !== undefined) return this.#found;
     const all = new Map<string, Found>();
     for (const entry of this.library.entries) {
       const here = entry.file !== undefined && this.#files.has(entry.file);
       const id = mediaId(entry);
       if (here || this.#card?.has(id) || (this.#card === undefined && entry.thumbnail !== undefined)) {
-        all.set(id, { id, item: entry, entry });
+        all.set(id, { id, item: entry });
       }
     }
-    for (const [id, item] of this.#card ?? []) if (!all.has(id)) all.set(id, { id, item, entry: undefined });
-    this.#byId = all;
-    this.#sorted = [...all.values()].sort(
+    for (const [id, item] of this.#card ?? []) if (!all.has(id)) all.set(id, { id, item });
+    this.#found = all;
+    return all;
+  }
+
+  #newestFirst(): readonly Found[] {
+    this.#sorted ??= [...this.#all().values()].sort(
       ({ item: a }, { item: b }) => b.mediaTime - a.mediaTime || b.dirNum - a.dirNum || b.mediaNum - a.mediaNum,
     );
     return this.#sorted;
   }
 
-  #find(id: string): Found | undefined {
-    this.#all();
-    return this.#byId.get(id);
+  #add(item: CardItem): void {
+    const id = mediaId(item);
+    if (this.#all().has(id)) return;
+    this.#all().set(id, { id, item });
+    this.#sorted = undefined;
+  }
+
+  /** Forgets an item that is neither on the card nor here. */
+  #dropIfGone(id: string): void {
+    const file = this.#entry(this.#all().get(id))?.file;
+    if (this.#card?.has(id) || (file !== undefined && this.#files.has(file))) return;
+    if (this.#all().delete(id)) this.#sorted = undefined;
   }
 }
 

@@ -1,0 +1,116 @@
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { SeededRandom } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
+import { afterEach, expect, test } from 'vitest';
+import { EventQueue } from '../src/outputs/events/event-queue.ts';
+import { MqttOutput } from '../src/outputs/mqtt/mqtt-output.ts';
+
+const info = { devId: 'C2:00:5E:00:53:0A' } as Parameters<typeof MqttOutput.connect>[1]['info'];
+const parts = async (clock: VirtualClock) => ({
+  clock,
+  random: new SeededRandom(1),
+  queue: await EventQueue.open({ clock }, {}),
+});
+const stops: (() => void)[] = [];
+
+afterEach(() => {
+  for (const stop of stops.splice(0)) stop();
+});
+
+const PUBLISH = 3;
+const PUBACK = 4;
+const SUBSCRIBE = 8;
+
+/** A broker that accepts everybody and does nothing else by itself (MQTT 3.1.1). */
+async function broker(onPacket: (type: number, id: Buffer, body: Buffer, socket: Socket) => void = () => {}) {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    let held = Buffer.alloc(0);
+    socket.on('data', (bytes: Buffer) => {
+      held = Buffer.concat([held, bytes]);
+      for (let packet = cut(held); packet !== undefined; packet = cut(held)) {
+        held = held.subarray(packet.end);
+        const { type, body } = packet;
+        if (type === 1) socket.write(Buffer.of(0x20, 2, 0, 0));
+        const idAt = type === PUBLISH ? 2 + body.readUInt16BE(0) : 0;
+        onPacket(type, body.subarray(idAt, idAt + 2), body, socket);
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  stops.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { url: `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`, sockets };
+}
+
+function cut(held: Buffer): { type: number; body: Buffer; end: number } | undefined {
+  let length = 0;
+  for (let at = 1; at < held.length && at < 5; at++) {
+    length += (held[at]! & 0x7f) * 128 ** (at - 1);
+    if (held[at]! & 0x80) continue;
+    const end = at + 1 + length;
+    return held.length < end ? undefined : { type: held[0]! >> 4, body: held.subarray(at + 1, end), end };
+  }
+  return undefined;
+}
+
+test('a broker that accepts a client and confirms nothing is given up in time (B13)', async () => {
+  const subscribed = Promise.withResolvers<void>();
+  const { url } = await broker((type) => type === SUBSCRIBE && subscribed.resolve());
+  const clock = new VirtualClock();
+  const connecting = MqttOutput.connect(await parts(clock), { url, info });
+  connecting.catch(() => {});
+  await subscribed.promise;
+  await clock.advance(20_000);
+  await expect(connecting).rejects.toMatchObject({ code: 'mqtt-failed', kind: 'unreachable' });
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test('the signal ends the wait for such a broker (B13)', async () => {
+  const subscribed = Promise.withResolvers<void>();
+  const { url, sockets } = await broker((type) => type === SUBSCRIBE && subscribed.resolve());
+  const clock = new VirtualClock();
+  const stop = new AbortController();
+  const connecting = MqttOutput.connect(await parts(clock), { url, info }, stop.signal);
+  connecting.catch(() => {});
+  await subscribed.promise;
+  stop.abort(new Error('Ctrl-C'));
+  await expect(connecting).rejects.toThrow('Ctrl-C');
+  await expect.poll(() => [...sockets].every((socket) => socket.destroyed)).toBe(true);
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test('a broker that asks for the camera without end, and confirms nothing, gets it once (B13)', async () => {
+  let images = 0;
+  let confirmed = 0;
+  const topic = Buffer.from('homeassistant/status');
+  const online = Buffer.concat([Buffer.of(0x30, 2 + topic.length + 6, 0, topic.length), topic, Buffer.from('online')]);
+  const { url, sockets } = await broker((type, id, body, socket) => {
+    if (type === SUBSCRIBE) socket.write(Buffer.concat([Buffer.of(0x90, 3), id, Buffer.of(1)]));
+    if (type === PUBLISH && body.subarray(2).toString('latin1').startsWith('towpath/c2005e00530a/image')) images++;
+    if (type === PUBACK) confirmed++;
+  });
+  const clock = new VirtualClock();
+  const output = await MqttOutput.connect(await parts(clock), { url, info });
+  const item = { fileType: 0, dirNum: 100, mediaNum: 1, durationMs: 0, mediaId: 1, mediaTime: 1_700_000_000 };
+  await output.picture({ camera: info.devId, item, takenAt: undefined, jpeg: new Uint8Array(100_000) });
+  await expect.poll(() => images).toBe(1);
+  const [socket] = sockets;
+  socket!.write(Buffer.concat(Array.from({ length: 5_000 }, () => online)));
+  for (let at = 0; at < 20; at++) output.update({ connected: true, info, roundTripMs: at, lastPictureAt: undefined });
+  // An answered ping says that the flood before it was read.
+  socket!.write(
+    Buffer.concat([Buffer.of(0x32, 4 + topic.length + 6, 0, topic.length), topic, Buffer.from('\0\x07online')]),
+  );
+  await expect.poll(() => confirmed).toBe(1);
+  await clock.advance(60_000);
+  expect(images).toBe(1);
+  const closing = output[Symbol.asyncDispose]();
+  await clock.advance(5_000);
+  await closing;
+  expect(clock.pendingTimers).toBe(0);
+});
