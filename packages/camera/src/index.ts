@@ -49,7 +49,7 @@ export {
 export type { IndexEntry } from './media/media-index.ts';
 export { MediaLibrary, type MediaLibraryOptions } from './media/media-library.ts';
 export type { MediaSource } from './media/media-source.ts';
-export { captureTime, type CaptureTime, utcOffsetMinutes } from './media/capture-time.ts';
+export { captureTime, captureTimes, type CaptureTime, utcOffsetMinutes } from './media/capture-time.ts';
 export { type MediaCheck, type WatchMediaOptions, watchChecks, watchMedia } from './media/watch-media.ts';
 export type { DeviceRecord, DeviceStore } from './store/device-store.ts';
 export { FileDeviceStore } from './store/file-device-store.ts';

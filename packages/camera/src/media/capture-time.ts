@@ -17,9 +17,22 @@ export interface CaptureTime {
  * @throws RangeError when the zone is unknown
  */
 export function captureTime(mediaTime: number, timeZone?: string): CaptureTime | undefined {
+  return captureTimes(timeZone)(mediaTime);
+}
+
+/**
+ * As {@link captureTime}, for many items: what reads the rules of a zone is made once.
+ * @throws RangeError when the zone is unknown
+ */
+export function captureTimes(timeZone?: string): (mediaTime: number) => CaptureTime | undefined {
+  const offset = offsets(timeZone);
+  return (mediaTime) => captureTimeAt(mediaTime, offset);
+}
+
+function captureTimeAt(mediaTime: number, offsetAt: Offset): CaptureTime | undefined {
   const wallMs = mediaTime * 1000;
   if (!(mediaTime > 0) || Number.isNaN(new Date(wallMs).getTime())) return undefined;
-  const offset = offsetAtWall(wallMs, timeZone);
+  const offset = offsetAtWall(wallMs, offsetAt);
   const wall = new Date(wallMs).toISOString().slice(0, 19);
   const sign = offset < 0 ? '-' : '+';
   const [hours, minutes] = [Math.floor(Math.abs(offset) / 60), Math.abs(offset) % 60].map((n) =>
@@ -39,9 +52,19 @@ export function captureTime(mediaTime: number, timeZone?: string): CaptureTime |
  * @throws RangeError when the zone is unknown
  */
 export function utcOffsetMinutes(epochMs: number, timeZone?: string): number {
-  if (timeZone === undefined) return -new Date(epochMs).getTimezoneOffset();
+  return offsets(timeZone)(epochMs);
+}
+
+/** Returns the difference from UTC, minutes, at a moment. */
+type Offset = (epochMs: number) => number;
+
+function offsets(timeZone: string | undefined): Offset {
+  if (timeZone === undefined) return (epochMs) => -new Date(epochMs).getTimezoneOffset();
   const fixed = /^([+-])(\d{2}):?(\d{2})$/.exec(timeZone);
-  if (fixed) return (fixed[1] === '-' ? -1 : 1) * (Number(fixed[2]) * 60 + Number(fixed[3]));
+  if (fixed) {
+    const minutes = (fixed[1] === '-' ? -1 : 1) * (Number(fixed[2]) * 60 + Number(fixed[3]));
+    return () => minutes;
+  }
   const format = new Intl.DateTimeFormat('en-US', {
     timeZone,
     hourCycle: 'h23',
@@ -52,14 +75,16 @@ export function utcOffsetMinutes(epochMs: number, timeZone?: string): number {
     minute: 'numeric',
     second: 'numeric',
   });
-  const part = Object.fromEntries(format.formatToParts(epochMs).map(({ type, value }) => [type, Number(value)]));
-  const wallMs = Date.UTC(part.year!, part.month! - 1, part.day, part.hour, part.minute, part.second);
-  return Math.round((wallMs - epochMs) / 60_000);
+  return (epochMs) => {
+    const part = Object.fromEntries(format.formatToParts(epochMs).map(({ type, value }) => [type, Number(value)]));
+    const wallMs = Date.UTC(part.year!, part.month! - 1, part.day, part.hour, part.minute, part.second);
+    return Math.round((wallMs - epochMs) / 60_000);
+  };
 }
 
 /** The offset for which the zone shows a wall time; of the two moments of a repeated hour, the first. */
-function offsetAtWall(wallMs: number, timeZone: string | undefined): number {
-  const before = utcOffsetMinutes(wallMs - 24 * 3_600_000, timeZone);
-  if (utcOffsetMinutes(wallMs - before * 60_000, timeZone) === before) return before;
-  return utcOffsetMinutes(wallMs - utcOffsetMinutes(wallMs, timeZone) * 60_000, timeZone);
+function offsetAtWall(wallMs: number, offset: Offset): number {
+  const before = offset(wallMs - 24 * 3_600_000);
+  if (offset(wallMs - before * 60_000) === before) return before;
+  return offset(wallMs - offset(wallMs) * 60_000);
 }

@@ -1,6 +1,6 @@
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { captureTime, FileType, type IndexEntry, MediaLibrary, type MediaItem as CardItem } from '@towpath/camera';
+import { captureTimes, FileType, type IndexEntry, MediaLibrary, type MediaItem as CardItem } from '@towpath/camera';
 import { type Clock, errorCode, type Log } from '@towpath/core';
 import { type MediaDay, type MediaItem, type MediaList, routePath } from '@towpath/dashboard/api';
 import type { KeptFile } from './retention.ts';
@@ -30,6 +30,7 @@ export function mediaId({ fileType, dirNum, mediaNum, mediaId: id, mediaTime }: 
 export class MediaCatalog implements AsyncDisposable {
   readonly library: MediaLibrary;
   readonly #options: CatalogOptions;
+  readonly #captureTime: ReturnType<typeof captureTimes>;
   /** Items of the card by id; undefined before the first listing. */
   #card: Map<string, CardItem> | undefined;
   /** Names of the files that are here. */
@@ -42,6 +43,7 @@ export class MediaCatalog implements AsyncDisposable {
 
   private constructor(library: MediaLibrary, options: CatalogOptions, files: Set<string>, thumbnails: Set<string>) {
     this.library = library;
+    this.#captureTime = captureTimes(options.timeZone);
     this.#options = options;
     this.#files = files;
     this.#thumbnails = thumbnails;
@@ -125,7 +127,7 @@ export class MediaCatalog implements AsyncDisposable {
     return [...this.#all().values()].flatMap(({ id, item }) => {
       const entry = this.#entry({ item });
       if (entry?.file === undefined || !this.#files.has(entry.file)) return [];
-      const takenMs = captureTime(item.mediaTime, this.#options.timeZone)?.epochMs;
+      const takenMs = this.#captureTime(item.mediaTime)?.epochMs;
       return [{ id, atMs: takenMs ?? Date.parse(entry.savedAt ?? ''), bytes: entry.bytes ?? 0 }];
     });
   }
@@ -255,7 +257,7 @@ export class MediaCatalog implements AsyncDisposable {
   }
 
   #takenAt(item: CardItem): string | undefined {
-    return captureTime(item.mediaTime, this.#options.timeZone)?.iso;
+    return this.#captureTime(item.mediaTime)?.iso;
   }
 
   #day(item: CardItem): string {
