@@ -102,6 +102,7 @@ const KINDS: Readonly<Record<string, ErrorKind>> = {
   EADDRINUSE: 'local',
   EADDRNOTAVAIL: 'local',
   EAFNOSUPPORT: 'local',
+  EDQUOT: 'local',
   ECONNABORTED: 'unreachable',
   ECONNREFUSED: 'unreachable',
   ECONNRESET: 'unreachable',
@@ -117,6 +118,7 @@ const KINDS: Readonly<Record<string, ErrorKind>> = {
   EAI_AGAIN: 'unreachable',
   EPERM: 'local',
   EPIPE: 'unreachable',
+  EROFS: 'local',
   ETIMEDOUT: 'unreachable',
 };
 

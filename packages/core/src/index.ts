@@ -74,3 +74,4 @@ export { Renewal, type RenewalOptions } from './time/renewal.ts';
 export { evenSchedule, type RetransmitOptions, retransmit, stunSchedule } from './time/retransmit.ts';
 export { SharedWork } from './time/shared-work.ts';
 export { Wakeup } from './time/wakeup.ts';
+export { type WriteFailure, writeFailure } from './write-failure.ts';

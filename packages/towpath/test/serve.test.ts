@@ -306,8 +306,8 @@ describe('serve', () => {
     [['--nats', '127.0.0.1:1', '--nats-replicas', '2'], 2, '1, 3 or 5'],
     [['--address', '192.0.2.99', '--no-builtin-relay'], 5, 'Next: choose another'],
     [['--address', '192.0.2.99'], 5, 'does not have that address'],
-    [['--data', '/dev/null/none'], 5, 'Cannot create folder'],
-    [['--data', '/proc/none'], 5, 'Cannot create folder'],
+    [['--data', '/dev/null/none'], 5, 'none cannot be written'],
+    [['--data', '/proc/none'], 5, 'none cannot be written'],
   ])('reports the error of %j', async (more, code, text) => {
     const { err, ...outcome } = await commandLine.run([
       'serve',

@@ -1,24 +1,26 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errorCode } from '@towpath/core';
+import { errorCode, TowpathError, writeFailure } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 
 /**
  * Replaces a file atomically, readable by its owner only (0600; its folder 0700 when it is created).
+ * @throws TowpathError `disk-full`, `disk-failed`
  */
 export async function writeSecretFile(path: string, content: Uint8Array | string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   // A unique name: another process of the node may write the same file.
   const next = `${path}.${randomUUID()}.new`;
   try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     await using file = await open(next, 'wx', 0o600);
     await file.writeFile(content);
     await file.sync();
     await rename(next, path);
   } catch (error) {
     await rm(next, { force: true });
-    throw error;
+    const { code, message } = writeFailure(path, error);
+    throw new TowpathError(code, message, { target: path, cause: error });
   }
 }
 

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { errorCode, errorMessage } from '@towpath/core';
+import { errorCode, errorMessage, writeFailure } from '@towpath/core';
 import { MeshError } from '../mesh-error.ts';
 import { type Artifact, sameArtifact } from './artifact.ts';
 import { isAlive, ownIdentity, type ProcessIdentity } from './process-identity.ts';
@@ -181,7 +181,10 @@ function takeLock(path: string, owner: ProcessIdentity): void {
       return;
     } catch (cause) {
       if (errorCode(cause) !== 'EEXIST') {
-        throw new MeshError('disk-failed', `${path} cannot be written (${errorCode(cause)}).`, { target: path, cause });
+        const { code, message } = writeFailure(path, cause);
+        // The file was made and could not be filled.
+        if (code === 'disk-full') rmSync(path, { force: true });
+        throw new MeshError('disk-failed', message, { target: path, cause });
       }
       const seen = readLock(path);
       const holder = seen === undefined ? undefined : decodeOwner(seen);

@@ -1,6 +1,6 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode } from '@towpath/core';
+import { errorCode, writeFailure } from '@towpath/core';
 import { MeshError } from '../mesh-error.ts';
 import { type Artifact, decodeArtifact } from './artifact.ts';
 import { currentBootId, type ProcessIdentity } from './process-identity.ts';
@@ -66,14 +66,16 @@ export function writeStateFile(path: string, record: StateRecord): void {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const file = openSync(next, 'w', 0o600);
     try {
-      writeSync(file, `${JSON.stringify({ ...record.owner, artifacts: record.artifacts }, null, 1)}\n`);
+      // A disk that becomes full takes a part of what is written at once.
+      writeFileSync(file, `${JSON.stringify({ ...record.owner, artifacts: record.artifacts }, null, 1)}\n`);
       fsyncSync(file);
     } finally {
       closeSync(file);
     }
     renameSync(next, path);
   } catch (cause) {
-    throw new MeshError('disk-failed', `${path} cannot be written (${errorCode(cause)}).`, { target: path, cause });
+    rmSync(next, { force: true });
+    throw new MeshError('disk-failed', writeFailure(path, cause).message, { target: path, cause });
   }
 }
 

@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode, TowpathError } from '@towpath/core';
+import { errorCode, TowpathError, writeFailure } from '@towpath/core';
 import { makeFolder } from './make-folder.ts';
 
 /** Reads a private file; undefined when it does not exist. @throws TowpathError `file-unreadable`. */
@@ -15,7 +15,7 @@ export function readPrivateFile(path: string): string | undefined {
 
 /**
  * Replaces a file atomically, with mode 0600; creates its folder with 0700.
- * @throws TowpathError `disk-failed`.
+ * @throws TowpathError `disk-full`, `disk-failed`.
  */
 export function writePrivateFile(path: string, content: string): void {
   // A unique name, because another process may write the same file.
@@ -34,6 +34,12 @@ export function writePrivateFile(path: string, content: string): void {
     renameSync(next, path);
   } catch (cause) {
     rmSync(next, { force: true });
-    throw new TowpathError('disk-failed', `${path} cannot be written (${errorCode(cause)}).`, { target: path, cause });
+    throw notWritten(path, cause);
   }
+}
+
+/** The error of a file or folder that could not be written: `disk-full`, `disk-failed`. */
+export function notWritten(path: string, cause: unknown): TowpathError {
+  const { code, message } = writeFailure(path, cause);
+  return new TowpathError(code, message, { target: path, cause });
 }

@@ -2,6 +2,7 @@ import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { dirname, join } from 'node:path';
 import { errorCode, TowpathError } from '@towpath/core';
 import { makeFolder } from './make-folder.ts';
+import { notWritten } from './private-file.ts';
 
 /** Another process can take over an abandoned lock at the same time; the second try then meets its new owner. */
 const MAX_TRIES = 3;
@@ -23,7 +24,7 @@ export const CONNECTED: LockedFor = {
 /**
  * Takes a lock that at most one running process holds; it ends with the returned object, or with the process. The lock
  * of a process that has ended is taken over.
- * @throws TowpathError `already-running`, `disk-failed`.
+ * @throws TowpathError `already-running`, `disk-full`, `disk-failed`.
  */
 export function takeProcessLock(path: string, purpose: LockedFor): Disposable {
   const mine = `${path}.${process.pid}`;
@@ -44,7 +45,7 @@ export function takeProcessLock(path: string, purpose: LockedFor): Disposable {
     }
   } catch (cause) {
     if (cause instanceof TowpathError) throw cause;
-    throw new TowpathError('disk-failed', `${path} cannot be written (${errorCode(cause)}).`, { cause });
+    throw notWritten(path, cause);
   } finally {
     rmSync(mine, { force: true });
   }

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { errorCode, errorMessage, TowpathError } from '@towpath/core';
@@ -7,7 +7,7 @@ import { examineMachine, SystemCommands } from '@towpath/mesh';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { formatBytes } from '../../cli/table.ts';
 import { VERSION } from '../../cli/version.ts';
-import { readPrivateFile } from '../../config/private-file.ts';
+import { notWritten, readPrivateFile } from '../../config/private-file.ts';
 import { askDaemon, askDaemonText } from '../../daemon/api/api-client.ts';
 import { tokenPath } from '../../daemon/api/token.ts';
 import { configPath } from '../../daemon/config/config-file.ts';
@@ -56,11 +56,11 @@ export async function bugreport(runtime: Runtime, options: BugreportOptions): Pr
   try {
     writeFileSync(output, archive, { mode: 0o600, flag: 'wx' });
   } catch (cause) {
-    const exists = errorCode(cause) === 'EEXIST';
-    const next = exists ? 'Next: choose another name with -o.' : '';
-    throw new TowpathError('disk-failed', `${output} cannot be written (${errorCode(cause)}). ${next}`.trimEnd(), {
-      cause,
-    });
+    if (errorCode(cause) === 'EEXIST') {
+      throw new TowpathError('disk-failed', `${output} exists. Next: choose another name with -o.`, { cause });
+    }
+    rmSync(output, { force: true });
+    throw notWritten(output, cause);
   }
   if (options.json) printJson(io, 'bugreport', { output, bytes: archive.length });
   else {

@@ -1,9 +1,10 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode, type Random, TowpathError } from '@towpath/core';
+import { errorCode, type Random } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import { readSecret } from '../../config/secret-file.ts';
 import { makeFolder } from '../../config/make-folder.ts';
+import { notWritten } from '../../config/private-file.ts';
 
 /** Length of a generated secret, bytes. */
 const SECRET_BYTES = 32;
@@ -36,8 +37,9 @@ export function createSecret(file: string, random: Random): boolean {
     writeFileSync(file, `${secret}\n`, { mode: 0o600, flag: 'wx' });
     return true;
   } catch (cause) {
-    const code = errorCode(cause);
-    if (code === 'EEXIST') return false;
-    throw new TowpathError('disk-failed', `${file} cannot be written (${code}).`, { target: file, cause });
+    if (errorCode(cause) === 'EEXIST') return false;
+    // A file that could be made and not be filled would be taken for the secret.
+    rmSync(file, { force: true });
+    throw notWritten(file, cause);
   }
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { errorCode, TowpathError } from '@towpath/core';
 import type { Runtime } from '../../cli/runtime.ts';
 import { makeFolder } from '../../config/make-folder.ts';
+import { notWritten } from '../../config/private-file.ts';
 
 /** The database in a server's folder. */
 export const DATABASE = 'control.db';
@@ -13,6 +13,6 @@ export function dataFolder({ configFolder }: Runtime, given: string | undefined)
     makeFolder(folder);
     return folder;
   } catch (cause) {
-    throw new TowpathError('disk-failed', `Cannot create folder ${folder} (${errorCode(cause)}).`, { cause });
+    throw notWritten(folder, cause);
   }
 }

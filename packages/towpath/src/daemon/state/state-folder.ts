@@ -2,7 +2,7 @@ import { chmodSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorCode, TowpathError } from '@towpath/core';
 import { z } from 'zod';
-import { readPrivateFile, writePrivateFile } from '../../config/private-file.ts';
+import { notWritten, readPrivateFile, writePrivateFile } from '../../config/private-file.ts';
 import { makeFolder } from '../../config/make-folder.ts';
 import { removeAbandoned } from '../../config/process-lock.ts';
 
@@ -148,7 +148,7 @@ export function checkFolder(path: string): void {
   } catch (cause) {
     const code = errorCode(cause);
     if (code !== 'EEXIST') {
-      throw new TowpathError('disk-failed', `${path} cannot be created (${code}).`, { target: path, cause });
+      throw notWritten(path, cause);
     }
   }
   const found = lstatSync(path);

@@ -1,0 +1,17 @@
+import { expect, test } from 'vitest';
+import { TowpathError, writeFailure } from '../src/index.ts';
+
+const system = (code: string) => Object.assign(new Error(code), { code });
+
+test.each([
+  ['ENOSPC', 'disk-full', /: the disk is full\. Next: free space/],
+  ['EDQUOT', 'disk-full', /: the quota is used up\. Next: free space/],
+  ['EROFS', 'disk-failed', /: the file system is read-only\. Next: make it writable/],
+  ['EACCES', 'disk-failed', /: permission denied\. Next: use sudo/],
+  ['EIO', 'disk-failed', / \(EIO\)\.$/],
+])('a failed write with %s says what to do', (code, expected, words) => {
+  const failure = writeFailure('/var/lib/x', system(code));
+  expect(failure).toEqual({ code: expected, message: expect.stringMatching(words) });
+  expect(failure.message).toMatch(/^\/var\/lib\/x cannot be written/);
+  expect(new TowpathError(failure.code, failure.message).kind).toBe('local');
+});
