@@ -73,6 +73,6 @@ export function tell(message: object): void {
 }
 
 /** For workers: resolves when the parent process tells this one to end. */
-export function letGo(): Promise<void> {
+export function parentLeft(): Promise<void> {
   return new Promise((resolve) => process.once('disconnect', resolve));
 }

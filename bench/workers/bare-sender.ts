@@ -1,6 +1,6 @@
 /** The sender of the bare loop in a process of its own. */
 import { openBareSender } from '../support/bare-loop.ts';
-import { letGo, tell } from '../support/worker.ts';
+import { parentLeft, tell } from '../support/worker.ts';
 
 /** Its message when it listens. */
 export interface BareSenderReady {
@@ -10,5 +10,5 @@ export interface BareSenderReady {
 const sender = await openBareSender();
 const ready: BareSenderReady = { port: sender.port };
 tell(ready);
-await letGo();
+await parentLeft();
 sender.close();

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { HERE } from '../support/loopback.ts';
-import { letGo, tell } from '../support/worker.ts';
+import { parentLeft, tell } from '../support/worker.ts';
 import { WebSocketServer } from '../support/ws.ts';
 
 /** Its message when it listens. */
@@ -28,6 +28,6 @@ process.on('message', () => {
 });
 const ready: BareWebSocketsReady = { port: (server.address() as AddressInfo).port };
 tell(ready);
-await letGo();
+await parentLeft();
 for (const socket of server.clients) socket.terminate();
 server.close();

@@ -2,7 +2,7 @@
 import { connections, joins, signalling, sync } from '../../packages/control/test/load/measure.ts';
 import { makeParty } from '../../packages/control/test/load/swarm.ts';
 import { bareConnections, bareEcho, bareInserts, bareVerification } from '../support/bare-control.ts';
-import { letGo, tell, workerTask } from '../support/worker.ts';
+import { parentLeft, tell, workerTask } from '../support/worker.ts';
 
 export interface ControlLoadTask {
   measure: keyof ControlLoadResults;
@@ -44,4 +44,4 @@ const measurements: { [K in keyof ControlLoadResults]: (task: ControlLoadTask) =
 const task = workerTask<ControlLoadTask>();
 if (task.nats !== undefined) process.env.TOWPATH_NATS = task.nats;
 tell(await measurements[task.measure](task));
-await letGo();
+await parentLeft();

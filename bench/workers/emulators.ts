@@ -3,7 +3,7 @@ import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
 import { DEFAULT_UID } from '@towpath/camera';
 import { PpppDevice } from '@towpath/pppp/device';
 import { HERE, realComponents } from '../support/loopback.ts';
-import { letGo, tell, workerTask } from '../support/worker.ts';
+import { parentLeft, tell, workerTask } from '../support/worker.ts';
 
 export interface EmulatorsTask {
   kind: 'camera' | 'device';
@@ -24,7 +24,7 @@ const open = kind === 'camera' ? camera : device;
 const devices = await Promise.all(Array.from({ length: count }, (_, n) => open(n)));
 const ready: EmulatorsReady = { ports: devices.map(({ listen }) => listen.port) };
 tell(ready);
-await letGo();
+await parentLeft();
 await Promise.all(devices.map((each) => each.close()));
 
 async function camera(n: number): Promise<CameraEmulator> {

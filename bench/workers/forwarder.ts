@@ -2,7 +2,7 @@
 import { RelayServer } from '@towpath/pppp/server';
 import { HERE, realComponents } from '../support/loopback.ts';
 import { openEnd } from '../support/relay-ends.ts';
-import { letGo, tell, workerTask } from '../support/worker.ts';
+import { parentLeft, tell, workerTask } from '../support/worker.ts';
 
 export interface ForwarderTask {
   /** `records` forwards nothing: it holds the requested number of bare records. */
@@ -50,7 +50,7 @@ process.on('message', (question: ForwarderQuestion) => {
 });
 const ready: ForwarderReady = { port: forwarder.port };
 tell(ready);
-await letGo();
+await parentLeft();
 await forwarder.close();
 
 async function relay(): Promise<Forwarder> {

@@ -3,7 +3,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { CameraPool, DEFAULT_UID } from '@towpath/camera';
 import { encodeMessage, MessageType } from '@towpath/pppp/codec';
 import { clientAt, HERE, realComponents } from '../support/loopback.ts';
-import { letGo, tell, workerTask } from '../support/worker.ts';
+import { parentLeft, tell, workerTask } from '../support/worker.ts';
 
 export interface HolderTask {
   kind: 'cameras' | 'sockets';
@@ -57,7 +57,7 @@ const report: HolderReport = {
   heapBytesEach: (after.heap - before.heap) / (ports.length - FIRST),
 };
 tell(report);
-await letGo();
+await parentLeft();
 await holding.close();
 
 async function addAll(some: readonly number[]): Promise<void> {

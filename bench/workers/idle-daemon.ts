@@ -15,7 +15,7 @@ import { Daemon } from '../../packages/towpath/src/daemon/daemon.ts';
 import type { PartyMesh } from '../../packages/towpath/src/daemon/parties/party-runner.ts';
 import { StateFolder } from '../../packages/towpath/src/daemon/state/state-folder.ts';
 import { nodeRuntime } from '../support/bench-line.ts';
-import { letGo, tell, workerTask } from '../support/worker.ts';
+import { parentLeft, tell, workerTask } from '../support/worker.ts';
 
 export interface IdleDaemonTask {
   home: string;
@@ -65,7 +65,7 @@ const report: IdleDaemonReport = {
   cpuShare: (user + system) / 1_000 / (performance.now() - startedAt),
 };
 tell(report);
-await letGo();
+await parentLeft();
 await daemon[Symbol.asyncDispose]();
 await http[Symbol.asyncDispose]();
 await socket[Symbol.asyncDispose]();

@@ -6,7 +6,7 @@ import { MeshPathFinder } from '@towpath/mesh';
 import { homeOf, PartyNode } from '../../packages/towpath/src/commands/party/party-node.ts';
 import { run } from '../../packages/towpath/src/main.ts';
 import { command, nodeRuntime } from '../support/bench-line.ts';
-import { letGo, tell, workerTask } from '../support/worker.ts';
+import { parentLeft, tell, workerTask } from '../support/worker.ts';
 
 export interface IdlePeersTask {
   /** Folder of the first member, which is made here and used by another process. */
@@ -29,7 +29,7 @@ const { code } = JSON.parse(invite.at(-1) ?? '{}') as { code: string };
 const members: AsyncDisposable[] = [];
 for (let n = 0; n < peers; n++) members.push(...(await member(n)));
 tell({ peers });
-await letGo();
+await parentLeft();
 for (const each of members.reverse()) await each[Symbol.asyncDispose]();
 end.abort();
 await serving;

@@ -26,7 +26,7 @@ import {
   type UdpSocket,
 } from '@towpath/net';
 import { SimulatedWireGuard } from '../support/simulated-wireguard.ts';
-import { letGo, tell, workerTask } from '../support/worker.ts';
+import { parentLeft, tell, workerTask } from '../support/worker.ts';
 
 export interface MeshIdleTask {
   role: 'hub' | 'spokes' | 'bare';
@@ -119,7 +119,7 @@ async function members(): Promise<void> {
     }
   });
   say({ members: all.map(({ self }) => ({ ...self, wireGuardKey: Array.from(self.wireGuardKey) as never })) });
-  await letGo();
+  await parentLeft();
   process.exit(0);
 }
 
@@ -175,7 +175,7 @@ async function bare(): Promise<void> {
       say({ connected: order.ports.length, again: 0 });
     } else if ('usage' in order) say({ usage: { ...usage(), reached: peers.length } });
   });
-  await letGo();
+  await parentLeft();
   process.exit(0);
 }
 

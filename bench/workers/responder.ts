@@ -2,7 +2,7 @@
 import { BINDING_ANSWER_BYTES } from '../support/binding-load.ts';
 import { HERE, realComponents } from '../support/loopback.ts';
 import { openEnd } from '../support/relay-ends.ts';
-import { letGo, tell, workerTask } from '../support/worker.ts';
+import { parentLeft, tell, workerTask } from '../support/worker.ts';
 import { StunServer } from '@towpath/stun/server';
 
 export interface ResponderTask {
@@ -28,7 +28,7 @@ process.on('message', () => {
 });
 const ready: ResponderReady = { port: responder.port };
 tell(ready);
-await letGo();
+await parentLeft();
 await responder.close();
 
 async function stun(): Promise<{ port: number; close(): unknown }> {

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { type NatOptions, SimulatedInternet } from '@towpath/net/simulated';
-import { discoverNatBehaviour, type NatReport } from '@towpath/stun';
+import { discoverNat, type NatReport } from '@towpath/stun';
 import { StunServer } from '@towpath/stun/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type LabHost, labAvailable, NAT_KINDS, type NatKind, says } from './support/lab.ts';
@@ -41,7 +41,7 @@ async function discoverSimulated(options: NatOptions): Promise<Answer> {
     { address: host.address, port: 3478, alternate: { address: second.addresses[0], port: 3479 } },
   );
   const { network } = internet.nat(options).host();
-  return answerOf(await clock.runUntil(discoverNatBehaviour({ network, clock, random }, { servers: [server.local] })));
+  return answerOf(await clock.runUntil(discoverNat({ network, clock, random }, { servers: [server.local] })));
 }
 
 /** Port assignment of a NAT of the lab, in the simulation's terms. */

@@ -39,7 +39,7 @@ describe.skipIf(missing && !CI)(
       expect(report.ipv4.nat).toMatchObject({ mapping: kind.mapping, filtering: kind.filtering });
       expect(report.addresses).toContainEqual(expect.objectContaining({ interface: 'eth0', address: host.address }));
       expect(report.gateway).toBe(host.address.replace(/\d+$/, '1'));
-      expect(report.servers[0]?.ways.map(({ error }) => error)).toEqual([undefined, undefined]);
+      expect(report.servers[0]?.transports.map(({ error }) => error)).toEqual([undefined, undefined]);
       expect(report.elapsedMs).toBeLessThan(LIMIT_MS);
     });
 

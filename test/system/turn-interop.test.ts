@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { type Endpoint, NodeNetwork } from '@towpath/net';
-import { allocate, discoverNatBehaviour, StunClient, type TransportProtocol } from '@towpath/stun';
+import { allocate, discoverNat, StunClient, type TransportProtocol } from '@towpath/stun';
 import { StunServer, timeLimitedCredentials, TurnServer } from '@towpath/stun/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
@@ -178,7 +178,7 @@ describe.skipIf(skip)(title, () => {
       const { stdout } = await run('turnutils_natdiscovery', ['-m', '-f', '-L', HERE, '-p', String(port), HERE]);
       expect(stdout).toContain('No NAT! (Endpoint Independent Mapping)');
       expect(stdout).toContain('NAT with Endpoint Independent Filtering!');
-      const ours = await discoverNatBehaviour(components, { servers: [stun.local], localAddress: HERE });
+      const ours = await discoverNat(components, { servers: [stun.local], localAddress: HERE });
       expect(ours).toMatchObject({ mapping: 'none', filtering: 'endpoint-independent', name: 'no NAT' });
       expect(ours.elapsedMs).toBeLessThan(3_000);
     });

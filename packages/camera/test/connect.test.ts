@@ -102,7 +102,7 @@ describe('parallel connection manager', () => {
     },
   );
 
-  test('a port that another way found first leaves no second session behind (A3)', async () => {
+  test('a port that another attempt found first leaves no second session behind (A3)', async () => {
     const { clock, manager, sessions } = await world({ link: { delayMs: 5, jitterMs: 4 } });
     const result = await clock.runUntil(manager.connectParallel());
     await clock.advance(1_000);
@@ -135,7 +135,7 @@ describe('parallel connection manager', () => {
     expect(order.slice(0, 2)).toEqual([40_611, 32_100]);
   });
 
-  test('says why each way failed, within the time, and leaves nothing open (A5, A6)', async () => {
+  test('says why each kind failed, within the time, and leaves nothing open (A5, A6)', async () => {
     const { clock, internet, components, switchOff } = await world();
     await switchOff();
     const manager = new ParallelConnectionManager(CAMERA, { ...components, maxConnectionTime: 3 });
@@ -143,10 +143,10 @@ describe('parallel connection manager', () => {
     if (result.success) throw new Error('nobody is there');
     expect(result.elapsedTime).toBe(3);
     expect(clock.now()).toBeLessThanOrEqual(3_000);
-    for (const way of [result.threadsInfo.p2pConnectThread, result.threadsInfo.lanConnectThread]) {
-      expect(way.state).toBe('failed');
-      expect(way.error).toContain('40611');
-      expect(way.port).toBeGreaterThan(0);
+    for (const thread of [result.threadsInfo.p2pConnectThread, result.threadsInfo.lanConnectThread]) {
+      expect(thread.state).toBe('failed');
+      expect(thread.error).toContain('40611');
+      expect(thread.port).toBeGreaterThan(0);
     }
     expect(result.error).toContain('Next:');
     expect(internet.openSockets).toBe(0);
@@ -165,7 +165,7 @@ describe('parallel connection manager', () => {
     expect(result.threadsInfo.p2pConnectThread.error).toMatch(/refuse|nothing listens/i);
   });
 
-  test('says what the relay way lacks when it was to run without servers (A5, A7)', async () => {
+  test('says what the relay lacks when it was to run without servers (A5, A7)', async () => {
     const { clock, manager } = await world();
     const result = await clock.runUntil(manager.connectParallel({ enableRelay: true }));
     if (!result.success) throw new Error(result.error);
@@ -188,20 +188,20 @@ describe('parallel connection manager', () => {
   test.each([
     [{ enableP2p: false }, 'lanConnectThread', 'p2pConnectThread'],
     [{ enableLan: false }, 'p2pConnectThread', 'lanConnectThread'],
-  ] as const)('a way that is off is not started: %o (A3)', async (options, winner, off) => {
+  ] as const)('a kind that is off is not started: %o (A3)', async (options, winner, off) => {
     const { clock, manager } = await world();
     const result = await clock.runUntil(manager.connectParallel(options));
     expect(result).toMatchObject({ success: true, winningThread: winner });
     expect(result.threadsInfo[off].state).toBe('not_started');
   });
 
-  test('with every way off it says what to switch on', async () => {
+  test('with every kind off it says what to switch on', async () => {
     const { clock, manager } = await world();
     const result = await clock.runUntil(manager.connectParallel({ enableLan: false, enableP2p: false }));
     expect(result).toMatchObject({ success: false, error: expect.stringContaining('enable at least one') });
   });
 
-  test('a running way always has a port, whenever one looks; one socket serves the camera (A4, C8)', async () => {
+  test('a running attempt always has a port, whenever one looks; one socket serves the camera (A4, C8)', async () => {
     const { clock, manager } = await world({ link: { delayMs: 20 } });
     const ports: (number | undefined)[] = [];
     const connecting = manager.connectParallel({
@@ -282,13 +282,13 @@ describe('parallel connection manager', () => {
   });
 });
 
-describe('weights of the ways', () => {
+describe('weights of path kinds', () => {
   const startOf = (
     result: { report: { attempts: readonly { kind: string; startedAtMs: number | undefined }[] } },
-    way: string,
-  ) => result.report.attempts.find(({ kind }) => kind === way)?.startedAtMs;
+    kind: string,
+  ) => result.report.attempts.find((one) => one.kind === kind)?.startedAtMs;
 
-  test('order and delay the ways (A9)', async () => {
+  test('order and delay the kinds (A9)', async () => {
     const { clock, components, device } = await world();
     await clock.runUntil(device.close());
     const manager = new ParallelConnectionManager(CAMERA, {
@@ -300,7 +300,7 @@ describe('weights of the ways', () => {
     expect([startOf(result, 'lan'), startOf(result, 'p2p')]).toEqual([0, 125]);
   });
 
-  test('without any, all ways start together (A9)', async () => {
+  test('without any, all kinds start together (A9)', async () => {
     const { clock, manager } = await world({ link: { delayMs: 20 } });
     const result = await clock.runUntil(manager.connectParallel());
     expect([startOf(result, 'lan'), startOf(result, 'p2p')]).toEqual([0, 0]);
@@ -325,7 +325,7 @@ describe('weights of the ways', () => {
     expect(late.elapsedTime).toBeLessThan(0.3);
   });
 
-  test('a race teaches: the winner counts as a success, ways that had failed on their own as failures (A9, A10)', async () => {
+  test('a race teaches: the winner counts as a success, kinds that had failed on their own as failures (A9, A10)', async () => {
     const { clock, components } = await world({ icmpErrors: true, device: { searchPort: false } });
     const history = new PathHistory({ clock });
     const statistics = new RaceStatistics();
@@ -337,7 +337,7 @@ describe('weights of the ways', () => {
     expect(statistics.snapshot().p2p?.attempts).toBeGreaterThanOrEqual(1);
   });
 
-  test('time limits follow what the way took before, within bounds (A8)', async () => {
+  test('time limits follow what the kind took before, within bounds (A8)', async () => {
     const { clock, components, switchOff } = await world();
     await switchOff();
     const history = new PathHistory({ clock });

@@ -19,7 +19,7 @@ afterEach(async () => {
 
 const record = {
   localPort: 51_234,
-  mode: 'lan',
+  kind: 'lan',
   endpoint: { address: '192.0.2.1', port: 40_611 },
   pathHistory: { lan: [1, 2, { won: true }] },
 };
@@ -40,8 +40,8 @@ describe.each<[string, () => DeviceStore]>([
   test('keeps the fields that an update does not name, and forgets those it sets to undefined (B6)', async () => {
     const store = make();
     await store.update('a', record);
-    await store.update('a', { localPort: 1, mode: undefined });
-    const { mode: _mode, ...rest } = record;
+    await store.update('a', { localPort: 1, kind: undefined });
+    const { kind: _kind, ...rest } = record;
     expect(await store.load('a')).toEqual({ ...rest, localPort: 1 });
   });
 
@@ -63,9 +63,9 @@ describe.each<[string, () => DeviceStore]>([
   test('applies updates that are made at once in their order (B6)', async () => {
     const store = make();
     await Promise.all(
-      Array.from({ length: 30 }, (_, n) => store.update('a', n % 2 ? { mode: `${n}` } : { localPort: n + 1 })),
+      Array.from({ length: 30 }, (_, n) => store.update('a', n % 2 ? { kind: `${n}` } : { localPort: n + 1 })),
     );
-    expect(await store.load('a')).toEqual({ localPort: 29, mode: '29' });
+    expect(await store.load('a')).toEqual({ localPort: 29, kind: '29' });
   });
 
   test('keeps apart devices whose names look alike in a file name (B6)', async () => {
@@ -104,7 +104,7 @@ describe('file device store', () => {
   test('leaves out fields that are not what they should be (B6)', async () => {
     const store = new FileDeviceStore({}, { folder });
     await store.update('camera', record);
-    const bad = { localPort: 70_000, mode: 5, endpoint: { address: 1, port: 2 }, pathHistory: 'kept' };
+    const bad = { localPort: 70_000, kind: 5, endpoint: { address: 1, port: 2 }, pathHistory: 'kept' };
     await writeFile(await onlyFile(), JSON.stringify({ version: 1, record: bad }));
     expect(await store.load('camera')).toEqual({ pathHistory: 'kept' });
   });
@@ -151,7 +151,7 @@ describe('path memory in a store', () => {
     lan: { attempts: 3, wins: 2, cancelled: 0, failures: { 'no-answer': 1 }, connectMs: { counts: [2], sum: 80 } },
   };
 
-  test('gives the next process the local port of the last success, and what the ways are worth (B6, A9, A10)', async () => {
+  test('gives the next process the local port of the last success, and what the kinds of path are worth (B6, A9, A10)', async () => {
     const path = { kind: 'lan', localPort: 51_234, destinationPort: 32_100 } as const;
     const memory = { path, history, statistics };
     await new StorePathMemory(new FileDeviceStore({}, { folder })).remember('192.0.2.1', memory);
@@ -169,8 +169,8 @@ describe('path memory in a store', () => {
 
   test('recalls nothing from half a record (B6)', async () => {
     const store = new MemoryDeviceStore();
-    await store.update('192.0.2.1', { ...record, mode: 'pigeon', statistics: { lan: { attempts: -1 } } });
-    await store.update('192.0.2.2', { localPort: 5, mode: 'lan', pathHistory: ['no'] });
+    await store.update('192.0.2.1', { ...record, kind: 'pigeon', statistics: { lan: { attempts: -1 } } });
+    await store.update('192.0.2.2', { localPort: 5, kind: 'lan', pathHistory: ['no'] });
     const memory = new StorePathMemory(store);
     expect([await memory.recall('192.0.2.1'), await memory.recall('192.0.2.2')]).toEqual([{}, {}]);
   });

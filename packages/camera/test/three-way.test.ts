@@ -17,7 +17,7 @@ const KINDS: readonly NatKind[] = [
 /** How many simulated races: 10,000 where it must hold, fewer where somebody waits. */
 const RACES = Number(process.env.TOWPATH_RACES ?? (process.env.CI === 'true' ? 10_000 : 1_000));
 
-describe('three ways to a camera', () => {
+describe('three kinds of path to a camera', () => {
   test('a camera that only servers can find is reached by its UID, directly when the NATs let it (A2, A7)', async () => {
     const { clock, components, endpoints, close } = await world();
     const manager = new ParallelConnectionManager(UID, { ...components, servers: endpoints });
@@ -32,7 +32,7 @@ describe('three ways to a camera', () => {
     await close();
   });
 
-  test('all ways start together (A2)', async () => {
+  test('all kinds start together (A2)', async () => {
     const { clock, components, endpoints, close } = await world();
     const manager = new ParallelConnectionManager(UID, { ...components, servers: endpoints });
     const result = await clock.runUntil(manager.connectParallel({ enableRelay: true }));
@@ -43,14 +43,14 @@ describe('three ways to a camera', () => {
 
   test('a relay is used the moment it answers, and left for the direct path without losing a byte (A7)', async () => {
     const { clock, random, components, endpoints, emulator, close } = await world({ emulator: { itemCount: 12 } });
-    const ways: string[] = [];
+    const kinds: string[] = [];
     const connector = new RaceConnector(components, {
       target: UID,
       servers: endpoints,
       weights: { relay: 1, p2p: 0.1, lan: 0.1 },
     });
     const client = new CameraClient({ clock, random, connector });
-    client.events.on('connected', ({ path }) => ways.push(path.pathKind));
+    client.events.on('connected', ({ path }) => kinds.push(path.pathKind));
     await clock.runUntil(client.connectWithRetries());
     const received: number[] = [];
     const download = (async () => {
@@ -60,7 +60,7 @@ describe('three ways to a camera', () => {
       }
     })();
     await clock.runUntil(download);
-    expect(ways).toEqual(['relay', 'p2p']);
+    expect(kinds).toEqual(['relay', 'p2p']);
     expect(client.path?.pathKind).toBe('p2p');
     expect(received.toSorted((a, b) => b - a)).toEqual(emulator.items.map(({ mediaNum }) => mediaNum));
     await clock.runUntil(client.close());
@@ -105,19 +105,19 @@ describe('three ways to a camera', () => {
 
   test('a wrong secret, a camera that is offline, and servers that are away are told apart (A5)', async () => {
     const { clock, components, endpoints, close } = await world();
-    const say = async (uid: string, servers: typeof endpoints) => {
+    const codesOf = async (uid: string, servers: typeof endpoints) => {
       const manager = new ParallelConnectionManager(uid, { ...components, servers, maxConnectionTime: 8 });
       const result = await clock.runUntil(manager.connectParallel({ enableRelay: true, enableLan: false }));
       expect(result.success).toBe(false);
       return result.report.attempts.map(({ error }) => error?.code);
     };
-    expect(await say('TEST-000002-BCDEF', endpoints)).toEqual(['device-offline', 'device-offline']);
+    expect(await codesOf('TEST-000002-BCDEF', endpoints)).toEqual(['device-offline', 'device-offline']);
     const away = [{ address: '198.51.100.99', port: 32_100 }];
-    expect(await say(UID, away)).toEqual(['server-unreachable', 'server-unreachable']);
+    expect(await codesOf(UID, away)).toEqual(['server-unreachable', 'server-unreachable']);
     await close();
   });
 
-  test('in any race with random NATs, delays and losses exactly one way ends in success, and nothing remains (A3)', async () => {
+  test('in any race with random NATs, delays and losses exactly one attempt ends in success, and nothing remains (A3)', async () => {
     for (let seed = 1; seed <= RACES; seed++) {
       const random = new SeededRandom(seed * 7_919);
       const pick = () => KINDS[random.integer(0, KINDS.length - 1)] ?? 'open';

@@ -222,7 +222,7 @@ describe('a link that is connecting', () => {
   test('a path that comes and goes during a try neither makes two tries run nor ends the later one (A6)', async () => {
     let running = 0;
     let most = 0;
-    let letGo = Promise.withResolvers<void>();
+    let released = Promise.withResolvers<void>();
     const { clock, connects, link, told, path, close } = world({
       connect: async ({ signal }) => {
         connects.push(`${clock.now()}`);
@@ -234,17 +234,17 @@ describe('a link that is connecting', () => {
           running--;
         }
       },
-      release: () => letGo.promise,
+      release: () => released.promise,
     });
-    letGo.resolve();
+    released.resolve();
     await clock.runUntil(link.ready());
-    letGo = Promise.withResolvers();
+    released = Promise.withResolvers();
     // The loss starts a try, which waits for the release; a path comes by another way and is lost again.
     link.reportLoss(link.path!, new TowpathError('session-dead', 'first loss'));
     const other = path('other');
     link.add(other);
     link.reportLoss(other, new TowpathError('session-dead', 'second loss'));
-    letGo.resolve();
+    released.resolve();
     await clock.advance(1_000);
     expect(told.slice(1)).toEqual([
       'down session-dead closed',

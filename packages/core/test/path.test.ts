@@ -26,7 +26,7 @@ describe('path history', () => {
     expect(relay).toBeLessThan(p2p);
   });
 
-  test('ways without experience are equal (A9)', () => {
+  test('kinds without experience are equal (A9)', () => {
     expect(new PathHistory({ clock: new VirtualClock() }).weights(['lan', 'p2p'])).toEqual({ lan: 1, p2p: 1 });
   });
 
@@ -65,7 +65,7 @@ describe('race statistics', () => {
     ...fields,
   });
 
-  test('count attempts, wins, times and failures by reason, per way, and survive a store (A10)', () => {
+  test('count attempts, wins, times and failures by reason, per kind, and survive a store (A10)', () => {
     const statistics = new RaceStatistics();
     const error = new TowpathError('no-answer', 'silence');
     const attempts = [

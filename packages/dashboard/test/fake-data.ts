@@ -648,7 +648,7 @@ function makeReport(nowMs: number): NetworkReport {
         role: 'stun',
         host: 'stun.example.org',
         port: 3478,
-        ways: [
+        transports: [
           { transport: 'udp', family: 4, endpoint: '198.51.100.7:3478', rttMs: 21.4, problem: null },
           { transport: 'tcp', family: 4, endpoint: '198.51.100.7:3478', rttMs: 23.1, problem: null },
         ],
@@ -658,7 +658,7 @@ function makeReport(nowMs: number): NetworkReport {
         role: 'relay',
         host: 'relay.example.org',
         port: 3478,
-        ways: [
+        transports: [
           { transport: 'udp', family: 4, endpoint: '198.51.100.90:3478', rttMs: 28.9, problem: null },
           {
             transport: 'tls',

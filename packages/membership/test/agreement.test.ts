@@ -45,7 +45,7 @@ describe(`${NODES} members that join and leave while parts of the party are apar
       }
       if (party.state.members.size > 100 && random.next() < 0.4) {
         const others = [...party.state.members.keys()].filter((id) => id !== party.founder.id);
-        party.say(party.founder, { type: 'remove', member: others[random.integer(0, others.length - 1)]! });
+        party.append(party.founder, { type: 'remove', member: others[random.integer(0, others.length - 1)]! });
         continue;
       }
       // The removal of a member ends the invite that it came with.

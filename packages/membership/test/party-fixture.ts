@@ -58,7 +58,7 @@ export class TestParty {
     return statement;
   }
 
-  say(node: TestNode, content: MemberContent): SignedStatement {
+  append(node: TestNode, content: MemberContent): SignedStatement {
     return this.add(this.draft(node, content));
   }
 
@@ -68,7 +68,7 @@ export class TestParty {
 
   invite(seed: number, options: { by?: TestNode; maxUses?: number; role?: InvitedRole } = {}): SigningKey {
     const key = generateSigningKey(new SeededRandom(seed));
-    this.say(options.by ?? this.founder, {
+    this.append(options.by ?? this.founder, {
       type: 'invite',
       inviteKey: key.publicKey,
       role: options.role ?? 'member',

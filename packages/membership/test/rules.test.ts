@@ -48,7 +48,7 @@ function peopledParty() {
   const [ada, ben, cleo] = [testNode(2, 'Ada'), testNode(3, 'Ben'), testNode(4, 'Cleo')];
   const invite = party.invite(10);
   for (const node of [ada, ben, cleo]) party.join(node, invite);
-  party.say(party.founder, { type: 'set-role', member: ada.id, role: 'admin' });
+  party.append(party.founder, { type: 'set-role', member: ada.id, role: 'admin' });
   return { party, ada, ben, cleo, invite };
 }
 
@@ -103,7 +103,7 @@ describe('a party', () => {
     await expectRefused(party, party.draft(ada, remove(party.founder.id)), 'not-allowed');
     await expectRefused(party, party.draft(party.founder, remove(party.founder.id)), 'not-allowed');
     await expectRefused(party, party.draft(ada, remove(testNode(50).id)), 'unknown-member');
-    party.say(party.founder, { type: 'set-role', member: cleo.id, role: 'admin' });
+    party.append(party.founder, { type: 'set-role', member: cleo.id, role: 'admin' });
     await expectRefused(party, party.draft(ada, remove(cleo.id)), 'not-allowed');
     await expectRefused(party, party.draft(testNode(50), remove(ben.id)), 'unknown-author');
   });
@@ -127,7 +127,7 @@ describe('a party', () => {
     const node = testNode(2);
     const late = authorJoin(party.state, { invite, node, name: 'late', timeMs: party.timeMs + 7_200_000 });
     await expectRefused(party, late, 'invite-expired');
-    party.say(party.founder, { type: 'revoke-invite', inviteKey: invite.publicKey });
+    party.append(party.founder, { type: 'revoke-invite', inviteKey: invite.publicKey });
     await expectRefused(party, party.draftJoin(node, invite), 'unknown-invite');
     const again = { type: 'invite' as const, inviteKey: invite.publicKey, role: 'member' as const, maxUses: 5 };
     await expectRefused(
@@ -141,7 +141,7 @@ describe('a party', () => {
     const party = new TestParty();
     const invite = party.invite(10);
     party.timeMs += 7_200_000;
-    party.say(party.founder, { type: 'checkpoint' });
+    party.append(party.founder, { type: 'checkpoint' });
     const statement = authorJoin(party.state, { invite, node: testNode(2), name: 'x', timeMs: party.timeMs - 500_000 });
     await expectRefused(party, statement, 'invite-expired');
   });
@@ -149,16 +149,16 @@ describe('a party', () => {
   test('takes along the invites that a removed or demoted member knows (C12)', async () => {
     const { party, ada, ben, invite } = peopledParty();
     const adas = party.invite(20, { by: ada });
-    party.say(party.founder, { type: 'set-role', member: ada.id, role: 'member' });
+    party.append(party.founder, { type: 'set-role', member: ada.id, role: 'member' });
     await expectRefused(party, party.draftJoin(testNode(30), adas), 'unknown-invite');
-    party.say(party.founder, { type: 'remove', member: ben.id });
+    party.append(party.founder, { type: 'remove', member: ben.id });
     await expectRefused(party, party.draftJoin(testNode(31), invite), 'unknown-invite');
   });
 
   test('ends the invites of whoever leaves: one cannot come back by an invite made before (B3)', async () => {
     const { party, ada } = peopledParty();
     const adas = party.invite(20, { by: ada });
-    party.say(ada, { type: 'remove', member: ada.id });
+    party.append(ada, { type: 'remove', member: ada.id });
     await expectRefused(party, party.draftJoin(testNode(30), adas), 'unknown-invite');
   });
 
@@ -220,7 +220,7 @@ describe('a party', () => {
     const old = party.invite(21);
     party.add(authorAppointment(party.state, { partyKey: party.key, member: ben.id, timeMs: ++party.timeMs }));
     await expectRefused(party, party.draftJoin(testNode(30), old), 'unknown-invite');
-    party.say(ben, { type: 'remove', member: party.founder.id });
+    party.append(ben, { type: 'remove', member: party.founder.id });
     const verdict = await verdictOf(party);
     expect(verdict.ok).toBe(true);
     expect(verdict.state.founder).toBe(ben.id);
@@ -231,7 +231,7 @@ describe('a party', () => {
 describe('a tampered log', () => {
   test('is refused at the first altered statement, whatever was altered (C12)', async () => {
     const { party } = peopledParty();
-    party.say(party.founder, { type: 'checkpoint' });
+    party.append(party.founder, { type: 'checkpoint' });
     for (let which = 0; which < party.statements.length; which++) {
       const whole = party.statements[which]!;
       for (let where = 0; where < whole.length; where += 13) {
@@ -265,12 +265,12 @@ describe('checkpoints', () => {
     const { party, ada, invite } = peopledParty();
     unsigned(party, invite);
     expect((await verdictOf(party)).ok).toBe(false);
-    party.say(ada, { type: 'checkpoint' });
+    party.append(ada, { type: 'checkpoint' });
     expect((await verdictOf(party)).ok).toBe(true);
     const second = new TestParty();
     unsigned(second, second.invite(10, { role: 'admin' }));
     expect((await verdictOf(second)).ok).toBe(false);
-    second.say(second.founder, { type: 'checkpoint' });
+    second.append(second.founder, { type: 'checkpoint' });
     expect((await verdictOf(second)).ok).toBe(true);
   });
 
@@ -282,7 +282,7 @@ describe('checkpoints', () => {
     const thief = { ...generateSigningKey(new SeededRandom(666)), publicKey: invite.publicKey };
     const forged = party.draftJoin(intruder, thief);
     party.add(forged);
-    party.say(intruder, { type: 'checkpoint' });
+    party.append(intruder, { type: 'checkpoint' });
     const verdict = await verdictOf(party);
     expect(verdict).toMatchObject({ ok: false, failure: { sequence: forged.sequence, reason: 'bad-signature' } });
     expect(verdict.state.members.size).toBe(1);
@@ -292,7 +292,7 @@ describe('checkpoints', () => {
     const { party, ben } = peopledParty();
     const forged = authorAppointment(party.state, { partyKey: ben.signing, member: ben.id, timeMs: party.timeMs });
     party.add(forged);
-    party.say(ben, { type: 'checkpoint' });
+    party.append(ben, { type: 'checkpoint' });
     expect(await verdictOf(party)).toMatchObject({ ok: false, failure: { sequence: forged.sequence } });
   });
 
@@ -301,7 +301,7 @@ describe('checkpoints', () => {
     const invite = party.invite(10);
     const thief = { ...generateSigningKey(new SeededRandom(666)), publicKey: invite.publicKey };
     const forged = party.add(party.draftJoin(testNode(70), thief));
-    party.say(
+    party.append(
       { ...testNode(70), ...party.founder, signing: { ...party.founder.signing, sign: () => new Uint8Array(64) } },
       {
         type: 'checkpoint',
@@ -321,7 +321,7 @@ describe('checkpoints', () => {
       },
     );
     party.add(bad);
-    party.say(ada, { type: 'checkpoint' });
+    party.append(ada, { type: 'checkpoint' });
     expect(await verdictOf(party)).toMatchObject({ ok: false, failure: { sequence: bad.sequence } });
   });
 });
@@ -368,7 +368,7 @@ describe('virtual addresses', () => {
     for (let at = 0; at < 40; at++) party.join(testNode(100 + at), invite);
     const gone = testNode(105);
     const before = party.state.members.get(gone.id)!.virtualAddress;
-    party.say(gone, { type: 'remove', member: gone.id });
+    party.append(gone, { type: 'remove', member: gone.id });
     party.join(gone, invite);
     const verdict = await verdictOf(party);
     const addresses = [...verdict.state.members.values()].map((member) => member.virtualAddress);
@@ -462,7 +462,7 @@ describe('a thief who has the founder’s node and has removed everybody', () =>
   function robbedParty() {
     const people = peopledParty();
     const { party, ada, ben, cleo } = people;
-    for (const { id } of [ada, ben, cleo]) party.say(party.founder, { type: 'remove', member: id });
+    for (const { id } of [ada, ben, cleo]) party.append(party.founder, { type: 'remove', member: id });
     const owner = testNode(80, 'Owner');
     const draft = (node: typeof owner, partyKey: SigningKey = party.key) =>
       authorFounderReplacement(party.state, { partyKey, node, name: node.name, timeMs: ++party.timeMs });
@@ -479,7 +479,7 @@ describe('a thief who has the founder’s node and has removed everybody', () =>
     expect(state.members.get(owner.id)).toMatchObject({ role: 'founder', name: 'Owner', inviteKey: undefined });
     expect(state.members.get(thief.id)).toMatchObject({ role: 'member' });
     await expectRefused(party, party.draftJoin(testNode(81), thiefsInvite), 'unknown-invite');
-    party.say(owner, { type: 'remove', member: thief.id });
+    party.append(owner, { type: 'remove', member: thief.id });
     expect((await verdictOf(party)).ok).toBe(true);
   });
 

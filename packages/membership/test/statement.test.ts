@@ -72,12 +72,12 @@ function vectorParty(): TestParty {
   const invite = party.invite(10, { maxUses: 2 });
   party.join(ada, invite);
   party.join(ben, invite);
-  party.say(party.founder, { type: 'set-role', member: ada.id, role: 'admin' });
-  party.say(ada, { type: 'checkpoint' });
-  party.say(ada, { type: 'revoke-invite', inviteKey: invite.publicKey });
+  party.append(party.founder, { type: 'set-role', member: ada.id, role: 'admin' });
+  party.append(ada, { type: 'checkpoint' });
+  party.append(ada, { type: 'revoke-invite', inviteKey: invite.publicKey });
   party.add(authorRotation(party.state, { from: ben.signing, to: testNode(4), timeMs: ++party.timeMs }));
   party.add(authorAppointment(party.state, { partyKey: party.key, member: ada.id, timeMs: ++party.timeMs }));
-  party.say(ada, { type: 'remove', member: ben.id });
+  party.append(ada, { type: 'remove', member: ben.id });
   const dan = { partyKey: party.key, node: testNode(5), name: 'Dan', timeMs: ++party.timeMs };
   party.add(authorFounderReplacement(party.state, dan));
   return party;

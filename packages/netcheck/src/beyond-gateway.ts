@@ -41,6 +41,6 @@ export async function beyondGateway(network: Network, measured: Measured): Promi
 function askedServer({ ipv4, servers }: Measured): string | undefined {
   const answered = ipv4.nat?.servers.find(({ mapped }) => mapped !== undefined);
   if (answered !== undefined) return answered.server.address;
-  const ways = servers.flatMap((check) => check.ways);
-  return ways.find(({ family, mapped }) => family === 4 && mapped !== undefined)?.endpoint.address;
+  const transports = servers.flatMap((check) => check.transports);
+  return transports.find(({ family, mapped }) => family === 4 && mapped !== undefined)?.endpoint.address;
 }

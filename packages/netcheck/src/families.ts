@@ -1,6 +1,6 @@
 import { errorMessage, type Log } from '@towpath/core';
 import { type Endpoint, isLoopback } from '@towpath/net';
-import { discoverNatBehaviour, type NatReport } from '@towpath/stun';
+import { discoverNat, type NatReport } from '@towpath/stun';
 import { withinLimit } from './deadline.ts';
 import type { LookUpFailure } from './look-ups.ts';
 import type { FamilyReport, LocalAddress } from './report.ts';
@@ -38,7 +38,7 @@ export async function discover(
       limitMs,
       `The NAT was not measured within ${Math.round(limitMs)} ms.`,
       signal,
-      (limited) => discoverNatBehaviour(components, { servers, timeoutMs, signal: limited }),
+      (limited) => discoverNat(components, { servers, timeoutMs, signal: limited }),
     );
     return { nat };
   } catch (error) {
@@ -75,10 +75,12 @@ export function familyReport(
     const reason = `No server with an ${name} address was given.`;
     return { ...nothing, verdict: 'no-server', reachable: undefined, why: reason };
   }
-  const ways = checks.flatMap((check) => check.ways).filter((way) => way.family === family && way.mapped !== undefined);
-  const overUdp = ways.some(({ transport }) => transport === 'udp');
+  const transports = checks
+    .flatMap((check) => check.transports)
+    .filter((check) => check.family === family && check.mapped !== undefined);
+  const overUdp = transports.some(({ transport }) => transport === 'udp');
   const { nat } = discovered;
-  const external = nat?.mapped ?? ways[0]?.mapped;
+  const external = nat?.mapped ?? transports[0]?.mapped;
   if (external === undefined) {
     return { ...nothing, verdict: 'no-answer', reachable: false, why: `No server answered over ${name}.` };
   }
@@ -93,8 +95,8 @@ export function familyReport(
 
 /** Returns whether a server answered over TCP or TLS while UDP to the same address got no answer at all. */
 function sameServerOverTcpOnly(family: 4 | 6, checks: readonly ServerCheck[]): boolean {
-  return checks.some(({ ways }) => {
-    const own = ways.filter((way) => way.family === family);
+  return checks.some(({ transports }) => {
+    const own = transports.filter((check) => check.family === family);
     const silent = own.some(({ transport, error }) => transport === 'udp' && error?.code === 'timed-out');
     return silent && own.some(({ transport, error }) => transport !== 'udp' && error === undefined);
   });

@@ -11,5 +11,5 @@ export type {
   Transport,
   Unmeasured,
 } from './report.ts';
-export type { ServerCheck, ServerToCheck, WayCheck } from './server-check.ts';
+export type { ServerCheck, ServerToCheck, TransportCheck } from './server-check.ts';
 export { describeNetcheck } from './words.ts';

@@ -128,7 +128,7 @@ function localAddresses(network: Network): LocalAddress[] {
 
 function transportOf(servers: readonly ServerCheck[], addresses: readonly LocalAddress[]): Transport {
   if (servers.length === 0) return 'unknown';
-  const asked = servers.flatMap(({ ways }) => ways);
+  const asked = servers.flatMap(({ transports }) => transports);
   if (asked.length === 0) return addresses.length === 0 ? 'nothing' : 'unknown';
   const answered = asked.filter(({ rttMs }) => rttMs !== undefined);
   if (answered.some(({ transport }) => transport === 'udp')) return 'udp';

@@ -21,7 +21,7 @@ export interface CheckComponents {
 }
 
 /** Result of one transport and address of a server. */
-export interface WayCheck {
+export interface TransportCheck {
   readonly transport: TransportProtocol;
   readonly family: 4 | 6;
   readonly endpoint: Endpoint;
@@ -37,9 +37,9 @@ export interface ServerCheck {
   readonly role: 'stun' | 'relay';
   readonly host: string;
   readonly port: number;
-  readonly ways: readonly WayCheck[];
+  readonly transports: readonly TransportCheck[];
   /** The result with the shortest round trip. */
-  readonly best?: WayCheck;
+  readonly best?: TransportCheck;
   /** Why the server has no address. */
   readonly error?: { readonly code: string; readonly message: string };
   /** Families whose addresses could not be looked up: nothing is known about them. */
@@ -52,18 +52,18 @@ const UDP_SENDS_MS = [0, 30, 60, 300, 600] as const;
 const ROUND_TRIPS = 3;
 
 /** A transport and address before its check. */
-type Untried = Pick<WayCheck, 'transport' | 'family' | 'endpoint'>;
+type Untried = Pick<TransportCheck, 'transport' | 'family' | 'endpoint'>;
 
 /** Returns the transports and addresses of a server. */
-export function waysTo({ port = DEFAULT_PORT, tlsPort }: ServerToCheck, addresses: readonly string[]): Untried[] {
+export function transportsTo({ port = DEFAULT_PORT, tlsPort }: ServerToCheck, addresses: readonly string[]): Untried[] {
   return addresses.flatMap((address) => {
     const family = addressFamily(address) ?? 4;
-    const ways: Untried[] = [
+    const transports: Untried[] = [
       { transport: 'udp', family, endpoint: { address, port } },
       { transport: 'tcp', family, endpoint: { address, port } },
     ];
-    if (tlsPort !== undefined) ways.push({ transport: 'tls', family, endpoint: { address, port: tlsPort } });
-    return ways;
+    if (tlsPort !== undefined) transports.push({ transport: 'tls', family, endpoint: { address, port: tlsPort } });
+    return transports;
   });
 }
 
@@ -71,23 +71,23 @@ export function waysTo({ port = DEFAULT_PORT, tlsPort }: ServerToCheck, addresse
 export const DEFAULT_PORT = 3478;
 
 /** Checks one transport and address. A failure is part of the result. @throws the signal's reason. */
-export async function checkWay(
+export async function checkTransport(
   components: CheckComponents,
-  way: Untried,
+  untried: Untried,
   options: { limitMs: number; tls?: TlsClientOptions | undefined; signal: AbortSignal },
-): Promise<WayCheck> {
+): Promise<TransportCheck> {
   const { clock } = components;
-  const { transport, endpoint } = way;
+  const { transport, endpoint } = untried;
   try {
     const found = await withinLimit(clock, options.limitMs, silence(options.limitMs), options.signal, (signal) =>
       transport === 'udp'
         ? overUdp(components, endpoint, signal)
         : overStream(components, endpoint, transport, options.tls, signal),
     );
-    return { ...way, ...found };
+    return { ...untried, ...found };
   } catch (error) {
     options.signal.throwIfAborted();
-    return { ...way, error: { code: errorCode(error), message: errorMessage(error) } };
+    return { ...untried, error: { code: errorCode(error), message: errorMessage(error) } };
   }
 }
 
@@ -95,7 +95,7 @@ function silence(limitMs: number): string {
   return `No answer within ${Math.round(limitMs)} ms.`;
 }
 
-type Found = Pick<WayCheck, 'rttMs' | 'mapped'>;
+type Found = Pick<TransportCheck, 'rttMs' | 'mapped'>;
 
 /** Sends several requests, each once, so that each answer gives a round-trip time. */
 async function overUdp(components: CheckComponents, server: Endpoint, signal: AbortSignal): Promise<Found> {

@@ -5,12 +5,12 @@ import { type FamilyLookUp, gathered, type LookUpFailure, type LookUps, lookUp }
 import type { LocalAddress, NetcheckReport } from './report.ts';
 import {
   type CheckComponents,
-  checkWay,
+  checkTransport,
   DEFAULT_PORT,
   type ServerCheck,
   type ServerToCheck,
-  type WayCheck,
-  waysTo,
+  type TransportCheck,
+  transportsTo,
 } from './server-check.ts';
 
 /** Shares of the total time. */
@@ -70,17 +70,21 @@ export async function checkServers(context: ServerContext): Promise<Pick<Netchec
 }
 
 async function checkServer(context: ServerContext, { role, server, lookUps }: Named): Promise<ServerCheck> {
-  const ofFamily = async (family: 4 | 6): Promise<{ ways: WayCheck[]; failure?: LookUpFailure }> => {
+  const ofFamily = async (family: 4 | 6): Promise<{ transports: TransportCheck[]; failure?: LookUpFailure }> => {
     const result = await lookUps[family];
-    if ('failure' in result) return { ways: [], failure: result.failure };
-    if (!hasFamily(context.addresses, [result.address], family)) return { ways: [] };
+    if ('failure' in result) return { transports: [], failure: result.failure };
+    if (!hasFamily(context.addresses, [result.address], family)) return { transports: [] };
     const { limitMs, signal, options } = context;
     const how = { limitMs: SERVER_SHARE * limitMs, tls: options.tls, signal };
-    return { ways: await Promise.all(waysTo(server, [result.address]).map((way) => checkWay(context, way, how))) };
+    return {
+      transports: await Promise.all(
+        transportsTo(server, [result.address]).map((untried) => checkTransport(context, untried, how)),
+      ),
+    };
   };
   const [four, six] = await Promise.all([ofFamily(4), ofFamily(6)]);
-  const ways = [...four.ways, ...six.ways];
-  const best = ways.filter(({ rttMs }) => rttMs !== undefined).toSorted((a, b) => a.rttMs! - b.rttMs!)[0];
+  const transports = [...four.transports, ...six.transports];
+  const best = transports.filter(({ rttMs }) => rttMs !== undefined).toSorted((a, b) => a.rttMs! - b.rttMs!)[0];
   const failures = [four.failure, six.failure].filter((failure) => failure !== undefined);
   const { host, port = DEFAULT_PORT } = server;
   // A name without addresses of any family; of literal addresses only one family exists.
@@ -92,7 +96,7 @@ async function checkServer(context: ServerContext, { role, server, lookUps }: Na
     role,
     host,
     port,
-    ways,
+    transports,
     ...(best && { best }),
     ...(error && { error: { code: error.code, message: error.message } }),
     unresolved: failures.filter(({ couldNotAsk }) => couldNotAsk),

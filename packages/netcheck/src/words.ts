@@ -9,7 +9,7 @@ import {
   type Transport,
   type Unmeasured,
 } from './report.ts';
-import type { ServerCheck, WayCheck } from './server-check.ts';
+import type { ServerCheck, TransportCheck } from './server-check.ts';
 
 /** A heading and the lines under it. */
 export interface Section {
@@ -95,25 +95,25 @@ function serverLines(check: ServerCheck): string[] {
   const name = `${check.role === 'relay' ? 'relay' : 'STUN '} ${formatEndpoint({ address: check.host, port: check.port })}`;
   if (check.error !== undefined) return [`${name}  ${check.error.message}`];
   const unresolved = check.unresolved.map(({ message }) => `  ${message}`);
-  if (check.ways.length === 0) {
+  if (check.transports.length === 0) {
     return unresolved.length > 0
       ? [`${name}  not tested`, ...unresolved]
       : [`${name}  not tested: this machine has no address of that family`];
   }
-  const works = check.ways.filter(({ error }) => error === undefined).map(wayWords);
-  const fails = check.ways.filter(({ error }) => error !== undefined);
+  const works = check.transports.filter(({ error }) => error === undefined).map(transportWords);
+  const fails = check.transports.filter(({ error }) => error !== undefined);
   return [
     `${name}  ${works.length > 0 ? works.join(', ') : 'no answer'}`,
-    ...fails.map((way) => `  ${wayName(way)}: ${way.error!.message}`),
+    ...fails.map((check) => `  ${transportName(check)}: ${check.error!.message}`),
     ...unresolved,
   ];
 }
 
-function wayWords(way: WayCheck): string {
-  return `${wayName(way)} ${formatMs(way.rttMs ?? 0)}`;
+function transportWords(check: TransportCheck): string {
+  return `${transportName(check)} ${formatMs(check.rttMs ?? 0)}`;
 }
 
-function wayName({ transport, family }: WayCheck): string {
+function transportName({ transport, family }: TransportCheck): string {
   return `${transport.toUpperCase()}${family === 6 ? ' over IPv6' : ''}`;
 }
 

@@ -4,7 +4,7 @@ import { SystemClock, SystemRandom } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
 import { certificate } from '../../stun/test/support/certificate.ts';
-import { checkWay } from '../src/server-check.ts';
+import { checkTransport } from '../src/server-check.ts';
 
 const HERE = '127.0.0.1';
 const identity = certificate('relay.test');
@@ -36,7 +36,7 @@ const MISBEHAVIOUR: [string, (socket: Socket) => void][] = [
 describe.each(['tcp', 'tls'] as const)('a server over %s (A1)', { timeout: 30_000 }, (transport) => {
   test.each(MISBEHAVIOUR)('that %s is reported with an error, and the check ends', async (_what, behave) => {
     const { port, server } = await listen(transport, behave);
-    const check = await checkWay(
+    const check = await checkTransport(
       components,
       { transport, family: 4, endpoint: { address: HERE, port } },
       {

@@ -119,10 +119,10 @@ describe('netcheck', () => {
     const report = await at.check(at.internet.nat(natKinds.fullCone).host(), { relays });
     expect(report.servers.map(({ role }) => role)).toEqual(['relay', 'relay']);
     for (const [index, delayMs] of [40, 5].entries()) {
-      const ways = report.servers[index]?.ways ?? [];
-      expect(ways.map(({ transport }) => transport)).toEqual(['udp', 'tcp', 'tls']);
+      const transports = report.servers[index]?.transports ?? [];
+      expect(transports.map(({ transport }) => transport)).toEqual(['udp', 'tcp', 'tls']);
       // The laptop's LAN and its provider's link add 10.25 ms each way.
-      for (const { rttMs } of ways) expect(rttMs).toBeCloseTo(2 * (delayMs + 10.25), 0);
+      for (const { rttMs } of transports) expect(rttMs).toBeCloseTo(2 * (delayMs + 10.25), 0);
     }
     await at.close();
   });
@@ -132,7 +132,7 @@ describe('netcheck', () => {
     const relays = [await at.relay()];
     const nat = at.internet.nat({ ...natKinds.fullCone, link: { delayMs: 10, lossRatio: 0.2 } });
     const report = await at.check(nat.host(), { relays });
-    expect(report.servers[0]?.ways[0]?.rttMs).toBeCloseTo(2 * 20.25, 0);
+    expect(report.servers[0]?.transports[0]?.rttMs).toBeCloseTo(2 * 20.25, 0);
     await at.close();
   });
 
@@ -152,7 +152,7 @@ describe('netcheck', () => {
     const report = await at.check(at.internet.nat(natKinds.restrictedCone).host(), { servers });
     expect(report.kind).toBe('address-restricted cone');
     expect(report.servers[0]?.best).toBeUndefined();
-    expect(report.servers[0]?.ways.map(({ error }) => error?.code)).toEqual([
+    expect(report.servers[0]?.transports.map(({ error }) => error?.code)).toEqual([
       'timed-out',
       'connection-refused',
       'connection-refused',

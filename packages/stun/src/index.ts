@@ -13,7 +13,7 @@ export type { TurnHandlers } from './turn/client/allocation-parts.ts';
 export type { PlainPath, SharedSocket } from './turn/client/plain-paths.ts';
 export type { TurnAllocation } from './turn/client/turn-allocation.ts';
 export { type AllocateOptions, allocate, allocateOn } from './turn/client/turn-client.ts';
-export { type DiscoverOptions, discoverNatBehaviour } from './behaviour/discover.ts';
+export { type DiscoverNatOptions, discoverNat } from './behaviour/discover.ts';
 export {
   type MappingLifetime,
   type MappingLifetimeOptions,

@@ -1,7 +1,7 @@
 import { errorCode } from '@towpath/core';
 import { type NatOptions, natKinds, nineNats, type SimulatedHost } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
-import { type DiscoverOptions, discoverNatBehaviour } from '../src/behaviour/discover.ts';
+import { type DiscoverNatOptions, discoverNat } from '../src/behaviour/discover.ts';
 import { measureMappingLifetime } from '../src/behaviour/mapping-lifetime.ts';
 import { classifyMapping, classifyPorts } from '../src/behaviour/nat-report.ts';
 import { BindingResponder } from '../src/server/binding-responder.ts';
@@ -26,11 +26,11 @@ async function plainServer({ internet, clock }: World, port = 3478): Promise<Stu
 function discover(
   at: World,
   host: SimulatedHost,
-  options: Partial<DiscoverOptions> & Pick<DiscoverOptions, 'servers'>,
+  options: Partial<DiscoverNatOptions> & Pick<DiscoverNatOptions, 'servers'>,
 ) {
   const { clock, random } = at;
   return clock.runUntil(
-    discoverNatBehaviour({ network: host.network, clock, random }, { localAddress: host.address, ...options }),
+    discoverNat({ network: host.network, clock, random }, { localAddress: host.address, ...options }),
   );
 }
 
@@ -214,7 +214,7 @@ describe('discovery as an operation', () => {
     const at = world();
     const server = await fullServer(at);
     const stop = new AbortController();
-    const pending = discoverNatBehaviour(
+    const pending = discoverNat(
       { network: at.internet.nat().host().network, clock: at.clock, random: at.random },
       { servers: [server.local], signal: stop.signal },
     );

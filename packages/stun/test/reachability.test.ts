@@ -2,13 +2,7 @@ import { SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import type { Endpoint } from '@towpath/net';
 import { type NatOptions, natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net/simulated';
-import {
-  bindingResult,
-  type NatReport,
-  StunTransactions,
-  discoverNatBehaviour,
-  reachabilityByPeer,
-} from '../src/index.ts';
+import { bindingResult, type NatReport, StunTransactions, discoverNat, reachabilityByPeer } from '../src/index.ts';
 import { reachabilityBetween } from '../src/behaviour/reachability.ts';
 import { decodeStun, Method } from '../src/message/index.ts';
 import { StunServer } from '../src/server/index.ts';
@@ -44,7 +38,7 @@ async function pair(a: NatOptions, b: NatOptions) {
   );
   const hosts = [internet.nat({ ...a, name: 'a' }).host(), internet.nat({ ...b, name: 'b' }).host()] as const;
   const discover = ({ network }: SimulatedHost): Promise<NatReport> =>
-    clock.runUntil(discoverNatBehaviour({ network, clock, random }, { servers: [server.local] }));
+    clock.runUntil(discoverNat({ network, clock, random }, { servers: [server.local] }));
   return { clock, random, server, hosts, natA: await discover(hosts[0]), natB: await discover(hosts[1]) };
 }
 

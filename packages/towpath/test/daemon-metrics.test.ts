@@ -89,7 +89,7 @@ test('time by class and data plane, switches, bytes, echoes and races of peers a
   expect(values.get('towpath_echo_samples_total{result="lost"}')).toBe(1);
   expect(values.get('towpath_peer_echo_loss_ratio{party="camp",peer="ben"}')).toBe(0.25);
   // One race, although it was seen twice.
-  expect(values.get('towpath_race_seconds_count{way="p2p",outcome="won"}')).toBe(1);
+  expect(values.get('towpath_race_seconds_count{kind="p2p",outcome="won"}')).toBe(1);
   metrics.peers.removed('camp', peer);
   expect([...(await read(metrics)).values.keys()].filter((name) => name.includes('latency_seconds{'))).toEqual([]);
 });

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { SeededRandom, silentLog } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
-import { allocate, discoverNatBehaviour, StunClient, type TurnAllocation } from '@towpath/stun';
+import { allocate, discoverNat, StunClient, type TurnAllocation } from '@towpath/stun';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { listeningAddresses, type RelayPlan, stunPlaces } from '../src/commands/relay/plan.ts';
 import { addMetrics } from '../src/commands/relay/relay-node.ts';
@@ -90,7 +90,7 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     await using alternate = await StunClient.open(components, { server: alternates[0]! });
     expect((await alternate.binding()).mapped.address).toBe(HERE);
 
-    const nat = await discoverNatBehaviour(components, { servers: [server!], localAddress: HERE });
+    const nat = await discoverNat(components, { servers: [server!], localAddress: HERE });
     expect(nat).toMatchObject({ name: 'no NAT', servers: [{ canChange: true }] });
 
     const alice = await relayed(server!, await credentials('alice'));

@@ -5,7 +5,7 @@ export interface DeviceRecord {
   /** Local port of the last session: some cameras serve only the first (address, port) that sends to them. 1…65535 */
   readonly localPort?: number | undefined;
   /** Path kind of the last session: `lan`, `p2p`, `relay`. */
-  readonly mode?: string | undefined;
+  readonly kind?: string | undefined;
   /** Last endpoint of the device. */
   readonly endpoint?: { readonly address: string; readonly port: number } | undefined;
   /** Path history; any JSON value. */
@@ -32,7 +32,7 @@ const port = z.int().min(1).max(65_535);
 /** Reads a record from outside; invalid fields are omitted. */
 export const deviceRecordSchema: z.ZodType<DeviceRecord> = z.object({
   localPort: port.optional().catch(undefined),
-  mode: z.string().max(20).optional().catch(undefined),
+  kind: z.string().max(20).optional().catch(undefined),
   endpoint: z
     .object({ address: z.string().max(100), port })
     .optional()

@@ -30,7 +30,7 @@ export class StorePathMemory implements PathMemory {
         ? {}
         : {
             localPort: path.localPort,
-            mode: path.kind,
+            kind: path.kind,
             endpoint: { address: cameraIp, port: path.destinationPort },
           }),
       ...(history === undefined ? {} : { pathHistory: history }),
@@ -39,10 +39,10 @@ export class StorePathMemory implements PathMemory {
   }
 }
 
-function pathOf({ localPort, endpoint, mode }: DeviceRecord): RememberedPath | undefined {
+function pathOf({ localPort, endpoint, kind }: DeviceRecord): RememberedPath | undefined {
   if (localPort === undefined || endpoint === undefined) return undefined;
-  if (mode !== 'lan' && mode !== 'p2p' && mode !== 'relay') return undefined;
-  return { kind: mode, localPort, destinationPort: endpoint.port };
+  if (kind !== 'lan' && kind !== 'p2p' && kind !== 'relay') return undefined;
+  return { kind, localPort, destinationPort: endpoint.port };
 }
 
 /** Most path kinds and codes in a file. */

@@ -31,7 +31,7 @@ import { type AppendOutcome, PAGE_STATEMENTS, PartyDirectory } from './party-dir
 import { DEFAULT_PARTY_LIMITS, type PartyLimitName, type PartyLimitOptions, PartyLimits } from './party-limits.ts';
 import { RelayDirectory } from './relay-directory.ts';
 import type { Session, SessionSink } from './session.ts';
-import { SessionRouter, type SwitchboardCounts } from './session-router.ts';
+import { SessionRouter, type SessionCounts } from './session-router.ts';
 import { issueTurnCredentials } from './turn-credentials.ts';
 import { relayKey, type RelayKey } from '../wire/relay-key.ts';
 import { turnMember, type TurnUser, turnUser } from '../wire/turn-user.ts';
@@ -186,7 +186,7 @@ export class ControlService implements AsyncDisposable {
     return service;
   }
 
-  get counts(): SwitchboardCounts & { statements: number } {
+  get counts(): SessionCounts & { statements: number } {
     return { ...this.#sessionRouter.counts, statements: this.#statements };
   }
 

@@ -33,7 +33,7 @@ interface OpenHub {
 }
 
 /** Numbers for metrics; a snapshot. */
-export interface SwitchboardCounts {
+export interface SessionCounts {
   sessions: number;
   followedParties: number;
   servers: number;
@@ -92,7 +92,7 @@ export class SessionRouter {
     return this.#cluster.id;
   }
 
-  get counts(): SwitchboardCounts {
+  get counts(): SessionCounts {
     return {
       sessions: [...this.#sessions.values()].reduce((sum, { size }) => sum + size, 0),
       followedParties: this.#hubs.size,

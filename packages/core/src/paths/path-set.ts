@@ -245,11 +245,11 @@ export class PathSet<Path> implements AsyncDisposable {
         break;
       case 'measured':
         this.#measured(event.entry);
-        this.#leaveDoubtful();
+        this.#leaveSuspect();
         break;
       case 'missed':
         if (event.entry === this.#currentEntry && event.entry.monitor?.state.missed === 1) this.#wakeStandbys();
-        this.#leaveDoubtful();
+        this.#leaveSuspect();
         break;
       case 'options':
         this.#choice = { ...this.#choice, ...event.options };
@@ -341,7 +341,7 @@ export class PathSet<Path> implements AsyncDisposable {
   }
 
   /** Leaves a current path that misses probes, once a standby has answered one since the first of them was sent. */
-  #leaveDoubtful(): void {
+  #leaveSuspect(): void {
     const entry = this.#currentEntry;
     const sinceMs = entry?.monitor?.state.missedSinceMs;
     if (entry === undefined || sinceMs === undefined || !entry.monitor?.isReplaceable) return;

@@ -40,7 +40,7 @@ export interface NetworkReport {
     role: 'stun' | 'relay';
     host: string;
     port: number;
-    ways: { transport: string; family: 4 | 6; endpoint: string; rttMs: number | null; problem: Problem | null }[];
+    transports: { transport: string; family: 4 | 6; endpoint: string; rttMs: number | null; problem: Problem | null }[];
     problem: Problem | null;
   }[];
   /** Services of the gateway that map ports, as `pcp`, `nat-pmp`, `upnp`; null when it was not requested. */
@@ -66,7 +66,7 @@ export const networkReportSchema: z.ZodType<NetworkReport> = z.object({
       role: z.enum(['stun', 'relay']),
       host: z.string(),
       port: z.number(),
-      ways: z.array(
+      transports: z.array(
         z.object({
           transport: z.string(),
           family: z.union([z.literal(4), z.literal(6)]),

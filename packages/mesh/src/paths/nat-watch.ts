@@ -1,6 +1,6 @@
 import { AbortedError, type Clock, errorMessage, isAbort, type Log, type Random, Wakeup } from '@towpath/core';
 import type { Endpoint, Network } from '@towpath/net';
-import { discoverNatBehaviour, measureMappingLifetime, type NatReport } from '@towpath/stun';
+import { discoverNat, measureMappingLifetime, type NatReport } from '@towpath/stun';
 
 export interface NatWatchComponents {
   network: Network;
@@ -87,7 +87,7 @@ export class NatWatch {
   }
 
   async #measure(servers: readonly Endpoint[], signal: AbortSignal): Promise<boolean> {
-    const report = await discoverNatBehaviour(this.#components, { servers, signal });
+    const report = await discoverNat(this.#components, { servers, signal });
     this.#report = report;
     this.#server = report.servers.find(({ mapped }) => mapped !== undefined)?.server;
     this.#options.onChange();

@@ -197,15 +197,15 @@ export class RelaySession implements PathTransport, AsyncDisposable {
   async #allocate(signal: AbortSignal): Promise<void> {
     const { username, credential, expiresAtMs } = await this.#options.credentials(signal);
     this.#expiresAtMs = expiresAtMs;
-    const ways = this.#options.relay.urls.map(parseRelayUrl).filter((way) => way !== undefined);
-    const candidates = ways.map((way): Candidate<TurnAllocation> => {
-      const kind = way.transport;
+    const servers = this.#options.relay.urls.map(parseRelayUrl).filter((server) => server !== undefined);
+    const candidates = servers.map((server): Candidate<TurnAllocation> => {
+      const kind = server.transport;
       return {
-        id: `${kind} ${way.host}:${way.port}`,
+        id: `${kind} ${server.host}:${server.port}`,
         kind,
         label: kind,
         limitMs: kind === 'udp' ? UDP_LIMIT_MS : ALLOCATE_LIMIT_MS,
-        connect: (context) => this.#allocateOver(way, { username, password: credential }, context.signal),
+        connect: (context) => this.#allocateOver(server, { username, password: credential }, context.signal),
       };
     });
     const kinds = { udp: { delayMs: 0 }, tcp: { delayMs: TCP_AFTER_MS }, tls: { delayMs: TLS_AFTER_MS } };
@@ -222,20 +222,20 @@ export class RelaySession implements PathTransport, AsyncDisposable {
   }
 
   async #allocateOver(
-    way: RelayAddress,
+    server: RelayAddress,
     credentials: { username: string; password: string },
     signal: AbortSignal,
   ): Promise<TurnAllocation> {
     const { network, socket } = this.#components;
-    const [address = way.host] = await network.resolve(way.host, { family: 4, signal });
+    const [address = server.host] = await network.resolve(server.host, { family: 4, signal });
     const handlers = {
       onData: (data: Uint8Array, from: Endpoint) => this.#receive(data, from),
       onLost: () => this.#wakeup.wake(),
     };
-    const options = { server: { address, port: way.port }, credentials, handlers, signal };
-    if (way.transport === 'udp') return allocateOn({ ...this.#components, socket: socket.shared }, options);
-    const tls = way.transport === 'tls' ? { serverName: way.host } : undefined;
-    return allocate(this.#components, { ...options, transport: way.transport, tls });
+    const options = { server: { address, port: server.port }, credentials, handlers, signal };
+    if (server.transport === 'udp') return allocateOn({ ...this.#components, socket: socket.shared }, options);
+    const tls = server.transport === 'tls' ? { serverName: server.host } : undefined;
+    return allocate(this.#components, { ...options, transport: server.transport, tls });
   }
 
   #receive(data: Uint8Array, from: Endpoint): void {

@@ -212,10 +212,10 @@ export class RelayMeter {
   /** Relays are measured over UDP; what another transport takes is another matter. */
   async #resolve(urls: string, signal: AbortSignal): Promise<Endpoint> {
     for (const url of urls.split(' ')) {
-      const way = parseRelayUrl(url);
-      if (way?.transport !== 'udp') continue;
-      const [address] = await this.#components.network.resolve(way.host, { family: 4, signal });
-      if (address !== undefined) return { address, port: way.port };
+      const server = parseRelayUrl(url);
+      if (server?.transport !== 'udp') continue;
+      const [address] = await this.#components.network.resolve(server.host, { family: 4, signal });
+      if (address !== undefined) return { address, port: server.port };
     }
     throw new TowpathError('no-answer', 'The relay has no address for UDP.');
   }

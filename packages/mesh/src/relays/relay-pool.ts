@@ -99,10 +99,10 @@ export class RelayPool implements AsyncDisposable {
     const servers: Endpoint[] = [];
     for (const url of control.relays().flatMap(({ urls }) => urls)) {
       if (servers.length >= MAX_STUN_SERVERS) break;
-      const way = parseRelayUrl(url);
-      if (way?.transport !== 'udp') continue;
-      const [address] = await network.resolve(way.host, { family: 4, signal }).catch(() => []);
-      if (address !== undefined) servers.push({ address, port: way.port });
+      const server = parseRelayUrl(url);
+      if (server?.transport !== 'udp') continue;
+      const [address] = await network.resolve(server.host, { family: 4, signal }).catch(() => []);
+      if (address !== undefined) servers.push({ address, port: server.port });
     }
     return servers;
   }

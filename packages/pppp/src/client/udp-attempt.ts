@@ -297,7 +297,7 @@ export class UdpAttempt implements SocketMember {
     const session = new Session({ carrier, clock, log }, { role: 'client', uid, cipher, options });
     this.#shared.take(this, socket, receiverOf(session, taken));
     session.announce();
-    this.#letGo(peer);
+    this.#closeOthers(peer);
     this.#log.debug(`session with ${uid} at ${formatEndpoint(peer)}`, { localPort: carrier.local.port });
     this.#settle?.resolve(session);
     return session;
@@ -307,12 +307,12 @@ export class UdpAttempt implements SocketMember {
   fail(reason: unknown): void {
     if (this.#over) return;
     this.#stop();
-    this.#letGo();
+    this.#closeOthers();
     this.#settle?.reject(reason);
   }
 
   /** Sends CLOSE to every punched device except the one that is used. */
-  #letGo(kept?: Endpoint): void {
+  #closeOthers(kept?: Endpoint): void {
     for (const { to, cipher } of this.#punched) {
       if (kept === undefined || !sameEndpoint(to, kept)) this.send(CLOSE, to, cipher);
     }

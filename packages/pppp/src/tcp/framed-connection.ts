@@ -58,7 +58,7 @@ export class FramedConnection {
     return this.#connection?.local;
   }
 
-  /** Sends a datagram in the clear in the line's cipher. */
+  /** Sends a datagram in the clear in the connection's cipher. */
   send(clear: Uint8Array): void {
     const { cipher } = this.#options;
     this.sendDatagram(cipher === undefined ? clear : cipher.encipher(clear));
@@ -138,28 +138,28 @@ export class FramedConnection {
   }
 }
 
-/** A session over a line to a relay. */
+/** A session over a connection to a relay. */
 export class TcpCarrier implements SessionCarrier {
   readonly pathKind: PathKind = 'relay';
   readonly local: Endpoint;
   readonly peer: Endpoint;
-  readonly #line: FramedConnection;
+  readonly #connection: FramedConnection;
   readonly #onClose: () => void;
 
   /** @param onClose called when the session is over */
-  constructor(line: FramedConnection, onClose: () => void = () => {}) {
-    this.#line = line;
+  constructor(connection: FramedConnection, onClose: () => void = () => {}) {
+    this.#connection = connection;
     this.#onClose = onClose;
-    this.local = line.local ?? { address: '0.0.0.0', port: 0 };
-    this.peer = line.to;
+    this.local = connection.local ?? { address: '0.0.0.0', port: 0 };
+    this.peer = connection.to;
   }
 
   send(datagram: Uint8Array): void {
-    this.#line.sendDatagram(datagram);
+    this.#connection.sendDatagram(datagram);
   }
 
   close(): Promise<void> {
     this.#onClose();
-    return this.#line.close();
+    return this.#connection.close();
   }
 }

@@ -18,7 +18,7 @@ import { type ProbeComponents, ProbeSocket, unlessFailed, within } from './probe
 import { isSameRoute, onSameRoute, routeTo, type SameRoute } from './same-route.ts';
 import { findingsOf, meaningOf, nameOf } from './words.ts';
 
-export interface DiscoverOptions {
+export interface DiscoverNatOptions {
   /**
    * STUN servers of one address family. One with a second address and port (RFC 5780) tells everything;
    * of servers without, two or more tell the mapping behaviour. Only those that one route leads to are compared.
@@ -39,7 +39,7 @@ const GRACE_MS = 150;
  * Probes run in parallel. No answer is a result, not an error.
  * @throws NetError when no socket can be bound; the signal's reason.
  */
-export async function discoverNatBehaviour(components: ProbeComponents, options: DiscoverOptions): Promise<NatReport> {
+export async function discoverNat(components: ProbeComponents, options: DiscoverNatOptions): Promise<NatReport> {
   const { signal, timeoutMs = 1_300 } = options;
   const { clock, network } = components;
   const startedAt = clock.now();

@@ -76,12 +76,12 @@ function reportOf(report: NetcheckReport, at: string, text: NetworkReport['text'
     gateway: gateway ?? null,
     carrierNat: beyondGateway === undefined || beyondGateway === 'unclear' ? null : beyondGateway === 'provider-nat',
     reachability: report.reachability.map(({ peer, reachability }) => ({ peer, reachability })),
-    servers: report.servers.map(({ role, host, port, ways, error }) => ({
+    servers: report.servers.map(({ role, host, port, transports, error }) => ({
       role,
       host,
       port,
-      ways: ways.map(({ transport: way, family, endpoint, rttMs, error: problem }) => ({
-        transport: way,
+      transports: transports.map(({ transport, family, endpoint, rttMs, error: problem }) => ({
+        transport,
         family,
         endpoint: formatEndpoint(endpoint),
         rttMs: rttMs ?? null,

@@ -209,15 +209,15 @@ function Servers({ servers }: { servers: NetworkReport['servers'] }) {
               {server.problem ? `: ${server.problem.message}` : ''}
             </span>
           </span>
-          <span className="row-end ways">
-            {server.ways.map((way) => (
+          <span className="row-end transports">
+            {server.transports.map((check) => (
               <span
-                key={`${way.transport}/${way.family}`}
-                title={way.problem?.message}
-                data-failed={way.problem !== null}
+                key={`${check.transport}/${check.family}`}
+                title={check.problem?.message}
+                data-failed={check.problem !== null}
               >
-                <span className="muted">{`${way.transport.toUpperCase()}${way.family === 6 ? '6' : ''}`}</span>{' '}
-                {way.rttMs === null ? 'no answer' : formatMs(way.rttMs)}
+                <span className="muted">{`${check.transport.toUpperCase()}${check.family === 6 ? '6' : ''}`}</span>{' '}
+                {check.rttMs === null ? 'no answer' : formatMs(check.rttMs)}
               </span>
             ))}
           </span>

@@ -35,7 +35,7 @@ export class DeviceTcpRelay {
   readonly #components: DeviceRelayComponents;
   readonly #cipher: StreamCipher | undefined;
   readonly #introduction: Uint8Array;
-  readonly #line: FramedConnection;
+  readonly #connection: FramedConnection;
   readonly #limit: Deadline;
   readonly #onEnd: () => void;
   #joined: Session | undefined;
@@ -49,14 +49,14 @@ export class DeviceTcpRelay {
     this.#introduction = encodeMessage({ type: 'RLY_PKT', magic, uid: device.uid, side: 'device' });
     this.#limit = deadline(clock, LIMIT_MS);
     this.#limit.signal.addEventListener('abort', () => this.giveUp(), { once: true });
-    this.#line = new FramedConnection(components, {
+    this.#connection = new FramedConnection(components, {
       to: base,
       localAddress,
       cipher,
       onDatagram: (datagram) => this.#onDatagram(datagram),
       onLost: (error) => this.#onLost(error),
     });
-    this.#line.send(this.#introduction);
+    this.#connection.send(this.#introduction);
   }
 
   /** The session exists. */
@@ -68,7 +68,7 @@ export class DeviceTcpRelay {
   giveUp(): void {
     if (this.isJoined) return;
     this.#limit.cancel();
-    this.#line.destroy();
+    this.#connection.destroy();
     this.#onEnd();
   }
 
@@ -79,14 +79,14 @@ export class DeviceTcpRelay {
       if (message.type === 'RLY_RDY' && message.uid === this.#components.device.uid) this.#join();
       return;
     }
-    this.#joined.receive(datagram, this.#line.to);
+    this.#joined.receive(datagram, this.#connection.to);
   }
 
   #join(): void {
     const { device, clock } = this.#components;
-    const line = this.#line;
-    const probes = { introduce: () => line.send(this.#introduction), hello: () => line.send(HELLO) };
-    const inner = new TcpCarrier(line, this.#onEnd);
+    const connection = this.#connection;
+    const probes = { introduce: () => connection.send(this.#introduction), hello: () => connection.send(HELLO) };
+    const inner = new TcpCarrier(connection, this.#onEnd);
     const carrier = new RelayCarrier({ inner, clock }, { probes });
     const session = device.adopt(carrier, { cipher: this.#cipher, shared: false });
     if (session === undefined) {
@@ -100,7 +100,7 @@ export class DeviceTcpRelay {
 
   #onLost(error: Error): void {
     const { log } = this.#components;
-    log.debug(`TCP connection to the relay ${formatEndpoint(this.#line.to)} lost`, { error: error.message });
+    log.debug(`TCP connection to the relay ${formatEndpoint(this.#connection.to)} lost`, { error: error.message });
     this.#limit.cancel();
     if (this.#joined === undefined) this.#onEnd();
     else this.#joined.abandon('carrier-failed', false);

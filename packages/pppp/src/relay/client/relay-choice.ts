@@ -5,7 +5,7 @@ import { PendingRequest, type PendingRequestOptions } from '../../rendezvous/cli
 /** Unanswered requests after which a relay counts as dead; fewer for one that no server listed. */
 const RELAY_TRIES = 10;
 /** After this many the next relay is tried in parallel. */
-const DOUBTFUL_TRIES = 3;
+const LATE_TRIES = 3;
 const GUESS_TRIES = 2;
 
 /**
@@ -63,8 +63,8 @@ export class Relay extends PendingRequest {
   }
 
   /** It has not answered soon. */
-  get isDoubtful(): boolean {
-    return this.state === 'asked' && this.transmissions >= DOUBTFUL_TRIES;
+  get isLate(): boolean {
+    return this.state === 'asked' && this.transmissions >= LATE_TRIES;
   }
 
   /** It has reserved a session port. */

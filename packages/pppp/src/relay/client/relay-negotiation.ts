@@ -43,7 +43,7 @@ export interface RelaySignalling {
 export interface RelayNegotiationComponents {
   clock: Clock;
   random: Random;
-  line: RelaySignalling;
+  signalling: RelaySignalling;
 }
 
 export interface RelayNegotiationOptions {
@@ -64,16 +64,16 @@ export interface RelayNegotiationOptions {
  */
 export class RelayNegotiation {
   readonly #options: RelayNegotiationOptions;
-  readonly #line: RelaySignalling;
+  readonly #signalling: RelaySignalling;
   readonly #random: Random;
   readonly #relays: Relay[] = [];
   readonly #refusedBy: Map<Relay, Set<Server>> = new Map();
   #renewals = 0;
   #over = false;
 
-  constructor({ clock, random, line }: RelayNegotiationComponents, options: RelayNegotiationOptions) {
+  constructor({ clock, random, signalling }: RelayNegotiationComponents, options: RelayNegotiationOptions) {
     this.#options = options;
-    this.#line = line;
+    this.#signalling = signalling;
     this.#random = random;
     const now = clock.now();
     for (const relay of options.relays ?? []) this.#add(relay, false, now);
@@ -100,7 +100,7 @@ export class RelayNegotiation {
     const failure = this.#failure(now);
     if (failure !== undefined) {
       this.#over = true;
-      this.#line.fail(failure);
+      this.#signalling.fail(failure);
       return;
     }
     this.#askRelays(now);
@@ -129,7 +129,7 @@ export class RelayNegotiation {
         return relay !== undefined && this.#reserved(relay, message.magic, message.port, now);
       case 'RLY_REQ_ACK':
         if (server === undefined) return false;
-        if (message.contested) this.#line.contested(server.endpoint);
+        if (message.contested) this.#signalling.contested(server.endpoint);
         this.#onResult(server, message.result);
         return true;
       case 'RLY_RDY':
@@ -190,7 +190,7 @@ export class RelayNegotiation {
     for (const relay of this.#relays) {
       if (relay.state !== 'idle' && relay.state !== 'asked') continue;
       // Relays that no server listed, and dead ones, do not count against the limit.
-      if (!relay.guessed && !relay.isDoubtful && room-- <= 0) continue;
+      if (!relay.guessed && !relay.isLate && room-- <= 0) continue;
       if (relay.state === 'idle') relay.restart(now);
       relay.state = 'asked';
       if (relay.dueAtMs <= now) this.#askRelay(relay, now);
@@ -212,10 +212,10 @@ export class RelayNegotiation {
 
   #askRelay(relay: Relay, now: number): void {
     const { endpoint } = relay;
-    if (!relay.answered) this.#line.toRelay(endpoint, encodeMessage({ type: 'RLY_HELLO' }));
+    if (!relay.answered) this.#signalling.toRelay(endpoint, encodeMessage({ type: 'RLY_HELLO' }));
     // Other relays know the form without UID only.
     const uid = relay.padded ? this.#options.uid : undefined;
-    this.#line.toRelay(endpoint, encodeMessage({ type: 'RLY_PORT', uid }));
+    this.#signalling.toRelay(endpoint, encodeMessage({ type: 'RLY_PORT', uid }));
     relay.sent(now);
   }
 
@@ -251,7 +251,7 @@ export class RelayNegotiation {
     if (reservation === undefined) return;
     const { uid } = this.#options;
     const { magic } = reservation;
-    this.#line.toSession(reservation, encodeMessage({ type: 'RLY_PKT', magic, uid, side: 'client' }));
+    this.#signalling.toSession(reservation, encodeMessage({ type: 'RLY_PKT', magic, uid, side: 'client' }));
     relay.introduced(now);
   }
 
@@ -264,14 +264,15 @@ export class RelayNegotiation {
     if (!server.listed && (wantsList || showsSecret)) {
       const request: Message =
         secret === undefined ? { type: 'LIST_REQ1', uid } : { type: 'LIST_REQ_DSK', uid, dsk: secret };
-      if (!server.answered) this.#line.toServer(endpoint, encodeMessage({ type: 'HELLO' }, PaidInFullBytes.HELLO));
-      this.#line.toServer(endpoint, encodeMessage(request, padded ? PaidInFullBytes.LIST_REQ : 0));
+      if (!server.answered)
+        this.#signalling.toServer(endpoint, encodeMessage({ type: 'HELLO' }, PaidInFullBytes.HELLO));
+      this.#signalling.toServer(endpoint, encodeMessage(request, padded ? PaidInFullBytes.LIST_REQ : 0));
     }
     for (const { reservation, activeSince } of this.#relays) {
       if (reservation === undefined || activeSince === undefined) continue;
       const dsk = secret === undefined || (showsSecret && server.listed) ? {} : { dsk: secret };
       const request: Message = { type: 'RLY_REQ', uid, relay: reservation.at, magic: reservation.magic, ...dsk };
-      this.#line.toServer(endpoint, encodeMessage(request, padded ? PaidInFullBytes.RLY_REQ : 0));
+      this.#signalling.toServer(endpoint, encodeMessage(request, padded ? PaidInFullBytes.RLY_REQ : 0));
     }
     server.sent(now);
   }
@@ -295,7 +296,7 @@ export class RelayNegotiation {
       if (reservation === undefined) continue;
       if (!sameEndpoint(from, this.#options.readyFrom === 'session' ? reservation.at : reservation.base)) continue;
       this.#over = true;
-      this.#line.ready(reservation);
+      this.#signalling.ready(reservation);
       return;
     }
   }

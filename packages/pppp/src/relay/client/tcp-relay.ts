@@ -15,7 +15,7 @@ import { TcpCarrier, FramedConnection } from '../../tcp/framed-connection.ts';
 
 /** The connection that carries the session. */
 interface Joined {
-  readonly line: FramedConnection;
+  readonly connection: FramedConnection;
   readonly session: Session;
 }
 
@@ -28,9 +28,9 @@ export class TcpRelayAttempt implements RelaySignalling {
   readonly #options: RelayAttemptOptions;
   readonly #log: Log;
   readonly #servers: RendezvousServers;
-  readonly #talk: RelayNegotiation;
+  readonly #negotiation: RelayNegotiation;
   readonly #contested: ContestedNotice;
-  readonly #lines: Map<string, FramedConnection> = new Map();
+  readonly #connections: Map<string, FramedConnection> = new Map();
   readonly #result: PromiseWithResolvers<PpppSession> = Promise.withResolvers();
   readonly #requests: Repeat;
   #joined: Joined | undefined;
@@ -45,8 +45,8 @@ export class TcpRelayAttempt implements RelaySignalling {
     this.#log = log;
     this.#requests = new Repeat(components, { run: () => this.#tick() });
     this.#servers = new RendezvousServers({ clock, random }, { uid, endpoints: servers, patienceMs: serverLimitMs });
-    this.#talk = new RelayNegotiation(
-      { clock, random, line: this },
+    this.#negotiation = new RelayNegotiation(
+      { clock, random, signalling: this },
       { uid, secret, servers: this.#servers, relays, readyFrom: 'base' },
     );
   }
@@ -55,22 +55,22 @@ export class TcpRelayAttempt implements RelaySignalling {
     const { clock } = this.#components;
     const { signal, timeoutMs } = this.#options;
     signal.throwIfAborted();
-    using limit = deadline(clock, timeoutMs, signal, () => this.#talk.timedOut(clock.now()));
+    using limit = deadline(clock, timeoutMs, signal, () => this.#negotiation.timedOut(clock.now()));
     limit.signal.addEventListener('abort', () => this.#end(limit.signal.reason), { once: true });
     this.#requests.wake();
     return await this.#result.promise;
   }
 
   toServer(server: Endpoint, datagram: Uint8Array): void {
-    this.#lineTo(server).send(datagram);
+    this.#connectionTo(server).send(datagram);
   }
 
   toRelay(base: Endpoint, datagram: Uint8Array): void {
-    this.#lineTo(base).send(datagram);
+    this.#connectionTo(base).send(datagram);
   }
 
   toSession({ base }: Reservation, datagram: Uint8Array): void {
-    this.#lineTo(base).send(datagram);
+    this.#connectionTo(base).send(datagram);
   }
 
   contested(server: Endpoint): void {
@@ -84,14 +84,14 @@ export class TcpRelayAttempt implements RelaySignalling {
   ready({ base, magic, rttMs }: Reservation): void {
     const { clock, log } = this.#components;
     const { uid, cipher, session: options } = this.#options;
-    const line = this.#lineTo(base);
+    const connection = this.#connectionTo(base);
     const introduction = encodeMessage({ type: 'RLY_PKT', magic, uid, side: 'client' });
     const hello = encodeMessage({ type: 'RLY_HELLO' });
-    const probes = { introduce: () => line.send(introduction), hello: () => line.send(hello) };
-    const carrier = new RelayCarrier({ inner: new TcpCarrier(line), clock }, { probes, rttMs });
+    const probes = { introduce: () => connection.send(introduction), hello: () => connection.send(hello) };
+    const carrier = new RelayCarrier({ inner: new TcpCarrier(connection), clock }, { probes, rttMs });
     const session = new Session({ carrier, clock, log }, { role: 'client', uid, cipher, options });
-    this.#joined = { line, session };
-    this.#stop(line);
+    this.#joined = { connection, session };
+    this.#stop(connection);
     session.announce();
     carrier.watch(session);
     this.#log.debug(`session with ${uid} over TCP at ${formatEndpoint(base)}`);
@@ -100,49 +100,49 @@ export class TcpRelayAttempt implements RelaySignalling {
 
   #tick(): number {
     const now = this.#components.clock.now();
-    this.#talk.tick(now);
-    return Math.max(1, this.#talk.nextAt(now) - now);
+    this.#negotiation.tick(now);
+    return Math.max(1, this.#negotiation.nextAt(now) - now);
   }
 
-  #lineTo(to: Endpoint): FramedConnection {
+  #connectionTo(to: Endpoint): FramedConnection {
     const key = formatEndpoint(to);
-    const known = this.#lines.get(key);
+    const known = this.#connections.get(key);
     if (known !== undefined) return known;
     const { localAddress, cipher, onSocket } = this.#options;
-    const line: FramedConnection = new FramedConnection(this.#components, {
+    const connection: FramedConnection = new FramedConnection(this.#components, {
       to,
       localAddress,
       cipher,
       onOpen: (local) => onSocket?.(local),
-      onDatagram: (datagram) => this.#onDatagram(line, datagram),
-      onLost: (error) => this.#onLost(line, error),
+      onDatagram: (datagram) => this.#onDatagram(connection, datagram),
+      onLost: (error) => this.#onLost(connection, error),
     });
-    this.#lines.set(key, line);
-    return line;
+    this.#connections.set(key, connection);
+    return connection;
   }
 
-  #onDatagram(line: FramedConnection, datagram: Uint8Array): void {
+  #onDatagram(connection: FramedConnection, datagram: Uint8Array): void {
     const { cipher, onHeard } = this.#options;
     if (this.#joined !== undefined) {
-      if (line === this.#joined.line) this.#joined.session.receive(datagram, line.to);
+      if (connection === this.#joined.connection) this.#joined.session.receive(datagram, connection.to);
       return;
     }
     const message = decodeMessage(cipher === undefined ? datagram : cipher.decipher(datagram));
     if (message.type === 'unknown' || message.type === 'malformed') return;
     onHeard?.();
-    if (this.#talk.receive(message, line.to, this.#components.clock.now())) this.#requests.wake();
+    if (this.#negotiation.receive(message, connection.to, this.#components.clock.now())) this.#requests.wake();
   }
 
-  #onLost(line: FramedConnection, error: Error): void {
-    this.#log.debug(`TCP to ${formatEndpoint(line.to)} is lost`, { error: error.message });
+  #onLost(connection: FramedConnection, error: Error): void {
+    this.#log.debug(`TCP to ${formatEndpoint(connection.to)} is lost`, { error: error.message });
     if (this.#joined !== undefined) {
-      if (line === this.#joined.line) this.#joined.session.abandon('carrier-failed', false);
+      if (connection === this.#joined.connection) this.#joined.session.abandon('carrier-failed', false);
       return;
     }
     if (this.#over) return;
-    this.#talk.relayFailed(line.to);
+    this.#negotiation.relayFailed(connection.to);
     // A server is asked again over a new connection when its next request is due.
-    if (this.#servers.find(line.to) !== undefined) this.#lines.delete(formatEndpoint(line.to));
+    if (this.#servers.find(connection.to) !== undefined) this.#connections.delete(formatEndpoint(connection.to));
     this.#requests.wake();
   }
 
@@ -159,7 +159,7 @@ export class TcpRelayAttempt implements RelaySignalling {
   #stop(kept?: FramedConnection): void {
     this.#over = true;
     this.#requests.stop();
-    for (const line of this.#lines.values()) if (line !== kept) line.destroy();
-    this.#lines.clear();
+    for (const connection of this.#connections.values()) if (connection !== kept) connection.destroy();
+    this.#connections.clear();
   }
 }

@@ -26,7 +26,7 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
   readonly #clock: Clock;
   readonly #options: RelayAttemptOptions;
   readonly #attempt: UdpAttempt;
-  readonly #talk: RelayNegotiation;
+  readonly #negotiation: RelayNegotiation;
   readonly #contested: ContestedNotice;
 
   constructor(components: RemoteComponents, options: RelayAttemptOptions) {
@@ -39,8 +39,8 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
     this.#options = options;
     this.#contested = new ContestedNotice({ log }, { uid, onContested });
     const servers = new RendezvousServers({ clock, random }, { uid, endpoints: addresses, patienceMs: serverLimitMs });
-    this.#talk = new RelayNegotiation(
-      { clock, random, line: this },
+    this.#negotiation = new RelayNegotiation(
+      { clock, random, signalling: this },
       { uid, secret, servers, relays, readyFrom: 'session' },
     );
     this.#attempt = new UdpAttempt({ ...components, plan: this }, { ...options, pathKind: 'relay' });
@@ -51,12 +51,12 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
   }
 
   sendProbes(): void {
-    this.#talk.tick(this.#clock.now());
+    this.#negotiation.tick(this.#clock.now());
   }
 
   pauseMs(): number {
     const now = this.#clock.now();
-    return Math.max(1, this.#talk.nextAt(now) - now);
+    return Math.max(1, this.#negotiation.nextAt(now) - now);
   }
 
   trusts(): boolean {
@@ -65,11 +65,11 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
 
   onMessage(message: Message, from: Endpoint): void {
     this.#options.onHeard?.();
-    if (this.#talk.receive(message, from, this.#clock.now())) this.#attempt.wake();
+    if (this.#negotiation.receive(message, from, this.#clock.now())) this.#attempt.wake();
   }
 
   timedOut(): PpppError {
-    return this.#talk.timedOut(this.#clock.now());
+    return this.#negotiation.timedOut(this.#clock.now());
   }
 
   toServer(server: Endpoint, datagram: Uint8Array): void {

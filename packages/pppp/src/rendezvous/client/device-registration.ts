@@ -393,7 +393,7 @@ export class DeviceRegistration implements AsyncDisposable {
         server: registrar.endpoint,
         localAddress,
         cipher,
-        onUp: (line) => this.#greetOverTcp(line),
+        onUp: (connection) => this.#greetOverTcp(connection),
         onDatagram: (datagram) => this.#onTcpDatagram(registrar, datagram),
       });
     }
@@ -414,12 +414,12 @@ export class DeviceRegistration implements AsyncDisposable {
   }
 
   #logInOverTcp({ link }: Registrar): void {
-    if (link?.path !== undefined) this.#greetOverTcp(link.path.line);
+    if (link?.path !== undefined) this.#greetOverTcp(link.path.connection);
   }
 
-  #greetOverTcp(line: FramedConnection): void {
-    line.send(encodeMessage(this.#login()));
-    line.send(encodeMessage({ type: 'LIST_REQ1', uid: this.#components.device.uid }));
+  #greetOverTcp(connection: FramedConnection): void {
+    connection.send(encodeMessage(this.#login()));
+    connection.send(encodeMessage({ type: 'LIST_REQ1', uid: this.#components.device.uid }));
   }
 
   #onTcpDatagram(registrar: Registrar, datagram: Uint8Array): void {

@@ -16,13 +16,13 @@ export interface ServerConnectionOptions {
   localAddress: string | undefined;
   cipher: StreamCipher | undefined;
   /** A connection is open. */
-  onUp(line: FramedConnection): void;
+  onUp(connection: FramedConnection): void;
   onDatagram(datagram: Uint8Array): void;
 }
 
-/** An open line, and its end. */
+/** An open connection, and its end. */
 export interface ServerConnection {
-  readonly line: FramedConnection;
+  readonly connection: FramedConnection;
   readonly lost: Promise<TowpathError>;
 }
 
@@ -35,11 +35,11 @@ export function keepServerConnection(options: ServerConnectionOptions): Link<Ser
       target: formatEndpoint(server),
       connect: ({ signal }) => connect(options, signal),
       watch: ({ lost }) => lost,
-      release: ({ line }) => line.destroy(),
+      release: ({ connection }) => connection.destroy(),
       first: { delaysMs: () => backoff({ ...AGAIN_MS, random }) },
     },
   );
-  link.events.on('up', ({ path }) => onUp(path.line));
+  link.events.on('up', ({ path }) => onUp(path.connection));
   link.start();
   return link;
 }
@@ -49,11 +49,11 @@ function connect(options: ServerConnectionOptions, signal: AbortSignal): Promise
   return new Promise((resolve, reject) => {
     const lost = Promise.withResolvers<TowpathError>();
     const onAbort = () => {
-      line.destroy();
+      connection.destroy();
       reject(signal.reason);
     };
     const settled = () => signal.removeEventListener('abort', onAbort);
-    const line: FramedConnection = new FramedConnection(
+    const connection: FramedConnection = new FramedConnection(
       { network, clock },
       {
         to: server,
@@ -62,7 +62,7 @@ function connect(options: ServerConnectionOptions, signal: AbortSignal): Promise
         onDatagram,
         onOpen: () => {
           settled();
-          resolve({ line, lost: lost.promise });
+          resolve({ connection, lost: lost.promise });
         },
         onLost: (cause) => {
           settled();

@@ -54,10 +54,10 @@ export interface OwnTransportOptions {
 }
 
 /** Redirects (300) and address clashes (437) that are followed before giving up. */
-const MAX_DETOURS = 4;
+const MAX_REDIRECTS = 4;
 
 /** What carries the messages to the server. */
-interface Way {
+interface ServerLink {
   readonly stream: boolean;
   send(data: Uint8Array): void;
   release(): Promise<void>;
@@ -97,14 +97,14 @@ export async function allocate(
       onClose: (error) => inbox.lost(error),
     });
     const tls = transport === 'tls' ? (options.tls ?? {}) : undefined;
-    const way: Way = {
+    const link: ServerLink = {
       stream: isStream(transport),
       send: (data) => channel.send(data),
       release: () => channel.close(),
       openData: isStream(transport) ? (data) => openDataConnection({ ...components, ...data, server, tls }) : undefined,
     };
     try {
-      return await allocateOver(components, options, server, way, inbox);
+      return await allocateOver(components, options, server, link, inbox);
     } catch (error) {
       await channel.close();
       throw error;
@@ -129,15 +129,15 @@ export async function allocateOn(
       (data, from) => sameEndpoint(from, server) && isTurn(data),
       (data, from) => inbox.frame(data, from),
     );
-    const way: Way = {
+    const link: ServerLink = {
       stream: false,
       socket,
       send: (data) => socket.send(data, server),
       release: async () => route[Symbol.dispose](),
     };
     try {
-      if (attempt > 0) await releaseOld(components, options, server, way, inbox);
-      return await allocateOver(components, options, server, way, inbox);
+      if (attempt > 0) await releaseOld(components, options, server, link, inbox);
+      return await allocateOver(components, options, server, link, inbox);
     } catch (error) {
       route[Symbol.dispose]();
       throw error;
@@ -155,10 +155,10 @@ async function releaseOld(
   { clock, random }: TurnClientComponents,
   options: AllocateOptions,
   server: Endpoint,
-  way: Way,
+  link: ServerLink,
   inbox: Inbox,
 ): Promise<void> {
-  const transactions = new StunTransactions({ clock, random, send: (data) => way.send(data) }, options);
+  const transactions = new StunTransactions({ clock, random, send: (data) => link.send(data) }, options);
   inbox.frame = (data, from) => {
     const result = decodeStun(data);
     if (result.ok) transactions.handle(result.message, from);
@@ -186,7 +186,7 @@ async function retryAllocate(
     try {
       return await attempt(server, count);
     } catch (error) {
-      if (count >= MAX_DETOURS || !(error instanceof StunError)) throw error;
+      if (count >= MAX_REDIRECTS || !(error instanceof StunError)) throw error;
       const code = error.response?.code;
       tried.add(formatEndpoint(server));
       const next = code === StunErrorCode.TryAlternate ? error.alternate : undefined;
@@ -200,13 +200,13 @@ async function allocateOver(
   components: TurnClientComponents,
   options: AllocateOptions,
   server: Endpoint,
-  way: Way,
+  link: ServerLink,
   inbox: Inbox,
 ): Promise<TurnAllocation> {
   const { clock, random, log } = components;
   const auth = new LongTermAuth(options.credentials);
   const transactions = new StunTransactions(
-    { clock, random, reliable: way.stream, send: (data) => way.send(data) },
+    { clock, random, reliable: link.stream, send: (data) => link.send(data) },
     options,
   );
   inbox.frame = (data, from) => {
@@ -231,14 +231,14 @@ async function allocateOver(
     transactions,
     auth,
     server,
-    plain: way.socket && { socket: way.socket, credentials: options.credentials },
-    stream: way.stream,
+    plain: link.socket && { socket: link.socket, credentials: options.credentials },
+    stream: link.stream,
     grant: grantOf(message, server),
     handlers: options.handlers,
     keepAliveMs: options.keepAliveMs ?? DEFAULT_KEEP_ALIVE_MS,
-    send: (data) => way.send(data),
-    openData: way.openData,
-    release: () => way.release(),
+    send: (data) => link.send(data),
+    openData: link.openData,
+    release: () => link.release(),
   });
   inbox.frame = (data, from) => {
     allocation.handle(data, from);

@@ -27,7 +27,7 @@ export function registerUp(program: Command, runtime: Runtime): void {
     .option('--lan', 'forward broadcasts, mDNS and SSDP between the members')
     .option('--offer <network>', 'let members reach a network beside this machine, as 192.168.43.0/24', collect)
     .option('--accept <member=network>', 'use a network that a member offers, as pi=192.168.43.0/24', collect)
-    .option('--relay', 'relay for the other members where they reach each other no other way (default: off)')
+    .option('--relay', 'relay for the other members that have no other path to each other (default: off)')
     .option('--relay-port <port>', 'UDP and TCP port of the relay (default: 3478)', integer(1, 65_535))
     .option('--relay-ports <range>', 'ports of relayed addresses (default: 49152-65535)')
     .option(

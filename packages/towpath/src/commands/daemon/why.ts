@@ -74,7 +74,7 @@ export function explainCamera({ name, state, path, problem, race, via }: Camera)
   if (path.kind === 'relay') {
     return {
       verdict: 'relayed',
-      reason: { code: 'no-path', text: 'no direct way answered' },
+      reason: { code: 'no-path', text: 'no direct path answered' },
       summary: `${name} is reached through a relay at ${path.endpoint}.`,
       details,
       next: ['A direct path is looked for again and again. In the network of the camera, LAN search finds it at once.'],

@@ -88,11 +88,11 @@ export class DaemonMetrics {
     gauge(
       'camera_race_seconds',
       'Time of the last race to a camera, by the kind of path that won.',
-      ['camera', 'way'],
+      ['camera', 'kind'],
       (set) => {
         for (const { name, race } of source.cameras()) {
           const winner = race?.attempts.find(({ id }) => id === race.winner);
-          if (race && winner) set({ camera: name, way: winner.kind }, race.elapsedMs / 1_000);
+          if (race && winner) set({ camera: name, kind: winner.kind }, race.elapsedMs / 1_000);
         }
       },
     );

@@ -27,7 +27,7 @@ interface Seen {
 export class PeerMetrics implements PeerObserver {
   readonly #clock: Clock;
   readonly #seen = new Map<string, Seen>();
-  readonly #race: Histogram<'way' | 'outcome'>;
+  readonly #race: Histogram<'kind' | 'outcome'>;
   readonly #pathSeconds: Counter<'class' | 'data_plane'>;
   readonly #switches: Counter<'reason'>;
   readonly #bytes: Counter<'party' | 'peer' | 'direction'>;
@@ -42,7 +42,7 @@ export class PeerMetrics implements PeerObserver {
     this.#race = new Histogram({
       name: 'towpath_race_seconds',
       help: 'Time of a race to a peer, by the kind of path that won.',
-      labelNames: ['way', 'outcome'],
+      labelNames: ['kind', 'outcome'],
       buckets: RACE_BUCKETS_S,
       registers,
     });
@@ -109,7 +109,7 @@ export class PeerMetrics implements PeerObserver {
       seen.race = race.startedAt;
       const winner = race.attempts.find(({ id }) => id === race.winner);
       this.#race.observe(
-        { way: winner?.kind ?? 'none', outcome: winner === undefined ? 'failed' : 'won' },
+        { kind: winner?.kind ?? 'none', outcome: winner === undefined ? 'failed' : 'won' },
         race.elapsedMs / 1_000,
       );
     }
