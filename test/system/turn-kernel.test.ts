@@ -193,7 +193,12 @@ describe.skipIf(!available && process.env.CI !== 'true')(
         const { party: camp, members } = await party('ann', 'members');
         const idOf = (name: string) => members.find((each: { name: string }) => each.name === name).id;
         const credentials = (name: string, lifeMs = 600_000) =>
-          timeLimitedCredentials(secret, `${idOf(name)}.${camp.id}.${idOf('Ann')}`, lifeMs, new SystemClock().wallTime());
+          timeLimitedCredentials(
+            secret,
+            `${idOf(name)}.${camp.id}.${idOf('Ann')}`,
+            lifeMs,
+            new SystemClock().wallTime(),
+          );
         const asking = ['--secret-file', secretFile, '--control', '203.0.113.20'];
         const { metrics } = await serve(['--data-plane', mode, ...asking]);
         const host = lab.host('a', '203.0.113.30');

@@ -30,8 +30,9 @@ const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/camera/src/emulator/network/impairment.ts': 'delays packets, as a network does',
   'packages/camera/src/media/watch-media.ts': 'waits for the rest of the interval between two looks',
   'packages/camera/src/outputs/events/delivery.ts': 'waits for the next of a backoff',
+  'packages/camera/src/outputs/mqtt/mqtt-output.ts':
+    'waits before the camera is introduced again, so that nobody can ask for it all the time',
   'packages/camera/src/outputs/rtsp/rtsp-connection.ts': 'RFC 2326 ends a silent session, and tells nobody',
-  'packages/camera/src/outputs/visits.ts': 'waits for the next of a backoff',
 
   'packages/pppp/src/client/attempt-socket.ts': 'leaves the losers of a race one turn to end by themselves',
   'packages/pppp/src/relay/client/connect-by-relay.ts': 'adds TCP to a race that runs by UDP',
