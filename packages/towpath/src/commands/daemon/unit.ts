@@ -25,7 +25,17 @@ export function unitText({ program, stateFolder, camerasOnly }: UnitOptions): st
   const capability = camerasOnly ? '' : 'CAP_NET_ADMIN';
   const account = camerasOnly ? [`User=${SERVICE_USER}`, `Group=${SERVICE_USER}`] : [];
   const kernel = camerasOnly
-    ? ['PrivateDevices=yes', 'ProtectKernelTunables=yes', 'PrivateUsers=yes', 'ProtectProc=invisible', 'ProcSubset=pid']
+    ? [
+        'PrivateDevices=yes',
+        'ProtectKernelTunables=yes',
+        'PrivateUsers=yes',
+        'ProtectProc=invisible',
+        'ProcSubset=pid',
+        // Those of the control plane's unit.
+        'SystemCallFilter=@system-service',
+        'SystemCallFilter=~@privileged @resources',
+        'SystemCallErrorNumber=EPERM',
+      ]
     : [
         '# wireguard-go needs a tun device; gateways set the forwarding of their interfaces.',
         'DevicePolicy=closed',
