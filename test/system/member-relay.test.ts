@@ -78,8 +78,8 @@ describe.skipIf(!wireGuardAvailable())('a member with a public address', () => {
   /** Packets that the kernel of a host has relayed. */
   async function inKernel({ host }: Node): Promise<number> {
     const { stdout } = await host.run('nft', ['list', 'ruleset']);
-    const maps = /map from_port \{[^}]*elements = \{([^}]*)\}/.exec(stdout)?.[1] ?? '';
-    return [...maps.matchAll(/counter packets (\d+)/g)].reduce((sum, [, packets]) => sum + Number(packets), 0);
+    const maps = [...stdout.matchAll(/map from_port\d+ \{[^}]*elements = \{([^}]*)\}/g)].map(([, inside]) => inside);
+    return [...maps.join().matchAll(/counter packets (\d+)/g)].reduce((sum, [, packets]) => sum + Number(packets), 0);
   }
 
   it.each([

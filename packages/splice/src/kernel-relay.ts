@@ -3,7 +3,15 @@ import { randomInstance } from './host-splice.ts';
 import type { MapElement } from './nft-output.ts';
 import type { ElementChange, ObjectChange } from './nft-commands.ts';
 import { OwnedTables, type TablesComponents, type TablesEvents, type TablesOptions } from './owned-tables.ts';
-import { type PayloadPattern, type RelayForm, relayDefinition } from './relay-rules.ts';
+import {
+  COUNTER_MAPS,
+  counterMap,
+  type Egress,
+  egressRules,
+  type PayloadPattern,
+  type RelayForm,
+  relayDefinition,
+} from './relay-rules.ts';
 import { type RelayAccount, RelayAccounts, type RelayUsage } from './relay-accounts.ts';
 import { devicesOf, lookUpRoutes, type Route, RouteCache, type RouteQuery, routeKey } from './routes.ts';
 import { SpliceError } from './splice-error.ts';
@@ -54,13 +62,16 @@ interface Open {
   readonly session: RelaySession;
   /** Confirmed elements. */
   elements: ElementChange[];
-  routes: [string, string];
+  /** To `b`, and to `a`. */
+  routes: readonly [Route | undefined, Route | undefined];
   /** Settles when it is open, or has failed and left nothing. */
   opening: Promise<void>;
 }
 
+const COUNTERS = Array.from({ length: COUNTER_MAPS }, (_, number) => counterMap(number));
 const HEADER_BYTES = { 4: 28, 6: 48 };
-const MAX_EGRESSES = 256;
+/** Next hops, times maps with counters, times kinds of accounts. */
+const MAX_EGRESSES = 4_096;
 const DEFAULT_MAX_SESSIONS = 32_768;
 const DEFAULT_ROUTE_INTERVAL_MS = 10_000;
 /** Reading takes at most a fifth of a core. */
@@ -88,7 +99,8 @@ export class KernelRelay implements AsyncDisposable {
   #numbers = 0;
   readonly #closing = new AbortController();
   #routeTimer: Timer | undefined;
-  #nextRead: Promise<Map<string, MapElement>> | undefined;
+  /** Readings of final counters that have not begun, by map. */
+  readonly #nextReads = new Map<string, Promise<Map<string, MapElement>>>();
   /** When it settles, the next read may start after so many ms. */
   #lastRead: Promise<number> = Promise.resolve(0);
 
@@ -147,7 +159,7 @@ export class KernelRelay implements AsyncDisposable {
   async setAccount(id: string, limits: RelayAccount): Promise<void> {
     const replaced = await this.#accounts.set(id, limits);
     for (const open of this.#sessions.values()) {
-      if (open.session.account === id) await this.#change(open, this.#elementsOf(open));
+      if (open.session.account === id) await this.#change(open, await this.#elementsOf(open));
     }
     if (replaced.length > 0) await this.#tables.apply({ removeObjects: replaced });
   }
@@ -181,7 +193,14 @@ export class KernelRelay implements AsyncDisposable {
     }
     const number = this.#free.pop() ?? ++this.#numbers;
     const complete = { ...session, a: ends[0], b: ends[1] };
-    const open: Open = { number, ip, session: complete, elements: [], routes: ['', ''], opening: Promise.resolve() };
+    const open: Open = {
+      number,
+      ip,
+      session: complete,
+      elements: [],
+      routes: [undefined, undefined],
+      opening: Promise.resolve(),
+    };
     this.#sessions.set(id, open);
     open.opening = this.#start(id, open);
     await open.opening;
@@ -190,7 +209,8 @@ export class KernelRelay implements AsyncDisposable {
   async #start(id: string, open: Open): Promise<void> {
     try {
       open.routes = await this.#routesOf(open);
-      if (this.#sessions.get(id) === open) await this.#change(open, this.#elementsOf(open));
+      const elements = await this.#elementsOf(open);
+      if (this.#sessions.get(id) === open) await this.#change(open, elements);
     } catch (error) {
       if (this.#sessions.get(id) === open) this.#sessions.delete(id);
       this.#free.push(open.number);
@@ -219,7 +239,8 @@ export class KernelRelay implements AsyncDisposable {
 
   /** Reads the counters of all sessions at once. @throws SpliceError */
   async counters(): Promise<Map<string, SessionCounters>> {
-    const read = new Map((await this.#tables.read(this.#ref('from_port'))).map((each) => [each.key, each]));
+    const read = new Map<string, MapElement>();
+    for (const map of COUNTERS) for (const each of await this.#tables.read(this.#ref(map))) read.set(each.key, each);
     return new Map([...this.#sessions].map(([id, open]) => [id, countersOf(open, (key) => read.get(key))]));
   }
 
@@ -229,7 +250,7 @@ export class KernelRelay implements AsyncDisposable {
    * @throws SpliceError
    */
   async list(): Promise<{ complete: string[]; incomplete: string[]; unexpected: string[] }> {
-    const maps = ['sessions4', 'sessions6', 'to_addr4', 'to_addr6', 'to_port', 'from_port', 'egress'];
+    const maps = ['sessions4', 'sessions6', 'to_addr4', 'to_addr6', 'to_port', ...COUNTERS, 'egress'];
     if (this.form === 'inet') maps.push('routed4', 'routed6');
     const found = new Set<string>();
     for (const map of maps) for (const { key } of await this.#tables.read(this.#ref(map))) found.add(`${map} ${key}`);
@@ -251,10 +272,9 @@ export class KernelRelay implements AsyncDisposable {
       const { a, b } = open.session;
       const [toA, toB] = [a, b].map((end) => routes.get(routeKey(queryOf(end))));
       if (toA === undefined || toB === undefined) continue;
-      const now: [string, string] = [await this.#egress(b, toB), await this.#egress(a, toA)];
-      if (now[0] === open.routes[0] && now[1] === open.routes[1]) continue;
-      open.routes = now;
-      await this.#change(open, this.#elementsOf(open));
+      if (sameRoute(toB, open.routes[0]) && sameRoute(toA, open.routes[1])) continue;
+      open.routes = [toB, toA];
+      await this.#change(open, await this.#elementsOf(open));
     }
   }
 
@@ -295,24 +315,29 @@ export class KernelRelay implements AsyncDisposable {
     }
   }
 
-  /** Chains that packets from `a` and from `b` leave by. */
-  async #routesOf({ session: { a, b } }: Open): Promise<[string, string]> {
-    if (this.form === 'inet') return [await this.#egress(b, undefined), await this.#egress(a, undefined)];
+  /** Where packets to `b` and to `a` leave; undefined in the form that leaves this to the host. */
+  async #routesOf({ session: { a, b } }: Open): Promise<[Route | undefined, Route | undefined]> {
+    if (this.form === 'inet') return [undefined, undefined];
     const routes = await this.#routeCache.get([queryOf(a), queryOf(b)]);
-    const chain = (end: RelayEnd) => {
+    const to = (end: RelayEnd) => {
       const route = routes.get(routeKey(queryOf(end)));
-      if (route !== undefined) return this.#egress(end, route);
+      if (route !== undefined) return route;
       throw new SpliceError('no-route', `No route to ${end.remote.address} from ${end.local.address}.`);
     };
-    return [await chain(b), await chain(a)];
+    return [to(b), to(a)];
   }
 
   /** Returns the chain that gives packets their source and sends them to `end`, made when it is first needed. */
-  async #egress({ local }: RelayEnd, route: Route | undefined): Promise<string> {
+  async #egress({ local }: RelayEnd, route: Route | undefined, { number, session }: Open): Promise<string> {
     const ip = family(local.address) === 4 ? 'ip' : 'ip6';
-    const source = `meta mark set 0 ${ip} saddr set ${local.address}`;
-    const hop = route === undefined ? '' : ` fwd ${hopText(ip, route)}`;
-    const definition = `${source}${hop}`;
+    const all: Egress = {
+      family: ip,
+      source: local.address,
+      hop: route && `fwd ${hopText(ip, route)}`,
+      counterMap: counterMap(number),
+      account: this.#accounts.egressOf(session.account),
+    };
+    const definition = egressRules(all, this.#options.totalBytesPerSecond);
     let egress = this.#egresses.get(definition);
     if (egress === undefined) {
       if (this.#egresses.size >= MAX_EGRESSES) throw new SpliceError('no-route', 'Too many next hops are in use.');
@@ -327,17 +352,19 @@ export class KernelRelay implements AsyncDisposable {
     return egress.object;
   }
 
-  #elementsOf({ number, ip, session: { a, b, account: name }, routes }: Open): ElementChange[] {
+  async #elementsOf(open: Open): Promise<ElementChange[]> {
+    const { number, ip, session, routes } = open;
+    const { a, b, account: name } = session;
     return [
-      { from: a, to: b, mark: 2 * number, egress: routes[0] },
-      { from: b, to: a, mark: 2 * number + 1, egress: routes[1] },
+      { from: a, to: b, mark: 2 * number, egress: await this.#egress(b, routes[0], open) },
+      { from: b, to: a, mark: 2 * number + 1, egress: await this.#egress(a, routes[1], open) },
     ].flatMap(({ from, to, mark, egress }) => {
       const key = String(mark);
       const element = (map: string, value: string, of = key) => ({ ...this.#ref(map), key: of, value });
       const elements: ElementChange[] = [
         element(`to_addr${ip}`, to.remote.address),
         element('to_port', port(to.remote.port)),
-        element('from_port', port(to.local.port)),
+        element(counterMap(number), port(to.local.port)),
         element('egress', `goto ${egress}`),
         element(`sessions${ip}`, key, tupleKey(from.remote, from.local)),
       ];
@@ -364,7 +391,7 @@ export class KernelRelay implements AsyncDisposable {
     await this.#tables.apply({ remove: open.elements.filter(isEntry) });
     let read = new Map<string, MapElement>();
     try {
-      read = await this.#finalCounters();
+      read = await this.#finalCounters(counterMap(open.number));
     } finally {
       if (!this.#closing.signal.aborted) {
         await this.#tables.apply({ remove: open.elements.filter((each) => !isEntry(each)) });
@@ -374,21 +401,28 @@ export class KernelRelay implements AsyncDisposable {
     return countersOf(open, (key) => read.get(key));
   }
 
-  /** Reads all counters once for all sessions that end meanwhile: nft takes as long for one as for all. */
-  #finalCounters(): Promise<Map<string, MapElement>> {
-    this.#nextRead ??= this.#lastRead.then(async (waitMs) => {
-      await this.#components.clock.sleep(waitMs, this.#closing.signal);
-      this.#nextRead = undefined;
-      const { clock } = this.#components;
+  /** Reads a map with counters once for all sessions that end meanwhile: nft takes as long for one as for all. One map at a time. */
+  #finalCounters(map: string): Promise<Map<string, MapElement>> {
+    const waiting = this.#nextReads.get(map);
+    if (waiting !== undefined) return waiting;
+    const { clock } = this.#components;
+    const reading = this.#lastRead.then(async (waitMs) => {
+      await clock.sleep(waitMs, this.#closing.signal);
+      this.#nextReads.delete(map);
       const startedMs = clock.now();
-      const result = this.#tables.read(this.#ref('from_port'));
-      this.#lastRead = result.then(
-        () => READ_SPACING * (clock.now() - startedMs),
-        () => MIN_READ_SPACING_MS,
-      );
-      return new Map((await result).map((each) => [each.key, each]));
+      const elements = await this.#tables.read(this.#ref(map));
+      return { elements: new Map(elements.map((each) => [each.key, each])), tookMs: clock.now() - startedMs };
     });
-    return this.#nextRead;
+    this.#lastRead = reading.then(
+      ({ tookMs }) => READ_SPACING * tookMs,
+      () => {
+        this.#nextReads.delete(map);
+        return MIN_READ_SPACING_MS;
+      },
+    );
+    const result = reading.then(({ elements }) => elements);
+    this.#nextReads.set(map, result);
+    return result;
   }
 
   #ref(map: string): { family: RelayForm; map: string } {
@@ -398,6 +432,10 @@ export class KernelRelay implements AsyncDisposable {
 
 function hopText(ip: string, { device, gateway }: Route): string {
   return `${ip} to ${gateway === undefined ? `${ip} daddr` : address(gateway)} device "${device}"`;
+}
+
+function sameRoute(one: Route, other: Route | undefined): boolean {
+  return one.device === other?.device && one.gateway === other.gateway;
 }
 
 function countersOf({ number, ip }: Open, read: (key: string) => MapElement | undefined): SessionCounters {

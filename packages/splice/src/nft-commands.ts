@@ -10,12 +10,12 @@ export interface ElementChange extends MapRef {
   readonly value?: string;
 }
 
-/** A named limit or quota, or a chain of one rule. */
+/** A named limit or quota, or a chain. */
 export interface ObjectChange {
   readonly family: MapRef['family'];
   readonly kind: 'limit' | 'quota' | 'chain';
   readonly object: string;
-  /** Without braces: `rate over 5 bytes/second`; of a chain: its rule. */
+  /** Without braces: `rate over 5 bytes/second`; of a chain: its rules, in lines. */
   readonly definition: string;
 }
 
@@ -57,7 +57,9 @@ export function addElements(elements: readonly ElementChange[], table: string): 
 /** Returns the commands that make a limit, quota or chain. */
 export function addObject({ family, kind, object, definition }: ObjectChange, table: string): string[] {
   const path = `${family} ${table} ${object}`;
-  if (kind === 'chain') return [`add chain ${path}`, `add rule ${path} ${definition}`];
+  if (kind === 'chain') {
+    return [`add chain ${path}`, ...definition.split('\n').map((rule) => `add rule ${path} ${rule}`)];
+  }
   return [`add ${kind} ${path} { ${definition}; }`];
 }
 

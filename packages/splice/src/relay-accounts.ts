@@ -1,7 +1,7 @@
 import type { ElementChange, ObjectChange } from './nft-commands.ts';
 import { parseObjects } from './nft-output.ts';
 import type { OwnedTables } from './owned-tables.ts';
-import { DROP_COUNTERS, type RelayForm } from './relay-rules.ts';
+import { DROP_COUNTERS, type EgressAccount, type RelayForm } from './relay-rules.ts';
 import { count } from './values.ts';
 
 /** Rate and bytes that sessions of one account share, both directions together. Counted with IP and UDP headers. */
@@ -44,6 +44,12 @@ export class RelayAccounts {
 
   has(id: string): boolean {
     return this.#accounts.has(id);
+  }
+
+  /** Which rules the sessions of an account need. */
+  egressOf(id: string | undefined): EgressAccount {
+    const account = id === undefined ? undefined : this.#accounts.get(id);
+    return { limited: account?.limit !== undefined, counted: account !== undefined };
   }
 
   /**

@@ -42,6 +42,17 @@ export interface RelayRules {
   maxSessions: number;
 }
 
+/**
+ * Sessions are spread over so many maps with counters: nft reads a map as a whole, and makes no change meanwhile, so that a
+ * move waits for a sixteenth of the counters at most.
+ */
+export const COUNTER_MAPS = 16;
+
+/** Name of the map with counters that a session of this number is in. */
+export function counterMap(number: number): string {
+  return `from_port${number % COUNTER_MAPS}`;
+}
+
 /** Counters of packets that were dropped because an account has used up its rate or its bytes. */
 export const DROP_COUNTERS = { rate: 'over_rate', quota: 'over_quota' } as const;
 
@@ -74,7 +85,10 @@ function maps(at: string, form: RelayForm, size: string): string[] {
   return [
     ...perFamily,
     `add map ${at} to_port { type mark : inet_service; size ${size}; }`,
-    `add map ${at} from_port { type mark : inet_service; size ${size}; counter; }`,
+    ...Array.from(
+      { length: COUNTER_MAPS },
+      (_, number) => `add map ${at} ${counterMap(number)} { type mark : inet_service; size ${size}; counter; }`,
+    ),
     `add map ${at} limits { type mark : limit; size ${size}; }`,
     `add map ${at} quotas { type mark : quota; size ${size}; }`,
     `add map ${at} egress { type mark : verdict; size ${size}; }`,
@@ -88,13 +102,44 @@ function objects(at: string, { totalBytesPerSecond }: RelayRules): string[] {
   return [...counters, `add limit ${at} total { ${rate}; }`];
 }
 
-function limits({ totalBytesPerSecond }: RelayRules): string[] {
+/** What is dropped before anything is rewritten. `account`: only the rules that its sessions need; absent: all. */
+function limits(totalBytesPerSecond: number | undefined, account?: EgressAccount): string[] {
   const overRate = `counter name "${DROP_COUNTERS.rate}" drop`;
+  const quota = `quota name meta mark map @quotas counter name "${DROP_COUNTERS.quota}" drop`;
   return [
-    `limit name meta mark map @limits ${overRate}`,
+    ...(account === undefined || account.limited ? [`limit name meta mark map @limits ${overRate}`] : []),
     ...(totalBytesPerSecond === undefined ? [] : [`limit name "total" ${overRate}`]),
-    `quota name meta mark map @quotas counter name "${DROP_COUNTERS.quota}" drop`,
+    ...(account === undefined || account.counted ? [quota] : []),
   ];
+}
+
+/** Whether sessions have a rate, and a quota. */
+export interface EgressAccount {
+  readonly limited: boolean;
+  readonly counted: boolean;
+}
+
+/** What sessions have in common that leave by one chain. */
+export interface Egress {
+  readonly family: 'ip' | 'ip6';
+  /** Source of the packets. */
+  readonly source: string;
+  /** `fwd` statement of the `netdev` form. */
+  readonly hop: string | undefined;
+  readonly counterMap: string;
+  readonly account: EgressAccount;
+}
+
+/**
+ * Returns the rules of a chain that sessions leave by, in lines. One rule rewrites all: each further one, and each look-up, costs
+ * every packet.
+ */
+export function egressRules(egress: Egress, totalBytesPerSecond: number | undefined): string {
+  const { family, source, hop, counterMap: map, account } = egress;
+  const from = `udp sport set meta mark map @${map} meta mark set 0 ${family} saddr set ${source}`;
+  if (hop === undefined) return from;
+  const to = `${family} daddr set meta mark map @to_addr${family === 'ip' ? 4 : 6} udp dport set meta mark map @to_port`;
+  return [...limits(totalBytesPerSecond, account), `${to} ${from} ${hop}`].join('\n');
 }
 
 /** Fragments have no ports of their own: they are left to the host, which puts them together for the server. */
@@ -105,16 +150,7 @@ const FAMILIES = Object.entries(TYPES).map(([number, [ip]]) => ({ number: Number
 function ingress(at: string, rules: RelayRules): string[] {
   const devices = rules.devices.map(device).join(', ');
   const hook = `type filter hook ingress devices = { ${devices} } priority -300; policy accept;`;
-  return [
-    `add chain ${at} in { ${hook} }`,
-    ...FAMILIES.flatMap(({ number, ip }) => [
-      `add chain ${at} v${number}`,
-      ...limits(rules).map((rule) => `add rule ${at} v${number} ${rule}`),
-      `add rule ${at} v${number} ${ip} daddr set meta mark map @to_addr${number} udp dport set meta mark map @to_port ` +
-        'udp sport set meta mark map @from_port meta mark vmap @egress',
-    ]),
-    ...entry(at, 'in', rules),
-  ];
+  return [`add chain ${at} in { ${hook} }`, ...entry(at, 'in', rules, () => 'meta mark vmap @egress')];
 }
 
 function routing(at: string, rules: RelayRules): string[] {
@@ -123,21 +159,25 @@ function routing(at: string, rules: RelayRules): string[] {
     `add chain ${at} post { type filter hook postrouting priority 300; policy accept; }`,
     ...FAMILIES.flatMap(({ number, ip }) => [
       `add chain ${at} v${number}`,
-      `add chain ${at} p${number}`,
-      ...limits(rules).map((rule) => `add rule ${at} v${number} ${rule}`),
+      ...limits(rules.totalBytesPerSecond).map((rule) => `add rule ${at} v${number} ${rule}`),
       `add rule ${at} v${number} ${ip} daddr set meta mark map @to_addr${number} udp dport set meta mark map @to_port ` +
         'meta mark set 0 notrack accept',
-      `add rule ${at} p${number} udp sport set meta mark map @from_port meta mark vmap @egress`,
     ]),
-    ...entry(at, 'pre', rules),
+    ...entry(at, 'pre', rules, (number) => `goto v${number}`),
     ...FAMILIES.map(
-      ({ number, ip }) => `add rule ${at} post meta mark set ${tupleOf(ip)} map @routed${number} goto p${number}`,
+      ({ number, ip }) =>
+        `add rule ${at} post meta mark set ${tupleOf(ip)} map @routed${number} meta mark vmap @egress`,
     ),
   ];
 }
 
 /** Rules of the first chain: what is left to the server, then the sessions. */
-function entry(at: string, chain: string, { control, data, maxPayloadBytes }: RelayRules): string[] {
+function entry(
+  at: string,
+  chain: string,
+  { control, data, maxPayloadBytes }: RelayRules,
+  leave: (family: 4 | 6) => string,
+): string[] {
   const sessions = data === undefined ? chain : 'sessions';
   const tooLong =
     maxPayloadBytes === undefined
@@ -150,7 +190,7 @@ function entry(at: string, chain: string, { control, data, maxPayloadBytes }: Re
     ),
     ...FAMILIES.map(
       ({ number, ip }) =>
-        `add rule ${at} ${sessions} ${WHOLE[number]} meta mark set ${tupleOf(ip)} map @sessions${number} goto v${number}`,
+        `add rule ${at} ${sessions} ${WHOLE[number]} meta mark set ${tupleOf(ip)} map @sessions${number} ${leave(number)}`,
     ),
     ...(data ?? []).map((pattern) => `add rule ${at} ${chain} ${matchOf(pattern)} goto sessions`),
   ];

@@ -106,8 +106,8 @@ export class FakeKernel implements System {
         quota.used += size;
         if (quota.used > quota.bytes) return 'dropped';
       }
-      const source = maps.get('from_port')?.get(mark);
-      const chain = chains.get(maps.get('egress')?.get(mark)?.value?.replace('goto ', '') ?? '')?.[0] ?? '';
+      const chain = chains.get(maps.get('egress')?.get(mark)?.value?.replace('goto ', '') ?? '')?.at(-1) ?? '';
+      const source = maps.get(/ @(from_port\d+)/.exec(chain)?.[1] ?? '')?.get(mark);
       const address = / saddr set (\S+)/.exec(chain)?.[1];
       const target = maps.get(`to_addr${family}`)?.get(mark)?.value;
       const port = maps.get('to_port')?.get(mark)?.value;
