@@ -84,7 +84,7 @@ describe('suspicion machine', () => {
 
   test('data without an answer is followed by a probe after 250 ms', () => {
     const calm = run(initialMonitor(0, 'current', 20), 9_000, () => 20).state;
-    const { state } = stepMonitor(calm, { type: 'sent', atMs: 9_100 });
+    const { state } = stepMonitor(calm, { type: 'sent', data: true, atMs: 9_100 });
     expect(stepMonitor(state, { type: 'tick', atMs: 9_349 }).effects).toEqual([{ type: 'wake', atMs: 9_350 }]);
     expect(stepMonitor(state, { type: 'tick', atMs: 9_350 }).effects).toContainEqual({ type: 'probe', probeId: 8 });
     const heard = stepMonitor(state, { type: 'heard', data: true, atMs: 9_300 }).state;
@@ -142,7 +142,7 @@ describe('suspicion machine', () => {
     const events: MonitorEvent[] = [
       { type: 'tick', atMs: 70_000 },
       { type: 'heard', data: true, atMs: 70_000 },
-      { type: 'sent', atMs: 70_000 },
+      { type: 'sent', data: true, atMs: 70_000 },
       { type: 'wake', atMs: 70_000 },
     ];
     for (const event of events) expect(stepMonitor(state, event)).toEqual({ state, effects: [] });
@@ -150,8 +150,8 @@ describe('suspicion machine', () => {
 
   test('whatever happens, it asks to be woken in the future or at once, and never awaits two probes', () => {
     const event = fc.oneof(
-      fc.record({ type: fc.constantFrom('tick', 'sent', 'wake'), by: fc.nat(2_000) }),
-      fc.record({ type: fc.constant('heard'), data: fc.boolean(), by: fc.nat(2_000) }),
+      fc.record({ type: fc.constantFrom('tick', 'wake'), by: fc.nat(2_000) }),
+      fc.record({ type: fc.constantFrom('heard', 'sent'), data: fc.boolean(), by: fc.nat(2_000) }),
       fc.record({ type: fc.constant('answered'), probeId: fc.nat(9), rttMs: fc.nat(900), by: fc.nat(2_000) }),
       fc.record({ type: fc.constant('failed'), probeId: fc.nat(9), by: fc.nat(2_000) }),
       fc.record({
@@ -230,6 +230,36 @@ describe('monitor', () => {
     expect(link.probes).toBe(probes);
     await clock.advance(1);
     expect(link.probes).toBe(probes + 1);
+    monitor.stop();
+  });
+
+  test('a path that carries echoes and keep-alives only is idle, and one of them unanswered is followed by a probe', async () => {
+    const { clock, monitor, link } = world();
+    const echo = async () => {
+      monitor.sent(undefined, false);
+      await clock.advance(10);
+      monitor.heard(false);
+      await clock.advance(29_990);
+    };
+    for (let round = 0; round < 2; round++) await echo();
+    const { probes } = link;
+    for (let round = 0; round < 10; round++) await echo();
+    expect(link.probes - probes).toBeLessThanOrEqual(10);
+    const idle = link.probes;
+    monitor.sent(undefined, false);
+    await clock.advance(260);
+    expect(link.probes).toBe(idle + 1);
+    monitor.stop();
+  });
+
+  test('data in one direction keeps a path in use, whatever is heard meanwhile', async () => {
+    const { clock, monitor, link } = world();
+    for (let ms = 0; ms < 120_000; ms += 100) {
+      monitor.sent();
+      monitor.heard(false);
+      await clock.advance(100);
+    }
+    expect(link.probes).toBeGreaterThan(40);
     monitor.stop();
   });
 

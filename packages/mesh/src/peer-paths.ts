@@ -38,9 +38,10 @@ export interface PeerPaths extends AsyncDisposable {
   refresh(reason: PathReason): void;
   configure(options: { policy?: PathPolicy; redundancy?: 1 | 2 }): void;
   /**
-   * Says that the data plane carried data both ways over `path`, of which the splice lets the path sockets see nothing.
+   * Says that something arrived over `path`, of which the splice lets the path sockets see nothing.
+   * @param isData it was more than echoes and keep-alives
    */
-  heard(path: PeerPath): void;
+  heard(path: PeerPath, isData: boolean): void;
   /** Says that the data plane has sent data over `path` by the splice, and received nothing there since `sinceMs` (`Clock.now`). */
   unanswered(path: PeerPath, sinceMs: number): void;
   /** Probes every path at once: an echo through the tunnel was lost. */

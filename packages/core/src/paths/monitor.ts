@@ -115,7 +115,7 @@ export type MonitorEvent =
    */
   | { readonly type: 'heard'; readonly data: boolean; readonly atMs: number }
   /** Data that the remote end answers in some way was sent. */
-  | { readonly type: 'sent'; readonly atMs: number }
+  | { readonly type: 'sent'; readonly data: boolean; readonly atMs: number }
   | { readonly type: 'role'; readonly role: PathRole; readonly atMs: number }
   /** Probe at once: the network has changed, or the current path became suspect. */
   | { readonly type: 'wake'; readonly atMs: number }
@@ -229,7 +229,7 @@ function apply(state: MonitorState, event: MonitorEvent, times: MonitorTimes): M
     case 'heard':
       return event.data ? used(heard(state, atMs, times), atMs, times) : heard(state, atMs, times);
     case 'sent': {
-      const next = used(state, atMs, times);
+      const next = event.data ? used(state, atMs, times) : state;
       return { ...next, unansweredSinceMs: next.unansweredSinceMs ?? atMs };
     }
     case 'role':

@@ -54,7 +54,8 @@ export class Monitor implements Disposable {
   #timer: Timer | undefined;
   #noteTimer: Timer | undefined;
   #heardAtMs: number | undefined;
-  #heardData = false;
+  /** More than keep-alives was heard or sent. */
+  #carriedData = false;
   #sentAtMs: number | undefined;
 
   /** Starts to watch at once. */
@@ -78,7 +79,7 @@ export class Monitor implements Disposable {
   heard(data = true): void {
     if (this.#stopped.signal.aborted) return;
     this.#heardAtMs = this.#clock.now();
-    this.#heardData ||= data;
+    this.#carriedData ||= data;
     // What was sent before is answered by it.
     this.#sentAtMs = undefined;
     this.#note(this.#state.health !== 'good' || this.#state.missed > 0);
@@ -90,15 +91,19 @@ export class Monitor implements Disposable {
   }
 
   /**
-   * Reports that data was sent that the remote end will answer.
+   * Reports that something was sent that the remote end will answer.
    * @param sinceMs since when nothing was heard although data was sent, `Clock.now` ms. @default now
+   * @param data true when it was more than a keep-alive
    */
-  sent(sinceMs?: number): void {
+  sent(sinceMs?: number, data = true): void {
     if (this.#stopped.signal.aborted) return;
-    if (this.#sentAtMs !== undefined) return;
+    const isFirstData = data && !this.#carriedData;
+    this.#carriedData ||= data;
+    if (this.#sentAtMs !== undefined && !isFirstData) return;
     const now = this.#clock.now();
-    this.#sentAtMs = sinceMs ?? now;
-    this.#note(now - this.#state.lastDataAtMs >= this.#times.idleAfterMs || sinceMs !== undefined);
+    this.#sentAtMs ??= sinceMs ?? now;
+    const wakes = data && now - this.#state.lastDataAtMs >= this.#times.idleAfterMs;
+    this.#note(wakes || sinceMs !== undefined);
   }
 
   /** Changes what the path is used for. */
@@ -138,13 +143,13 @@ export class Monitor implements Disposable {
   #flush(): void {
     this.#noteTimer?.cancel();
     this.#noteTimer = undefined;
-    const [sentAtMs, data] = [this.#sentAtMs, this.#heardData];
+    const [sentAtMs, data] = [this.#sentAtMs, this.#carriedData];
     const heardAtMs = this.#heardAtMs ?? this.#heardByTransport();
     this.#heardAtMs = undefined;
-    this.#heardData = false;
+    this.#carriedData = false;
     this.#sentAtMs = undefined;
     if (heardAtMs !== undefined) this.#dispatch({ type: 'heard', data, atMs: heardAtMs });
-    if (sentAtMs !== undefined) this.#dispatch({ type: 'sent', atMs: sentAtMs });
+    if (sentAtMs !== undefined) this.#dispatch({ type: 'sent', data, atMs: sentAtMs });
   }
 
   #heardByTransport(): number | undefined {

@@ -192,9 +192,9 @@ export class PathSet<Path> implements AsyncDisposable {
     this.#entryOf(path)?.monitor?.heard(data);
   }
 
-  /** Reports that data was sent on a path; see {@link Monitor.sent}. Cheap enough for every datagram. */
-  sent(path: Path, sinceMs?: number): void {
-    this.#entryOf(path)?.monitor?.sent(sinceMs);
+  /** Reports that something was sent on a path; see {@link Monitor.sent}. Cheap enough for every datagram. */
+  sent(path: Path, sinceMs?: number, data = true): void {
+    this.#entryOf(path)?.monitor?.sent(sinceMs, data);
   }
 
   /**

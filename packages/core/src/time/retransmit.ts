@@ -1,6 +1,8 @@
 import type { Clock } from '../clock.ts';
 import { TowpathError } from '../errors.ts';
 
+const ENDED = 'The request has ended.';
+
 export interface RetransmitOptions<Answer> {
   clock: Clock;
   /** How long the answer to each transmission is awaited, ms; when it ends, the request has failed. Read lazily. */
@@ -34,7 +36,8 @@ export async function retransmit<Answer>(options: RetransmitOptions<Answer>): Pr
   const startedAtMs = clock.now();
   let transmissions = 0;
   const done = new AbortController();
-  const stop = () => done.abort();
+  // A reason of its own, because the default one is an error with a stack, made for each request.
+  const stop = () => done.abort(ENDED);
   signal?.addEventListener('abort', stop, { once: true });
   // The answer may arrive, or fail, while `send` is still under way.
   let answered = false;

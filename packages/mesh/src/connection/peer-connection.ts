@@ -235,14 +235,14 @@ export class PeerConnection implements AsyncDisposable {
   }
 
   /** What the kernel carries, the path sockets do not see. */
-  #observeSplice({ receivedBytes, sentBytes, sinceMs }: TrafficChange): void {
+  #observeSplice({ receivedBytes, sentBytes, sinceMs, isBusy }: TrafficChange): void {
     const path = this.#path;
     const { receivedPackets } = this.#dataPlane.counters;
     // What came over the hop came on another path.
     const isHop = receivedPackets > this.#hopPackets;
     this.#hopPackets = receivedPackets;
     if (path === undefined || this.#dataPlane.kind !== 'splice') return;
-    if (receivedBytes > 0 && !isHop) this.#paths.heard(path);
+    if (receivedBytes > 0 && !isHop) this.#paths.heard(path, isBusy);
     else if (sentBytes > 0) this.#paths.unanswered(path, sinceMs);
   }
 

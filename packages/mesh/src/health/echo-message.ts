@@ -10,10 +10,23 @@ export interface EchoMessage {
 export const MAX_NOTE_BYTES = 64;
 /** Larger than any datagram that a tunnel carries. */
 const MAX_DATAGRAM_BYTES = 65_507;
+/** Of an IPv4 packet with UDP in a message of WireGuard: headers, padding to 16 bytes, and the tag. */
+const ENVELOPE_BYTES = 16 + 28 + 15 + 16;
 const MAGIC = [0x54, 0x50, 0x45, 0x43] as const;
 const VERSION = 1;
 const HEADER_BYTES = 11;
+/** A larger datagram of WireGuard holds no echo. */
+const MAX_ECHO_DATAGRAM_BYTES: number = ENVELOPE_BYTES + HEADER_BYTES + MAX_NOTE_BYTES;
+const WIREGUARD_DATA = 4;
 const TYPES = { request: 1, reply: 2, goodbye: 3 } as const;
+
+/**
+ * True for a datagram of WireGuard that carries more than an echo, a keep-alive or a handshake: a tunnel without such is
+ * idle, and its paths are probed rarely.
+ */
+export function carriesData(datagram: Uint8Array): boolean {
+  return datagram[0] === WIREGUARD_DATA && datagram.length > MAX_ECHO_DATAGRAM_BYTES;
+}
 
 /**
  * Encodes a message.

@@ -24,6 +24,7 @@ import {
   type Subnet,
 } from '@towpath/net';
 import { ConnectivityChecks, type StunDemultiplexer, type VerifiedPath } from '@towpath/stun';
+import { carriesData } from '../health/echo-message.ts';
 import type { PeerPath, PlainEnds } from '../peer-path.ts';
 import type { PathLogEntry, PeerPaths, PeerPathsEvents, PeerPathsOptions } from '../peer-paths.ts';
 import { MeshReason, type Reason } from '../reason.ts';
@@ -266,9 +267,9 @@ export class MeshPeerPaths implements PeerPaths {
     this.#set.configure(options);
   }
 
-  heard(path: PeerPath): void {
+  heard(path: PeerPath, isData: boolean): void {
     const own = this.#byId.get(path.id);
-    if (own !== undefined) this.#arrived(own, true);
+    if (own !== undefined) this.#arrived(own, isData);
   }
 
   unanswered(path: PeerPath, sinceMs: number): void {
@@ -470,7 +471,7 @@ export class MeshPeerPaths implements PeerPaths {
     const path = this.#find(id);
     if (path !== undefined) {
       if (path !== this.#set.current) this.#heardElsewhere();
-      this.#arrived(path, true);
+      this.#arrived(path, carriesData(datagram));
       if (path.kind === 'relay') this.#agreement.heard(this.#relayOf(path), true);
     }
     this.#options.onDatagram(datagram, path);
@@ -505,7 +506,7 @@ export class MeshPeerPaths implements PeerPaths {
       rttMs,
       send: (datagram) => {
         transport.send(datagram, remote);
-        this.#set.sent(path);
+        this.#set.sent(path, undefined, carriesData(datagram));
       },
     };
     this.#byId.set(id, path);

@@ -3,7 +3,7 @@ import { VirtualClock } from '@towpath/core/testing';
 import { SimulatedInternet } from '@towpath/net/simulated';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeEcho, encodeEcho } from '../../src/health/echo-message.ts';
+import { carriesData, decodeEcho, encodeEcho } from '../../src/health/echo-message.ts';
 import { ECHO_PORT, EchoService } from '../../src/health/echo-service.ts';
 
 describe('echo message', () => {
@@ -25,6 +25,21 @@ describe('echo message', () => {
         },
       ),
     );
+  });
+
+  it('is no data in the tunnel, however long its note, and neither are keep-alives and handshakes', () => {
+    const inTunnel = (bytes: number) => 32 + 16 * Math.ceil((28 + bytes) / 16);
+    const datagram = (type: number, bytes: number) => Uint8Array.of(type, ...new Uint8Array(bytes - 1));
+    const echo = encodeEcho({ type: 'reply', id: 1, note: new Uint8Array(64) });
+    expect(carriesData(datagram(4, inTunnel(echo.length)))).toBe(false);
+    for (const [type, bytes] of [
+      [4, 32],
+      [1, 148],
+      [2, 92],
+    ] as const) {
+      expect(carriesData(datagram(type, bytes))).toBe(false);
+    }
+    expect(carriesData(datagram(4, inTunnel(200)))).toBe(true);
   });
 
   it('reads any bytes without throwing', () => {

@@ -30,6 +30,9 @@ interface RunHandlers {
   ended(): void;
 }
 
+/** One for all checks: each probe of each path ends with it. */
+const OVER = new AbortedError('The check is over.');
+
 /** One check under way: repeats its request and settles once for everybody who waits. */
 export class CheckRun {
   readonly useCandidate: boolean;
@@ -101,7 +104,7 @@ export class CheckRun {
     this.#ended = true;
     this.#handlers.ended();
     this.#resolve(result);
-    this.#stop.abort(new AbortedError('The check is over.'));
+    this.#stop.abort(OVER);
   }
 
   fail(reason: CheckFailure): void {
