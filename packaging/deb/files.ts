@@ -34,9 +34,12 @@ Description: trail cameras and private networks over the fastest path that works
 `;
 }
 
+/** Not the launcher: Node gets options of its own. */
+const PROGRAM: [node: string, script: string] = [`${LIB_FOLDER}/bin/node`, `${LIB_FOLDER}/bin/towpath.js`];
+
 /** The daemon's unit: the one that "towpath service install" writes, for the packaged program. */
 export function daemonUnit(): string {
-  return unitText({ program: ['/usr/bin/towpath'], stateFolder: STATE_FOLDER, camerasOnly: false }).replace(
+  return unitText({ program: PROGRAM, stateFolder: STATE_FOLDER, camerasOnly: false }).replace(
     /^# Written by .*$/m,
     '# Of the package towpath. Next: systemctl enable --now towpath',
   );

@@ -104,7 +104,9 @@ describe.skipIf(!isPossible)('the Debian package', () => {
     const units = inside(
       'cat /usr/lib/systemd/system/towpath.service /usr/lib/systemd/system/towpath-serve.service',
     ).stdout;
-    expect(units).toContain('ExecStart=/usr/bin/towpath up\n');
+    expect(units).toContain(
+      'ExecStart=/usr/lib/towpath/bin/node --max-semi-space-size=1 --optimize-for-size /usr/lib/towpath/bin/towpath.js up\n',
+    );
     expect(units).toContain('ExecStart=/usr/bin/towpath serve --address 0.0.0.0 --data /var/lib/towpath-serve ');
 
     const purged = inside('dpkg -P towpath');

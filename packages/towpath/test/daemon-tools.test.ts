@@ -12,7 +12,7 @@ import { table } from '../src/cli/table.ts';
 import { VERSION } from '../src/cli/version.ts';
 import { install, uninstall } from '../src/commands/daemon/service.ts';
 import { Redaction } from '../src/commands/daemon/redact.ts';
-import { unitText } from '../src/commands/daemon/unit.ts';
+import { NODE_FLAGS, unitText } from '../src/commands/daemon/unit.ts';
 import { components, CommandLine } from './command-line.ts';
 
 function runtimeOf(commandLine: CommandLine, out: string[] = []): Runtime {
@@ -93,11 +93,12 @@ describe('completion and manual pages', () => {
 });
 
 describe('the service', () => {
-  const options = { program: ['/usr/bin/node', '/opt/my towpath/bin/towpath.js'], stateFolder: '/var/lib/towpath' };
+  const program: [string, string] = ['/usr/bin/node', '/opt/my towpath/bin/towpath.js'];
+  const options = { program, stateFolder: '/var/lib/towpath' };
 
   test('with parties keeps one capability, and without them none and no root', () => {
     const unit = unitText({ ...options, camerasOnly: false });
-    expect(unit).toContain('ExecStart=/usr/bin/node "/opt/my towpath/bin/towpath.js" up\n');
+    expect(unit).toContain(`ExecStart=/usr/bin/node ${NODE_FLAGS.join(' ')} "/opt/my towpath/bin/towpath.js" up\n`);
     expect(unit).toContain('CapabilityBoundingSet=CAP_NET_ADMIN\n');
     expect(unit).not.toContain('User=');
     const cameras = unitText({ ...options, camerasOnly: true });
@@ -105,7 +106,6 @@ describe('the service', () => {
     expect(cameras).toContain('CapabilityBoundingSet=\n');
     for (const text of [unit, cameras]) {
       for (const line of [
-        'Environment=NODE_OPTIONS=--max-semi-space-size=1',
         'NoNewPrivileges=yes',
         'ProtectSystem=strict',
         'ProtectHome=yes',

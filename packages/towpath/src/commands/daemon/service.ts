@@ -67,7 +67,7 @@ function unitFolder({ io }: Runtime, { folder }: ServicePlace): string {
 }
 
 /** How this very process was started. */
-function programWords(): string[] {
+function programWords(): [node: string, script: string] {
   return [process.execPath, resolve(process.argv[1] ?? 'towpath')];
 }
 

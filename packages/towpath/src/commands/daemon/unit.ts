@@ -1,17 +1,17 @@
 /** What the unit is made of. */
 export interface UnitOptions {
-  /** Words that start the program, without arguments: node and the script. */
-  readonly program: readonly string[];
+  /** What starts the program: Node and the script. */
+  readonly program: readonly [node: string, script: string];
   readonly stateFolder: string;
   /** Without parties: an unprivileged user and no capability. */
   readonly camerasOnly: boolean;
 }
 
 /**
- * Options of Node for a daemon that idles most of the time: without them V8 lets its young generation grow to three
- * times 16 MB and keeps it.
+ * Options of Node for a daemon that idles most of the time: without the first V8 lets its young generation grow to three
+ * times 16 MB and keeps it; the second makes the old generation grow in smaller steps.
  */
-export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=1'];
+export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=1', '--optimize-for-size'];
 
 export const UNIT_NAME = 'towpath.service';
 export const SERVICE_USER = 'towpath';
@@ -21,7 +21,9 @@ export const SERVICE_USER = 'towpath';
  * sysctl need CAP_NET_ADMIN, and the hosts file belongs to root.
  */
 export function unitText({ program, stateFolder, camerasOnly }: UnitOptions): string {
-  const command = [...program, 'up'].map(word).join(' ');
+  const [node, script] = program;
+  // Not NODE_OPTIONS, which takes some of V8's options only.
+  const command = [node, ...NODE_FLAGS, script, 'up'].map(word).join(' ');
   const capability = camerasOnly ? '' : 'CAP_NET_ADMIN';
   const account = camerasOnly ? [`User=${SERVICE_USER}`, `Group=${SERVICE_USER}`] : [];
   const kernel = camerasOnly
@@ -54,7 +56,6 @@ export function unitText({ program, stateFolder, camerasOnly }: UnitOptions): st
     'Type=exec',
     ...account,
     `Environment=${word(`TOWPATH_HOME=${stateFolder}`)}`,
-    `Environment=${word(`NODE_OPTIONS=${NODE_FLAGS.join(' ')}`)}`,
     `ExecStart=${command}`,
     '# It ends with 130 when it is asked to end.',
     'SuccessExitStatus=130',
