@@ -274,7 +274,10 @@ export class Lab {
 
   async close(): Promise<void> {
     await Promise.all(this.#hosts.map((host) => host.stopAll()));
-    for (const namespace of this.#namespaces) spawnSync('ip', ['netns', 'del', namespace]);
+    for (const namespace of this.#namespaces) {
+      endProcesses(namespace);
+      spawnSync('ip', ['netns', 'del', namespace]);
+    }
   }
 
   #namespace(name: string): string {
@@ -296,6 +299,19 @@ export class Lab {
     ip('link', 'add', port, 'netns', bridgeNamespace, 'type', 'veth', 'peer', 'name', device, 'netns', namespace);
     ip('-n', bridgeNamespace, 'link', 'set', port, 'master', 'br0');
     ip('-n', bridgeNamespace, 'link', 'set', port, 'up');
+  }
+}
+
+/** Kills what a program that was killed has left in a namespace, such as wireguard-go, which would keep the namespace. */
+function endProcesses(namespace: string): void {
+  const { stdout } = spawnSync('ip', ['netns', 'pids', namespace], { encoding: 'utf8' });
+  for (const pid of (stdout ?? '').split('\n').map(Number)) {
+    if (!Number.isInteger(pid) || pid <= 1) continue;
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
   }
 }
 

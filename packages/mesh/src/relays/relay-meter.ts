@@ -2,6 +2,7 @@ import {
   AbortedError,
   backoff,
   type Clock,
+  deadline,
   errorMessage,
   isAbort,
   type Log,
@@ -10,7 +11,7 @@ import {
   TowpathError,
 } from '@towpath/core';
 import { type Endpoint, formatEndpoint, type Network, sameEndpoint } from '@towpath/net';
-import { type StunDemultiplexer, StunTransactions } from '@towpath/stun';
+import { StunClient, type StunDemultiplexer, StunTransactions, type TransportProtocol } from '@towpath/stun';
 import { MessageClass, Method } from '@towpath/stun/message';
 import type { MeshRelay } from '../control-plane.ts';
 import { parseRelayUrl } from '../paths/relay-session.ts';
@@ -43,6 +44,8 @@ const MAX_AT_ONCE = 4;
 /** The least of so many round trips counts: the others have waited somewhere. */
 const REQUESTS = 3;
 const REQUEST = { rtoMs: 400, maxSends: 2, lastWaitFactor: 2 };
+/** Over TCP or TLS, connecting included, ms. */
+const STREAM_LIMIT_MS = 5_000;
 /** A figure that differs by less than the larger of the two from the one that was told is not told anew. */
 const TOLD_MS = 2;
 const TOLD_RATIO = 0.15;
@@ -55,7 +58,10 @@ interface Measured {
   url: string;
 }
 
-/** Measures the round trip to relays by Binding requests; members tell each other the figures. */
+/**
+ * Measures the round trip to relays by Binding requests; members tell each other the figures. Over UDP, and in a network that UDP
+ * does not leave over TCP or TLS, as the relayed addresses are asked for there.
+ */
 export class RelayMeter {
   readonly #components: RelayMeterComponents;
   readonly #options: RelayMeterOptions;
@@ -65,6 +71,8 @@ export class RelayMeter {
   readonly #relays = new Map<RelayKey, Measured>();
   readonly #figures = new Map<RelayKey, number>();
   readonly #addresses = new Map<RelayKey, string>();
+  /** Relays that have answered over UDP. */
+  readonly #overUdp = new Set<RelayKey>();
   readonly #work = new Set<Promise<void>>();
   #timer: Timer | undefined;
 
@@ -138,6 +146,7 @@ export class RelayMeter {
 
   #forget(key: RelayKey): boolean {
     this.#addresses.delete(key);
+    this.#overUdp.delete(key);
     return this.#figures.delete(key);
   }
 
@@ -171,13 +180,7 @@ export class RelayMeter {
     const { signal } = this.#closing;
     const { url } = relay;
     try {
-      const server = await this.#resolve(url, signal);
-      let leastMs = Number.POSITIVE_INFINITY;
-      for (let count = 0; count < REQUESTS; count++) {
-        const rttMs = await this.#request(server, signal);
-        leastMs = Math.min(leastMs, rttMs ?? Number.POSITIVE_INFINITY);
-      }
-      if (!Number.isFinite(leastMs)) throw new TowpathError('no-answer', 'Every request was repeated.');
+      const { server, leastMs } = await this.#overAnything(relay.key, url, signal);
       relay.waits = backoff({ ...SILENT, random });
       relay.dueAtMs = clock.now() + AGAIN_MS * (0.9 + random.next() * 0.2);
       if (this.#relays.get(relay.key) === relay && relay.url === url) this.#answered(relay.key, server, leastMs);
@@ -187,6 +190,39 @@ export class RelayMeter {
       log.debug(`A relay was not measured: ${errorMessage(error)}`);
       if (this.#forget(relay.key)) this.#options.onChange();
     }
+  }
+
+  async #overAnything(key: RelayKey, url: string, signal: AbortSignal): Promise<{ server: Endpoint; leastMs: number }> {
+    try {
+      const server = await this.#resolve(url, 'udp', signal);
+      const leastMs = await leastOf(() => this.#request(server, signal));
+      this.#overUdp.add(key);
+      return { server, leastMs };
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#overUdp.delete(key);
+      // UDP leaves this network: then it is the relay that does not answer.
+      if (this.#overUdp.size > 0) throw error;
+    }
+    for (const transport of ['tcp', 'tls'] as const) {
+      const measured = await this.#overStream(url, transport, signal).catch(() => undefined);
+      signal.throwIfAborted();
+      if (measured !== undefined) return measured;
+    }
+    throw new TowpathError('no-answer', 'The relay answers over no transport.');
+  }
+
+  async #overStream(
+    url: string,
+    transport: 'tcp' | 'tls',
+    signal: AbortSignal,
+  ): Promise<{ server: Endpoint; leastMs: number }> {
+    using limit = deadline(this.#components.clock, STREAM_LIMIT_MS, signal);
+    const server = await this.#resolve(url, transport, limit.signal);
+    const tls = { serverName: server.name };
+    await using client = await StunClient.open(this.#components, { server, transport, tls, signal: limit.signal });
+    const leastMs = await leastOf(async () => (await client.binding({ signal: limit.signal })).rttMs);
+    return { server, leastMs };
   }
 
   #answered(key: RelayKey, server: Endpoint, rttMs: number): void {
@@ -209,14 +245,25 @@ export class RelayMeter {
     return rttMs;
   }
 
-  /** Relays are measured over UDP; what another transport takes is another matter. */
-  async #resolve(urls: string, signal: AbortSignal): Promise<Endpoint> {
+  async #resolve(
+    urls: string,
+    transport: TransportProtocol,
+    signal: AbortSignal,
+  ): Promise<Endpoint & { readonly name: string }> {
     for (const url of urls.split(' ')) {
-      const server = parseRelayUrl(url);
-      if (server?.transport !== 'udp') continue;
-      const [address] = await this.#components.network.resolve(server.host, { family: 4, signal });
-      if (address !== undefined) return { address, port: server.port };
+      const relay = parseRelayUrl(url);
+      if (relay?.transport !== transport) continue;
+      const [address] = await this.#components.network.resolve(relay.host, { family: 4, signal });
+      if (address !== undefined) return { address, port: relay.port, name: relay.host };
     }
-    throw new TowpathError('no-answer', 'The relay has no address for UDP.');
+    throw new TowpathError('no-answer', `The relay has no address for ${transport}.`);
   }
+}
+
+/** The least of some round trips, ms. @throws TowpathError `no-answer` when none could be told. */
+async function leastOf(request: () => Promise<number | undefined>): Promise<number> {
+  let leastMs = Number.POSITIVE_INFINITY;
+  for (let count = 0; count < REQUESTS; count++) leastMs = Math.min(leastMs, (await request()) ?? leastMs);
+  if (!Number.isFinite(leastMs)) throw new TowpathError('no-answer', 'Every request was repeated.');
+  return leastMs;
 }

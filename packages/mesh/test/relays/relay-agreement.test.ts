@@ -102,6 +102,25 @@ describe('two members on relays', () => {
     ]);
   });
 
+  it.each([
+    ['one of them', natKinds.symmetricRandom],
+    ['both of them', natKinds.udpBlocked],
+  ])('choose in the same way where UDP does not leave the network of %s (C8)', async (_, kind) => {
+    far = new Distances(21);
+    const relays = [await far.relay(), await far.relay(), await far.relay()];
+    const [a, b] = [await far.member('a', natKinds.udpBlocked), await far.member('b', kind)];
+    for (const [at, delayMs] of [90, 60, 10].entries()) {
+      for (const member of [a, b]) far.between(member, relays[at]!, delayMs);
+    }
+    const [toB, toA] = [a.connect(b), b.connect(a)];
+    await far.party.clock.advance(40_000);
+    expect(used(toB, toA)).toEqual([3, 3]);
+    toB.current!.send(datagramOf('to b'));
+    toA.current!.send(datagramOf('to a'));
+    await far.party.clock.advance(1_000);
+    expect([b.received, a.received]).toEqual([['to b'], ['to a']]);
+  });
+
   it('move together when another has become faster, and lose no datagram (C8)', async () => {
     const { a, b, relays, toB, toA } = await connect(2, [
       [10, 10],
