@@ -6,7 +6,7 @@ import { type Bench, type BenchRow, percentile, row } from './support/bench.ts';
 import { connectPair } from './support/mesh-lab.ts';
 import { PlainWireGuard } from './support/plain-wireguard.ts';
 import { isInstalled } from './support/program.ts';
-import { SimulatedWireGuard } from './support/simulated-wireguard.ts';
+import { SimulatedWireGuard } from '@towpath/mesh/simulated';
 
 /** Between any two public hosts of the simulation; a signal takes as long, to the server and from there. */
 const RTT_MS = 20;

@@ -25,7 +25,7 @@ import {
   type UdpOptions,
   type UdpSocket,
 } from '@towpath/net';
-import { SimulatedWireGuard } from '../support/simulated-wireguard.ts';
+import { SimulatedWireGuard } from '@towpath/mesh/simulated';
 import { parentLeft, tell, workerTask } from '../support/worker.ts';
 
 export interface MeshIdleTask {

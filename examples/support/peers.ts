@@ -9,9 +9,9 @@ import {
   NATTraversal,
   type PeerNetwork,
 } from '@towpath/mesh';
+import { SimulatedWireGuard } from '@towpath/mesh/simulated';
 import { type NatOptions, SimulatedInternet } from '@towpath/net/simulated';
 import { TurnServer } from '@towpath/stun/server';
-import { ExampleMachine } from './machine.ts';
 
 /** This node and one peer of its party. */
 export interface ExamplePeers extends AsyncDisposable {
@@ -61,7 +61,7 @@ export async function examplePeers(options: { nat?: NatOptions; relayDelayMs?: n
     const partyId = await enter(node);
     const gateway = kind && internet.nat(kind);
     const host = gateway?.host({ name }) ?? internet.host({ name });
-    const machine = await ExampleMachine.open(host.network, clock, identity.wireGuard.publicKey);
+    const machine = await SimulatedWireGuard.open({ network: host.network, clock, random });
     const self = node.party(partyId)!.self;
     const finder = await MeshPathFinder.open(
       { network: host.network, clock, random, control: node },
@@ -105,7 +105,7 @@ export async function examplePeers(options: { nat?: NatOptions; relayDelayMs?: n
     [Symbol.asyncDispose]: async () => {
       await other.close();
       await Promise.all([nat.close(), peerNat.close()]);
-      await Promise.all([me.machine.close(), peer.machine.close()]);
+      await Promise.all([me.machine[Symbol.asyncDispose](), peer.machine[Symbol.asyncDispose]()]);
       await control.close();
       for (const server of servers) await server.close();
     },

@@ -2,12 +2,12 @@ import { type ControlClient, generateNodeIdentity } from '@towpath/control';
 import { LocalControlPlane } from '@towpath/control/local';
 import { Events } from '@towpath/core';
 import { ConnectionManager, MeshPathFinder, NATTraversal, type NetworkManagerEvents } from '@towpath/mesh';
+import { SimulatedWireGuard } from '@towpath/mesh/simulated';
 import { type NatOptions, natKinds, SimulatedInternet } from '@towpath/net/simulated';
 import { TurnServer } from '@towpath/stun/server';
 import type { Runtime } from '../../cli/runtime.ts';
 import type { KnownParty } from '../../config/party-home.ts';
 import type { PartyMesh } from '../../daemon/parties/party-runner.ts';
-import { DemoMachine } from './demo-machine.ts';
 
 const SECRET = 'demo';
 const LINK_MS = 8;
@@ -94,9 +94,7 @@ async function join(
   const self = client.party(party)?.self;
   if (self === undefined) throw new TypeError('unreachable: the node has just entered the party');
   const { network } = internet.nat(nat).host({ name });
-  const machine = stack.adopt(await DemoMachine.open(network, clock, identity.wireGuard.publicKey), (each) =>
-    each.close(),
-  );
+  const machine = stack.use(await SimulatedWireGuard.open({ network, clock, random }));
   const finder = await MeshPathFinder.open(
     { network, clock, random, control: client },
     // Many ports at once would connect the cabin directly after a while; the demo shows a relayed peer.

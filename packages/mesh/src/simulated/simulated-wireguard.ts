@@ -1,13 +1,8 @@
 import { type Clock, Events, type Random } from '@towpath/core';
-import type {
-  EchoOptions,
-  EchoServiceEvents,
-  PeerChange,
-  PeerNetwork,
-  WireGuardDevice,
-  WireGuardPeer,
-} from '@towpath/mesh';
 import { type Endpoint, type Network, sameEndpoint, type UdpSocket } from '@towpath/net';
+import type { PeerNetwork } from '../connection/peer-network.ts';
+import type { EchoOptions, EchoServiceEvents } from '../health/echo-service.ts';
+import type { PeerChange, WireGuardDevice, WireGuardPeer } from '../wireguard/device.ts';
 
 /** First byte of a message; the rest of WireGuard's header is zero here. */
 const INITIATION = 1;
@@ -15,6 +10,7 @@ const RESPONSE = 2;
 const DATA = 4;
 const REQUEST = 1;
 const ANSWER = 2;
+const GOODBYE = 3;
 const HEADER_BYTES = 16;
 /** Lengths of an initiation and a response, which path sockets know them by. */
 const HANDSHAKE_BYTES: Readonly<Record<number, number>> = { [INITIATION]: 148, [RESPONSE]: 92 };
@@ -30,6 +26,8 @@ interface Peer {
   /** Since when an initiation is on its way. */
   initiatedAtMs: number;
   readonly waiting: Uint8Array[];
+  receivedBytes: number;
+  sentBytes: number;
 }
 
 export interface SimulatedWireGuardComponents {
@@ -39,8 +37,8 @@ export interface SimulatedWireGuardComponents {
 }
 
 /**
- * What connections see of WireGuard: a handshake of one round trip before the first packet, roaming to where the last packet
- * came from, and echoes through the tunnel. Nothing is encrypted.
+ * Stands for `NetworkManager` and WireGuard, which need Linux and root. Connections see a handshake of one round trip before
+ * the first packet, roaming to where the last packet came from, and echoes through the tunnel. Nothing is encrypted.
  */
 export class SimulatedWireGuard implements PeerNetwork, AsyncDisposable {
   readonly mtuBytes = 1_420;
@@ -53,14 +51,15 @@ export class SimulatedWireGuard implements PeerNetwork, AsyncDisposable {
   readonly #sessions = new Map<string, Peer>();
   #socket!: UdpSocket;
 
-  /** @param place.address loopback for members, whose hop sends from there */
+  /** @param options.address where it listens. @default loopback: the hops of connections send from there */
   static async open(
     components: SimulatedWireGuardComponents,
-    place: { address: string; port?: number },
+    { address = '127.0.0.1', port }: { address?: string; port?: number } = {},
   ): Promise<SimulatedWireGuard> {
     const tunnel = new SimulatedWireGuard(components);
     tunnel.#socket = await components.network.bindUdp({
-      ...place,
+      address,
+      ...(port === undefined ? {} : { port }),
       onMessage: (data, from) => tunnel.#receive(data, from),
       onError() {},
     });
@@ -80,13 +79,14 @@ export class SimulatedWireGuard implements PeerNetwork, AsyncDisposable {
     events: this.events,
     ping: (address: string, { signal }: EchoOptions = {}) => this.#ping(address, signal),
     touch: (address) => void this.#send(address, REQUEST, this.#random.integer(0, 0xffff_ffff)),
-    sayGoodbye() {},
+    sayGoodbye: (address) => this.#send(address, GOODBYE, 0),
   };
 
   async addPeer(change: PeerChange): Promise<void> {
     const address = change.allowedIps?.[0]?.split('/')[0] ?? '';
     const { endpoint } = change;
-    const peer: Peer = { change, address, endpoint, session: false, initiatedAtMs: -Infinity, waiting: [] };
+    const none = { session: false, initiatedAtMs: -Infinity, receivedBytes: 0, sentBytes: 0 };
+    const peer: Peer = { change, address, endpoint, ...none, waiting: [] };
     this.#peers.set(address, peer);
   }
 
@@ -172,13 +172,16 @@ export class SimulatedWireGuard implements PeerNetwork, AsyncDisposable {
   }
 
   #leave(peer: Peer, data: Uint8Array): void {
-    if (peer.endpoint !== undefined) this.#socket.send(data, peer.endpoint);
+    if (peer.endpoint === undefined) return;
+    peer.sentBytes += data.length;
+    this.#socket.send(data, peer.endpoint);
   }
 
   #receive(data: Uint8Array, from: Endpoint): void {
     const peer = this.#from(from);
     if (peer === undefined) return;
     peer.endpoint = from;
+    peer.receivedBytes += data.length;
     if (data[0] === INITIATION) {
       this.#leave(peer, messageOf(RESPONSE));
       return;
@@ -187,6 +190,10 @@ export class SimulatedWireGuard implements PeerNetwork, AsyncDisposable {
     for (const waiting of peer.waiting.splice(0)) this.#leave(peer, waiting);
     if (data[0] !== DATA) return;
     const id = new DataView(data.buffer, data.byteOffset).getUint32(HEADER_BYTES + 4);
+    if (data[HEADER_BYTES] === GOODBYE) {
+      this.events.emit('goodbye', { address: peer.address });
+      return;
+    }
     this.events.emit('heard', { address: peer.address, note: new Uint8Array(0) });
     if (data[HEADER_BYTES] === REQUEST) this.#send(peer.address, ANSWER, id);
     else {
@@ -218,8 +225,8 @@ function messageOf(type: number): Uint8Array {
   return data;
 }
 
-function reported({ change, endpoint }: Peer): WireGuardPeer {
+function reported({ change, endpoint, receivedBytes, sentBytes }: Peer): WireGuardPeer {
   const { publicKey, allowedIps = [] } = change;
-  const counters = { lastHandshakeMs: undefined, receivedBytes: 0, sentBytes: 0, persistentKeepaliveSeconds: 0 };
+  const counters = { lastHandshakeMs: undefined, receivedBytes, sentBytes, persistentKeepaliveSeconds: 0 };
   return { publicKey, endpoint, allowedIps, ...counters };
 }

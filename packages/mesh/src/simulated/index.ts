@@ -1,0 +1,1 @@
+export { SimulatedWireGuard, type SimulatedWireGuardComponents } from './simulated-wireguard.ts';
