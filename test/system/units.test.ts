@@ -8,7 +8,8 @@ import { daemonUnit, serveUnit } from '../../packaging/deb/files.ts';
 
 const isPossible = spawnSync('systemd-analyze', ['--version']).status === 0;
 const deployed = readFileSync(join(import.meta.dirname, '../../deploy/towpath.service'), 'utf8');
-const node = { program: [process.execPath, '/dev/null'], stateFolder: '/var/lib/towpath' };
+const program: [node: string, script: string] = [process.execPath, '/dev/null'];
+const node = { program, stateFolder: '/var/lib/towpath' };
 
 /** Tenths of systemd's exposure level. WireGuard and the hosts file need root, a capability and a device. */
 const UNITS: readonly (readonly [name: string, text: string, exposure: number])[] = [
@@ -28,7 +29,10 @@ describe.skipIf(!isPossible)('units of systemd', () => {
     // The programs are elsewhere until they are installed.
     writeFileSync(
       path,
-      text.replace(/^ExecStart=(\/usr\/bin\/towpath|\/usr\/bin\/node \S+)/m, `ExecStart=${process.execPath}`),
+      text.replace(
+        /^ExecStart=(\/usr\/bin\/towpath|\/usr\/bin\/node \S+|\/usr\/lib\/towpath\/bin\/node)/m,
+        `ExecStart=${process.execPath}`,
+      ),
     );
     const verified = spawnSync('systemd-analyze', ['verify', '--man=no', path], { encoding: 'utf8' });
     expect(verified.stderr.split('\n').filter((line) => line.includes('towpath.service'))).toEqual([]);
