@@ -67,6 +67,14 @@ describe('settings in words (B3)', () => {
     await expect(change('motion-pause', '30', 'silent')).rejects.toMatchObject({ code: 'command-timeout' });
   });
 
+  test('texts and numbers that no camera sends count as absent', () => {
+    const numbers = { batPercent: 1e300, temperature: -1e308, timeUTC: 2 ** 60 };
+    const info = parseDeviceInfo({ devId: 'x', modelName: 'A'.repeat(300_000), fwVerName: '2.3', ...numbers });
+    expect(info).toMatchObject({ ok: true, value: { devId: 'x', fwVerName: '2.3' } });
+    const value = info.ok ? info.value : undefined;
+    expect([value?.modelName, value?.batPercent, value?.temperature, value?.timeUTC]).toEqual(Array(4).fill(undefined));
+  });
+
   test('settings that a camera does not have are not shown, and hostile values do no harm', () => {
     const bare = parseDeviceInfo({ devId: 'C2:00:5E:00:53:0A' });
     if (!bare.ok) throw new Error(bare.message);

@@ -4,6 +4,10 @@ import { describe, expect, test } from 'vitest';
 import { type DiscoverNatOptions, discoverNat } from '../src/behaviour/discover.ts';
 import { measureMappingLifetime } from '../src/behaviour/mapping-lifetime.ts';
 import { classifyMapping, classifyPorts } from '../src/behaviour/nat-report.ts';
+import * as attr from '../src/message/attributes.ts';
+import { MessageClass, Method } from '../src/message/header.ts';
+import { decodeStun } from '../src/message/stun-message.ts';
+import { StunWriter } from '../src/message/stun-writer.ts';
 import { BindingResponder } from '../src/server/binding-responder.ts';
 import { StunServer } from '../src/server/stun-server.ts';
 import { type World, world } from './support/internet.ts';
@@ -308,5 +312,61 @@ describe('classification', () => {
     expect(classifyPorts(ports(500, 501, 700), []).ports).toBe('random');
     expect(classifyPorts(ports(500, 700, 900), []).ports).toBe('random');
     expect(classifyPorts(ports(500, 501), []).ports).toBe('unknown');
+  });
+});
+
+describe('servers that lie', () => {
+  /** A server whose n-th answer has these attributes. */
+  async function liar(at: World, write: (writer: StunWriter, n: number) => StunWriter) {
+    const host = at.internet.host();
+    let count = 0;
+    const socket = await host.network.bindUdp({
+      port: 3478,
+      onMessage(data, from) {
+        const request = decodeStun(data);
+        if (!request.ok) return;
+        const answer = new StunWriter(MessageClass.Success, Method.Binding, request.message.transactionId);
+        socket.send(write(answer, ++count).finish(), from);
+      },
+    });
+    return { server: { address: host.address, port: 3478 }, close: () => socket.close() };
+  }
+
+  test.each([
+    ['0.0.0.0', 1_000],
+    ['239.1.2.3', 1_000],
+    ['255.255.255.255', 1_000],
+    ['198.51.100.1', 0],
+  ])('nobody has the address %s, port %i', async (address, port) => {
+    const at = world();
+    const { server, close } = await liar(at, (writer) => writer.add(attr.xorMappedAddress, { address, port }));
+    const found = await discover(at, at.internet.nat(natKinds.fullCone).host(), { servers: [server] });
+    expect(found).toMatchObject({ udp: false, mapped: undefined });
+    expect(found.servers[0]?.error).toContain('without an address that can be ours');
+    await close();
+    expect(at.internet.openSockets).toBe(0);
+  });
+
+  test('nothing is sent to a second address that is of no host', async () => {
+    const at = world();
+    const { server, close } = await liar(at, (writer) =>
+      writer
+        .add(attr.xorMappedAddress, { address: '198.51.100.1', port: 1_000 })
+        .add(attr.otherAddress, { address: '255.255.255.255', port: 9 }),
+    );
+    const found = await discover(at, at.internet.nat(natKinds.fullCone).host(), { servers: [server] });
+    expect(found.servers[0]?.canChange).toBe(false);
+    await close();
+  });
+
+  test('an answer without an address ends no measurement', async () => {
+    const at = world();
+    const { server, close } = await liar(at, (writer, n) =>
+      n === 1 ? writer.add(attr.xorMappedAddress, { address: '198.51.100.1', port: 1_000 }) : writer,
+    );
+    const found = await discover(at, at.internet.nat(natKinds.fullCone).host(), { servers: [server] });
+    expect(found).toMatchObject({ udp: true, mapped: { address: '198.51.100.1', port: 1_000 }, ports: 'unknown' });
+    await close();
+    expect([at.internet.openSockets, at.clock.pendingTimers]).toEqual([0, 0]);
   });
 });

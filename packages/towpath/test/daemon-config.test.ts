@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -52,6 +53,42 @@ describe('the configuration', () => {
       { name: 'a', keep: '30 days', deleteFromCard: 'when-safe' },
       { name: 'b', keep: '5 GB', deleteFromCard: 'never' },
     ]);
+  });
+
+  test('a file that is no group of settings is wrong, whatever is given elsewhere', async () => {
+    for (const text of ['just text', '- a list\n', '!!js/function x', '\u0000\u0001']) {
+      using commandLine = new CommandLine();
+      write(commandLine, text);
+      const { code, err } = await commandLine.run(['config', 'show'], { TOWPATH_API_PORT: '6000' });
+      expect([code, err]).toEqual([5, expect.stringContaining('config.yaml: ')]);
+    }
+  });
+
+  test.each([
+    ['brackets', '['.repeat(200_000)],
+    ['groups in one line', `cameras: ${'{a: '.repeat(2_000)}1${'}'.repeat(2_000)}`],
+    ['indented groups', Array.from({ length: 500 }, (_, n) => `${' '.repeat(n)}a:`).join('\n')],
+    ['lists in one line', `a: 1\n${'- '.repeat(5_000)}x`],
+  ])('%s that are nested without end are said so', async (_what, text) => {
+    using commandLine = new CommandLine();
+    write(commandLine, text);
+    const { code, err } = await commandLine.run(['config', 'show']);
+    expect([code, err]).toEqual([5, expect.stringContaining('nested deeper than 50 levels')]);
+  });
+
+  test('a second document is said so', async () => {
+    using commandLine = new CommandLine();
+    write(commandLine, 'api: {}\n---\nlog: {}\n');
+    const { err } = await commandLine.run(['config', 'show']);
+    expect(err).toContain('only one document is read (---)');
+  });
+
+  test('a FIFO in its place is refused, not waited for', async () => {
+    using commandLine = new CommandLine();
+    mkdirSync(commandLine.file('config'), { recursive: true });
+    spawnSync('mkfifo', [join(commandLine.file('config'), 'config.yaml')]);
+    const { code, err } = await commandLine.run(['config', 'show']);
+    expect([code, err]).toEqual([5, expect.stringContaining('is not a file')]);
   });
 
   test.each([

@@ -47,6 +47,28 @@ describe('the state folder', () => {
     expect(readdirSync(folder)).toEqual(['state.json']);
   });
 
+  test.each(['fifo', 'folder', 'device without end'])(
+    'a %s in place of the state is refused, not waited for',
+    (kind) => {
+      open();
+      const file = join(folder, 'state.json');
+      rmSync(file);
+      if (kind === 'fifo') spawnSync('mkfifo', [file]);
+      else if (kind === 'folder') mkdirSync(file);
+      else symlinkSync('/dev/zero', file);
+      expect(open).toThrow(
+        expect.objectContaining({ code: 'file-unreadable', message: expect.stringContaining('not a file') }),
+      );
+    },
+  );
+
+  test('a FIFO in place of a lock is no lock', () => {
+    open();
+    const file = join(folder, 'connected.lock');
+    spawnSync('mkfifo', [file]);
+    expect(lockOwner(file)).toBeUndefined();
+  });
+
   test('what could not be written is written by the next update, though it is the same', () => {
     const state = open();
     const file = join(folder, 'state.json');

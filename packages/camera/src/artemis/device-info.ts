@@ -45,10 +45,14 @@ export type DeviceInfo = {
 /** The record header reserves 32 bytes. */
 const MAX_DEVICE_ID_CHARS = 32;
 
+/** Longer texts and larger numbers count as absent: no camera sends them, and they are shown and stored. */
+const MAX_TEXT_CHARS = 200;
+const MAX_NUMBER = Number.MAX_SAFE_INTEGER;
+
 const deviceInfoSchema = z.object({
   devId: z.string().min(1).max(MAX_DEVICE_ID_CHARS),
-  ...optionalFields(TEXT_FIELDS, z.string()),
-  ...optionalFields(NUMBER_FIELDS, z.number()),
+  ...optionalFields(TEXT_FIELDS, z.string().max(MAX_TEXT_CHARS)),
+  ...optionalFields(NUMBER_FIELDS, z.number().min(-MAX_NUMBER).max(MAX_NUMBER)),
   ...optionalFields(FLAG_FIELDS, z.boolean()),
 });
 

@@ -330,7 +330,10 @@ export class Transfer<Item extends ItemId> {
   #stalledError(): CameraError {
     const { target } = this.#session;
     const left = this.#missing.size;
-    const message = `The camera answers but sent none of ${this.#silentItems} items; ${left} more were not asked for. Next: restart the camera.`;
+    const message =
+      this.#unwanted > MAX_UNWANTED
+        ? `The camera sends other items than were asked for; ${left} are missing. Next: restart the camera.`
+        : `The camera answers but sent none of ${this.#silentItems} items; ${left} more were not asked for. Next: restart the camera.`;
     return new CameraError('transfer-stalled', message, { target, details: { missing: left } });
   }
 

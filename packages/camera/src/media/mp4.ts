@@ -3,10 +3,15 @@ import {
   EncodedAudioPacketSource,
   EncodedPacket,
   EncodedVideoPacketSource,
+  Logging,
+  LogLevel,
   Mp4OutputFormat,
   Output,
 } from 'mediabunny';
 import type { AvFrame } from '../artemis/av.ts';
+
+// It prints what it throws as well, with its stack.
+Logging.level = LogLevel.Silent;
 
 /** What {@link muxMp4} puts into a file. */
 export interface Mp4Parts {

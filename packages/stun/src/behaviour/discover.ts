@@ -1,6 +1,6 @@
 import { errorMessage } from '@towpath/core';
 import { type Endpoint, sameEndpoint } from '@towpath/net';
-import { type BindingResult, bindingResult } from '../client/stun-client.ts';
+import { type BindingResult, bindingResult, mappedAddressOf } from '../client/stun-client.ts';
 import type { StunResponse } from '../client/stun-transactions.ts';
 import { MessageClass, Method } from '../message/header.ts';
 import { StunWriter } from '../message/stun-writer.ts';
@@ -218,15 +218,19 @@ function otherDestinations(server: Endpoint, other: Endpoint): Endpoint[] {
 
 function observed(destinations: readonly Endpoint[], responses: readonly (StunResponse | undefined)[]): Observation[] {
   return destinations.flatMap((destination, at) => {
-    const response = responses[at];
-    if (response === undefined || response.message.class !== MessageClass.Success) return [];
-    return [{ destination, mapped: bindingResult(response).mapped }];
+    const mapped = mappedOf(responses[at]);
+    return mapped === undefined ? [] : [{ destination, mapped }];
   });
 }
 
 function sample(socket: ProbeSocket, response: StunResponse | undefined): PortSample[] {
-  if (response === undefined || response.message.class !== MessageClass.Success) return [];
-  return [{ internal: socket.local.port, external: bindingResult(response).mapped.port }];
+  const mapped = mappedOf(response);
+  return mapped === undefined ? [] : [{ internal: socket.local.port, external: mapped.port }];
+}
+
+/** Our address as a server sees it; undefined without an answer that says so. */
+function mappedOf(response: StunResponse | undefined): Endpoint | undefined {
+  return response?.message.class === MessageClass.Success ? mappedAddressOf(response.message) : undefined;
 }
 
 /** Where answers to plain requests came from. */
@@ -272,9 +276,8 @@ async function tryHairpin(
   secondAnswer: Promise<StunResponse | undefined>,
   signal: AbortSignal | undefined,
 ): Promise<boolean | undefined> {
-  const [a, b] = [await firstAnswer, await secondAnswer];
-  if (a === undefined || b === undefined) return undefined;
-  const [externalA, externalB] = [bindingResult(a).mapped, bindingResult(b).mapped];
+  const [externalA, externalB] = [mappedOf(await firstAnswer), mappedOf(await secondAnswer)];
+  if (externalA === undefined || externalB === undefined) return undefined;
   let seen = false;
   const token = random.bytes(12);
   for (const socket of [first, second]) {

@@ -1,5 +1,5 @@
 import type { Clock, Random } from '@towpath/core';
-import { type Endpoint, formatEndpoint, type Network, type TlsClientOptions } from '@towpath/net';
+import { addressScope, type Endpoint, formatEndpoint, isPort, type Network, type TlsClientOptions } from '@towpath/net';
 import * as attr from '../message/attributes.ts';
 import { MessageClass, Method } from '../message/header.ts';
 import { shortTermKey } from '../message/integrity.ts';
@@ -197,12 +197,29 @@ export function bindingResult({ message, from, rttMs }: StunResponse): BindingRe
   const mapped = mappedAddressOf(message);
   if (mapped === undefined) {
     const target = formatEndpoint(from);
-    throw new StunError('stun-bad-response', `${target} answered a Binding request without our address.`, { target });
+    throw new StunError(
+      'stun-bad-response',
+      `${target} answered a Binding request without an address that can be ours.`,
+      { target },
+    );
   }
-  return { mapped, from, other: message.get(attr.otherAddress), software: message.get(attr.software), rttMs };
+  return { mapped, from, other: otherAddressOf(message), software: message.get(attr.software), rttMs };
 }
 
-/** XOR-MAPPED-ADDRESS, or the MAPPED-ADDRESS of old servers. */
-function mappedAddressOf(message: StunMessage): Endpoint | undefined {
-  return message.get(attr.xorMappedAddress) ?? message.get(attr.mappedAddress);
+/** XOR-MAPPED-ADDRESS, or the MAPPED-ADDRESS of old servers; undefined when it can be nobody's address. */
+export function mappedAddressOf(message: StunMessage): Endpoint | undefined {
+  const mapped = message.get(attr.xorMappedAddress) ?? message.get(attr.mappedAddress);
+  return mapped !== undefined && isHostEndpoint(mapped) ? mapped : undefined;
+}
+
+/** OTHER-ADDRESS; undefined when nothing can be sent there. */
+function otherAddressOf(message: StunMessage): Endpoint | undefined {
+  const other = message.get(attr.otherAddress);
+  return other !== undefined && isHostEndpoint(other) ? other : undefined;
+}
+
+/** False for port 0, and for addresses that are of no host: unspecified, multicast, broadcast. */
+function isHostEndpoint({ address, port }: Endpoint): boolean {
+  const scope = addressScope(address);
+  return isPort(port) && scope !== 'unspecified' && scope !== 'multicast' && scope !== 'broadcast';
 }

@@ -1,13 +1,15 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorCode, TowpathError, writeFailure } from '@towpath/core';
 import { makeFolder } from './make-folder.ts';
+import { readRegular } from './read-regular.ts';
 
 /** Reads a private file; undefined when it does not exist. @throws TowpathError `file-unreadable`. */
 export function readPrivateFile(path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8');
+    return readRegular(path);
   } catch (cause) {
+    if (cause instanceof TowpathError) throw cause;
     if (errorCode(cause) === 'ENOENT') return undefined;
     throw new TowpathError('file-unreadable', `${path} cannot be read (${errorCode(cause)}).`, { target: path, cause });
   }

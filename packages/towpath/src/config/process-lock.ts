@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { errorCode, TowpathError } from '@towpath/core';
 import { makeFolder } from './make-folder.ts';
 import { notWritten } from './private-file.ts';
+import { readRegular } from './read-regular.ts';
 
 /** Another process can take over an abandoned lock at the same time; the second try then meets its new owner. */
 const MAX_TRIES = 3;
@@ -82,10 +83,10 @@ function taken(path: string, { what, next = 'end it first' }: LockedFor, pid: nu
 
 function ownerOf(path: string): Owner | undefined {
   try {
-    const match = /^(\d+)(?: (\d*))?\s*$/.exec(readFileSync(path, 'utf8'));
+    const match = /^(\d+)(?: (\d*))?\s*$/.exec(readRegular(path));
     return match === null ? undefined : { pid: Number(match[1]), startTime: match[2] || undefined };
   } catch {
-    // It was released meanwhile.
+    // It was released meanwhile, or is no file.
     return undefined;
   }
 }

@@ -1,6 +1,7 @@
 import type { DeviceInfo } from '@towpath/camera';
 import type { Runtime } from '../../cli/runtime.ts';
 import { columns } from '../../cli/table.ts';
+import { oneLine } from '../../cli/terminal-text.ts';
 import { type TargetOptions, withCamera } from './target.ts';
 import { printJson } from '../../cli/json-output.ts';
 
@@ -30,10 +31,11 @@ function summary(device: DeviceInfo): string[][] {
     ['clock', device.timeUTC === undefined ? undefined : cameraTime(device.timeUTC)],
     ['language', device.languageCode],
   ];
-  return rows.flatMap(([name, value]) => (value ? [[name, value]] : []));
+  return rows.flatMap(([name, value]) => (value ? [[name, oneLine(value)]] : []));
 }
 
-/** Formats a time of the camera, which counts local wall time as if it were UTC. */
+/** Formats a time of the camera, which counts local wall time as if it were UTC; `-` for what is no time. */
 export function cameraTime(seconds: number): string {
-  return new Date(seconds * 1_000).toISOString().slice(0, 19).replace('T', ' ');
+  const time = new Date(seconds * 1_000);
+  return Number.isNaN(time.getTime()) ? '-' : time.toISOString().slice(0, 19).replace('T', ' ');
 }

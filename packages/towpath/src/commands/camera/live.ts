@@ -64,6 +64,10 @@ export async function live(runtime: Runtime, host: string, options: LiveOptions)
     const frames = `${counted(totals.frames, 'frame')}, ${counted(totals.keyFrames, 'key frame')}`;
     io.err(io.style('dim', `${file}${frames}, ${formatBytes(totals.bytes)}`));
   }
+  if (totals.frames === 0 && !runtime.signal.aborted) {
+    const message = 'The camera sent no picture that video can begin with. Next: restart the camera.';
+    throw new TowpathError('transfer-stalled', message, { kind: 'unreachable', target: host });
+  }
 }
 
 /** Time limit of the first picture, ms. */

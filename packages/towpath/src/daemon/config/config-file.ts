@@ -1,7 +1,7 @@
 import { isAbsolute, join, resolve } from 'node:path';
 import { parseEndpoint } from '@towpath/net';
 import { TowpathError } from '@towpath/core';
-import { Document, isMap, LineCounter, parseDocument } from 'yaml';
+import { Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { Runtime } from '../../cli/runtime.ts';
 import { readPrivateFile, writePrivateFile } from '../../config/private-file.ts';
 import { type DaemonConfig, DEFAULT_API_PORT, withDefaults } from './config.ts';
@@ -27,6 +27,10 @@ export class ConfigError extends TowpathError<'invalid-config'> {
 
 /** A file of this size is no configuration. */
 const MAX_BYTES = 1_000_000;
+/** Far deeper than any configuration, and little enough for the parser. */
+const MAX_DEPTH = 50;
+/** More faults than these are not shown at once. */
+const MAX_FAULTS = 10;
 
 /** Where a setting comes from. */
 export type Origin = 'default' | 'file' | 'environment' | 'command line';
@@ -96,14 +100,40 @@ function openDocument(path: string): { document: Document; lines: LineCounter } 
   const lines = new LineCounter();
   if (text === undefined) return { document: new Document({}), lines };
   if (text.length > MAX_BYTES) throw new ConfigError(path, [`the file is larger than ${MAX_BYTES} bytes`]);
+  if (isDeep(text)) throw new ConfigError(path, [`lists and groups are nested deeper than ${MAX_DEPTH} levels`]);
   const document = parseDocument(text, { prettyErrors: true, lineCounter: lines });
-  if (document.errors.length > 0) {
-    throw new ConfigError(
-      path,
-      document.errors.map(({ message }) => message.split('\n')[0]?.replace(/:$/, '') ?? 'not YAML'),
-    );
+  const { errors, contents } = document;
+  if (errors.length > 0) {
+    const faults = errors.slice(0, MAX_FAULTS).map(({ code, message, linePos }) => {
+      if (code === 'MULTIPLE_DOCS') return `line ${linePos?.[0].line ?? '?'}: only one document is read (---)`;
+      return message.split('\n')[0]?.replace(/:$/, '') ?? 'not YAML';
+    });
+    throw new ConfigError(path, faults);
+  }
+  // Otherwise a setting that is given elsewhere would take the place of what is here.
+  if (contents !== null && !isMap(contents) && !(isScalar(contents) && contents.value === null)) {
+    throw new ConfigError(path, ['the file: must be a group of settings, such as "api:", "pictures:" and "cameras:"']);
   }
   return { document, lines };
+}
+
+/** True when brackets, list marks or indentation are nested too deeply; brackets in texts count too, which does no harm. */
+function isDeep(text: string): boolean {
+  let depth = 0;
+  for (const character of text) {
+    if (character === '[' || character === '{') depth++;
+    else if (character === ']' || character === '}') depth = Math.max(0, depth - 1);
+    if (depth > MAX_DEPTH) return true;
+  }
+  const levels = [0];
+  for (const line of text.split('\n')) {
+    const indent = /^[ -]*/.exec(line)![0].length;
+    if (indent === line.length || line[indent] === '#') continue;
+    while (levels.at(-1)! > indent) levels.pop();
+    if (levels.at(-1)! < indent) levels.push(indent);
+    if (levels.length > MAX_DEPTH || (/^ *(- )*/.exec(line)![0].match(/- /g)?.length ?? 0) > MAX_DEPTH) return true;
+  }
+  return false;
 }
 
 /** @throws ConfigError for aliases, with which a small file can describe an endless one. */
