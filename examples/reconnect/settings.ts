@@ -5,7 +5,9 @@ import {
   MAX_TOTAL_CONNECTION_TIME,
   RETRY_BACKOFF_SEQUENCE,
 } from '@towpath/camera/compat';
+import { exampleArguments } from '../support/failure.ts';
 
+exampleArguments();
 console.log(`At most ${MAX_CONNECTION_RETRIES} attempts in ${MAX_TOTAL_CONNECTION_TIME} s`);
 console.log(`Waits between them: ${RETRY_BACKOFF_SEQUENCE.join(', ')} s`);
 console.log(`Time limit of one search: ${ARTEMIS_DISCOVERY_TIMEOUT} s`);

@@ -11,7 +11,9 @@ import {
   HEARTBEAT_INTERVAL_SEC,
   wrapHeartbeat,
 } from '@towpath/camera/compat';
+import { exampleArguments } from '../support/failure.ts';
 
+exampleArguments();
 assert.deepEqual(
   [CMD_LOGIN, CMD_START_AV, CMD_STOP_AV, CMD_DEVICE_INFO, CMD_HEARTBEAT, CMD_MEDIA_LIST],
   [0, 258, 259, 512, 525, 768],

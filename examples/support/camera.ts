@@ -1,6 +1,7 @@
 import { CameraEmulator, type CameraEmulatorOptions, paddedPictures } from '@towpath/camera/emulator';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
+import { exampleArguments } from './failure.ts';
 
 /** The camera that an example talks to. */
 export interface ExampleCamera extends AsyncDisposable {
@@ -14,7 +15,7 @@ export interface ExampleCamera extends AsyncDisposable {
  * usual ports.
  */
 export async function exampleCamera(init: CameraEmulatorOptions = {}): Promise<ExampleCamera> {
-  const [, , given] = process.argv;
+  const [given] = exampleArguments('ADDRESS');
   if (given !== undefined) return { address: given, emulator: undefined, [Symbol.asyncDispose]: async () => {} };
   const address = ownLoopbackAddress();
   const components = { network: new NodeNetwork(), clock: new SystemClock(), random: new SystemRandom() };

@@ -12,6 +12,7 @@ import {
 import { SimulatedWireGuard } from '@towpath/mesh/simulated';
 import { type NatOptions, SimulatedInternet } from '@towpath/net/simulated';
 import { TurnServer } from '@towpath/stun/server';
+import { exampleArguments } from './failure.ts';
 
 /** This node and one peer of its party. */
 export interface ExamplePeers extends AsyncDisposable {
@@ -36,6 +37,7 @@ const SECRET = 'example';
  * @param options.relayDelayMs one-way delay of the relay's link. @default 5
  */
 export async function examplePeers(options: { nat?: NatOptions; relayDelayMs?: number } = {}): Promise<ExamplePeers> {
+  exampleArguments();
   const { nat: kind, relayDelayMs = 5 } = options;
   const clock = new SystemClock();
   const random = new SystemRandom();

@@ -2,6 +2,7 @@ import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
 import { RelayServer, RendezvousServer } from '@towpath/pppp/server';
+import { exampleArguments } from './failure.ts';
 
 /** A relay server, and a camera that has logged in there. */
 export interface ExampleRelay extends AsyncDisposable {
@@ -15,7 +16,7 @@ export interface ExampleRelay extends AsyncDisposable {
 
 /** Returns the server given as `SERVER UID` on the command line, else starts both on this machine. */
 export async function exampleRelay(): Promise<ExampleRelay> {
-  const [, , server, cameraUid] = process.argv;
+  const [server, cameraUid] = exampleArguments('SERVER', 'UID');
   if (server !== undefined && cameraUid !== undefined) {
     return { relayServer: server, relayPort: 32_100, uid: cameraUid, [Symbol.asyncDispose]: async () => {} };
   }

@@ -17,6 +17,31 @@ async function runExample(name: string, ...args: string[]): Promise<string> {
   return stdout;
 }
 
+/** Runs a program that is expected to fail. */
+async function failing(args: readonly string[]): Promise<{ code: number; stderr: string }> {
+  const run = promisify(execFile)(process.execPath, args, { timeout: 100_000 });
+  return run.then(
+    ({ stderr }) => ({ code: 0, stderr }),
+    ({ code, stderr }: { code: number; stderr: string }) => ({ code, stderr }),
+  );
+}
+
+/** Loaded first: no socket can be bound. */
+const NO_NETWORK = `data:text/javascript,${encodeURIComponent(`
+  import { Socket } from 'node:dgram';
+  Socket.prototype.bind = function () {
+    const error = Object.assign(new Error('bind ENETUNREACH'), { code: 'ENETUNREACH', syscall: 'bind' });
+    queueMicrotask(() => this.emit('error', error));
+    return this;
+  };
+`)}`;
+
+function everyExample(): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts') && !name.startsWith('support'))
+    .sort();
+}
+
 /** Each example with what it prints. */
 const EXAMPLES: readonly (readonly [name: string, prints: RegExp])[] = [
   ['connect-camera.ts', /^KJK230, battery \d+ %\nstate: CONNECTED\nstate: CLOSED\nclosed\n$/],
@@ -70,6 +95,20 @@ describe.concurrent('examples', { timeout: 120_000 }, () => {
     await camera.start();
     expect(await runExample('parallel/default-settings.ts', address)).toContain('Connected in');
     expect(camera.counters.sessions).toBe(1);
+  });
+
+  test.each(everyExample())('%s with wrong arguments says so in one line, with exit code 2 (G4)', async (name) => {
+    for (const args of [['--no-such-option'], ['a', 'b', 'c']]) {
+      const { code, stderr } = await failing([`${folder}${name}`, ...args]);
+      expect([code, stderr]).toEqual([2, expect.stringMatching(/^Expected [^\n]+\.\n$/)]);
+    }
+  });
+
+  test.each(everyExample())('%s without a network ends in one line, or needs none (G3)', async (name) => {
+    const { code, stderr } = await failing(['--import', NO_NETWORK, `${folder}${name}`]);
+    if (code === 0) expect(stderr).toBe('');
+    else expect([code, stderr]).toEqual([expect.any(Number), expect.stringMatching(/^[^\n]+\n$/)]);
+    expect(stderr).not.toMatch(/\bat .*:\d+:\d+|\[object/);
   });
 
   test('the README and this test name every example (D6)', () => {

@@ -38,7 +38,7 @@ export class CommandLine implements Disposable {
     args: readonly string[],
     env: Record<string, string> = {},
     input?: string,
-    terminal: { columns?: number; interactive?: boolean } = {},
+    terminal: { columns?: number; interactive?: boolean; piped?: boolean } = {},
   ): Running {
     const out: string[] = [];
     const err: string[] = [];
@@ -51,6 +51,7 @@ export class CommandLine implements Disposable {
       write: async () => {},
       interactive: terminal.interactive ?? false,
       columns: terminal.columns ?? 200,
+      piped: terminal.piped ?? false,
       style: (_style: string, text: string) => text,
       env,
       readLine: async () => input,
@@ -88,7 +89,7 @@ export class CommandLine implements Disposable {
     args: readonly string[],
     env: Record<string, string> = {},
     input?: string,
-    terminal: { columns?: number; interactive?: boolean } = {},
+    terminal: { columns?: number; interactive?: boolean; piped?: boolean } = {},
   ): Promise<{ code: ExitCode; out: string[]; err: string }> {
     const running = this.start(args, env, input, terminal);
     const code = await running.code;

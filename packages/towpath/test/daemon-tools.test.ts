@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { silentLog } from '@towpath/core';
 import type { Commands } from '@towpath/mesh';
 import { describe, expect, test } from 'vitest';
@@ -13,6 +13,7 @@ import { VERSION } from '../src/cli/version.ts';
 import { install, uninstall } from '../src/commands/daemon/service.ts';
 import { Redaction } from '../src/commands/daemon/redact.ts';
 import { NODE_FLAGS, unitText } from '../src/commands/daemon/unit.ts';
+import { logPath } from '../src/daemon/log/file-log.ts';
 import { components, CommandLine } from './command-line.ts';
 
 function runtimeOf(commandLine: CommandLine, out: string[] = []): Runtime {
@@ -207,6 +208,63 @@ describe('a bug report', () => {
     );
     const again = await commandLine.run(['bugreport', '-o', output]);
     expect([again.code, again.err]).toEqual([5, expect.stringContaining('choose another name')]);
+  });
+});
+
+describe('on 40 columns without colour, and piped', () => {
+  const line = (message: string, fields: object) =>
+    JSON.stringify({ time: '2026-05-01T12:00:00.000Z', level: 'info', scope: 'CAMERA', message, fields });
+  const written = [
+    line('The camera in the garden is connected over the local network', { endpoint: '192.168.43.1:40611' }),
+    line('short', {}),
+    '{"time":"2026-05-01T12:00:00.000Z","level":"in',
+  ];
+
+  function withLog(): CommandLine {
+    const commandLine = new CommandLine();
+    const path = logPath(commandLine.file('config'));
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, `${written.join('\n')}\n`, { mode: 0o600 });
+    return commandLine;
+  }
+
+  test('logs wraps each line and indents what follows; nothing is lost', async () => {
+    using commandLine = withLog();
+    const { out, code } = await commandLine.run(['logs'], {}, undefined, { columns: 40 });
+    expect(code).toBe(0);
+    expect(out.slice(0, -1).filter((each) => each.length > 40)).toEqual([]);
+    expect(out.filter((each) => !each.startsWith('  '))).toHaveLength(3);
+    const solid = out.join('').replaceAll(' ', '');
+    expect(solid).toContain('Thecamerainthegardenisconnectedoverthelocalnetworkendpoint=192.168.43.1:40611');
+    expect(out.join('')).not.toContain('\u001b');
+  });
+
+  test('logs in a pipe prints one line for each, however narrow the terminal is', async () => {
+    using commandLine = withLog();
+    const { out } = await commandLine.run(['logs'], {}, undefined, { columns: 40, piped: true });
+    expect(out).toHaveLength(3);
+    expect(out[0]).toMatch(
+      /^2026-05-01 \d\d:\d\d:\d\d info {2}\[CAMERA\] The camera .* endpoint=192\.168\.43\.1:40611$/,
+    );
+  });
+
+  test('logs --json has a typed object for each line, also for one that a crash cut off', async () => {
+    using commandLine = withLog();
+    const { out } = await commandLine.run(['logs', '--json'], {}, undefined, { columns: 40 });
+    expect(out.map((each) => JSON.parse(each))).toEqual([
+      { type: 'log', version: 1, ...JSON.parse(written[0]!) },
+      { type: 'log', version: 1, ...JSON.parse(written[1]!) },
+      { type: 'log', version: 1, text: written[2] },
+    ]);
+  });
+
+  test('bugreport prints the file alone on standard output; what it says fits', async () => {
+    using commandLine = withLog();
+    const output = commandLine.file('r.tar.gz');
+    const { out, err } = await commandLine.run(['bugreport', '-o', output], {}, undefined, { columns: 40 });
+    expect(out).toEqual([expect.stringMatching(new RegExp(`^${output} \\([\\d.]+ k?B\\)$`))]);
+    expect(err.split('\n').filter((each) => each.length > 40)).toEqual([]);
+    expect(err.replaceAll('\n', ' ')).toContain('Look through it before you send it.');
   });
 });
 

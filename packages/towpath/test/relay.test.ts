@@ -102,6 +102,36 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     await bob.allocation.close();
   });
 
+  test('says at start what it serves, to whom, where, within which limits, and who removes members (G)', async () => {
+    const file = commandLine.file('secret');
+    const here = ['relay', 'serve', '--port', '0', '--for', '0.2', '--data-plane', 'user'];
+    const limits = ['--max-allocations', '100', '--user-allocations', '3', '--user-bandwidth', '500'];
+    const { out, code } = await commandLine.run([...here, ...withSecret(), ...limits, '--relay-ports', '50000-50099']);
+    expect([code, out.map((line) => line.replaceAll(/127.0.0.1:\d+/g, 'HERE'))]).toEqual([
+      0,
+      [
+        `serves    STUN to everybody, TURN to whoever has credentials of ${file}`,
+        'relays on 127.0.0.1, ports 50000-50099',
+        'limits    100 allocations: 3 with 500 kB/s of one user, 1024 with 50 MB/s of one party, 2048 with 100 MB/s of one founder; 4096 connections, 256 of one address',
+        'removals  not asked for: a removed member relays until its credentials expire. Next: add --control SERVER',
+        'udp       listens on HERE',
+        'tcp       listens on HERE',
+        'data      through this process. Set by --data-plane user.',
+      ],
+    ]);
+    const asking = await commandLine.run([...here, '--secret-file', file, '--control', HERE]);
+    expect(asking.out).toContain('removals  asked of http://127.0.0.1:4100 every 5 s');
+    const stun = await commandLine.run([...here, '--no-relay']);
+    expect(stun.out[0]).toBe('serves    STUN only; 500 answers per second to one network');
+    const told = await commandLine.run([...here, '--secret-file', file, '--json']);
+    expect(JSON.parse(told.out[0]!)).toMatchObject({
+      type: 'serving',
+      turn: true,
+      limits: { allocations: 4096 },
+      control: [],
+    });
+  });
+
   test.skipIf(spawnSync('openssl', ['version']).error !== undefined)('serves TLS (needs openssl)', async () => {
     const [cert, key] = [commandLine.file('cert.pem'), commandLine.file('key.pem')];
     execFileSync(

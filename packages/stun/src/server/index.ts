@@ -11,6 +11,7 @@ export type {
   TurnServerOptions,
   TurnServerStats,
 } from '../turn/server/options.ts';
+export { DEFAULT_LIMITS } from '../turn/server/options.ts';
 export type { TurnGroupLimits } from '../turn/server/group-quotas.ts';
 export type { OptionalScope, PeerPolicyOptions } from '../turn/server/peer-policy.ts';
 export { TurnServer } from '../turn/server/turn-server.ts';

@@ -21,6 +21,8 @@ export interface Io {
   readonly interactive: boolean;
   /** Width of the terminal in characters; without one, lines may have any length. */
   readonly columns: number;
+  /** Standard output is no terminal: what another program reads line by line is not wrapped. */
+  readonly piped?: boolean;
   /** Styles text if the terminal shows colours. */
   style(style: Style, text: string): string;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -51,6 +53,7 @@ export function processIo(): Io {
       }),
     interactive: stderr.isTTY === true,
     columns: stderr.columns ?? Number.MAX_SAFE_INTEGER,
+    piped: stdout.isTTY !== true,
     style: (style, part) => text.style(style, part),
     env,
   };

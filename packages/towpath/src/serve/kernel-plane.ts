@@ -79,7 +79,7 @@ export function planeReport({ plane, reason }: ChosenPlane): PlaneReport {
 /** Says where relayed data passes, and why: a line for a person, or JSON. */
 export function announcePlane(io: Io, json: boolean | undefined, { plane, reason }: PlaneReport): void {
   if (json) printJson(io, 'data-plane', { plane, reason });
-  else io.out(`${'data'.padEnd(8)} through ${plane === 'kernel' ? 'the kernel' : 'this process'}. ${reason}`);
+  else io.out(`${'data'.padEnd(10)}through ${plane === 'kernel' ? 'the kernel' : 'this process'}. ${reason}`);
 }
 
 /** Of {@link kernelMetrics}, states of the moment. */

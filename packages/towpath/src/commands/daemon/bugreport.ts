@@ -5,7 +5,7 @@ import { errorCode, errorMessage, TowpathError } from '@towpath/core';
 import { routePath } from '@towpath/dashboard/routes';
 import { examineMachine, SystemCommands } from '@towpath/mesh';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { formatBytes } from '../../cli/table.ts';
+import { formatBytes, wrap } from '../../cli/table.ts';
 import { VERSION } from '../../cli/version.ts';
 import { notWritten, readPrivateFile } from '../../config/private-file.ts';
 import { askDaemon, askDaemonText } from '../../daemon/api/api-client.ts';
@@ -65,7 +65,8 @@ export async function bugreport(runtime: Runtime, options: BugreportOptions): Pr
   if (options.json) printJson(io, 'bugreport', { output, bytes: archive.length });
   else {
     io.out(`${output} (${formatBytes(archive.length)})`);
-    io.err('Keys, tokens, invites and public addresses are replaced. Look through it before you send it.');
+    const advice = 'Keys, tokens, invites and public addresses are replaced. Look through it before you send it.';
+    for (const line of wrap(advice, io.columns)) io.err(line);
   }
 }
 

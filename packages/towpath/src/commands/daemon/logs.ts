@@ -14,6 +14,8 @@ interface LogsOptions extends CommonOptions {
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error'];
 const POLL_MS = 250;
+/** Before what is left of a line on a narrow terminal. */
+const INDENT = '  ';
 /** Both files of the log together are smaller. */
 const MAX_READ_BYTES = 16_000_000;
 
@@ -78,9 +80,10 @@ function show({ io }: Runtime, { json }: CommonOptions, text: string): void {
     .join('');
   const at = new Date(time);
   const stamp = `${at.toLocaleDateString('sv')} ${at.toTimeString().slice(0, 8)}`;
-  for (const [number, part] of wrap(`${stamp} ${level.padEnd(5)} [${scope}] ${message}${rest}`, io.columns).entries()) {
-    io.out(number === 0 ? part : `  ${part}`);
-  }
+  const whole = `${stamp} ${level.padEnd(5)} [${scope}] ${message}${rest}`;
+  const [first = '', ...more] = io.piped ? [whole] : wrap(whole, io.columns - INDENT.length);
+  io.out(first);
+  for (const part of more) io.out(`${INDENT}${part}`);
 }
 
 function parse(text: string): LogLine | undefined {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { errorCode, type Random, TowpathError } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
+import { DEFAULT_LIMITS } from '@towpath/stun/server';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { serverUrl } from '../../cli/server-url.ts';
@@ -9,6 +10,7 @@ import { MetricsServer } from '../../serve/metrics-server.ts';
 import type { DataPlaneMode } from '../../cli/values.ts';
 import { announcePlane } from '../../serve/kernel-plane.ts';
 import { untilOver } from '../../serve/run-time.ts';
+import { formatBytes } from '../../cli/table.ts';
 import { listeningAddresses, portRange, type RelayPlan, relayAddresses, subnets } from './plan.ts';
 import { given, type QuotaOptions, sharedQuotas, userLimits } from './quotas.ts';
 import { RELAY_GAUGES, RelayNode } from './relay-node.ts';
@@ -64,6 +66,7 @@ export async function serveRelay(runtime: Runtime, options: RelayServeOptions): 
       ? await RelayWorkers.start({ clock, log, verbose: options.verbose ?? false }, plan, options.workers)
       : await RelayNode.open(runtime, plan),
   );
+  announcePlan(runtime, options, plan);
   for (const { what, endpoints } of serving.listening) announce(runtime, options, what, endpoints);
   if (options.relay) announcePlane(io, options.json, serving.dataPlane);
   if (options.metricsPort !== undefined) {
@@ -163,6 +166,53 @@ function readText(file: string): string {
   } catch (cause) {
     throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
   }
+}
+
+/** Says what is served, to whom and within which limits: a line each for a person, or JSON. */
+function announcePlan({ io }: Runtime, { json, relay, secretFile, user }: RelayServeOptions, plan: RelayPlan): void {
+  const limits = { ...DEFAULT_LIMITS, ...plan.limits };
+  if (json) {
+    const relayed = relay ? { addresses: plan.relay, ports: plan.relayPorts, quotas: plan.quotas } : null;
+    // JSON has no infinity.
+    const told = Object.fromEntries(Object.entries(limits).filter(([, value]) => Number.isFinite(value)));
+    printJson(io, 'serving', {
+      turn: relay,
+      realm: plan.realm,
+      relayed,
+      limits: told,
+      control: plan.control?.servers ?? [],
+    });
+    return;
+  }
+  const say = (what: string, text: string) => io.out(`${what.padEnd(10)}${text}`);
+  if (!relay) {
+    say('serves', `STUN only; ${limits.bindingsPerSecond} answers per second to one network`);
+    return;
+  }
+  const users = [secretFile && `whoever has credentials of ${secretFile}`, user && `the user ${user}`].filter(Boolean);
+  say('serves', `STUN to everybody, TURN to ${users.join(' and ')}`);
+  const [first, last] = plan.relayPorts;
+  const places = plan.relay.map(({ address, announce: told = address }) =>
+    told === address ? address : `${address}, announced as ${told}`,
+  );
+  say('relays on', `${places.join('; ')}, ports ${first}-${last}`);
+  const { party, founder } = plan.quotas;
+  const own = Number.isFinite(limits.bytesPerSecondPerUser) ? ` with ${rate(limits.bytesPerSecondPerUser)}` : '';
+  const one = (what: string, { allocations, bytesPerSecond }: { allocations: number; bytesPerSecond: number }) =>
+    `${allocations} with ${rate(bytesPerSecond)} of one ${what}`;
+  say(
+    'limits',
+    `${limits.allocations} allocations: ${limits.allocationsPerUser}${own} of one user, ${one('party', party)}, ${one('founder', founder)}; ` +
+      `${limits.connections} connections, ${limits.connectionsPerAddress} of one address`,
+  );
+  if (secretFile === undefined) return;
+  if (plan.control !== undefined) say('removals', `asked of ${plan.control.servers.join(', ')} every 5 s`);
+  else
+    say('removals', 'not asked for: a removed member relays until its credentials expire. Next: add --control SERVER');
+}
+
+function rate(bytesPerSecond: number): string {
+  return `${formatBytes(bytesPerSecond)}/s`;
 }
 
 function announce({ io }: Runtime, { json }: CommonOptions, what: string, endpoints: readonly Endpoint[]): void {
