@@ -1,4 +1,4 @@
-import { type Clock, TowpathError } from '@towpath/core';
+import { type Clock, deadline, TowpathError } from '@towpath/core';
 
 /**
  * Runs `work` with a signal that aborts after `limitMs`, or when the caller's does.
@@ -11,7 +11,6 @@ export async function withinLimit<T>(
   signal: AbortSignal,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const over = new AbortController();
-  using _timer = clock.timer(limitMs, () => over.abort(new TowpathError('timed-out', message)));
-  return await work(AbortSignal.any([signal, over.signal]));
+  using limit = deadline(clock, limitMs, signal, () => new TowpathError('timed-out', message));
+  return await work(limit.signal);
 }

@@ -10,14 +10,14 @@ import { RelayNode } from '../src/commands/relay/relay-node.ts';
 
 const SECRET = 'a secret that is long enough';
 
-test('a removed member loses its allocations and cannot allocate again until it is back (A4)', async () => {
-  const gone = new Set<string>();
+/** A relay on a simulated internet. */
+async function world(isRevoked?: (user: string) => boolean) {
   const clock = new VirtualClock();
   const random = new SeededRandom(1);
   const internet = new SimulatedInternet({ clock, random });
   const { network, address } = internet.host();
   const node = await RelayNode.open(
-    { network, clock, random, log: silentLog, isRevoked: (user) => gone.has(user) },
+    { network, clock, random, log: silentLog, ...(isRevoked && { isRevoked }) },
     {
       addresses: [address],
       port: 3478,
@@ -35,6 +35,12 @@ test('a removed member loses its allocations and cannot allocate again until it 
       shared: false,
     },
   );
+  return { clock, random, internet, address, node };
+}
+
+test('a removed member loses its allocations and cannot allocate again until it is back (A4)', async () => {
+  const gone = new Set<string>();
+  const { clock, random, internet, address, node } = await world((user) => gone.has(user));
   const lost: string[] = [];
   const join = (user: string) =>
     clock.runUntil(
@@ -62,29 +68,7 @@ test('a removed member loses its allocations and cannot allocate again until it 
 });
 
 test('a relay that does not learn of removals lets go of a removed member when its ten minutes are over (A4)', async () => {
-  const clock = new VirtualClock();
-  const random = new SeededRandom(1);
-  const internet = new SimulatedInternet({ clock, random });
-  const { network, address } = internet.host();
-  const node = await RelayNode.open(
-    { network, clock, random, log: silentLog },
-    {
-      addresses: [address],
-      port: 3478,
-      tcp: true,
-      relay: [{ address }],
-      relayPorts: [50_000, 50_099],
-      realm: 'towpath',
-      secrets: [SECRET],
-      users: {},
-      limits: {},
-      quotas: NO_QUOTAS,
-      allow: [],
-      deny: [],
-      nonceSecret: '00'.repeat(32),
-      shared: false,
-    },
-  );
+  const { clock, random, internet, address, node } = await world();
   const peer = internet.host();
   const heard: string[] = [];
   const socket = await peer.network.bindUdp({

@@ -1,6 +1,6 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import { type Clock, type Log, type Random, race, silentLog } from '@towpath/core';
+import { type Clock, deadline, type Log, type Random, race, silentLog } from '@towpath/core';
 import { z } from 'zod';
 import { ControlError, type ControlErrorCode } from '../control-error.ts';
 import type { Relay, TurnCredentials } from '../control-plane.ts';
@@ -269,29 +269,21 @@ export class HttpTransport implements ControlTransport {
       ...signRequest(key, { method, path, body: bytes }, this.#stamp(at)),
       ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': `${bytes.length}` }),
     };
-    const overtime = new AbortController();
-    const timer = this.#clock.timer(REQUEST_LIMIT_MS, () =>
-      overtime.abort(
-        new ControlError('server-unavailable', `${url.host} did not answer within ${REQUEST_LIMIT_MS / 1_000} s.`),
-      ),
-    );
-    try {
-      const answer = await sendRequest(url, {
-        method,
-        headers,
-        body: bytes,
-        agent: url.protocol === 'https:' ? this.#https : this.#http,
-        ca: this.#ca,
-        signal: signal === undefined ? overtime.signal : AbortSignal.any([signal, overtime.signal]),
-      });
-      const parsed = { status: answer.status, body: parseJson(answer.body) };
-      if (again && answer.status === 401 && this.#mayCorrect(at, errorOf(parsed))) {
-        return await this.#ask(at, method, path, body, { key, signal }, false);
-      }
-      return parsed;
-    } finally {
-      timer.cancel();
+    const late = `${url.host} did not answer within ${REQUEST_LIMIT_MS / 1_000} s.`;
+    using limit = deadline(this.#clock, REQUEST_LIMIT_MS, signal, () => new ControlError('server-unavailable', late));
+    const answer = await sendRequest(url, {
+      method,
+      headers,
+      body: bytes,
+      agent: url.protocol === 'https:' ? this.#https : this.#http,
+      ca: this.#ca,
+      signal: limit.signal,
+    });
+    const parsed = { status: answer.status, body: parseJson(answer.body) };
+    if (again && answer.status === 401 && this.#mayCorrect(at, errorOf(parsed))) {
+      return await this.#ask(at, method, path, body, { key, signal }, false);
     }
+    return parsed;
   }
 
   #timeOf(at: number): number {

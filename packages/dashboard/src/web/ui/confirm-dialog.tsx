@@ -2,7 +2,50 @@ import type { ReactNode } from 'react';
 import { useRequest } from '../lib/hooks.ts';
 import { Dialog, ErrorLine } from './parts.tsx';
 
-/** Asks before something is removed, and stays open with the error when that fails. */
+/** A dialog that removes something, and stays open with the error when that fails. */
+export function RemovalDialog({
+  title,
+  action,
+  cancel,
+  disabled = false,
+  onConfirm,
+  onClose,
+  children,
+}: {
+  title: string;
+  /** Label of the button that removes; `busy` while it does. */
+  action: { label: string; busy?: string };
+  /** Label of the button that does not. */
+  cancel: string;
+  disabled?: boolean;
+  onConfirm: () => Promise<void>;
+  onClose: () => void;
+  children: ReactNode;
+}) {
+  const request = useRequest();
+  return (
+    <Dialog title={title} onClose={onClose}>
+      {children}
+      {request.error && <ErrorLine>{request.error}</ErrorLine>}
+      <div className="actions">
+        <button type="button" className="button" onClick={onClose}>
+          {cancel}
+        </button>
+        <button
+          type="button"
+          className="button"
+          data-kind="bad-solid"
+          disabled={request.busy || disabled}
+          onClick={() => request.run(onConfirm)}
+        >
+          {(request.busy && action.busy) || action.label}
+        </button>
+      </div>
+    </Dialog>
+  );
+}
+
+/** Asks before something is removed. */
 export function ConfirmDialog({
   title,
   action,
@@ -17,25 +60,9 @@ export function ConfirmDialog({
   onClose: () => void;
   children: ReactNode;
 }) {
-  const request = useRequest();
   return (
-    <Dialog title={title} onClose={onClose}>
+    <RemovalDialog title={title} action={{ label: action }} cancel="Keep" onConfirm={onConfirm} onClose={onClose}>
       <p>{children}</p>
-      {request.error && <ErrorLine>{request.error}</ErrorLine>}
-      <div className="actions">
-        <button type="button" className="button" onClick={onClose}>
-          Keep
-        </button>
-        <button
-          type="button"
-          className="button"
-          data-kind="bad-solid"
-          disabled={request.busy}
-          onClick={() => request.run(onConfirm)}
-        >
-          {action}
-        </button>
-      </div>
-    </Dialog>
+    </RemovalDialog>
   );
 }

@@ -1,8 +1,8 @@
 import { useId, useState } from 'react';
 import type { Camera, DeletedMedia, DeleteMedia, MediaItem } from '../../api/cameras.ts';
 import { plural } from '../lib/format.ts';
-import { usePage, useRequest } from '../lib/hooks.ts';
-import { Dialog, ErrorLine } from './parts.tsx';
+import { usePage } from '../lib/hooks.ts';
+import { RemovalDialog } from './confirm-dialog.tsx';
 
 /** Largest number of items of one request. */
 const MAX_ITEMS = 1_000;
@@ -22,7 +22,6 @@ export function DeleteDialog({
   const { session } = usePage();
   const [from, setFrom] = useState<DeleteMedia['from']>('card');
   const [evenUnsaved, setEvenUnsaved] = useState(false);
-  const request = useRequest();
   const group = useId();
   const unsaved = items.filter(({ saved }) => !saved).length;
   const losing = from === 'card' ? unsaved : from === 'both' ? items.length : 0;
@@ -48,7 +47,14 @@ export function DeleteDialog({
     ['both', 'In both places', 'Nothing of them is left.'],
   ] as const;
   return (
-    <Dialog title={`Delete ${plural(items.length, 'picture')} of ${camera.name}?`} onClose={onClose}>
+    <RemovalDialog
+      title={`Delete ${plural(items.length, 'picture')} of ${camera.name}?`}
+      action={{ label: 'Delete', busy: 'Deleting' }}
+      cancel="Cancel"
+      disabled={losing === items.length && from === 'card' && !evenUnsaved}
+      onConfirm={remove}
+      onClose={onClose}
+    >
       <fieldset className="choices">
         <legend className="visually-hidden">Where</legend>
         {places.map(([value, label, note]) => (
@@ -67,21 +73,6 @@ export function DeleteDialog({
           <span>{`Also the ${unsaved === 1 ? 'one that is' : `${unsaved} that are`} not saved here. They cannot be brought back.`}</span>
         </label>
       )}
-      {request.error && <ErrorLine>{request.error}</ErrorLine>}
-      <div className="actions">
-        <button type="button" className="button" onClick={onClose}>
-          Cancel
-        </button>
-        <button
-          type="button"
-          className="button"
-          data-kind="bad-solid"
-          disabled={request.busy || (losing === items.length && from === 'card' && !evenUnsaved)}
-          onClick={() => request.run(remove)}
-        >
-          {request.busy ? 'Deleting' : 'Delete'}
-        </button>
-      </div>
-    </Dialog>
+    </RemovalDialog>
   );
 }

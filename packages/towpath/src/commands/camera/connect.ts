@@ -1,6 +1,6 @@
 import type { CameraClient, CameraRaceResult } from '@towpath/camera';
 import { connectResult } from '@towpath/camera/compat';
-import { AbortedError, isAbort, type RaceProgress } from '@towpath/core';
+import { AbortedError, deadline, isAbort, type RaceProgress } from '@towpath/core';
 import type { Io } from '../../cli/io.ts';
 import { RaceView } from '../../cli/race-view.ts';
 import type { Runtime } from '../../cli/runtime.ts';
@@ -102,11 +102,11 @@ class ConnectView {
 
 /** Returns the kind of the current path; while that is a relay, waits up to `seconds` for a direct path. */
 async function settle({ clock, signal }: Runtime, camera: CameraClient, seconds: number): Promise<string | undefined> {
-  const over = new AbortController();
-  using _limit = clock.timer(seconds * 1_000, () => over.abort(new AbortedError('Time limit reached.')));
-  const either = AbortSignal.any([signal, over.signal]);
+  using limit = deadline(clock, seconds * 1_000, signal, () => new AbortedError('Time limit reached.'));
   try {
-    while (camera.path?.pathKind === 'relay' && seconds > 0) await camera.events.once('connected', { signal: either });
+    while (camera.path?.pathKind === 'relay' && seconds > 0) {
+      await camera.events.once('connected', { signal: limit.signal });
+    }
   } catch (error) {
     if (!isAbort(error) || signal.aborted) throw error;
   }

@@ -1,6 +1,6 @@
 import { captureTime, type CameraClient, type DeviceInfo, FileType, watchChecks } from '@towpath/camera';
 import { NewestPicture, type PictureEvent } from '@towpath/camera/outputs';
-import { AbortedError, errorMessage, isAbort } from '@towpath/core';
+import { errorMessage, isAbort } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
@@ -8,6 +8,7 @@ import { CameraOutputs, type OutputsConfig } from '../../outputs/camera-outputs.
 import { outputUrlFault, URL_BEGINNINGS } from '../../outputs/output-url.ts';
 import { itemName } from './media.ts';
 import { openCamera, type TargetOptions } from './target.ts';
+import { timeLimit } from './time-limit.ts';
 import { type Say, speaker, tell } from './watch.ts';
 
 interface OutputsOptions extends TargetOptions {
@@ -33,16 +34,13 @@ const INFO_MS = 5 * 60_000;
 export async function outputs(runtime: Runtime, host: string, options: OutputsOptions): Promise<void> {
   checkOptions(options);
   const { clock, log } = runtime;
-  const over = new AbortController();
-  const signal = AbortSignal.any([runtime.signal, over.signal]);
   const say = speaker(runtime, options.json ?? false);
   await using camera = openCamera(runtime, host, options);
   tell(camera, say);
-  await camera.connectWithRetries({ signal });
+  await camera.connectWithRetries({ signal: runtime.signal });
+  using limit = timeLimit(runtime, options.for);
+  const { signal } = limit;
   await using running = await Running.open(runtime, options, { camera, say, signal });
-  using _limit = clock.timer((options.for ?? Number.POSITIVE_INFINITY) * 1_000, () =>
-    over.abort(new AbortedError('Time is up.')),
-  );
   try {
     const checks = watchChecks({ client: camera, clock, log, everyMs: options.every * 1_000, signal });
     for await (const { items } of checks) {

@@ -1,5 +1,6 @@
 import type { CameraClient } from '@towpath/camera';
-import { AbortedError, errorMessage, isAbort, TowpathError } from '@towpath/core';
+import { errorMessage, isAbort, TowpathError } from '@towpath/core';
+import { timeLimit } from './time-limit.ts';
 import { runVisits } from '@towpath/camera/outputs';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
@@ -23,15 +24,11 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
     throw new UsageError(`With --wake, --every is at least ${MIN_WAKE_MS / 60_000} minutes, such as --every 2h.`);
   }
   const { clock, random, log } = runtime;
-  const over = new AbortController();
-  const signal = AbortSignal.any([runtime.signal, over.signal]);
   const say = speaker(runtime, options.json ?? false);
   let unfinished = 0;
   let first = true;
-  using _limit =
-    options.for === undefined
-      ? undefined
-      : clock.timer(options.for * 1_000, () => over.abort(new AbortedError('Time is up.')));
+  using limit = timeLimit(runtime, options.for);
+  const { signal } = limit;
   try {
     await runVisits(
       { clock, random, log },

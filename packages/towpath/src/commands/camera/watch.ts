@@ -6,7 +6,7 @@ import {
   MediaLibrary,
   watchChecks,
 } from '@towpath/camera';
-import { AbortedError, isAbort, TowpathError } from '@towpath/core';
+import { isAbort, TowpathError } from '@towpath/core';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatMs } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
@@ -16,6 +16,7 @@ import { cameraTime } from './info.ts';
 import type { JoinOptions, WakeOptions } from './hotspot.ts';
 import { itemName, unreadableText } from './media.ts';
 import { openCamera, type TargetOptions } from './target.ts';
+import { timeLimit } from './time-limit.ts';
 import { printJson } from '../../cli/json-output.ts';
 
 export interface WatchOptions extends TargetOptions, WakeOptions, JoinOptions {
@@ -35,16 +36,12 @@ export interface WatchOptions extends TargetOptions, WakeOptions, JoinOptions {
 /** Keeps the link until Ctrl-C or until the time is up. */
 export async function watch(runtime: Runtime, host: string, options: WatchOptions): Promise<void> {
   const { clock, log } = runtime;
-  const over = new AbortController();
-  const signal = AbortSignal.any([runtime.signal, over.signal]);
   const say = speaker(runtime, options.json ?? false);
   await using camera = openCamera(runtime, host, options);
   tell(camera, say);
-  await camera.connectWithRetries({ signal });
-  using _limit =
-    options.for === undefined
-      ? undefined
-      : clock.timer(options.for * 1_000, () => over.abort(new AbortedError('Time is up.')));
+  await camera.connectWithRetries({ signal: runtime.signal });
+  using limit = timeLimit(runtime, options.for);
+  const { signal } = limit;
   await using folder = await WatchedFolder.open({ runtime, camera, signal, say }, options);
   const everyMs = options.every * 1_000;
   say('waiting', waitingText(everyMs, options), { everyMs, output: options.output ?? null });

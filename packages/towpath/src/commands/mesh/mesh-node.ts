@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { errorCode, errorMessage, type PathPolicy } from '@towpath/core';
+import { errorMessage, type PathPolicy } from '@towpath/core';
 import {
   type AcceptedNetwork,
   addressIn,
@@ -106,7 +106,7 @@ export class MeshNode implements AsyncDisposable {
     const { wireGuard } = await homeOf(runtime).identityIn(party.id);
     await using undo = new AsyncDisposableStack();
     const node = undo.use(await PartyNode.open(runtime, party.servers, { party: party.id, live: true }));
-    await askFirst(runtime, node, party.id);
+    await node.askFirst(party.id, FIRST_ANSWER_MS);
     const view = node.client.party(party.id);
     if (view === undefined) throw new UsageError(`This node is not in ${party.name} any more.`);
     const interfaceName = interfaceNameFor(party.id, view.self.id);
@@ -218,15 +218,4 @@ function offersFor(
     const from = allowed.map(({ virtualAddress }) => addressIn(virtualNetwork, virtualAddress));
     return { network: offer.network, from };
   });
-}
-
-async function askFirst({ clock, signal }: Runtime, { client }: PartyNode, party: string): Promise<void> {
-  const late = new AbortController();
-  using _limit = clock.timer(FIRST_ANSWER_MS, () => late.abort());
-  try {
-    await client.refresh(party, { signal: AbortSignal.any([signal, late.signal]) });
-  } catch (error) {
-    signal.throwIfAborted();
-    if (!late.signal.aborted && errorCode(error) !== 'server-unavailable') throw error;
-  }
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { ControlClient, HttpTransport, type PartyView, type Suspicion } from '@towpath/control';
 import type { PartyId } from '@towpath/membership';
-import { errorCode, TowpathError } from '@towpath/core';
+import { type Clock, deadline, errorCode, TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import { serverUrl } from '../../cli/server-url.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
@@ -29,10 +29,12 @@ export function homeOf({ configFolder, random }: Runtime): PartyHome {
 export class PartyNode implements AsyncDisposable {
   readonly client: ControlClient;
   readonly suspicions: Suspicion[] = [];
+  readonly #clock: Clock;
   readonly #signal: AbortSignal;
 
-  private constructor(client: ControlClient, signal: AbortSignal) {
+  private constructor({ client, clock }: { client: ControlClient; clock: Clock }, signal: AbortSignal) {
     this.client = client;
+    this.#clock = clock;
     this.#signal = signal;
     client.events.on('suspicion', (suspicion) => this.suspicions.push(suspicion));
   }
@@ -59,7 +61,7 @@ export class PartyNode implements AsyncDisposable {
       storage: home.storage(party === undefined ? [] : [party]),
       live,
     });
-    return new PartyNode(client, signal);
+    return new PartyNode({ client, clock }, signal);
   }
 
   /**
@@ -70,6 +72,17 @@ export class PartyNode implements AsyncDisposable {
     const view = await this.client.refresh(party.id, { signal: this.#signal });
     this.throwIfSuspicious(party.name);
     return view;
+  }
+
+  /** Asks for changes since the last command, for at most `limitMs`. A server that does not answer is no failure. */
+  async askFirst(party: PartyId, limitMs: number): Promise<void> {
+    using limit = deadline(this.#clock, limitMs, this.#signal);
+    try {
+      await this.client.refresh(party, { signal: limit.signal });
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      if (!limit.expired && errorCode(error) !== 'server-unavailable') throw error;
+    }
   }
 
   /** @throws MembershipError for the first verification failure. */

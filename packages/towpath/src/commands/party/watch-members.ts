@@ -1,5 +1,4 @@
 import { ControlError } from '@towpath/control';
-import { errorCode } from '@towpath/core';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { counted } from '../../cli/table.ts';
 import { timeText } from '../../cli/time-text.ts';
@@ -69,7 +68,7 @@ export async function watchMembers(runtime: Runtime, party: KnownParty, options:
     tell('left', { reason }, text);
     ended.abort();
   });
-  await askFirst(runtime, node, id);
+  await node.askFirst(id, FIRST_ANSWER_MS);
   shown = current();
   const heard = waiting;
   waiting = undefined;
@@ -84,16 +83,4 @@ export async function watchMembers(runtime: Runtime, party: KnownParty, options:
     });
   }
   node.throwIfSuspicious(name);
-}
-
-/** Waits for a server, so that the first list includes changes since the last command. */
-async function askFirst({ clock, signal }: Runtime, { client }: PartyNode, party: string): Promise<void> {
-  const late = new AbortController();
-  using _limit = clock.timer(FIRST_ANSWER_MS, () => late.abort());
-  try {
-    await client.refresh(party, { signal: AbortSignal.any([signal, late.signal]) });
-  } catch (error) {
-    signal.throwIfAborted();
-    if (!late.signal.aborted && errorCode(error) !== 'server-unavailable') throw error;
-  }
 }
