@@ -49,6 +49,9 @@ function OneParty({ party, parties }: { party: Party; parties: readonly Party[] 
         sub={
           <>
             {self} <span className="mono">{party.address}</span>
+            {party.network !== undefined && party.network.here !== party.network.party && (
+              <span>{`, seen here in ${party.network.here}: this machine uses ${party.network.party} for something else`}</span>
+            )}
           </>
         }
         actions={
