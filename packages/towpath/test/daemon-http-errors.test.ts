@@ -1,7 +1,9 @@
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { errorAnswerSchema } from '@towpath/dashboard/api';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
 import { type DaemonRig, daemonRig, until } from './daemon-rig.ts';
 
 /** Requests that no route ever sees; HOST and TOKEN are replaced. */
@@ -113,4 +115,28 @@ describe('an error of the API that the framework finds has the form of all other
       expect((await rig.ask('/v1/status')).status).toBe(200);
     },
   );
+
+  test('more silent connections than there are places keep no request with the token out', async () => {
+    const silent = Array.from({ length: 300 }, () => dial('loopback').on('error', () => {}));
+    await until(() => silent.every((socket) => !socket.connecting));
+    expect((await rig.ask('/v1/status')).status).toBe(200);
+    for (const socket of silent) socket.destroy();
+  });
+
+  test('a WebSocket that pings and reads nothing is cut off', async () => {
+    const headers = { authorization: `Bearer ${rig.token}` };
+    const socket = new WebSocket(`${rig.address.replace('http', 'ws')}/v1/events`, { headers });
+    socket.on('error', () => {});
+    await once(socket, 'open');
+    socket.pause();
+    const closed = once(socket, 'close');
+    // Its answers are more than the system's buffers and the daemon's limit hold together.
+    for (let at = 0; at < 400_000 && socket.readyState === WebSocket.OPEN; at++) {
+      socket.ping(Buffer.alloc(125));
+      if (at % 1_000 === 0) await new Promise(setImmediate);
+    }
+    socket.resume();
+    await closed;
+    expect((await rig.ask('/v1/status')).status).toBe(200);
+  });
 });

@@ -10,6 +10,7 @@ import {
 import { ExitCode } from './exit-code.ts';
 import type { Io } from './io.ts';
 import { printJson } from './json-output.ts';
+import { oneLine } from './terminal-text.ts';
 
 /** A wrong command line. The message says how to correct it. */
 export class UsageError extends TowpathError<'usage'> {
@@ -52,6 +53,6 @@ export function showFailure(io: Io, error: unknown, json: boolean): void {
   const message = errorMessage(error);
   // The answer of towpath why is on standard output already.
   if (error instanceof ReportedError && error.exitCode !== undefined) return;
-  io.err(`${io.style('red', 'towpath:')} ${message}`);
+  io.err(`${io.style('red', 'towpath:')} ${oneLine(message)}`);
   if (json && !(error instanceof ReportedError)) printJson(io, 'error', { error: { code: errorCode(error), message } });
 }

@@ -1,5 +1,6 @@
 import { type Clock, createLog, type Log, type LogLevel } from '@towpath/core';
 import type { Io, Style } from './io.ts';
+import { oneLine } from './terminal-text.ts';
 
 const STYLES: Record<LogLevel, Style> = { trace: 'dim', debug: 'dim', info: 'cyan', warn: 'yellow', error: 'red' };
 
@@ -12,6 +13,7 @@ export function terminalLog(io: Io, clock: Clock): Log {
       .filter(([, value]) => value !== undefined)
       .map(([key, value]) => ` ${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`)
       .join('');
-    io.err(`${io.style('dim', time)} ${io.style(STYLES[level], level)} [${scope}] ${message}${io.style('dim', rest)}`);
+    const told = `[${scope}] ${oneLine(message)}${io.style('dim', oneLine(rest))}`;
+    io.err(`${io.style('dim', time)} ${io.style(STYLES[level], level)} ${told}`);
   });
 }

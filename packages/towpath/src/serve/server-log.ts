@@ -1,5 +1,6 @@
 import { type Clock, createLog, type Log, type LogLevel } from '@towpath/core';
 import type { Io } from '../cli/io.ts';
+import { oneLine } from '../cli/terminal-text.ts';
 import { timeText } from '../cli/time-text.ts';
 
 const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
@@ -23,7 +24,8 @@ export function serverLog(io: Io, clock: Clock, options: { json: boolean; verbos
       return;
     }
     const rest = told.map(([key, value]) => ` ${key}=${text(value)}`).join('');
-    io.err(`${timeText(io, now)} ${level.padEnd(5)} [${scope}] ${message}${rest}`);
+    // What a device or a member says must not look like a line of its own.
+    io.err(`${timeText(io, now)} ${level.padEnd(5)} [${scope}] ${oneLine(message + rest)}`);
   });
 }
 

@@ -1,3 +1,4 @@
+import { oneLine } from '../../cli/terminal-text.ts';
 import { type FileHandle, open } from 'node:fs/promises';
 import { errorCode, TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
@@ -80,7 +81,7 @@ function show({ io }: Runtime, { json }: CommonOptions, text: string): void {
     .join('');
   const at = new Date(time);
   const stamp = `${at.toLocaleDateString('sv')} ${at.toTimeString().slice(0, 8)}`;
-  const whole = `${stamp} ${level.padEnd(5)} [${scope}] ${message}${rest}`;
+  const whole = `${stamp} ${level.padEnd(5)} [${scope}] ${oneLine(message + rest)}`;
   const [first = '', ...more] = io.piped ? [whole] : wrap(whole, io.columns - INDENT.length);
   io.out(first);
   for (const part of more) io.out(`${INDENT}${part}`);

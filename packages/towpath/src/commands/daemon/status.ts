@@ -2,6 +2,7 @@ import type { Camera, DaemonStatus, Party, Peer } from '@towpath/dashboard/api';
 import { printJson } from '../../cli/json-output.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { formatBytes, formatMs, table, wrap } from '../../cli/table.ts';
+import { oneLine } from '../../cli/terminal-text.ts';
 import { heldParties, type MemberOptions } from './find-target.ts';
 import { peerJson } from './json.ts';
 import { substituteText } from './substitute-text.ts';
@@ -36,7 +37,7 @@ export async function status(runtime: Runtime, { json, party: wanted }: MemberOp
     for (const line of table(CAMERA_HEAD, cameras.map(cameraRow), io.columns)) io.out(line);
   }
   if (parties.length + cameras.length === 0) say('Neither parties nor cameras. Next: towpath camera add NAME ADDRESS');
-  for (const { message } of problems) say(`${io.style('yellow', '!')} ${message}`);
+  for (const { message } of problems) say(`${io.style('yellow', '!')} ${oneLine(message)}`);
 }
 
 function relayText({ state, address, problem, ...relay }: NonNullable<Party['relay']>): string {

@@ -15,6 +15,8 @@ const MAX_SOCKETS = 100;
 const EVENTS_BUFFER_BYTES = 1_000_000;
 const LIVE_BUFFER_BYTES = 4_000_000;
 const PING_MS = 30_000;
+/** A client that pings and does not read is cut off before more waits for it than a live stream may queue. */
+const PONG_BUFFER_BYTES = 2 * LIVE_BUFFER_BYTES;
 
 /** An answer instead of an upgrade. */
 interface Refused {
@@ -32,7 +34,12 @@ const TOO_MANY: Refused = {
 /** The WebSockets of one listener: events, and live video. */
 export class WebSockets implements Disposable {
   readonly #daemon: Daemon;
-  readonly #server = new WebSocketServer({ noServer: true, maxPayload: MAX_PAYLOAD, perMessageDeflate: false });
+  readonly #server = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_PAYLOAD,
+    perMessageDeflate: false,
+    autoPong: false,
+  });
   readonly #check: (request: IncomingMessage) => Refusal | undefined;
   readonly #open = new Map<WebSocket, { answered: boolean }>();
   readonly #pinging: Timer;
@@ -85,6 +92,10 @@ export class WebSockets implements Disposable {
       this.#open.set(webSocket, state);
       webSocket.on('pong', () => {
         state.answered = true;
+      });
+      webSocket.on('ping', (data) => {
+        if (webSocket.bufferedAmount > PONG_BUFFER_BYTES) webSocket.terminate();
+        else webSocket.pong(data);
       });
       webSocket.on('error', () => webSocket.terminate());
       webSocket.once('close', () => this.#open.delete(webSocket));
