@@ -144,4 +144,8 @@ test('why says what makes a relayed path direct, by its reason, and what to do a
     next: [expect.stringContaining('towpath up')],
   });
   expect(explain(peer, [])).toMatchObject({ verdict: 'direct', next: [] });
+  const [slow] = explain({ ...peer, status: 'degraded', reason: 'echo-slow', latencyMs: 181 }, []).next;
+  expect(slow).toContain('took 200 ms or more, and are not below 180 ms again');
+  const [lost] = explain({ ...peer, status: 'degraded', reason: 'echo-lost' }, []).next;
+  expect([lost?.includes('not answered'), lost?.includes(' ms')]).toEqual([true, false]);
 });

@@ -24,7 +24,8 @@ export async function status(runtime: Runtime, { json, party: wanted }: MemberOp
     const wireGuard =
       party.interface === null ? '' : ` on ${party.interface.name} (WireGuard: ${party.interface.backend})`;
     const state = party.state === 'up' ? `${party.address}${wireGuard}` : party.state;
-    say(`${party.name}: ${state}, control server ${party.connected ? 'connected' : 'not reached'}`);
+    const server = party.connected ? 'connected' : party.state === 'starting' ? 'not asked yet' : 'not reached';
+    say(`${party.name}: ${state}, control server ${server}`);
     const seen = substituteText(party);
     if (seen !== undefined) say(seen, '  ');
     if (party.relay !== undefined) say(`Relay for the members: ${relayText(party.relay)}`, '  ');

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import { type ControlServer, type PartyLimitOptions, startControlServer } from '@towpath/control/server';
 import { deadlineInterval, errorCode, errorMessage, type Log, TowpathError } from '@towpath/core';
-import { formatEndpoint } from '@towpath/net';
+import { formatEndpoint, isUnspecified } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { readSecret } from '../../config/secret-file.ts';
@@ -96,7 +96,7 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
     announce(runtime, options, `turn-${what}`, endpoints.map(formatEndpoint).join(', '), { endpoints });
   }
   if (relay !== undefined) announcePlane(io, options.json, relay.dataPlane);
-  if (!options.open && !(await service.hasFounders())) await printSetupCode(runtime, options, service);
+  if (!options.open && !(await service.hasFounders())) await printSetupCode(runtime, options, control);
   if (options.metricsPort !== undefined) {
     const names = options.publicName === undefined ? [] : [options.publicName];
     const metrics = stack.use(new MetricsServer({ names }));
@@ -122,14 +122,18 @@ function tlsOf({ tlsCert, tlsKey }: ServeOptions): { cert: string; key: string }
 }
 
 /** Makes a setup code and prints it, once: nothing of it can be read from the store. */
-async function printSetupCode(
-  { io }: Runtime,
-  { json }: CommonOptions,
-  service: ControlServer['service'],
-): Promise<void> {
-  const code = await service.createSetupCode();
+async function printSetupCode({ io }: Runtime, options: ServeOptions, control: ControlServer): Promise<void> {
+  const { json, publicName, publicAddress, address, port } = options;
+  const code = await control.service.createSetupCode();
   if (json) printJson(io, 'setup-code', { code });
-  else io.out(`setup code ${code}: whoever has it can create the first party (towpath party create asks for it)`);
+  else {
+    io.out(`setup code ${code}: whoever has it can create the first party (towpath party create asks for it)`);
+    const named = publicName ?? publicAddress ?? (isUnspecified(address) ? 'ADDRESS' : address);
+    const host = named.includes(':') ? `[${named}]` : named;
+    const url = new URL(control.address);
+    const place = url.protocol === 'http:' && port === 4_100 ? host : `${url.protocol}//${host}:${url.port}`;
+    io.err(`Next, on the machine that founds the party: towpath party create NAME --server ${place}`);
+  }
 }
 
 function partyLimits(options: ServeOptions): Partial<PartyLimitOptions> {

@@ -47,10 +47,18 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
     details,
     next:
       status.status === 'degraded'
-        ? ['The round trip is 200 ms or more. Look at the link of both sides: towpath ping, towpath paths.']
+        ? [
+            `${DEGRADED[status.reason] ?? 'The path is bad.'} Look at the link of both sides: towpath ping, towpath paths.`,
+          ]
         : [],
   };
 }
+
+/** What is wrong with a path that works, by the reason of the status. */
+const DEGRADED: Readonly<Record<string, string>> = {
+  'echo-slow': 'Round trips took 200 ms or more, and are not below 180 ms again.',
+  'echo-lost': 'Echoes through the tunnel are not answered at the moment; another path is looked for.',
+};
 
 /** What makes a path direct, by the reason why it is not. docs/protocol/reasons.md, "NAT traversal". */
 const REMEDIES: Readonly<Record<string, readonly string[]>> = {
