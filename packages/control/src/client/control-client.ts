@@ -64,8 +64,9 @@ export interface ControlClientComponents {
   /** Checks signatures. @default on the threads of Node's pool */
   readonly verify?: SignatureVerifier;
   /**
-   * Keep a connection, over which servers push and which makes this node present. A program that does one thing and
-   * ends says false and asks by `refresh`: it does not take the place of one that stays. @default true
+   * Keep a connection, over which servers push and which makes this node present. False for a program that runs one
+   * operation and calls `refresh`: it does not replace the connection of a program of the same node that stays
+   * connected. @default true
    */
   readonly live?: boolean;
 }
@@ -136,7 +137,7 @@ export class ControlClient implements ControlPlane {
     return this.#link.connection !== undefined;
   }
 
-  /** Connects anew at once: the network has changed, and the connection before may be dead without having said so. */
+  /** Connects again at once: the network has changed, and the previous connection may be dead without an error. */
   reconnect(): void {
     if (!this.#closed && this.#link.started) this.#link.renew();
   }

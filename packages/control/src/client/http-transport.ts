@@ -55,7 +55,7 @@ export class HttpTransport implements ControlTransport {
   readonly #ca: string | undefined;
   readonly #http = new HttpAgent({ keepAlive: true, maxSockets: 8 });
   readonly #https: HttpsAgent;
-  /** What each server's clock is ahead of this machine's, where that is within bounds. */
+  /** By how much each server's clock is ahead of this machine's, where that is within bounds, ms. */
   readonly #offsetsMs = new Map<number, number>();
   #preferred = 0;
 

@@ -59,7 +59,7 @@ export function openLiveSocket(
       answer.on('data', (part: Buffer) => {
         size += part.length;
         parts.push(part);
-        // Whatever it is, it is no refusal of ours, and may never end.
+        // Not an answer of a control server; its body may have no end.
         if (size > MAX_REFUSAL_BYTES) finish();
       });
       answer.on('error', (error) => reject(unreachable(url, error)));

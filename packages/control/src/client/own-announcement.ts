@@ -61,7 +61,7 @@ export class OwnAnnouncement implements Disposable {
     if (announcer === undefined) return undefined;
     const { self, head, key } = announcer;
     const now = Math.floor(this.#clock.wallTime());
-    // Once this machine's clock was set back by much, the dates given before are no measure any more.
+    // After this machine's clock was set back by more than that, earlier dates no longer count.
     this.#announcedAt = this.#announcedAt > now + MAX_CLOCK_SKEW_MS ? now : Math.max(this.#announcedAt + 1, now);
     this.#renew();
     const announcement = { timeMs: this.#announcedAt, head, data: this.#data };

@@ -8,7 +8,7 @@ import type { ControlTransport, LiveConnection } from './transport.ts';
 const RETRY = { baseMs: 250, factor: 2, maxMs: 8_000, jitter: 0.5 };
 /** Random delay after a loss, so that nodes do not reconnect at the same time. */
 const SPREAD_MS = 500;
-/** How long the way to another member's connection and back may take. */
+/** Time limit for a signal to reach another member's connection and be acknowledged, ms. */
 const SIGNAL_LIMIT_MS = 4_000;
 
 interface Waiting {

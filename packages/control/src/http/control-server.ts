@@ -188,7 +188,7 @@ export class ControlServer implements AsyncDisposable {
         ? createServer(options, handler)
         : createTlsServer({ ...options, ...tls, handshakeTimeout: Math.min(requestTimeoutMs, 5_000) }, handler);
     this.#connections.watch(server);
-    // A client that takes in nothing of an answer; WebSockets have a watch of their own.
+    // Clients that read nothing of a response; WebSockets are checked separately.
     server.setTimeout(2 * requestTimeoutMs);
     return server;
   }

@@ -72,7 +72,7 @@ export function parserErrors({ bodyOf, onRefused }: ParserErrorOptions): {
 /** Answers on a connection that no response object belongs to, such as one of an upgrade, and ends it. */
 export function refuseConnection(socket: Duplex, status: number, body: object): void {
   const text = JSON.stringify(body);
-  // An answer that the other side does not take in must not keep the connection.
+  // A client that does not read the answer must not keep the connection open.
   socket.on('error', () => socket.destroy());
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Refused'}\r\ncontent-type: application/json\r\n` +

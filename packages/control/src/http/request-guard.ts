@@ -17,7 +17,7 @@ export interface RequestLimits {
   readonly perAddress: RateLimitOptions;
   /** Requests that one node has signed. */
   readonly perNode: RateLimitOptions;
-  /** Parties created from one address: each takes room for good. */
+  /** Parties created from one address: each uses storage permanently. */
   readonly creations: RateLimitOptions;
 }
 

@@ -34,7 +34,7 @@ export class ServerNames {
   }
 
   /**
-   * Whether a browser on this machine was led here by a name that is somebody else's (DNS rebinding): the Host header is
+   * Whether a browser on this machine reached the server by a foreign name (DNS rebinding): the Host header is
    * neither an address, nor `localhost`, nor a configured name.
    */
   isForeignHost(host: string | undefined): boolean {

@@ -16,14 +16,14 @@ import { localEnd } from './server-names.ts';
 /** Path of the WebSocket. */
 export const SOCKET_PATH = '/v1/socket';
 /**
- * Every node is looked at every 2.5 s, pinged when it was not heard since, and dropped when it was not heard for 10 s. Nodes
- * are taken in slices, because ten thousand pings at once would delay signals.
+ * Every node is checked every 2.5 s, pinged when it was not heard since, and dropped when it was not heard for 10 s.
+ * Nodes are checked in slices, because ten thousand pings at once would delay signals.
  */
 const SLICES = 10;
 const SLICE_MS = 250;
-/** Pings and pongs of one node between two looks: it sends one ping in 3 s. */
+/** Pings and pongs of one node between two checks: it sends one ping in 3 s. */
 const MAX_CONTROL_FRAMES = 64;
-/** Looks in a row without anything heard. */
+/** Checks in a row without anything heard. */
 const DROP_AFTER = 3;
 /** Below this a connection gets the next page of a log. */
 const DRAINED_BYTES = 65_536;
@@ -45,11 +45,11 @@ interface Connected {
   readonly session: Session;
   readonly sink: SocketSink;
   readonly slice: Set<WebSocket>;
-  /** Pings and pongs since the last look. */
+  /** Pings and pongs since the last check. */
   controlFrames: number;
-  /** Looks since it was heard. */
+  /** Checks since it was heard. */
   unheard: number;
-  /** Looks since it had taken in most of what was sent. */
+  /** Checks since it had read most of what was sent. */
   stale: number;
 }
 

@@ -21,7 +21,7 @@ const FOLLOW_LIMIT: RateLimitOptions = { perSecond: 2, burst: 4 * MAX_PARTIES_PE
 const ANNOUNCE_LIMIT: RateLimitOptions = { perSecond: 1, burst: 20 };
 /** What following costs of the budget of messages. */
 const FOLLOW_COST = 8;
-/** How long the other servers are given to say who is there. */
+/** How long the other servers' presence is awaited, ms. */
 const ASK_SERVERS_MS = 200;
 
 interface OpenHub {
@@ -148,7 +148,7 @@ export class SessionRouter {
 
   /** A message of a connected node. @returns false when the node sends too much and has to be dropped. */
   async receive(session: Session, message: ClientMessage): Promise<boolean> {
-    // An acknowledgement that was asked for is paid for by whoever sent the signal.
+    // An acknowledgement that was asked for counts for the sender of the signal.
     if (message.type === 'received' && this.#signals.acknowledge(session, message.ack, message.taken)) return true;
     const cost = message.type === 'follow' ? FOLLOW_COST : 1;
     if (!this.#limits.perNode.take(session.keyText) || !this.#limits.perSource.take(session.source, cost)) {
@@ -188,7 +188,7 @@ export class SessionRouter {
   async presence(party: PartyId, peers: readonly PeerId[]): Promise<PresenceEntry[]> {
     using open = this.#openHub(party);
     await open.opened;
-    // Nobody of the party is here: the other servers are being asked, and answer in no time if they do.
+    // No member is connected here: the other servers are asked; those that answer do so at once.
     if (open.hub.empty && this.#cluster.size > 1) await this.#clock.sleep(ASK_SERVERS_MS);
     return peers.map((peer) => open.hub.entry(peer));
   }
@@ -300,7 +300,7 @@ export class SessionRouter {
     });
     const open: OpenHub = { hub, opened, users: 0 };
     this.#hubs.set(party, open);
-    // A store that fails must not leave a hub that hears nothing.
+    // After a store failure no hub may be left that receives nothing.
     opened.catch(() => this.#hubs.get(party) === open && this.#hubs.delete(party));
     return open;
   }
@@ -340,7 +340,7 @@ export class SessionRouter {
     }
   }
 
-  /** A statement was appended, here or elsewhere: everybody who follows gets it; who is out, is out. */
+  /** A statement was appended, here or elsewhere: followers of the party get it; removed nodes stop following. */
   async #statement(party: PartyId, sequence: number, text: string): Promise<void> {
     const hub = this.#hubs.get(party)?.hub;
     if (hub === undefined) return;

@@ -27,7 +27,7 @@ export interface Following {
 export class Session {
   readonly key: Uint8Array;
   readonly keyText: string;
-  /** Whose budget its messages come out of: an address, or a part of one. */
+  /** The source whose rate limit its messages count for: an address, or a part of one. */
   readonly source: string;
   readonly parties: Map<PartyId, Following> = new Map();
   /** Pages of logs are sent one at a time, so that a node can make a server queue one at the most. */

@@ -7,7 +7,7 @@ const FRESH_MS = 4_000;
 /** Parties whose last read is remembered. */
 const MAX_PARTIES = 20_000;
 
-/** What is known of parties, and a way to know more. */
+/** Cached state of parties, and a read of the stored one. */
 interface PartyReader {
   peek(party: PartyId): PartyState | undefined;
   current(party: PartyId): Promise<unknown>;

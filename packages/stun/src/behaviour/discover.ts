@@ -20,18 +20,18 @@ import { findingsOf, meaningOf, nameOf } from './words.ts';
 
 export interface DiscoverNatOptions {
   /**
-   * STUN servers of one address family. One with a second address and port (RFC 5780) tells everything;
-   * of servers without, two or more tell the mapping behaviour. Only those that one route leads to are compared.
+   * STUN servers of one address family. One with a second address and port (RFC 5780) shows mapping and filtering;
+   * servers without show the mapping when there are two or more. Only those that one route leads to are compared.
    */
   servers: readonly Endpoint[];
-  /** Address to leave from. */
+  /** Local address to send from. */
   localAddress?: string;
   /** How long an answer may take, ms; the whole test takes at most twice that. @default 1300 */
   timeoutMs?: number;
   signal?: AbortSignal | undefined;
 }
 
-/** After the first answer others have this long to come, because one may be of a better server. */
+/** How long further answers are awaited after the first one, ms: one of them may be of a server that shows more. */
 const GRACE_MS = 150;
 
 /**
@@ -74,7 +74,7 @@ export async function discoverNat(components: ProbeComponents, options: Discover
   const { from: server } = primary;
   const other = await reachedAlike(components, primary, route, options.localAddress, signal);
   const destinations = other === undefined ? [] : otherDestinations(server, other);
-  // Each group is sent in one go, so that ports given out one after the other show as such.
+  // Each group is sent without a pause, so that sequential port assignment is recognised.
   const changes = [
     { address: true, port: true },
     { address: false, port: true },

@@ -34,8 +34,8 @@ const PROBES_PER_ROUND = 6;
 const ANSWER_MS = 1_500;
 
 /**
- * Measures how long the NAT keeps an idle mapping (RFC 5780 §4.6): a socket learns its external port and
- * falls silent; after a while another socket asks the server to answer to that port. Many idle times are
+ * Measures how long the NAT keeps an idle mapping (RFC 5780 §4.6): a socket learns its external port and sends
+ * nothing more; after a while another socket asks the server to answer to that port. Many idle times are
  * tried at once, then the range between the longest that worked and the shortest that did not, until it
  * is narrow enough.
  * @throws StunError `stun-timed-out` when the server does not answer, `stun-refused` when it does not know

@@ -33,7 +33,7 @@ interface RunHandlers {
 /** One for all checks: each probe of each path ends with it. */
 const OVER = new AbortedError('The check is over.');
 
-/** One check under way: repeats its request and settles once for everybody who waits. */
+/** One check under way: repeats its request and settles once for all waiters. */
 export class CheckRun {
   readonly useCandidate: boolean;
   readonly triggered: boolean;

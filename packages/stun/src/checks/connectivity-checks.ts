@@ -441,7 +441,7 @@ export class ConnectivityChecks implements Disposable {
     pair.owed = 1;
     const running = this.#shared.get(pair);
     if (running !== undefined) this.#send(pair, running, undefined);
-    // Nobody else's signal ends it.
+    // The signal of one caller does not end it for the others.
     else void this.#share(pair, TRIGGERED).wait();
   }
 

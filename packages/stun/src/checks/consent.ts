@@ -2,7 +2,7 @@ import { AbortedError, type Clock, type Random, type Timer } from '@towpath/core
 
 /** How consent is kept (RFC 7675 §5.1). */
 export interface ConsentOptions {
-  /** Time between requests, ms, varied by a fifth so that peers do not act in step. @default 5000 */
+  /** Time between requests, ms, varied by a fifth so that peers do not synchronise. @default 5000 */
   intervalMs?: number;
   /** Consent ends when nothing was answered for so long, ms. @default 30000 */
   expiryMs?: number;

@@ -5,8 +5,8 @@ import type { StunMessage } from '../message/stun-message.ts';
 const MAX_REMEMBERED = 512;
 
 /**
- * Tells a repeated request (same source, answered again) from a copied one (other source, ignored). An attacker
- * on the way can copy a signed request, and without this check would make us probe any address that he can forge.
+ * Tells a repeated request (same source, answered again) from a copied one (other source, ignored). An attacker on
+ * the path can copy a signed request; without this check, such copies with forged source addresses would be probed.
  */
 export class ReplayCache {
   /** By transaction id, in order of arrival: where it came from. */

@@ -15,14 +15,14 @@ export type StunHandler = (message: StunMessage, from: Endpoint) => boolean;
 export interface DemultiplexerStats {
   /** Not STUN, or a wrong length, attribute or fingerprint. */
   readonly malformed: number;
-  /** Binding requests whose USERNAME belongs to nobody. */
+  /** Binding requests whose USERNAME no handler has. */
   readonly unknownUser: number;
-  /** Answers to requests that are not under way, and everything else that nobody took. */
+  /** Answers to requests that are not pending, and everything else that no handler took. */
   readonly unexpected: number;
 }
 
 /**
- * Shares one UDP socket between all that speak STUN over it: the checks of many peers, STUN transactions and TURN
+ * Shares one UDP socket between all users of STUN on it: the checks of many peers, STUN transactions and TURN
  * allocations. Each message is decoded once and found by transaction id or USERNAME, so the cost does not grow
  * with the number of peers. Give {@link receive} to the socket's STUN route (RFC 7983).
  */

@@ -22,7 +22,7 @@ interface Challenge {
   nonce: string;
   key: IntegrityKey;
   algorithm: PasswordAlgorithm;
-  /** Echoed in requests, which proves that nobody struck the stronger algorithm from the list. */
+  /** Echoed in requests, which proves that no stronger algorithm was removed from the list. */
   offered: readonly PasswordAlgorithmValue[] | undefined;
   userhash: Uint8Array | undefined;
 }

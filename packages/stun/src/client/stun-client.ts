@@ -206,7 +206,7 @@ export function bindingResult({ message, from, rttMs }: StunResponse): BindingRe
   return { mapped, from, other: otherAddressOf(message), software: message.get(attr.software), rttMs };
 }
 
-/** XOR-MAPPED-ADDRESS, or the MAPPED-ADDRESS of old servers; undefined when it can be nobody's address. */
+/** XOR-MAPPED-ADDRESS, or the MAPPED-ADDRESS of old servers; undefined when it is no address of a host. */
 export function mappedAddressOf(message: StunMessage): Endpoint | undefined {
   const mapped = message.get(attr.xorMappedAddress) ?? message.get(attr.mappedAddress);
   return mapped !== undefined && isHostEndpoint(mapped) ? mapped : undefined;

@@ -34,7 +34,7 @@ export class StunError extends TowpathError<StunErrorName> {
 
   /** The server's error code and reason, when it sent one. */
   readonly response: ErrorCodeValue | undefined;
-  /** Where the server sends us instead (300 Try Alternate). */
+  /** The server to ask instead (300 Try Alternate). */
   readonly alternate: Endpoint | undefined;
 
   constructor(code: StunErrorName, message: string, options: StunErrorOptions = {}) {

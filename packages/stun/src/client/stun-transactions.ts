@@ -65,7 +65,7 @@ const KNOWN: ReadonlySet<number> = new Set(
 );
 
 /**
- * Requests under way, over a socket that somebody else owns: repeats them after RFC 8489 §6.2.1 and
+ * Requests under way, over a socket that the caller owns: repeats them after RFC 8489 §6.2.1 and
  * matches the answers.
  */
 export class StunTransactions {
@@ -126,7 +126,7 @@ export class StunTransactions {
 
   /**
    * Takes a decoded message that came to the socket. Returns true when it was an answer to one of these
-   * requests (whether usable or not), so that nobody else need look at it.
+   * requests (whether usable or not), so that no other handler needs it.
    */
   handle(message: StunMessage, from: Endpoint): boolean {
     if (message.class !== MessageClass.Success && message.class !== MessageClass.Error) return false;

@@ -5,7 +5,7 @@ import { StunError } from './stun-error.ts';
 /** How a STUN or TURN server is reached. */
 export type TransportProtocol = 'udp' | 'tcp' | 'tls';
 
-/** The way to one server: a UDP socket, or a TCP or TLS connection cut into messages. */
+/** The transport to one server: a UDP socket, or a TCP or TLS connection that is split into messages. */
 export interface StunTransport extends AsyncDisposable {
   readonly transport: TransportProtocol;
   readonly local: Endpoint;
@@ -34,7 +34,7 @@ export function isStream(transport: TransportProtocol): boolean {
   return transport !== 'udp';
 }
 
-/** Opens the way to `server`. @throws what {@link Network.bindUdp} and {@link Network.connectTcp} throw. */
+/** Opens the transport to `server`. @throws what {@link Network.bindUdp} and {@link Network.connectTcp} throw. */
 export function openStunTransport(
   network: Network,
   server: Endpoint,

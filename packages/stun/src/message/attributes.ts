@@ -27,7 +27,7 @@ import {
 /** USERNAME is at most 508 bytes (RFC 8489 §14.3). */
 export const MAX_USERNAME_BYTES = 508;
 
-/** Types of this value and above may be ignored by who does not know them (RFC 8489 §14). */
+/** Types of this value and above may be ignored by receivers that do not know them (RFC 8489 §14). */
 export const COMPREHENSION_OPTIONAL = 0x8000;
 
 // RFC 8489 §14, and the ones older servers still send.

@@ -25,7 +25,7 @@ export const Method = {
 } as const;
 export type Method = (typeof Method)[keyof typeof Method];
 
-/** The 14-bit message type: the class bits are woven into the method (RFC 8489 §5, figure 3). */
+/** The 14-bit message type: the class bits are interleaved with the method (RFC 8489 §5, figure 3). */
 export function messageType(messageClass: MessageClass, method: number): number {
   return (
     ((method & 0xf80) << 2) |

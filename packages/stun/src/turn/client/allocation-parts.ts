@@ -13,11 +13,11 @@ export interface TurnHandlers {
   /** The allocation is gone although `close` was not called: called once. */
   onLost?(error: StunError): void;
   /**
-   * How well the server answers: `suspect` after two and `dead` after four requests without an answer. Over UDP the
+   * Whether the server answers: `suspect` after two and `dead` after four requests without an answer. Over UDP the
    * allocation may still be there after `dead`, and `good` can follow; over TCP and TLS `onLost` follows.
    */
   onHealth?(health: PathHealth): void;
-  /** A datagram to a peer was refused on the way (RFC 8656 §11.5): its ICMP type and code. */
+  /** A datagram to a peer was rejected on its path (RFC 8656 §11.5): its ICMP type and code. */
   onIcmpError?(peer: Endpoint, icmp: IcmpValue): void;
   /** A peer has connected to the relayed address of a TCP allocation; take it over with `acceptTcp`. */
   onConnection?(connectionId: number, peer: Endpoint): void;

@@ -1,7 +1,7 @@
 import type { Endpoint } from '@towpath/net';
 import { MAX_CHANNEL, MIN_CHANNEL } from '../../message/channel-data.ts';
 
-/** A permission lives five minutes (RFC 8656 §9); refreshing after four leaves a minute for a bad network. */
+/** A permission lives five minutes (RFC 8656 §9); refreshing after four leaves a minute for retransmissions. */
 export const PERMISSION_REFRESH_MS = 240_000;
 
 /** A renewal has an answer or is given up within this time (RFC 8489 §6.2.1: 39.5 s). */
@@ -42,14 +42,14 @@ export class PermissionTable {
     this.#permissions.delete(address);
   }
 
-  /** Addresses whose permission is due, which they are not again before {@link RENEWAL_MS}; a channel renews its own. */
+  /** Addresses whose permission is due; each is due again after {@link RENEWAL_MS} at the earliest; a channel renews its own. */
   duePermissions(now: number): string[] {
     const due = [...this.#permissions].filter(([address, at]) => at <= now && !this.#byPeer.has(address));
     for (const [address] of due) this.#permissions.set(address, now + RENEWAL_MS);
     return due.map(([address]) => address);
   }
 
-  /** Channels that are due, which they are not again before {@link RENEWAL_MS}. */
+  /** Channels that are due; each is due again after {@link RENEWAL_MS} at the earliest. */
   dueChannels(now: number): ChannelEntry[] {
     const due = [...this.#byNumber.values()].filter(({ bound, refreshAt }) => bound && refreshAt <= now);
     for (const entry of due) entry.refreshAt = now + RENEWAL_MS;

@@ -26,10 +26,11 @@ import type { TurnAllocationParts } from './allocation-parts.ts';
 import { type PlainPath, type PlainPathHandlers, PlainPaths } from './plain-paths.ts';
 import { type ChannelEntry, PermissionTable } from './permission-table.ts';
 
-/** Permissions and channels are looked at this often for what is due. */
+/** Interval at which permissions and channels are checked for what is due, ms. */
 const UPKEEP_MS = 30_000;
 
-/** How the server is watched: a restart or a dead connection is noticed within 10 s while the allocation is used. */
+/** Times of the server's monitor: a restart or a dead connection is detected within 10 s while the allocation is
+ * used. */
 const WATCH: Partial<MonitorTimes> = {
   startIntervalMs: 3_000,
   activeIntervalMs: 5_000,
@@ -218,8 +219,8 @@ export class TurnAllocation implements AsyncDisposable {
   }
 
   /**
-   * Takes what came from the server. Returns false when it is nothing of this allocation's, so that the
-   * owner of a shared socket can look further.
+   * Takes what came from the server. Returns false when it does not belong to this allocation, so that the owner of a
+   * shared socket can pass it on.
    */
   handle(frame: Uint8Array, from: Endpoint): boolean {
     if (isChannelData(frame)) {
@@ -269,7 +270,7 @@ export class TurnAllocation implements AsyncDisposable {
     }
   }
 
-  /** Ends the allocation because it is gone on the server, and says so. */
+  /** Ends the allocation because the server has lost it, and calls `onLost`. */
   lose(error: StunError): void {
     if (!this.alive) return;
     this.#log.warn('allocation lost', { server: formatEndpoint(this.server), code: error.code });
@@ -300,7 +301,7 @@ export class TurnAllocation implements AsyncDisposable {
       try {
         await requestWithAuth(transactions, auth, this.server, release);
       } catch (error) {
-        // The server forgets the allocation by itself when its lifetime is over.
+        // The server removes the allocation when its lifetime is over.
         this.#log.debug('the allocation was not released', { code: errorCode(error) });
       }
     }
@@ -342,7 +343,7 @@ export class TurnAllocation implements AsyncDisposable {
       this.#peers.channelBound(entry, this.#parts.clock.now());
       if (plain && this.alive) this.#plain?.granted(entry.peer, message.get(attr.xorPlainAddress));
     } catch (error) {
-      // A renewal that got no answer changes nothing: the channel lives on, and stays due.
+      // A renewal that got no answer changes nothing: the channel stays bound, and due.
       const refused = errorCode(error) === 'stun-refused';
       if (refused || !entry.bound) {
         this.#peers.dropChannel(entry, this.#parts.clock.now());
@@ -384,7 +385,7 @@ export class TurnAllocation implements AsyncDisposable {
     const monitor: Monitor = new Monitor(
       { clock },
       {
-        // A server that did not answer is asked at leisure until it does.
+        // A server that did not answer is asked at the normal interval until it does.
         role: afterDead ? 'standby' : 'current',
         times: { ...WATCH, idleIntervalMs: keepAliveMs, standbyIntervalMs: keepAliveMs },
         probe: async (signal) => {
@@ -435,7 +436,7 @@ export class TurnAllocation implements AsyncDisposable {
     await Promise.all(renewals);
   }
 
-  /** One renewal. What the server refuses is forgotten; what got no answer stays due. */
+  /** One renewal. What the server refuses is removed; what got no answer stays due. */
   async #renew(ask: () => Promise<void>, refused?: () => void): Promise<void> {
     try {
       await ask();
@@ -455,5 +456,5 @@ export class TurnAllocation implements AsyncDisposable {
   }
 }
 
-/** Letting go must not take long: three tries, 1.4 s in all. */
+/** Closing must not take long: three transmissions, 1.4 s in all. */
 const RELEASE = { rtoMs: 200, maxSends: 3, lastWaitFactor: 4, reliableTimeoutMs: 1_400 } as const;

@@ -44,7 +44,7 @@ export interface AllocateOptions extends RetransmissionOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** A way to the server of the client's own. */
+/** Options of an allocation with a socket or connection of its own. */
 export interface OwnTransportOptions {
   /** @default 'udp' */
   transport?: TransportProtocol;
@@ -66,7 +66,7 @@ interface ServerLink {
   openData?: ((data: DataRequest) => Promise<TcpConnection>) | undefined;
 }
 
-/** Hands what comes from the server to whoever is in charge at the moment: first the request, then the allocation. */
+/** Passes what comes from the server to its present receiver: first the request, then the allocation. */
 interface Inbox {
   frame(data: Uint8Array, from: Endpoint): void;
   lost(error: StunError): void;
@@ -85,7 +85,7 @@ export async function allocate(
   const transport = options.transport ?? 'udp';
   return retryAllocate(options, async (server, attempt) => {
     const inbox: Inbox = { frame() {}, lost() {} };
-    // The allocation lives on after the signal: it only ends the asking.
+    // The signal ends the request only; it does not end the allocation later.
     options.signal?.throwIfAborted();
     const channel = await openStunTransport(components.network, server, {
       transport,

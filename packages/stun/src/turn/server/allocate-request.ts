@@ -87,7 +87,7 @@ function commit(
 ): Uint8Array | undefined {
   const { request, link } = authenticated;
   for (const relay of opened.relays) allocation.attach(relay);
-  // The client may have hung up, or the server closed, while the ports were opening.
+  // The client may have disconnected, or the server been closed, while the ports were opened.
   if (context.table.of(link) !== 'pending') {
     allocation.close().catch((error: unknown) => context.log.warn('a relay socket did not close', { error }));
     return undefined;

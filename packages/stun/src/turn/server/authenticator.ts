@@ -72,7 +72,7 @@ export class Authenticator {
       return refused(StunErrorCode.BadRequest, errorResponse(request, StunErrorCode.BadRequest));
     if (realm !== this.#options.realm) return challenge(StunErrorCode.Unauthenticated);
     const identity = this.#identify(request, username, algorithm, wallMs, known);
-    // Asked only about who is proven: strangers must not make anybody look up names.
+    // Called only for authenticated requests, so that unauthenticated ones cause no look-up.
     if (identity === undefined || this.#options.credentials.isRevoked?.(username, identity.user))
       return challenge(StunErrorCode.Unauthenticated);
     return { ok: true, identity };
@@ -115,8 +115,8 @@ function refused(code: StunErrorCode, writer: StunWriter): Authentication {
 }
 
 /**
- * The algorithm of the request's key. A client that chose one must echo our list, which shows that
- * nobody shortened it on the way (RFC 8489 §9.2.4); one that says nothing knows only MD5.
+ * The algorithm of the request's key. A client that chose one must echo our list, which shows that it was not
+ * shortened on the path (RFC 8489 §9.2.4); one that says nothing knows only MD5.
  */
 function chosenAlgorithm(request: StunMessage): PasswordAlgorithm | undefined {
   const chosen = request.get(attr.passwordAlgorithm)?.[0];

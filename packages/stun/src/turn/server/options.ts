@@ -113,9 +113,9 @@ export const PERMISSION_LIFETIME_MS = 300_000;
 export const CHANNEL_LIFETIME_MS = 600_000;
 /** How long a reserved port waits for its token (RFC 8656 §7.2). */
 export const RESERVATION_LIFETIME_MS = 30_000;
-/** A client with more peers than this is not connecting but scanning. */
+/** More peers than this are a scan, not connections. */
 export const MAX_PERMISSIONS = 512;
-/** A client that binds more channels than this on one allocation wants to use up memory. */
+/** Channels of one allocation; bounds its memory. */
 export const MAX_CHANNELS = 512;
 /** How far a client's TCP connection may fall behind before datagrams for it are dropped, in bytes. */
 export const MAX_STREAM_BACKLOG_BYTES: number = 1 << 18;
