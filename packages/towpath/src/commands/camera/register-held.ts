@@ -25,7 +25,7 @@ function add(camera: Command, runtime: Runtime): void {
     .option('--delete-from-card <when>', 'never, or when-safe: what is on disk, complete and synced (default: never)')
     .option('--ports <list>', 'ports to try, in order of preference', portList)
     .option('--uid <uid>', "the camera's UID (default: the constant of the KJK230 family)")
-    .option('--search-port <port>', 'UDP port for LAN search (default 32108)', integer(1, 65_535))
+    .option('--search-port <port>', 'UDP port for LAN search (default: 32108)', integer(1, 65_535))
     .option('--camera-time-zone <zone>', "time zone of the camera's clock (default: this machine's)", timeZone)
     .addHelpText(
       'after',

@@ -76,7 +76,7 @@ function withTarget(command: Command): Command {
   };
   command
     .argument('[camera]', 'name of a camera that was added, IP address, or UID with --servers', DEFAULT_HOST)
-    .option('--timeout <seconds>', 'time limit for connecting, in seconds (default 90)', number(0.1, 3_600))
+    .option('--timeout <seconds>', 'time limit for connecting, in seconds (default: 90)', number(0.1, 3_600))
     .option('-v, --verbose', 'log details to standard error')
     .option('--json', 'print JSON on standard output');
   transport('--via <member>', 'the camera is in a network that this member of the party offers; needs towpath up');
@@ -95,7 +95,7 @@ function withTarget(command: Command): Command {
   transport('--secret-file <file>', "file with the camera's secret for the servers (DSK), mode 0600");
   transport('--uid <uid>', "the camera's UID (default: the constant of the KJK230 family)");
   transport('--key <key>', 'network key, such as camera or SHIX (default: none)');
-  transport('--search-port <port>', 'UDP port for LAN search (default 32108)', integer(1, 65_535));
+  transport('--search-port <port>', 'UDP port for LAN search (default: 32108)', integer(1, 65_535));
   transport('--local-address <address>', 'connect from this address, so through the interface that has it');
   transport(
     '--weights <list>',
@@ -126,7 +126,7 @@ function find(camera: Command, runtime: Runtime): void {
     .option('--host <address...>', 'search these addresses')
     .option('--subnet <prefix...>', 'search every address of these networks, such as 192.168.1.0/24')
     .option('--local-address <address>', 'search only through the interface with this address')
-    .option('--search-port <port>', 'UDP port to search (default 32108)', integer(1, 65_535))
+    .option('--search-port <port>', 'UDP port to search (default: 32108)', integer(1, 65_535))
     .option('--timeout <seconds>', 'how long to search, in seconds', number(0.1, 600), 2)
     .option('--key <key...>', 'also search with these network keys')
     .option('-v, --verbose', 'log details to standard error')

@@ -9,7 +9,7 @@ export function registerDemo(program: Command, runtime: Runtime): void {
     .description(
       'find an emulated camera, connect, download its pictures, reconnect; reach two peers behind simulated NATs; show the page',
     )
-    .option('--once', 'end after the last step (default without a terminal)')
+    .option('--once', 'end after the last step (default: without a terminal)')
     .option('-o, --output <folder>', 'folder for the pictures (default: a temporary one, removed at the end)')
     .option('--pictures <count>', 'number of pictures to download', integer(1, 83), 12)
     .option('-v, --verbose', 'log details to standard error')
