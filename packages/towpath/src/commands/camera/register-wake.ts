@@ -9,7 +9,7 @@ const WAKE = 'Wake options:';
 export function withWake(command: Command, parts: { bluetooth: boolean; wifi: boolean }): Command {
   const option = (flags: string, text: string) => command.addOption(new Option(flags, text).helpGroup(WAKE));
   if (parts.bluetooth) {
-    option('--bluetooth <device>', "the camera's Bluetooth address, or how its name begins (default TC100_)");
+    option('--bluetooth <device>', "the camera's Bluetooth address, or how its name begins (default: TC100_)");
     option('--bluetooth-adapter <name>', 'Bluetooth adapter, such as hci0 (default: the first one that is on)');
   }
   if (parts.wifi) option('--wifi-device <name>', 'Wi-Fi adapter, such as wlan0 (default: one without a connection)');
