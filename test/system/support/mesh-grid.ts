@@ -39,7 +39,7 @@ export function bestOf(a: Place, b: Place): 'direct' | 'relay' {
   if ([a, b].includes('UDP blocked')) return 'relay';
   const hard: readonly Place[] = ['address-symmetric', 'symmetric, sequential', 'symmetric, random'];
   if (!hard.includes(a) || !hard.includes(b)) return 'direct';
-  // Two ends that choose a port for each destination cannot foretell each other's, unless both count. The lab's
+  // Two ends that choose a port for each destination cannot predict each other's, unless both count. The lab's
   // address-symmetric NAT keeps the port for addresses other than its servers'.
   return a === b && a !== 'symmetric, random' ? 'direct' : 'relay';
 }

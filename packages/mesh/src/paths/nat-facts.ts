@@ -10,7 +10,7 @@ export type PunchStrategy =
 /** What this node does in an attack. */
 export interface PunchPlan {
   readonly strategy: PunchStrategy;
-  /** `open`: this node's NAT chooses ports, so it opens them. `search`: the peer does. `both`: both foretell their ports. */
+  /** `open`: this node's NAT chooses ports, so it opens them. `search`: the peer does. `both`: both predict their ports. */
   readonly role: 'open' | 'search' | 'both';
 }
 

@@ -21,7 +21,7 @@ export interface PuncherComponents {
 }
 
 export interface PuncherOptions {
-  /** Both foretell ports: this side begins. */
+  /** Both predict ports: this side begins. */
   isControlling: boolean;
   /** What is known of this machine's NAT. */
   facts(): NatFacts | undefined;
@@ -74,8 +74,8 @@ export class Puncher {
   readonly #signal: AbortSignal;
   #theirs: NatFacts | undefined;
   #found: PromiseWithResolvers<void> = Promise.withResolvers();
-  /** The socket whose next port the peer was told, when both sides foretell. */
-  #foretold: PathSocket | undefined;
+  /** The socket whose next port the peer was told, when both sides predict ports. */
+  #predicted: PathSocket | undefined;
   #failedAtMs = Number.NEGATIVE_INFINITY;
   #failures = 0;
 
@@ -127,7 +127,7 @@ export class Puncher {
     if (turn === undefined) return;
     await this.#attack(plan.strategy, async () => {
       if (plan.strategy === 'birthday') await this.#openMany(nat.address);
-      else await this.#foretell(nat, plan.role === 'both');
+      else await this.#predict(nat, plan.role === 'both');
     });
   }
 
@@ -142,8 +142,8 @@ export class Puncher {
     } else if (type === 'predicted' && plan.strategy === 'prediction') {
       if (plan.role === 'search') await this.#attack('prediction', () => this.#tryNext(endpoint, step, undefined));
       else if (plan.role === 'both') await this.#answerPrediction(endpoint, step);
-    } else if (type === 'predicted-reply' && plan.role === 'both' && this.#foretold !== undefined) {
-      await this.#tryNext(endpoint, step, this.#foretold);
+    } else if (type === 'predicted-reply' && plan.role === 'both' && this.#predicted !== undefined) {
+      await this.#tryNext(endpoint, step, this.#predicted);
     }
   }
 
@@ -242,17 +242,17 @@ export class Puncher {
   }
 
   /** Opens a port of the own NAT towards the peer, just after a server has told which port the NAT gave out last. */
-  async #foretell(nat: { server: Endpoint; step: number }, both: boolean): Promise<void> {
+  async #predict(nat: { server: Endpoint; step: number }, both: boolean): Promise<void> {
     const socket = await PathSocket.open(this.#components.network, 4, 0);
     try {
       this.#options.adopt(socket);
       const endpoint = await this.#askPort(socket, nat.server);
-      if (both) this.#foretold = socket;
+      if (both) this.#predicted = socket;
       else this.#open(socket);
       this.#options.signal({ type: 'predicted', endpoint, step: nat.step });
       await this.#foundWithin(PUNCH.limitMs);
     } finally {
-      this.#foretold = undefined;
+      this.#predicted = undefined;
       this.#options.drop(socket);
     }
   }

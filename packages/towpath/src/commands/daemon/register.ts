@@ -59,8 +59,8 @@ export function registerUp(program: Command, runtime: Runtime): void {
       'after',
       `
 Parties need Linux and root (or CAP_NET_ADMIN); cameras need neither. Everything that is made on the machine is removed when
-it ends; after a crash, the next "towpath up" or "towpath down" does. Options are stronger than the environment, and that is
-stronger than the configuration file: see "towpath config".
+it ends; after a crash, the next "towpath up" or "towpath down" does. Options take precedence over the
+environment, and the environment over the configuration file: see "towpath config".
 
 With --relay this machine, if it has a public address, runs a TURN server for the members of the party and for nobody else; a
 member that is removed is refused at once. The members use it when it answers them. Open its ports in the host's firewall.

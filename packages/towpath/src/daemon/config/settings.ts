@@ -23,7 +23,7 @@ export const SETTINGS: readonly Setting[] = [
     'never',
     'when-safe: delete from the card what is on disk, complete and synced',
   ),
-  setting('pictures.check-every', 'TIME', '60 s', 'how often the card of a camera is looked at'),
+  setting('pictures.check-every', 'TIME', '60 s', 'interval at which the card of a camera is checked'),
   setting('pictures.reserve', 'SIZE', '500 MB', 'space that is left free on the disk: nothing is fetched below it'),
 ];
 
