@@ -34,7 +34,7 @@ export async function lookUpRoutes(system: System, queries: Iterable<RouteQuery>
   const options = { input: `${lines.join('\n')}\n`, timeoutMs: TIMEOUT_MS };
   const { code, stdout, stderr } = await system.run('ip', ['-j', '-force', '-batch', '-'], options);
   // With -force it goes on after a route that does not exist, and ends with an error.
-  if (code === undefined) throw new SpliceError('no-route', `ip route cannot be run: ${stderr.slice(0, 200)}`);
+  if (code === undefined) throw unusable('ip route', stderr);
   for (const line of stdout.split('\n')) {
     const found = parseRoute(line);
     if (found !== undefined) routes.set(routeKey(found), found.route);
@@ -117,7 +117,7 @@ export class RouteCache {
  */
 export async function devicesOf(system: System, addresses: readonly string[]): Promise<string[]> {
   const { code, stdout, stderr } = await system.run('ip', ['-j', 'addr', 'show']);
-  if (code !== 0) throw new SpliceError('no-route', `ip addr cannot be run: ${stderr.slice(0, 200)}`);
+  if (code !== 0) throw unusable('ip addr', stderr);
   const any = addresses.some((each) => each === '0.0.0.0' || each === '::');
   const devices = new Set<string>();
   for (const link of JSON.parse(stdout) as { ifname: string; addr_info?: { local?: string }[] }[]) {
@@ -128,4 +128,14 @@ export async function devicesOf(system: System, addresses: readonly string[]): P
   if (devices.size === 0)
     throw new SpliceError('no-route', `No network device has the address ${addresses.join(', ')}.`);
   return [...devices];
+}
+
+function unusable(what: string, stderr: string): SpliceError {
+  const missing = /\bENOENT\b/.test(stderr);
+  return new SpliceError(
+    'no-route',
+    missing
+      ? 'The program ip is not installed. Next: install the packages iproute2 and nftables.'
+      : `${what} cannot be run: ${stderr.slice(0, 200)}`,
+  );
 }

@@ -3,6 +3,7 @@ import { VirtualClock } from '@towpath/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { KernelRelay, type RelaySession } from '../src/kernel-relay.ts';
 import { probeKernel } from '../src/probe-kernel.ts';
+import { devicesOf } from '../src/routes.ts';
 import { FakeKernel } from '../src/testing/fake-kernel.ts';
 
 const RELAY = '203.0.113.10';
@@ -133,3 +134,19 @@ function session(at: number): RelaySession {
     b: { remote: { address: '192.0.2.1', port }, local: { address: RELAY, port: 7_002 } },
   };
 }
+
+describe('the devices of a relay', () => {
+  const run = (outcome: { code: number | undefined; stdout: string; stderr: string }) =>
+    devicesOf(Object.assign(FakeKernel.host([RELAY]), { run: async () => outcome }), [RELAY]);
+
+  test('are not known without the program ip, which is said with what to install', async () => {
+    const missing = run({ code: undefined, stdout: '', stderr: 'spawn ip ENOENT' });
+    await expect(missing).rejects.toMatchObject({
+      code: 'no-route',
+      message: 'The program ip is not installed. Next: install the packages iproute2 and nftables.',
+    });
+    await expect(run({ code: 1, stdout: '', stderr: 'denied' })).rejects.toMatchObject({
+      message: 'ip addr cannot be run: denied',
+    });
+  });
+});
