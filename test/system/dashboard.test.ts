@@ -84,6 +84,23 @@ describe.skipIf(skip)(skip ? 'the dashboard (skipped: Chromium missing)' : 'the 
     }
   }
 
+  /** A peer that was not reached for a moment, for the events. */
+  function emitOutage(daemon: FakeDaemon): void {
+    const relayed = daemon.data.peers.find(({ name }) => name === 'boathouse')!;
+    daemon.emit(
+      {
+        type: 'peer',
+        party: FAKE_PARTY,
+        peer: {
+          ...relayed,
+          status: 'failed',
+          reason: { code: 'echo-lost', text: 'Echoes through the tunnel are not answered.' },
+        },
+      },
+      { type: 'peer', party: FAKE_PARTY, peer: relayed },
+    );
+  }
+
   /** Route, and what is on the page when it is complete. */
   const PAGES: Record<string, readonly [route: string, ready: (page: Page) => Promise<unknown>]> = {
     party: ['/', (page) => page.getByText('Median latency').waitFor()],
@@ -125,19 +142,7 @@ describe.skipIf(skip)(skip ? 'the dashboard (skipped: Chromium missing)' : 'the 
       await using tab = await open({ look });
       const { page, daemon, faults } = tab;
       emitLatency(daemon);
-      const relayed = daemon.data.peers.find(({ name }) => name === 'boathouse')!;
-      daemon.emit(
-        {
-          type: 'peer',
-          party: FAKE_PARTY,
-          peer: {
-            ...relayed,
-            status: 'failed',
-            reason: { code: 'echo-lost', text: 'Echoes through the tunnel are not answered.' },
-          },
-        },
-        { type: 'peer', party: FAKE_PARTY, peer: relayed },
-      );
+      emitOutage(daemon);
       const found: string[] = [];
       for (const [name, [route, ready]] of Object.entries(PAGES)) {
         await goTo(page, route);
@@ -164,8 +169,9 @@ describe.skipIf(skip)(skip ? 'the dashboard (skipped: Chromium missing)' : 'the 
     ];
     for (const look of looks) {
       await using tab = await open({ look });
-      for (const name of ['party', 'relayed', 'camera']) {
-        const [route, ready] = PAGES[name]!;
+      emitLatency(tab.daemon);
+      emitOutage(tab.daemon);
+      for (const [name, [route, ready]] of Object.entries(PAGES)) {
         await goTo(tab.page, route);
         await ready(tab.page);
         expect(await accessibilityFaults(tab.page), `${name}, ${look.name}`).toBe('');
