@@ -51,6 +51,18 @@ describe('help', () => {
     },
   );
 
+  test.each(['connect', 'info', 'media', 'download', 'watch', 'live'])(
+    'camera %s has at most ten options first, and how to reach the camera apart from them (G6)',
+    (name) => {
+      const command = commands.find((each) => path(each) === `camera ${name}`)!;
+      const first = command.options.filter(({ helpGroupHeading }) => helpGroupHeading === undefined);
+      // Besides --help, which Commander adds.
+      expect(first.length).toBeLessThanOrEqual(9);
+      const transport = command.options.filter(({ helpGroupHeading }) => helpGroupHeading === 'Transport options:');
+      expect(transport.map(({ long }) => long)).toEqual(expect.arrayContaining(['--ports', '--servers', '--key']));
+    },
+  );
+
   test.each([80, 40])('is at most %i columns wide, but for command lines to copy, which fit 80', async (columns) => {
     const lines: string[] = [];
     const io = { ...testIo(), columns, out: (text: string) => void lines.push(...text.split('\n')) };
