@@ -10,8 +10,6 @@ const GOAL_KB = 10;
 const LIMIT_MS = 90_000;
 /** Connected at the same time; more would measure the queue of the machine. */
 const AT_ONCE = 25;
-/** Further addresses of the members' host. */
-const MORE = Array.from({ length: 200 }, (_, at) => `203.0.113.${30 + at}`);
 
 interface Plan {
   /** Memory is counted from here on: the code is compiled, and what is allocated once exists. */
@@ -33,6 +31,8 @@ interface Cost {
   percent: number;
   heapKb: number;
   rssKb: number;
+  /** Peers that answer echoes in time, and those that answer at all. */
+  connected: number;
   reached: number;
 }
 
@@ -50,7 +50,7 @@ export const bench: Bench = {
       return child;
     };
     try {
-      const [here, there] = [lab.host('hub', '203.0.113.20'), lab.host('spokes', '203.0.113.21', ...MORE)];
+      const [here, there] = [lab.host('hub', '203.0.113.20'), lab.host('spokes', '203.0.113.21')];
       const hub = await start(here, { role: 'hub', count: 1 });
       const spokes = await start(there, { role: 'spokes', count: plan.all });
       const bare = await start(here, { role: 'bare', count: plan.all });
@@ -94,6 +94,7 @@ function costOf({ first, all, holdMs }: Plan, before: Usage, after: Usage, end: 
     percent: (100 * (end.cpuBeforeMs - after.cpuAfterMs)) / holdMs,
     heapKb: (after.heapBytes - before.heapBytes) / (all - first) / 1_024,
     rssKb: (after.rssBytes - before.rssBytes) / (all - first) / 1_024,
+    connected: end.connected,
     reached: end.reached,
   };
 }
@@ -125,10 +126,11 @@ function rows({ all }: Plan, ours: Cost, bare: Cost): BenchRow[] {
       case: name,
       metric: 'connected at the end',
       unit: 'peers',
-      value: ours.reached,
+      value: ours.connected,
       goal: `${all}`,
-      met: ours.reached === all,
+      met: ours.connected === all,
     }),
+    row({ case: name, metric: 'connected at the end, or answering late', unit: 'peers', value: ours.reached }),
   ];
 }
 

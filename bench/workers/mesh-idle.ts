@@ -13,18 +13,11 @@ import {
   type MeshMember,
   type MeshParty,
   type MeshPeer,
+  MeshReason,
   MeshPathFinder,
   NATTraversal,
 } from '@towpath/mesh';
-import {
-  DelegatingNetwork,
-  type DefaultRoute,
-  type InterfaceAddress,
-  type Network,
-  NodeNetwork,
-  type UdpOptions,
-  type UdpSocket,
-} from '@towpath/net';
+import { DelegatingNetwork, type DefaultRoute, type InterfaceAddress, type Network, NodeNetwork } from '@towpath/net';
 import { SimulatedWireGuard } from '@towpath/mesh/simulated';
 import { parentLeft, tell, workerTask } from '../support/worker.ts';
 
@@ -47,7 +40,7 @@ export type MeshIdleLine =
   | { signal: { from: string; to: string; data: string } }
   /** `again`: attempts that came to nothing in their time. */
   | { connected: number; again: number }
-  | { usage: MeshIdleUsage & { reached: number } };
+  | { usage: MeshIdleUsage & { connected: number; reached: number } };
 
 export interface MeshIdleUsage {
   /** Processor time so far: before the garbage was collected for this report, and after. */
@@ -71,22 +64,14 @@ const random = new SeededRandom(role === 'hub' ? 1 : 2);
 /** A thousand members of one process must not ask the system for the same a thousand times. */
 class QuietNetwork extends DelegatingNetwork {
   readonly #interfaces: InterfaceAddress[];
-  readonly #address: string | undefined;
 
-  /** @param all addresses of the host, of which the member has one: limits by address must not meet all at once */
-  constructor(components: { network: Network }, all: readonly InterfaceAddress[], number: number) {
+  constructor(components: { network: Network }, interfaces: readonly InterfaceAddress[]) {
     super(components);
-    const own = all.filter(({ family, internal }) => family === 4 && !internal);
-    this.#interfaces = own.slice(number % own.length, (number % own.length) + 1);
-    this.#address = this.#interfaces[0]?.address;
+    this.#interfaces = interfaces.filter(({ family, internal }) => family === 4 && !internal);
   }
 
   override interfaces(): InterfaceAddress[] {
     return this.#interfaces;
-  }
-
-  override bindUdp(options: UdpOptions): Promise<UdpSocket> {
-    return super.bindUdp({ ...options, address: options.address ?? this.#address });
   }
 
   override async defaultRoute(): Promise<DefaultRoute | undefined> {
@@ -114,8 +99,10 @@ async function members(): Promise<void> {
       say({ connected: order.connect.length, again });
       again = 0;
     } else if ('usage' in order) {
-      const reached = all.flatMap(({ manager }) => manager.statuses()).filter(({ status }) => status === 'connected');
-      say({ usage: { ...usage(), reached: reached.length } });
+      const statuses = all.flatMap(({ manager }) => manager.statuses());
+      const connected = statuses.filter(({ status }) => status === 'connected').length;
+      const slow = statuses.filter(({ reason }) => reason === MeshReason.echoSlow).length;
+      say({ usage: { ...usage(), connected, reached: connected + slow } });
     }
   });
   say({ members: all.map(({ self }) => ({ ...self, wireGuardKey: Array.from(self.wireGuardKey) as never })) });
@@ -144,7 +131,7 @@ async function member(number: number) {
     virtualAddress: `10.66.${number >> 8}.${number & 0xff}`,
   };
   const control = new ParentControl(self);
-  const network = role === 'spokes' ? new QuietNetwork({ network: system }, addresses, number) : system;
+  const network = role === 'spokes' ? new QuietNetwork({ network: system }, addresses) : system;
   const components = { network, clock, random };
   const tunnel = await SimulatedWireGuard.open(components, { address: HERE });
   const options = { party: PARTY, self: self.id, wireGuardKey: key, portMapping: false };
@@ -173,7 +160,7 @@ async function bare(): Promise<void> {
         peers.push(peer);
       }
       say({ connected: order.ports.length, again: 0 });
-    } else if ('usage' in order) say({ usage: { ...usage(), reached: peers.length } });
+    } else if ('usage' in order) say({ usage: { ...usage(), connected: peers.length, reached: peers.length } });
   });
   await parentLeft();
   process.exit(0);
