@@ -38,7 +38,8 @@ const SAME_WITHIN_MS = 50;
  * Returns the nftables rules that forward broadcasts and multicasts of this machine's programs to the members, and hand
  * those of the members to this machine's programs. Sources keep their port and have the sender's virtual address.
  *
- * Loops are impossible: only what a program of this machine sends is copied, never what arrives.
+ * Loops are impossible: only what a program of this machine sends is copied, never what arrives. What arrives is limited as
+ * well, for each member: one that makes copies itself keeps to no limit of its own.
  * @throws RangeError when an address is none: a mistake of the caller.
  */
 export function lanRules(options: LanRulesOptions): string {
@@ -53,6 +54,7 @@ delete table ip ${table}
 table ip ${table} {
   map receivers { type mark : ipv4_addr; ${elements(marks)} }
   set seen { typeof ip daddr . udp sport . udp dport . udp length; flags dynamic,timeout; timeout 1s; size 1024; }
+  set heard { type ipv4_addr; flags dynamic,timeout; timeout 10s; size 1024; }
   chain sent {
     type filter hook output priority 300; policy accept;
     oifname "${interfaceName}" meta mark and 0xffff0000 == ${hex(MARK)} jump copied
@@ -76,6 +78,7 @@ ${destinations.map((to, at) => `    ip daddr ${checked(to)} ip dscp set ${FIRST_
     iifname "${interfaceName}" ip daddr ${address} meta l4proto udp goto restored
   }
   chain restored {
+    ip dscp ${FIRST_DSCP}-${FIRST_DSCP + destinations.length - 1} update @heard { ip saddr limit rate over ${2 * perSecond}/second burst ${4 * perSecond} packets } drop
 ${destinations.map((to, at) => `    ip dscp ${FIRST_DSCP + at} ip dscp set 0 ip daddr set ${to} return`).join('\n')}
   }
 }

@@ -16,6 +16,13 @@ describe('lanRules', () => {
     expect(lanRules({ ...OPTIONS, receivers }).match(/dup to/g)).toHaveLength(MAX_RECEIVERS);
   });
 
+  it('limits what each member hands in, twice as much as an honest one sends', () => {
+    const rules = lanRules({ ...OPTIONS, receivers: ['10.66.0.3'] });
+    const limit = 'ip dscp 41-44 update @heard { ip saddr limit rate over 100/second burst 200 packets } drop';
+    expect(rules).toContain(limit);
+    expect(rules.indexOf(limit)).toBeLessThan(rules.indexOf('ip dscp 41 ip dscp set 0'));
+  });
+
   it('takes nothing but addresses', () => {
     expect(() => lanRules({ ...OPTIONS, receivers: ['10.66.0.3 }; flush ruleset'] })).toThrow(RangeError);
     expect(() => lanRules({ ...OPTIONS, receivers: [], groups: ['x'] })).toThrow(RangeError);
