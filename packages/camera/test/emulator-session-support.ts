@@ -107,6 +107,7 @@ export function testCamera(clock: VirtualClock, change: Partial<EmulatedCamera> 
     secondTransfer: 'queue',
     mergeRatio: 0.2,
     audio: true,
+    timeCode: false,
     responseDelayMs: 0,
     settings: new Map(),
     settingsPolicy: 'accept',

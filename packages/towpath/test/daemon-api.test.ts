@@ -38,6 +38,20 @@ describe('the API of a daemon with a camera (B13, C13)', () => {
   const camera = () => rig.json<Camera>(routePath('camera', feeder));
   const media = (query = '') => rig.json<MediaList>(`${routePath('media', feeder)}${query}`);
 
+  test('live video is sent as MP4 until the reader leaves, and an unknown camera is a 404', async () => {
+    const leave = new AbortController();
+    const answer = await rig.ask(routePath('liveFile', feeder), { signal: leave.signal });
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'video/mp4']);
+    let bytes = Buffer.alloc(0);
+    for await (const part of answer.body!) {
+      bytes = Buffer.concat([bytes, part]);
+      if (bytes.includes('moof')) break;
+    }
+    expect(bytes.subarray(4, 8).toString()).toBe('ftyp');
+    leave.abort();
+    expect((await rig.ask(routePath('liveFile', { camera: 'absent' }))).status).toBe(404);
+  });
+
   test('the camera is held: connected, listed, and what was on the card is on disk', async () => {
     const found = cameraSchema.parse(await camera());
     expect(found).toMatchObject({ state: 'connected', problem: null, device: { model: 'KJK230' } });

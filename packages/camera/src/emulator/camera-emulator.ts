@@ -80,6 +80,7 @@ export class CameraEmulator implements AsyncDisposable {
       secondTransfer: options.secondTransfer ?? 'queue',
       mergeRatio: options.mergeRatio ?? DEFAULT_MERGE_RATIO,
       audio: options.audio ?? true,
+      timeCode: options.timeCode ?? false,
       responseDelayMs: options.responseDelayMs ?? 0,
       settings: new Map(),
       settingsPolicy: options.settingsPolicy ?? 'accept',

@@ -42,6 +42,8 @@ export interface EmulatedCamera {
   readonly secondTransfer: SecondTransferPolicy;
   readonly mergeRatio: number;
   readonly audio: boolean;
+  /** Live pictures show the machine's time in milliseconds as black and white cells. */
+  readonly timeCode: boolean;
   readonly responseDelayMs: number;
   /** Fields of the device information that clients have set (513). */
   readonly settings: Map<string, string | number | boolean>;

@@ -27,6 +27,7 @@ export interface CameraEmulatorOptions
       | 'secondTransfer'
       | 'mergeRatio'
       | 'audio'
+      | 'timeCode'
       | 'responseDelayMs'
       | 'settingsPolicy'
     >

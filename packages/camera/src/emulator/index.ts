@@ -14,6 +14,7 @@ export {
   type PictureSource,
   paddedPictures,
 } from './media/picture-source.ts';
+export { readTimeCode } from './media/time-code.ts';
 export { WorkerPictures } from './media/worker-pictures.ts';
 export type { LinkFaults } from './network/link-faults.ts';
 export { SharedPortNetwork } from './network/shared-port-network.ts';

@@ -60,7 +60,10 @@ export class LiveStream {
 
   #sendPicture(elapsed: number): void {
     if (this.#session.bufferedBytes(Channel.live) > MAX_QUEUED_BYTES) return;
-    const { data, keyFrame } = this.#scene.next(this.#camera.clock.seconds);
+    const { data, keyFrame } = this.#scene.next(
+      this.#camera.clock.seconds,
+      this.#camera.timeCode ? this.#clock.wallTime() : undefined,
+    );
     this.#send({ video: data, audio: EMPTY, keyFrame, width: LIVE_WIDTH, height: LIVE_HEIGHT }, elapsed);
   }
 

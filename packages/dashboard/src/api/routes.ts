@@ -67,6 +67,8 @@ export const routes = {
   deleteMedia: { method: 'POST', path: '/v1/cameras/:camera/delete' },
   /** WebSocket: a `LiveStart`, binary frames, a `LiveEnd` */
   live: { method: 'GET', path: '/v1/cameras/:camera/live' },
+  /** Live video with sound as fragmented MP4, until the reader leaves. */
+  liveFile: { method: 'GET', path: '/v1/cameras/:camera/live.mp4' },
   /** `DaemonHealth`; needs no token */
   health: { method: 'GET', path: '/health' },
   /** Prometheus text; `Authorization: Bearer` or the Unix socket */

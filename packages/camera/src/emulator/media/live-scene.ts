@@ -2,6 +2,7 @@ import { ANIMAL_NAMES, drawAnimal } from './animals.ts';
 import { type Canvas, createCanvas, drawText, fillRect, textWidth } from './canvas.ts';
 import { type CoarsePicture, H264Encoder } from './h264-encoder.ts';
 import { animalColour, paintScene } from './scene.ts';
+import { drawTimeCode } from './time-code.ts';
 
 /** Size of the pictures in a live stream, in pixels. */
 export const LIVE_WIDTH = 1280;
@@ -52,10 +53,11 @@ export class LiveScene {
     });
   }
 
-  /** Returns the next frame; the first and then every 30th is a key frame. */
-  next(clockSeconds: number): VideoFrame {
+  /** Returns the next frame; the first and then every 30th is a key frame. @param timeCodeMs is drawn as a time code */
+  next(clockSeconds: number, timeCodeMs?: number): VideoFrame {
     const keyFrame = this.#count % KEY_FRAME_INTERVAL === 0;
     this.#paint(clockSeconds);
+    if (timeCodeMs !== undefined) drawTimeCode(this.#canvas, timeCodeMs);
     this.#count++;
     toCoarse(this.#canvas, this.#picture);
     return { data: this.#encoder.encode(this.#picture, keyFrame), keyFrame };

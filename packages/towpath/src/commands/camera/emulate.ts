@@ -33,6 +33,7 @@ interface EmulateOptions extends CommonOptions {
   newPictureEvery?: number;
   fault?: string;
   seed: number;
+  timeCode?: boolean;
   /** Seconds. */
   for?: number;
 }
@@ -71,6 +72,7 @@ function cameraOptions(options: EmulateOptions, number: number): CameraEmulatorO
   const { deadPorts, firewall, newPictureEvery, fault, seed } = options;
   return {
     seed: seed + number,
+    ...(options.timeCode === true && { timeCode: true }),
     address,
     listenPort: port === 0 ? 0 : port + number,
     searchPort: searchPort === 0 ? false : searchPort,

@@ -329,6 +329,7 @@ function emulate(camera: Command, runtime: Runtime): void {
       'faults, separated by commas: loss=0.2, delay=20 (ms), duplicate=0.05, reorder=0.1, slow=1000000 (bytes/s), stuck, silent, wrong-token, hostile-text, close',
     )
     .option('--seed <number>', 'seed of the pictures and faults', integer(0, 4_294_967_295), 1)
+    .option('--time-code', 'draw the time of this machine into live pictures, for programs that measure the delay')
     .option(
       '--for <seconds>',
       'end after this time, in seconds (default: run until interrupted)',

@@ -8,6 +8,7 @@ import { eraseMedia } from '../cameras/erase.ts';
 import type { Daemon } from '../daemon.ts';
 import { part } from './routes.ts';
 import { sendFile } from './send-file.ts';
+import { sendLive } from './send-live.ts';
 
 const MAX_LIMIT = 500;
 /** A page waits this long for a thumbnail that has to come from the camera. */
@@ -46,6 +47,7 @@ export function addMediaRoutes(app: FastifyInstance, daemon: Daemon): void {
       download: (request.query as object | undefined) !== undefined && 'download' in (request.query as object),
     });
   });
+  app.get(routes.liveFile.path, (request, reply) => sendLive(daemon, camera(request), reply));
   app.post(routes.createDownload.path, (request, reply) => {
     const { items } = newDownloadSchema.parse(request.body ?? {});
     return reply.status(202).send(daemon.downloads.start(camera(request), items));
