@@ -128,7 +128,8 @@ export class SleepingWorld implements AsyncDisposable {
       if (leftMs <= 0) return;
       const busy = this.radio.openBuses > 0;
       await this.clock.advance(Math.min(leftMs, busy ? BUSY_STEP_MS : IDLE_STEP_MS));
-      if (busy) await filesDone();
+      // Also after a visit: copies and events are written then.
+      await filesDone();
     }
   }
 
