@@ -3,7 +3,7 @@ import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
 import { SeededRandom } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import type { Command } from 'commander';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createProgram } from '../src/cli/program.ts';
 import type { Runtime } from '../src/cli/runtime.ts';
 import { CommandLine, components, type Running } from './command-line.ts';
@@ -136,17 +136,13 @@ let control: Running;
 let world: World;
 let daemon: AsyncDisposable | undefined;
 
-afterAll(async () => {
-  await daemon?.[Symbol.asyncDispose]();
-  await control.stop();
-  await emulator.close();
-  commandLine[Symbol.dispose]();
-});
-
-test('servers and a camera are there', { timeout: TIMEOUT_MS }, async () => {
+beforeAll(async () => {
   await emulator.start();
   control = commandLine.start(['serve', '--open', '--port', '0', '--stun-port', '0', '--json']);
-  const [at] = (await control.listening('control')) as [Endpoint];
+  // A command line's own waiting works in tests only.
+  const said = () => control.out.map((line) => JSON.parse(line) as { what?: string; endpoints: [Endpoint] });
+  while (!said().some(({ what }) => what === 'control')) await components.clock.sleep(10);
+  const [at] = said().find(({ what }) => what === 'control')!.endpoints;
   const search = String(searchPort);
   writeFileSync(commandLine.file('turn.secret'), 'a secret that is long enough\n', { mode: 0o600 });
   writeFileSync(commandLine.file('recording.txt'), RECORDING);
@@ -158,6 +154,13 @@ test('servers and a camera are there', { timeout: TIMEOUT_MS }, async () => {
     file: (name) => commandLine.file(name),
     told: async (...args) => (await commandLine.run([...args, '--json'])).out.map((line) => JSON.parse(line)),
   };
+}, TIMEOUT_MS);
+
+afterAll(async () => {
+  await daemon?.[Symbol.asyncDispose]();
+  await control.stop();
+  await emulator.close();
+  commandLine[Symbol.dispose]();
 });
 
 test('every command with --json is tried here', async () => {
