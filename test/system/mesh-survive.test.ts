@@ -9,10 +9,16 @@ const RUNS = Number(process.env.TOWPATH_SURVIVE_RUNS ?? 1);
 const FILE = process.env.TOWPATH_SURVIVE_FILE;
 const LONG = RUNS > 1;
 
-/** Bounds of the outage, ms; generous in CI, where the machine may be busy. The figures are in bench/RESULTS.md. */
-const SLACK = 3;
+/**
+ * Of the goals. Counters, probes, nftables and WireGuard follow one another on both ends, and each waits for the processor on a
+ * busy machine: at a load of 14 on two cores the largest outages were 1.1 times the goal (bench/RESULTS.md).
+ */
+const SLACK = 2;
 
-describe.skipIf(!wireGuardAvailable())('a TCP transfer through the tunnel', () => {
+/** Twenty runs of one disturbance take about ten minutes. */
+const TIMES = LONG ? { timeout: 1_800_000 } : {};
+
+describe.skipIf(!wireGuardAvailable())('a TCP transfer through the tunnel', TIMES, () => {
   let grid: MeshGrid;
   let a: GridMember;
   let b: GridMember;

@@ -39,7 +39,7 @@ describe.skipIf(!wireGuardAvailable())('two members behind hard NATs with two re
   }
 
   it('both use the same one, and both go to the other one when it is killed (C8, C9)', async () => {
-    // The interfaces of both members are changes of their network, after which relayed addresses are made anew.
+    // The pair comes to rest: relays are measured, both ends agree on two, and the kernel carries the path.
     await pause(12_000);
     const used = await together(() => true);
     pings = new Pings(a.host, b.address);
