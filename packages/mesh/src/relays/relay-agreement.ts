@@ -142,11 +142,12 @@ export class RelayAgreement {
     this.#consider();
   }
 
-  /** Tells the peer again that the two must agree anew, if they must. */
+  /** Tells the peer again what it may not have heard: that the two must agree anew, or the figures while nothing is agreed. */
   wake(): void {
-    if (!this.#isUnsettled) return;
+    const isOpen = this.#agreed === undefined;
+    if (!this.#isUnsettled && !isOpen) return;
     this.#isDue = true;
-    this.#tell(true);
+    this.#tell(true, isOpen);
     this.#consider();
   }
 

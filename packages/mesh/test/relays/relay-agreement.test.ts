@@ -102,6 +102,21 @@ describe('two members on relays', () => {
     ]);
   });
 
+  it('come to agree although the first figures of both are lost (C8)', async () => {
+    far = new Distances(22);
+    const relays = [await far.relay(), await far.relay(), await far.relay()];
+    const [a, b] = [await far.member('a'), await far.member('b')];
+    for (const [at, delayMs] of [90, 60, 10].entries()) {
+      for (const member of [a, b]) far.between(member, relays[at]!, delayMs);
+    }
+    const { clock } = far.party;
+    const FIGURES = 3;
+    far.party.passes = (data) => data[0] !== FIGURES || clock.now() > 4_000;
+    const [toB, toA] = [a.connect(b), b.connect(a)];
+    await clock.advance(30_000);
+    expect(used(toB, toA)).toEqual([3, 3]);
+  });
+
   it.each([
     ['one of them', natKinds.symmetricRandom],
     ['both of them', natKinds.udpBlocked],
