@@ -252,6 +252,23 @@ test('who holds the party’s key becomes its founder again after a thief has re
   await local.close();
 });
 
+test('a thief who has filled the party to its limits does not keep out who holds its key (B4)', async () => {
+  const partyLimits = { bytesPerParty: 3_000, membersPerParty: 1, membersPerFounder: 1 };
+  const { clock, random, local } = await plane({ partyLimits });
+  const storage = new MemoryStorage();
+  const thief = await local.node({ storage, identity: generateNodeIdentity(random) });
+  const { id } = await clock.runUntil(thief.createParty({ name: 'camp', memberName: 'Ann' }));
+  const fill = async () => {
+    for (let at = 0; at < 40; at++) await clock.runUntil(thief.invite(id));
+  };
+  await expect(fill()).rejects.toMatchObject({ code: 'limit-exceeded' });
+  const owner = await local.node();
+  const secret = (await storage.loadPartySecret(id))!;
+  const view = await clock.runUntil(owner.recoverParty(secret, { memberName: 'Owner' }));
+  expect(view.self).toMatchObject({ role: 'founder', name: 'Owner' });
+  await local.close();
+});
+
 test('TURN credentials of a removed member are revoked at once, of others not (A3)', async () => {
   const revoked: string[] = [];
   const onTurnUsersRevoked = (users: readonly string[]) => void revoked.push(...users);

@@ -28,8 +28,18 @@ export const DEFAULT_PARTY_LIMITS: PartyLimitOptions = {
 
 export type PartyLimitName = keyof PartyLimitOptions;
 
-/** Statements that are always accepted: a party that is at its limits can still remove, demote and change keys. */
-const ALWAYS: ReadonlySet<string> = new Set(['remove', 'set-role', 'rotate', 'appoint', 'revoke-invite']);
+/**
+ * Statements that are always accepted: a party that is at its limits can still remove, demote and change keys, and
+ * whoever holds its key can take it back from a thief who has filled it.
+ */
+const ALWAYS: ReadonlySet<string> = new Set([
+  'remove',
+  'set-role',
+  'rotate',
+  'appoint',
+  'replace-founder',
+  'revoke-invite',
+]);
 
 interface Components {
   founding: Founding;
@@ -68,7 +78,7 @@ export class PartyLimits {
   async admitStatement(state: PartyState, statement: SignedStatement): Promise<void> {
     const { content, bytes } = statement;
     if (ALWAYS.has(content.type)) return;
-    const joins = content.type === 'join' || content.type === 'replace-founder' ? 1 : 0;
+    const joins = content.type === 'join' ? 1 : 0;
     const { membersPerParty, membersPerFounder } = this.#options;
     if (state.members.size + joins > membersPerParty) {
       throw this.#full('membersPerParty', `${membersPerParty} members in one party`);
