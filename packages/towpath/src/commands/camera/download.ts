@@ -39,14 +39,19 @@ export function thumbnails(runtime: Runtime, host: string, options: FetchOptions
 async function fetchMedia(runtime: Runtime, host: string, options: FetchOptions, what: 'files' | 'thumbnails') {
   const { io, clock, log, signal } = runtime;
   const { output, since, newOnly, limit, items, json = false } = options;
-  const summary = await withCamera(runtime, host, options, (camera) =>
-    fetchInto({ camera, io, json, clock, log, signal, timeZone: options.cameraTimeZone }, output, what, {
+  const summary = await withCamera(runtime, host, options, (camera) => {
+    camera.events.on('lost', ({ message }) => {
+      // The progress line is drawn in place.
+      if (io.interactive) io.draw('');
+      io.err(io.style('yellow', `Interrupted: ${message} Waiting for the camera …`));
+    });
+    return fetchInto({ camera, io, json, clock, log, signal, timeZone: options.cameraTimeZone }, output, what, {
       ...(since === undefined ? {} : { since: cameraSeconds(since) }),
       ...(newOnly === undefined ? {} : { newOnly }),
       ...(limit === undefined ? {} : { limit }),
       ...(items === undefined ? {} : { items }),
-    }),
-  );
+    });
+  });
   report(io, summary, output, json);
   const incomplete = incompleteness(summary);
   if (incomplete.length > 0) {

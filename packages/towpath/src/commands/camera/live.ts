@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import type { AvFrame, CameraClient } from '@towpath/camera';
-import { AbortedError, errorMessage, isAbort, TowpathError } from '@towpath/core';
+import { type AvFrame, type CameraClient, CameraState } from '@towpath/camera';
+import { AbortedError, errorCode, errorMessage, isAbort, TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatBytes } from '../../cli/table.ts';
@@ -43,7 +43,7 @@ export async function live(runtime: Runtime, host: string, options: LiveOptions)
   }
   await using recorder = await openRecorder(runtime, output, options.mp4 !== undefined);
   const totals = { frames: 0, keyFrames: 0, bytes: 0, interruptions: 0 };
-  await withCamera(runtime, host, options, async (camera) => {
+  const isAway = await withCamera(runtime, host, options, async (camera) => {
     camera.events.on('lost', ({ message }) => {
       totals.interruptions++;
       io.err(io.style('yellow', `Interrupted: ${message} Waiting for the camera …`));
@@ -56,6 +56,7 @@ export async function live(runtime: Runtime, host: string, options: LiveOptions)
       totals.bytes += frame.video.length;
       if (frame.keyFrame) totals.keyFrames++;
     }
+    return camera.state !== CameraState.CONNECTED;
   });
   const more = await recorder.end();
   if (options.json && output !== '-') printJson(io, 'recorded', { output, ...totals, ...more });
@@ -67,6 +68,10 @@ export async function live(runtime: Runtime, host: string, options: LiveOptions)
   if (totals.frames === 0 && !runtime.signal.aborted) {
     const message = 'The camera sent no picture that video can begin with. Next: restart the camera.';
     throw new TowpathError('transfer-stalled', message, { kind: 'unreachable', target: host });
+  }
+  if (isAway && !runtime.signal.aborted) {
+    const message = 'The camera was lost before the end of the recording and did not come back: the rest is missing.';
+    throw new TowpathError('session-closed', message, { kind: 'unreachable', target: host });
   }
 }
 
@@ -107,7 +112,8 @@ async function* framesFor(
       yield frame;
     }
   } catch (error) {
-    if (!isAbort(error) && !signal.aborted) throw error;
+    // A camera that stays away is closed, which ends the recording; what there is is reported.
+    if (!isAbort(error) && !signal.aborted && errorCode(error) !== 'client-closed') throw error;
   } finally {
     timer.cancel();
   }

@@ -1,4 +1,5 @@
 import type { MediaItem } from '@towpath/camera';
+import { TowpathError } from '@towpath/core';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, table } from '../../cli/table.ts';
 import { cameraTime } from './info.ts';
@@ -14,14 +15,22 @@ export async function media(runtime: Runtime, host: string, options: MediaOption
   const { io, signal } = runtime;
   await withCamera(runtime, host, options, async (camera) => {
     const items: MediaItem[] = [];
-    for await (const item of camera.mediaList({ signal })) {
+    let unreadable = 0;
+    const onUnreadable = (count: number) => {
+      unreadable = count;
+    };
+    for await (const item of camera.mediaList({ signal, onUnreadable })) {
       if (options.since !== undefined && item.mediaTime < cameraSeconds(options.since)) continue;
       items.push(item);
       if (options.json) printJson(io, 'item', { name: itemName(item), ...item });
     }
-    if (options.json) return;
-    if (items.length > 0) for (const line of table(HEAD, items.map(cells), io.columns)) io.out(line);
-    io.err(io.style('dim', counted(items.length, 'item')));
+    if (!options.json) {
+      if (items.length > 0) for (const line of table(HEAD, items.map(cells), io.columns)) io.out(line);
+      io.err(io.style('dim', counted(items.length, 'item')));
+    }
+    if (unreadable > 0) {
+      throw new TowpathError('items-failed', `${unreadableText(unreadable)}. Next: look at them on the camera itself.`);
+    }
   });
 }
 

@@ -76,7 +76,11 @@ function withTarget(command: Command): Command {
   };
   command
     .argument('[camera]', 'name of a camera that was added, IP address, or UID with --servers', DEFAULT_HOST)
-    .option('--timeout <seconds>', 'time limit for connecting, in seconds (default: 90)', number(0.1, 3_600))
+    .option(
+      '--timeout <seconds>',
+      'time limit for connecting, and for coming back when lost, in seconds (default: 90)',
+      number(0.1, 3_600),
+    )
     .option('-v, --verbose', 'log details to standard error')
     .option('--json', 'print JSON on standard output');
   transport('--via <member>', 'the camera is in a network that this member of the party offers; needs towpath up');
@@ -254,7 +258,8 @@ function live(camera: Command, runtime: Runtime): void {
     .addHelpText(
       'after',
       `
-After a lost connection it goes on with the next key frame.
+After a lost connection it goes on with the next key frame. A camera that stays
+away for as long as --timeout ends the recording, with exit code 3.
 
 Examples:
   towpath camera live --mp4 clip.mp4 --duration 20

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
-import type { PathKind, RaceProgress } from '@towpath/core';
+import type { PathKind, RaceProgress, Timer } from '@towpath/core';
 import {
   CameraClient,
+  CameraError,
   type CameraRaceResult,
   FileDeviceStore,
   type PathWeights,
@@ -14,6 +15,7 @@ import { type Endpoint, isIpAddress } from '@towpath/net';
 import { StreamCipher } from '@towpath/pppp';
 import { readSecret } from '../../config/secret-file.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { formatMs } from '../../cli/table.ts';
 import { ConnectLine } from './connect-line.ts';
 
 /** Options of every command that connects to a camera; see `register.ts`. */
@@ -125,7 +127,11 @@ export async function adviseTarget({ io, network }: Runtime, host: string, optio
   );
 }
 
-/** Connects, runs `use`, and closes the camera. */
+/**
+ * Connects, runs `use`, and closes the camera. When the connection is lost and not back within the time limit for
+ * connecting, the client is closed, so that what waits for it in `use` fails with `client-closed`.
+ * @throws CameraError `session-closed` instead of that; what `use` throws.
+ */
 export async function withCamera<Result>(
   runtime: Runtime,
   host: string,
@@ -143,5 +149,41 @@ export async function withCamera<Result>(
     });
     await camera.connectWithRetries({ signal });
   }
-  return await use(camera);
+  using absence = new Absence(runtime, camera, { host, limitMs: connectLimitMs(options) });
+  try {
+    return await use(camera);
+  } catch (error) {
+    throw absence.error ?? error;
+  }
+}
+
+/** Closes a camera that was lost and stays away: its client would go on searching for ever. */
+class Absence implements Disposable {
+  readonly #stops: (() => void)[];
+  #timer: Timer | undefined;
+  #error: CameraError | undefined;
+
+  constructor({ clock }: Runtime, camera: CameraClient, { host, limitMs }: { host: string; limitMs: number }) {
+    this.#stops = [
+      camera.events.on('lost', (cause) => {
+        this.#timer?.cancel();
+        this.#timer = clock.timer(limitMs, () => {
+          const message = `${host} was lost and has not come back for ${formatMs(limitMs)}. Next: wake the camera or come closer, then run the command again.`;
+          this.#error = new CameraError('session-closed', message, { target: host, cause });
+          void camera.close();
+        });
+      }),
+      camera.events.on('connected', () => this.#timer?.cancel()),
+    ];
+  }
+
+  /** Set once the camera has been away for too long. */
+  get error(): CameraError | undefined {
+    return this.#error;
+  }
+
+  [Symbol.dispose](): void {
+    for (const stop of this.#stops) stop();
+    this.#timer?.cancel();
+  }
 }

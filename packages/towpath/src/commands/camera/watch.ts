@@ -46,10 +46,12 @@ export async function watch(runtime: Runtime, host: string, options: WatchOption
   const everyMs = options.every * 1_000;
   say('waiting', waitingText(everyMs, options), { everyMs, output: options.output ?? null });
   let first = true;
+  let notReadable = 0;
   try {
     const checks = watchChecks({ client: camera, clock, log, everyMs, signal });
     for await (const { items, unreadable } of checks) {
       if (unreadable > 0) say('warning', unreadableText(unreadable), { unreadable });
+      notReadable = Math.max(notReadable, unreadable);
       const fresh = folder?.news(items, first) ?? (first ? [] : items);
       for (const item of fresh) say('picture', `${itemName(item)} taken ${cameraTime(item.mediaTime)}`, { item });
       await folder?.fetch(fresh);
@@ -58,12 +60,10 @@ export async function watch(runtime: Runtime, host: string, options: WatchOption
   } catch (error) {
     if (!isAbort(error) || runtime.signal.aborted) throw error;
   }
-  if (folder && folder.pending > 0) {
-    throw new TowpathError(
-      'items-failed',
-      `Not downloaded: ${counted(folder.pending, 'picture')}. Next: run it again.`,
-    );
-  }
+  const missing: string[] = [];
+  if (folder && folder.pending > 0) missing.push(`not downloaded: ${counted(folder.pending, 'picture')}`);
+  if (notReadable > 0) missing.push(unreadableText(notReadable));
+  if (missing.length > 0) throw new TowpathError('items-failed', `${missing.join('; ')}. Next: run it again.`);
 }
 
 function waitingText(everyMs: number, { output, for: seconds }: WatchOptions): string {

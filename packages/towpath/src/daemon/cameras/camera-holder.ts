@@ -24,6 +24,7 @@ import type { Camera, DaemonEvent, MediaItem, Problem } from '@towpath/dashboard
 import { formatEndpoint } from '@towpath/net';
 import type { Runtime } from '../../cli/runtime.ts';
 import { visitCamera } from '../../commands/camera/hotspot.ts';
+import { unreadableText } from '../../commands/camera/media.ts';
 import { openCamera, type RaceWatch } from '../../commands/camera/target.ts';
 import type { CameraConfig, DaemonConfig, WakeConfig } from '../config/config.ts';
 import type { CameraMemo } from '../state/state-folder.ts';
@@ -73,6 +74,7 @@ export class CameraHolder implements AsyncDisposable {
   #race: CameraRaceResult | undefined;
   #raceAtMs = 0;
   #problem: Problem | undefined;
+  #unreadable = 0;
   #sinceMs: number;
   #nextTryMs: number | undefined;
   #checkedMs: number | undefined;
@@ -315,7 +317,9 @@ export class CameraHolder implements AsyncDisposable {
     const { clock, log } = this.#components.runtime;
     const { checkEveryMs } = this.#pictures;
     let first = true;
-    for await (const { items } of watchChecks({ client: this.client, clock, log, everyMs: checkEveryMs, signal })) {
+    const checks = watchChecks({ client: this.client, clock, log, everyMs: checkEveryMs, signal });
+    for await (const { items, unreadable } of checks) {
+      this.#tellUnreadable(unreadable);
       await this.#listed(items, first, signal);
       first = false;
       await this.#keepUp(signal).catch((error: unknown) => {
@@ -407,7 +411,8 @@ export class CameraHolder implements AsyncDisposable {
     };
     await visitCamera({ ...runtime, signal }, target, options, hooks, async (client, until) => {
       this.#infoMs = Number.NEGATIVE_INFINITY;
-      const items = await Array.fromAsync(client.mediaList({ signal: until }));
+      const onUnreadable = (count: number) => this.#tellUnreadable(count);
+      const items = await Array.fromAsync(client.mediaList({ signal: until, onUnreadable }));
       await this.#listed(items.reverse(), true, until);
       await this.#keepUp(until);
       await this.#whileWatched(until);
@@ -508,6 +513,13 @@ export class CameraHolder implements AsyncDisposable {
       if (isAbort(error)) throw error;
       log.debug(`${this.config.name} did not tell about itself: ${errorMessage(error)}`);
     }
+  }
+
+  /** Entries of the card's list that are not fetched because nobody can read them; each number is said once. */
+  #tellUnreadable(count: number): void {
+    if (count === 0 || count === this.#unreadable) return;
+    this.#unreadable = count;
+    this.#components.runtime.log.warn(`${this.config.name}: ${unreadableText(count)}`, { code: 'bad-response' });
   }
 
   #failed(error: unknown): void {
