@@ -257,6 +257,16 @@ describe('camera commands', () => {
     expect(kept.out.at(-1)).toContain('was not changed');
   });
 
+  test('--camera-time-zone is the zone that the clock is set to (C5)', async () => {
+    const clock = async (zone: string) => {
+      const { out } = await at.toCamera('connect', '--json', '--camera-time-zone', zone);
+      return Number(JSON.parse(out[0] ?? '').device.timeUTC);
+    };
+    const utc = await clock('UTC');
+    expect(Math.abs((await clock('Asia/Kathmandu')) - utc - 5.75 * 3_600)).toBeLessThan(120);
+    expect(Math.abs((await clock('-03:30')) - utc + 3.5 * 3_600)).toBeLessThan(120);
+  });
+
   test.each([
     [['camera', 'connect', '--nonsense', '--json']],
     [['camera', 'connect', CAMERA, '--ports', '0', '--json']],

@@ -1,6 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { daemonUnit, serveUnit } from '../../../packaging/deb/files.ts';
+import { unitText } from '../src/commands/daemon/unit.ts';
 
 const CRASH = new URL('../src/cli/crash.ts', import.meta.url).href;
 
@@ -29,6 +32,23 @@ describe('an error that nobody caught (A1)', { timeout: 60_000 }, () => {
     expect([signal, err]).toEqual(['SIGKILL', expect.stringContaining('defect one')]);
     expect(err).toContain('internal error');
   });
+
+  test.each(['the daemon', 'cameras alone', 'serve', "the package's daemon", "the package's serve"])(
+    'systemd starts %s again after it',
+    (name) => {
+      const deployed = readFileSync(new URL('../../../deploy/towpath.service', import.meta.url), 'utf8');
+      const program: [node: string, script: string] = ['/usr/bin/node', '/usr/lib/towpath.js'];
+      const node = { program, stateFolder: '/var/lib/towpath' };
+      const units: Record<string, string> = {
+        'the daemon': unitText({ ...node, camerasOnly: false }),
+        'cameras alone': unitText({ ...node, camerasOnly: true }),
+        serve: deployed,
+        "the package's daemon": daemonUnit(),
+        "the package's serve": serveUnit(deployed),
+      };
+      expect(units[name]).toMatch(/^Restart=(always|on-failure)$/m);
+    },
+  );
 
   test('ends the process although its clean-up would never end', async () => {
     const { signal, tookMs } = await run("process.on('exit', () => { for (;;) {} }); setTimeout(() => { null.x; }, 1)");

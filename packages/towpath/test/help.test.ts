@@ -74,6 +74,29 @@ describe('help', () => {
     expect(lines.filter((line) => line.length > (isExample(line) ? 80 : columns))).toEqual([]);
   });
 
+  test('no secret is needed on a command line: files, standard input or a question take it (B7)', () => {
+    const OPTION = /password|secret|setup-code/;
+    const found = new Set<string>();
+    for (const command of commands) {
+      for (const { long, flags, description, mandatory } of command.options) {
+        const takesValue = /[<[]/.test(flags);
+        if (!takesValue || !OPTION.test(long ?? '')) continue;
+        found.add(long!);
+        const isFile = flags.includes('<file>');
+        const isRead = !mandatory && /- reads it from standard input/.test(description);
+        expect([path(command), flags, isFile || isRead]).toEqual([path(command), flags, true]);
+      }
+      for (const argument of command.registeredArguments) {
+        // Those of `revoke` name an invite by its id, which is no secret.
+        if (!/invite|code|link|secret/.test(argument.name()) || /id/.test(argument.description)) continue;
+        found.add(argument.name());
+        expect([path(command), argument.required]).toEqual([path(command), false]);
+        expect(argument.description).toMatch(/asked for or read from standard input/);
+      }
+    }
+    expect([...found]).toEqual(expect.arrayContaining(['--setup-code', '--secret-file', '--password-file', 'invite']));
+  });
+
   test('the exit codes are documented', () => {
     let text = '';
     all.configureOutput({ writeOut: (part) => (text += part) }).outputHelp();

@@ -1,0 +1,72 @@
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { CommandLine, components } from './command-line.ts';
+
+const LONG = { interval: 20, timeout: 60_000 };
+
+let commandLine: CommandLine;
+let camera: CameraEmulator;
+
+beforeEach(async () => {
+  commandLine = new CommandLine();
+  const place = { address: '127.0.0.1', listenPort: 0, searchPort: false } as const;
+  camera = new CameraEmulator(components, { ...place, itemCount: 5, pictures: paddedPictures() });
+  await camera.start();
+});
+
+afterEach(async () => {
+  await camera.close();
+  commandLine[Symbol.dispose]();
+});
+
+test('what appeared while no watch ran is fetched by the next one, once, and given to --exec (C3)', {
+  timeout: 180_000,
+}, async () => {
+  const folder = commandLine.file('garden');
+  const [script, ran] = [commandLine.file('note.sh'), commandLine.file('ran')];
+  writeFileSync(script, `#!/bin/sh\necho "$1" >> ${ran}\n[ "$(wc -l < ${ran})" -ne 2 ]\n`);
+  chmodSync(script, 0o755);
+  const place = ['127.0.0.1', '--ports', String(camera.listen.port)];
+  const watch = () =>
+    commandLine.start(['camera', 'watch', ...place, '-o', folder, '--every', '1', '--exec', script, '--json']);
+  const of = (running: { out: string[] }, type: string) =>
+    running.out.map((line) => JSON.parse(line)).filter((line) => line.type === type);
+  const looks = () => {
+    let count = 0;
+    const stop = camera.events.on('command', ({ name }) => {
+      if (name === 'mediaList') count++;
+    });
+    return { seen: () => count, stop };
+  };
+  const photos = () => readdirSync(folder).filter((name) => name.endsWith('.jpg'));
+
+  // A new folder begins with what appears after the first look.
+  const first = watch();
+  const before = looks();
+  await expect.poll(before.seen, LONG).toBeGreaterThan(4);
+  before.stop();
+  await first.stop();
+  expect([of(first, 'saved'), photos()]).toEqual([[], []]);
+
+  const missed = [camera.takePicture(), camera.takePicture()].map(({ mediaNum }) => mediaNum);
+  const second = watch();
+  await expect.poll(() => of(second, 'exec').length, LONG).toBe(1);
+  const third = camera.takePicture();
+  await expect.poll(() => of(second, 'saved').length, LONG).toBe(3);
+  await expect.poll(() => readFileSync(ran, 'utf8').trim().split('\n'), LONG).toHaveLength(3);
+  await second.stop();
+  const saved = of(second, 'saved');
+  const numbers: number[] = saved.map(({ item }) => item.mediaNum);
+  expect(numbers.toSorted((a, b) => a - b)).toEqual([...missed, third.mediaNum]);
+  expect(readFileSync(ran, 'utf8').trim().split('\n')).toEqual(saved.map(({ path }) => path));
+  // A command that fails is said, and the others go on.
+  expect(of(second, 'exec')).toMatchObject([{ code: 1, path: saved[1].path }]);
+
+  const again = watch();
+  const after = looks();
+  await expect.poll(after.seen, LONG).toBeGreaterThan(4);
+  after.stop();
+  await again.stop();
+  expect([of(again, 'saved'), photos().length]).toEqual([[], 3]);
+});
