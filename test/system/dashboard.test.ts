@@ -471,12 +471,14 @@ describe.skipIf(skip)(skip ? 'the dashboard (skipped: Chromium missing)' : 'the 
             {
               type: 'peer' as const,
               party: FAKE_PARTY,
-              peer: { ...peer, online: round % 2 === 0, receivedBytes: round },
+              peer: { ...peer, online: round % 2 === 0, receivedBytes: from + round },
             },
           ]),
         );
         if (round % 20 === 0) await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
       }
+      // What waits to be drawn counts too: the page has taken everything when it shows what came last.
+      await page.getByText(`${from + rounds - 1} B`, { exact: true }).waitFor();
       await expect.poll(() => page.evaluate(() => document.querySelectorAll('.chart canvas').length)).toBe(1);
     };
     await emitRounds(360, 0);

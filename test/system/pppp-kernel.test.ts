@@ -30,7 +30,7 @@ describe.skipIf(!labAvailable() && process.env.CI !== 'true')(
         {},
       );
       const said = await says(serving, '"what":"metrics"', 30_000);
-      expect(said).toContain(`{"type":"data-plane","plane":"${plane}"`);
+      expect(said).toContain(`{"type":"data-plane","version":1,"plane":"${plane}"`);
       const ended = says(serving, /"type":"ended".*\n/, 60_000);
       const ends = await lab.host('ends', '203.0.113.30').run(process.execPath, [ENDS, R, '32110', String(COUNT)]);
       expect(JSON.parse(ends.stdout)).toEqual({

@@ -57,7 +57,8 @@ describe.skipIf(missing && !process.env.CI)('camera wake, join and connect --wak
     await commandLine.run(['camera', 'wake'], env);
     const joining = commandLine.start(['camera', 'join', '--json'], env);
     const joined = () => joining.out.map((line) => JSON.parse(line)).find(({ address }) => address !== undefined);
-    await expect.poll(joined, { timeout: 60_000 }).toEqual({ ssid: 'KJK_5301', device: 'wlan7', address: '127.0.0.1' });
+    const expected = { type: 'hotspot-joined', version: 1, ssid: 'KJK_5301', device: 'wlan7', address: '127.0.0.1' };
+    await expect.poll(joined, { timeout: 60_000 }).toEqual(expected);
     expect(await system.profiles()).toHaveLength(1);
     expect(await joining.stop()).toBe(130);
     expect(await system.profiles()).toEqual([]);

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { OWN_TIMERS } from './own-timers.ts';
 import { PACKAGES, packageOf, packages, ROOT, type Source, sources } from './tree.ts';
 
 /**
@@ -18,28 +19,6 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'packages/towpath/src/main.ts': 'tells two key presses from one, before any module is loaded',
   'packages/camera/src/store/disk.ts': 'the access time of a file, which nothing reads',
 };
-/**
- * Where the cameras' packages wait on a `Clock` by themselves, and why. Everything else that waits there is one of
- * core's primitives: `deadline`, `retransmit`, `Repeat`, `RequestSchedule`, `Renewal`, `Monitor`, `Link`, `backoff`.
- */
-const OWN_TIMERS: Readonly<Record<string, string>> = {
-  'packages/camera/src/client/camera-link.ts': 'waits before a camera that ends sessions at once is logged in again',
-  'packages/camera/src/emulator/camera-emulator.ts': 'the camera reboots and takes pictures',
-  'packages/camera/src/emulator/camera-session.ts': 'the camera answers as late as it was recorded',
-  'packages/camera/src/emulator/live-stream.ts': 'frames leave when the camera has made them',
-  'packages/camera/src/emulator/network/impairment.ts': 'delays packets, as a network does',
-  'packages/camera/src/media/watch-media.ts': 'waits for the rest of the interval between two looks',
-  'packages/camera/src/outputs/events/delivery.ts': 'waits for the next of a backoff',
-  'packages/camera/src/outputs/mqtt/mqtt-output.ts':
-    'waits before the camera is introduced again, so that nobody can ask for it all the time',
-  'packages/camera/src/outputs/rtsp/rtsp-connection.ts': 'RFC 2326 ends a silent session, and tells nobody',
-
-  'packages/pppp/src/client/attempt-socket.ts': 'leaves the losers of a race one turn to end by themselves',
-  'packages/pppp/src/relay/client/connect-by-relay.ts': 'adds TCP to a race that runs by UDP',
-  'packages/pppp/src/session/session.ts':
-    'one timer for acknowledgements, retransmissions and keep-alives, and the spacing of CLOSE',
-};
-const TIMED_PACKAGES: ReadonlySet<string> = new Set(['pppp', 'camera']);
 const WAITS = /\bclock\.(?:timer|sleep)\(/i;
 
 /** Code of the browser, which has no `Clock`. */
@@ -116,8 +95,8 @@ describe('the tree', () => {
     expect(users.map(({ file }) => file).toSorted()).toEqual(Object.keys(ALLOWED).toSorted());
   });
 
-  test('cameras wait by the primitives of core', () => {
-    const users = sources.filter(({ file, text }) => TIMED_PACKAGES.has(packageOf(file)) && WAITS.test(text));
+  test('what is waited for is waited for by the primitives of core', () => {
+    const users = sources.filter(({ file, text }) => packageOf(file) !== 'core' && WAITS.test(text));
     expect(users.map(({ file }) => file).toSorted()).toEqual(Object.keys(OWN_TIMERS).toSorted());
   });
 

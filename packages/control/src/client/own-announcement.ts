@@ -1,4 +1,4 @@
-import type { Clock, Random, Timer } from '@towpath/core';
+import { type Clock, type Random, Repeat, type Timer } from '@towpath/core';
 import {
   type LogHead,
   MAX_ANNOUNCEMENT_AGE_MS,
@@ -35,8 +35,9 @@ export class OwnAnnouncement implements Disposable {
   #data: Uint8Array = new Uint8Array(0);
   #announcedAt = 0;
   #gossip: Timer | undefined;
-  #renewal: Timer | undefined;
-  #closed = false;
+  /** When it is announced again, `Clock.now` ms; nothing has been announced: never. */
+  #dueAtMs = Number.POSITIVE_INFINITY;
+  readonly #renewals: Repeat;
 
   constructor(
     components: { clock: Clock; random: Random },
@@ -47,6 +48,7 @@ export class OwnAnnouncement implements Disposable {
     this.#random = components.random;
     this.#announcer = () => options.announcer();
     this.#send = (announcement) => options.send(announcement);
+    this.#renewals = new Repeat(components, { run: () => this.#renew() });
   }
 
   /** Announces other data. */
@@ -63,7 +65,8 @@ export class OwnAnnouncement implements Disposable {
     const now = Math.floor(this.#clock.wallTime());
     // After this machine's clock was set back by more than that, earlier dates no longer count.
     this.#announcedAt = this.#announcedAt > now + MAX_CLOCK_SKEW_MS ? now : Math.max(this.#announcedAt + 1, now);
-    this.#renew();
+    this.#dueAtMs = this.#clock.now() + ANNOUNCE_AGAIN_MS * (1 - this.#random.next() / 2);
+    this.#renewals.wake();
     const announcement = { timeMs: this.#announcedAt, head, data: this.#data };
     return toBase64(signAnnouncement(announcement, { party: this.#party, peer: self.id, key }));
   }
@@ -78,8 +81,7 @@ export class OwnAnnouncement implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#closed = true;
-    this.#renewal?.cancel();
+    this.#renewals.stop();
     this.#gossip?.cancel();
   }
 
@@ -89,10 +91,11 @@ export class OwnAnnouncement implements Disposable {
   }
 
   /** Announces again before the members who hear of this node for the first time would refuse what it announced. */
-  #renew(): void {
-    this.#renewal?.cancel();
-    if (this.#closed) return;
-    const delayMs = ANNOUNCE_AGAIN_MS * (1 - this.#random.next() / 2);
-    this.#renewal = this.#clock.timer(delayMs, () => this.#announce());
+  #renew(): number {
+    const leftMs = this.#dueAtMs - this.#clock.now();
+    if (leftMs > 0) return leftMs;
+    this.#dueAtMs = Number.POSITIVE_INFINITY;
+    this.#announce();
+    return this.#dueAtMs - this.#clock.now();
   }
 }

@@ -1,4 +1,4 @@
-import { backoff, type Clock, Link, type Log, PathReason, type Random } from '@towpath/core';
+import { abortable, backoff, type Clock, deadline, Link, type Log, PathReason, type Random } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import type { SigningKey } from '@towpath/membership';
 import type { ClientMessage, ServerMessage, SignalMessage } from '../wire/messages.ts';
@@ -112,16 +112,12 @@ export class ServerLink {
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiting.set(id, { resolve, reject });
-    const timer = this.#clock.timer(SIGNAL_LIMIT_MS, () => reject(unavailable()));
-    const onAbort = () => reject(signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
+    using limit = deadline(this.#clock, SIGNAL_LIMIT_MS, signal, unavailable);
     try {
       connection.send({ type: 'signal', id, ...message });
-      await promise;
+      await abortable(promise, limit.signal);
     } finally {
       this.#waiting.delete(id);
-      timer.cancel();
-      signal?.removeEventListener('abort', onAbort);
     }
   }
 

@@ -1,4 +1,4 @@
-import { type Clock, errorMessage, type Log, type Random } from '@towpath/core';
+import { abortable, type Clock, deadline, errorMessage, type Log, type Random } from '@towpath/core';
 import { type Endpoint, formatEndpoint, isPort, type Network } from '@towpath/net';
 import { type ConnectivityChecks, type NatFacts, StunTransactions, bindingResult } from '@towpath/stun';
 import { Method } from '@towpath/stun/message';
@@ -185,10 +185,8 @@ export class Puncher {
   /** Waits until a direct path was found; false after `limitMs`. */
   async #foundWithin(limitMs: number): Promise<boolean> {
     if (this.#options.hasDirect()) return true;
-    const over = new AbortController();
-    const late = this.#components.clock.sleep(limitMs, AbortSignal.any([this.#signal, over.signal])).catch(() => {});
-    await Promise.race([this.#found.promise, late]);
-    over.abort();
+    using limit = deadline(this.#components.clock, limitMs, this.#signal);
+    await abortable(this.#found.promise, limit.signal).catch(() => {});
     this.#signal.throwIfAborted();
     return this.#options.hasDirect();
   }

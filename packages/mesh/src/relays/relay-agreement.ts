@@ -1,4 +1,4 @@
-import { backoff, type Clock, type Random, type Timer } from '@towpath/core';
+import { backoff, type Clock, type Random, Repeat, type Timer } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import { chooseRelays, isGoodChoice, type RelayChoice } from './relay-choice.ts';
 import type { RelayKey } from './relay-key.ts';
@@ -72,7 +72,7 @@ export class RelayAgreement {
   #confirmed = false;
   #number = 0;
   #offerSession: number | undefined;
-  #timer: Timer | undefined;
+  #repetition: Repeat | undefined;
   #closed = false;
 
   constructor(components: RelayAgreementComponents, options: RelayAgreementOptions) {
@@ -163,7 +163,8 @@ export class RelayAgreement {
 
   close(): void {
     this.#closed = true;
-    const timers = [this.#timer, this.#figuresTimer, this.#offerTimer, ...this.#excluded.values()];
+    this.#repetition?.stop();
+    const timers = [this.#figuresTimer, this.#offerTimer, ...this.#excluded.values()];
     for (const timer of timers) timer?.cancel();
   }
 
@@ -284,20 +285,21 @@ export class RelayAgreement {
   #drop(): void {
     this.#pending = undefined;
     this.#confirmed = false;
-    this.#timer?.cancel();
-    this.#timer = undefined;
+    this.#repetition?.stop();
+    this.#repetition = undefined;
   }
 
   /** Sends at once, and again until the exchange is over. */
   #repeat(send: () => void): void {
     const { clock, random } = this.#components;
     const waits = backoff({ ...AGAIN, random });
-    const turn = () => {
+    const run = () => {
       send();
-      this.#timer = clock.timer(waits.next().value ?? AGAIN.maxMs, turn);
+      return waits.next().value ?? AGAIN.maxMs;
     };
-    this.#timer?.cancel();
-    turn();
+    this.#repetition?.stop();
+    this.#repetition = new Repeat({ clock }, { run });
+    this.#repetition.wake();
   }
 
   #sendChoice(type: ChoiceSignal['type']): void {

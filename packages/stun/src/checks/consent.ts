@@ -1,4 +1,4 @@
-import { AbortedError, type Clock, type Random, type Timer } from '@towpath/core';
+import { AbortedError, type Clock, type Random, Repeat } from '@towpath/core';
 
 /** How consent is kept (RFC 7675 §5.1). */
 export interface ConsentOptions {
@@ -22,18 +22,22 @@ export class Consent implements Disposable {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #parts: ConsentParts;
-  #answeredAtMs: number;
-  #timer: Timer | undefined;
-  #expiry: Timer | undefined;
+  readonly #requests: Repeat;
+  readonly #expiry: Repeat;
   readonly #ended = new AbortController();
+  #answeredAtMs: number;
+  #nextAtMs: number;
 
   constructor({ clock, random }: { clock: Clock; random: Random }, parts: ConsentParts) {
     this.#clock = clock;
     this.#random = random;
     this.#parts = parts;
     this.#answeredAtMs = clock.now();
-    this.#armExpiry();
-    this.#schedule();
+    this.#nextAtMs = clock.now() + this.#intervalMs();
+    this.#requests = new Repeat({ clock }, { run: () => this.#request() });
+    this.#expiry = new Repeat({ clock }, { run: () => this.#expire() });
+    this.#expiry.wake();
+    this.#requests.wake();
   }
 
   [Symbol.dispose](): void {
@@ -43,37 +47,40 @@ export class Consent implements Disposable {
   }
 
   #end(): void {
+    this.#requests.stop();
+    this.#expiry.stop();
     this.#ended.abort(new AbortedError('Consent checks have ended.'));
-    this.#timer?.cancel();
-    this.#expiry?.cancel();
   }
 
-  #schedule(): void {
-    const { intervalMs = 5_000, expiryMs = 30_000 } = this.#parts;
-    this.#timer = this.#clock.timer(intervalMs * (0.8 + 0.4 * this.#random.next()), () => {
-      this.#schedule();
-      this.#parts.probe(expiryMs, this.#ended.signal).then(
-        (rttMs) => {
-          if (rttMs !== undefined && !this.#ended.signal.aborted) this.#answered(rttMs);
-        },
-        // The only error is the signal's reason: consent has ended.
-        () => {},
-      );
-    });
+  #intervalMs(): number {
+    const { intervalMs = 5_000 } = this.#parts;
+    return intervalMs * (0.8 + 0.4 * this.#random.next());
   }
 
-  #answered(rttMs: number): void {
-    this.#answeredAtMs = this.#clock.now();
-    this.#armExpiry();
-    this.#parts.onAnswer?.(rttMs);
-  }
-
-  #armExpiry(): void {
+  #request(): number {
+    const leftMs = this.#nextAtMs - this.#clock.now();
+    if (leftMs > 0) return leftMs;
     const { expiryMs = 30_000 } = this.#parts;
-    this.#expiry?.cancel();
-    this.#expiry = this.#clock.timer(this.#answeredAtMs + expiryMs - this.#clock.now(), () => {
-      this.#end();
-      this.#parts.onExpired();
-    });
+    this.#parts.probe(expiryMs, this.#ended.signal).then(
+      (rttMs) => {
+        if (rttMs === undefined || this.#ended.signal.aborted) return;
+        this.#answeredAtMs = this.#clock.now();
+        this.#parts.onAnswer?.(rttMs);
+      },
+      // The only error is the signal's reason: consent has ended.
+      () => {},
+    );
+    const intervalMs = this.#intervalMs();
+    this.#nextAtMs = this.#clock.now() + intervalMs;
+    return intervalMs;
+  }
+
+  #expire(): number {
+    const { expiryMs = 30_000 } = this.#parts;
+    const leftMs = this.#answeredAtMs + expiryMs - this.#clock.now();
+    if (leftMs > 0) return leftMs;
+    this.#end();
+    this.#parts.onExpired();
+    return Number.POSITIVE_INFINITY;
   }
 }

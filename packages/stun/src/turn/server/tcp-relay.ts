@@ -1,4 +1,4 @@
-import type { Clock, Random, Timer } from '@towpath/core';
+import { type Clock, deadline, type Random, type Timer } from '@towpath/core';
 import { localConnection } from './local-connection.ts';
 import type { Identity } from './authenticator.ts';
 import type { Endpoint, Network, TcpConnection, TcpHandlers, TcpListener } from '@towpath/net';
@@ -217,12 +217,12 @@ export class TcpRelay {
     if (this.#find(to)) return 'exists';
     if (this.#mine.size >= MAX_CONNECTIONS) return 'full';
     const peer = this.#register(to);
-    const giveUp = new AbortController();
-    peer.timeout = this.#context.clock.timer(TCP_BIND_TIMEOUT_MS, () => giveUp.abort());
+    const limit = deadline(this.#context.clock, TCP_BIND_TIMEOUT_MS);
+    peer.timeout = limit;
     try {
       const connection = await this.#context.network.connectTcp(to, {
         localAddress: this.#address,
-        signal: AbortSignal.any([giveUp.signal, this.#abort.signal]),
+        signal: AbortSignal.any([limit.signal, this.#abort.signal]),
         ...handlersOf(peer),
       });
       peer.connected(connection);
@@ -231,7 +231,7 @@ export class TcpRelay {
       peer.end();
       return 'failed';
     }
-    peer.timeout.cancel();
+    limit.cancel();
     peer.timeout = this.#context.clock.timer(TCP_BIND_TIMEOUT_MS, () => peer.destroy());
     return peer;
   }
