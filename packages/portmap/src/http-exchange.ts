@@ -75,8 +75,12 @@ export async function exchangeHttp(
   }
 }
 
-/** Parses a response; undefined while incomplete. `ended`: nothing more will arrive. Does not throw. */
-export function readHttp(data: Buffer, ended: boolean): { status: number; body: string } | 'more' | 'bad' {
+/**
+ * Parses a response; `more` while incomplete. Does not throw.
+ * @param ended nothing more will arrive
+ * @param interim how many interim responses may precede the answer (RFC 9110 §15.2)
+ */
+export function readHttp(data: Buffer, ended: boolean, interim = 2): { status: number; body: string } | 'more' | 'bad' {
   // Some gateways end lines with LF only, which RFC 9112 §2.2 asks to accept.
   const end = /\r?\n\r?\n/.exec(data.toString('latin1', 0, MAX_HEAD_BYTES));
   if (end === null) return ended || data.length >= MAX_HEAD_BYTES ? 'bad' : 'more';
@@ -84,6 +88,7 @@ export function readHttp(data: Buffer, ended: boolean): { status: number; body: 
   const status = Number(/^HTTP\/1\.[01] (\d{3})[ \r\n]/.exec(head)?.[1]);
   if (Number.isNaN(status)) return 'bad';
   const content = data.subarray(end.index + end[0].length);
+  if (status < 200) return interim > 0 ? readHttp(content, ended, interim - 1) : 'bad';
   if (/^transfer-encoding:\s*chunked\s*$/im.test(head)) {
     const body = readChunks(content);
     return typeof body === 'string' ? (body === 'more' && ended ? 'bad' : body) : { status, body: body.text };

@@ -119,6 +119,8 @@ export class UpnpProtocol implements MappingProtocol {
     for (let tries = 1; ; tries++) {
       try {
         await this.#act(control, 'AddPortMapping', addFields(request, localAddress, port, leaseS), signal);
+        // Known only now: a router that starts refuses everything with the same codes.
+        this.#permanent = leaseS === 0;
         return port;
       } catch (error) {
         const code = error instanceof UpnpFault ? error.fault : undefined;
@@ -129,12 +131,13 @@ export class UpnpProtocol implements MappingProtocol {
             replaced = true;
             await this.#remove(control, request, port, signal);
           } else port = this.#components.random.integer(1_024, 65_535);
+        } else if (code === UpnpErrorCode.ConflictWithOtherMechanisms) {
+          port = this.#components.random.integer(1_024, 65_535);
         } else if (code === UpnpErrorCode.SamePortValuesRequired && port !== request.internalPort) {
           port = request.internalPort;
         } else if (LEASE_REFUSALS.has(code) && leaseS > 0) {
           // `unmap` deletes a permanent rule; until then it is renewed like others.
           leaseS = 0;
-          this.#permanent = true;
         } else throw error;
       }
     }
@@ -180,8 +183,10 @@ export class UpnpProtocol implements MappingProtocol {
   ): Promise<{ body: string; localAddress: string }> {
     const request = { method: 'POST', path, ...encodeAction(service, action, fields) } as const;
     const answer = await exchangeHttp(this.#components.network, endpoint, request, signal);
-    if (answer.status === 200) return answer;
-    const { code, description } = readFault(answer.body) ?? { code: answer.status, description: 'HTTP error' };
+    // Some routers send a refusal with status 200.
+    const fault = readFault(answer.body);
+    if (answer.status === 200 && fault === undefined) return answer;
+    const { code, description } = fault ?? { code: answer.status, description: 'HTTP error' };
     throw new UpnpFault(endpoint.address, action, code, description);
   }
 

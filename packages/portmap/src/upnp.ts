@@ -29,6 +29,7 @@ export const UpnpErrorCode = {
   ConflictInMapping: 718,
   SamePortValuesRequired: 724,
   OnlyPermanentLeases: 725,
+  ConflictWithOtherMechanisms: 729,
 } as const;
 
 /** An endpoint and a path, of a URL that leads to an address; undefined for any other. Never throws. */

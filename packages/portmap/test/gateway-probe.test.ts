@@ -73,6 +73,27 @@ describe('what a gateway offers', () => {
     await socket.close();
   });
 
+  test('an answer that leads elsewhere, and an address of nobody, are not called "answers" (D3)', async () => {
+    const { clock, nat, gateway, laptop } = home();
+    const responder = new GatewayResponder(nat, 'nat-pmp');
+    responder.externalAddress = '0.0.0.0';
+    await responder.start();
+    const other = await nat.host().network.bindUdp({
+      port: 1900,
+      multicastGroups: ['239.255.255.250'],
+      onMessage: (_data, from) => other.send(Buffer.from(ANSWER.replace('192.168.1.1', '192.168.1.77')), from),
+    });
+    const found = await clock.runUntil(
+      probeGateway({ network: laptop.network, clock }, { gateway, localAddress: laptop.address, timeoutMs: 800 }),
+    );
+    expect(found).toEqual({
+      pcp: { state: 'silent' },
+      natPmp: { state: 'refuses', reason: 'it has no external address' },
+      upnp: { state: 'silent', reason: '192.168.1.77 answers, which is not the router on the path' },
+    });
+    await Promise.all([responder.close(), other.close()]);
+  });
+
   test('leaves nothing open when it is aborted', async () => {
     const { clock, internet, gateway, laptop } = home();
     const stop = new AbortController();

@@ -27,6 +27,8 @@ export class GatewayResponder {
   habit: Habit;
   /** Longest lifetime that it grants, s. */
   maxLifetimeS = 7_200;
+  /** The lifetime that it grants whatever was asked for, s. */
+  forcedLifetimeS: number | undefined;
   /** The external port to give out next instead of the suggested one. */
   forcedPort: number | undefined;
   /** What it gives as its address outside instead of the NAT's. */
@@ -107,7 +109,8 @@ export class GatewayResponder {
       out[3] = client === from.address ? 2 : 12;
       return out;
     }
-    const lifetimeS = Math.min(data.readUInt32BE(4), this.maxLifetimeS);
+    const asked = data.readUInt32BE(4);
+    const lifetimeS = asked === 0 ? 0 : (this.forcedLifetimeS ?? Math.min(asked, this.maxLifetimeS));
     const internalPort = data.readUInt16BE(40);
     const port = this.#grant(
       'pcp',

@@ -166,6 +166,31 @@ describe('port mapper', () => {
     expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
   });
 
+  test('a lease of 136 years is renewed as little as any', async () => {
+    const { clock, responder, map } = await world('pcp');
+    responder.forcedLifetimeS = 0xffffffff;
+    const mapping = await map();
+    expect(mapping.current.lifetimeMs).toBe(0xffffffff * 1_000);
+    await clock.advance(86_400_000);
+    expect(responder.requests).toHaveLength(1);
+    await clock.runUntil(mapping.close());
+    expect(responder.leases.size).toBe(0);
+  });
+
+  test('an announcement of anybody but the gateway is not believed', async () => {
+    const { clock, home, responder, map } = await world('pcp');
+    const mapping = await map();
+    const liar = await home.host().network.bindUdp({ onMessage: () => {} });
+    for (let count = 0; count < 20; count++) {
+      const announced = Buffer.alloc(24);
+      announced.set([2, 0x80]);
+      liar.send(announced, { address: '224.0.0.1', port: 5_350 });
+      await clock.advance(1_000);
+    }
+    expect(responder.requests).toHaveLength(1);
+    await clock.runUntil(mapping.close());
+  });
+
   test('asks only the router of the route, and the next one after the host has moved', async () => {
     const { clock, random, internet, laptop, responder } = await world('pcp');
     const mapper = new PortMapper({ network: laptop.network, clock, random }, { upnp: false });

@@ -29,6 +29,16 @@ export interface UpnpHabits {
   prefix: string;
   /** What it answers instead of HTTP. */
   garbage?: string;
+  /** Sends refusals with status 200. */
+  refusesWith200: boolean;
+  /** What precedes every answer. */
+  interim: string;
+  /** Refuses each of so many requests to map, as while it starts. */
+  startsFor: number;
+  /** Ports that another mechanism of the router uses. */
+  usedElsewhere: Set<number>;
+  /** Whose rules it names when asked about a port. */
+  owners: Map<number, string>;
 }
 
 /**
@@ -45,6 +55,11 @@ export class UpnpResponder {
     samePort: false,
     deadServices: 0,
     prefix: '',
+    refusesWith200: false,
+    interim: '',
+    startsFor: 0,
+    usedElsewhere: new Set(),
+    owners: new Map(),
   };
   readonly actions: string[] = [];
   readonly leases: Map<number, { leaseS: number; remove: () => void }> = new Map();
@@ -130,6 +145,9 @@ export class UpnpResponder {
       }
       case 'AddPortMapping': {
         const leaseS = Number(field('NewLeaseDuration'));
+        if (this.habits.startsFor-- > 0) return this.#fault(501, 'ActionFailed');
+        if (this.habits.usedElsewhere.has(port)) return this.#fault(729, 'ConflictWithOtherMechanisms');
+        if (this.habits.owners.has(port)) return this.#fault(718, 'ConflictInMappingEntry');
         if (this.habits.taken.has(port)) return this.#fault(718, 'ConflictInMappingEntry');
         if (this.habits.conflictOnRenewal && this.leases.has(port)) return this.#fault(718, 'ConflictInMappingEntry');
         if (this.habits.leaseRefusal && leaseS > 0) return this.#fault(this.habits.leaseRefusal, 'No');
@@ -142,6 +160,14 @@ export class UpnpResponder {
         this.leases.get(port)?.remove();
         this.leases.set(port, { leaseS, remove: this.#nat.forward(protocol, internal, port)! });
         return this.#soap(action, '');
+      }
+      case 'GetSpecificPortMappingEntry': {
+        const owner = this.habits.owners.get(port);
+        if (owner === undefined) return this.#fault(714, 'NoSuchEntryInArray');
+        return this.#soap(
+          action,
+          `<NewInternalPort>${port}</NewInternalPort><NewInternalClient>${owner}</NewInternalClient>`,
+        );
       }
       case 'DeletePortMapping': {
         const lease = this.leases.get(port);
@@ -175,11 +201,15 @@ export class UpnpResponder {
 
   #fault(code: number, description: string): string {
     const detail = `<UPnPError><errorCode>${code}</errorCode><errorDescription>${description}</errorDescription></UPnPError>`;
-    return this.#http(500, `<s:Envelope><s:Body><s:Fault><detail>${detail}</detail></s:Fault></s:Body></s:Envelope>`);
+    const status = this.habits.refusesWith200 ? 200 : 500;
+    return this.#http(
+      status,
+      `<s:Envelope><s:Body><s:Fault><detail>${detail}</detail></s:Fault></s:Body></s:Envelope>`,
+    );
   }
 
   #http(status: number, body: string): string {
-    const head = `HTTP/1.1 ${status} Status\r\nContent-Type: text/xml\r\n`;
+    const head = `${this.habits.interim}HTTP/1.1 ${status} Status\r\nContent-Type: text/xml\r\n`;
     if (!this.habits.chunked) return `${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
     const chunks = body.match(/[\s\S]{1,50}/g) ?? [];
     const encoded = chunks.map((chunk) => `${Buffer.byteLength(chunk).toString(16)}\r\n${chunk}\r\n`).join('');

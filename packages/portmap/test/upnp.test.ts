@@ -116,12 +116,45 @@ describe('UPnP', () => {
     ['a URLBase without a path', { urlBase: '<URLBase>http://192.168.1.1:5000</URLBase>' }],
     ['elements with prefixes', { prefix: 'd' }],
     ['ports that must be the same on both sides', { samePort: true }],
+    ['an interim response before each answer', { interim: 'HTTP/1.1 100 Continue\r\n\r\n' }],
   ])('maps at a router with %s', async (_what, habits) => {
     const { clock, responder, map } = await home(habits);
     const mapping = await map();
     expect([...responder.leases.keys()]).toEqual([PORT]);
     await clock.runUntil(mapping.close());
     expect(responder.leases.size).toBe(0);
+  });
+
+  test.each<[string, Partial<UpnpHabits>]>([
+    ['that another mechanism of the router uses', { usedElsewhere: new Set([PORT]) }],
+    ['whose refusal comes with status 200', { taken: new Set([PORT]), refusesWith200: true }],
+    ['of another host', { owners: new Map([[PORT, '192.168.1.77']]) }],
+  ])('takes another port than one %s', async (_what, habits) => {
+    const { clock, responder, map, reach } = await home(habits);
+    const mapping = await map();
+    expect(mapping.current.external.port).not.toBe(PORT);
+    expect(await reach(mapping.current.external)).toEqual(['hello']);
+    expect(responder.actions).not.toContain('DeletePortMapping');
+    await clock.runUntil(mapping.close());
+  });
+
+  test('leaves the rule alone that another host has made on its port meanwhile', async () => {
+    const { clock, responder, map } = await home();
+    const mapping = await map(600_000);
+    responder.habits.owners.set(PORT, '192.168.1.77');
+    await clock.advance(400_000);
+    expect(mapping.current.external.port).not.toBe(PORT);
+    expect(responder.actions).not.toContain('DeletePortMapping');
+    await clock.runUntil(mapping.close());
+  });
+
+  test('asks for a lease again of a router that refused everything while it started', async () => {
+    const { clock, responder, map } = await home();
+    const mapping = await map(600_000);
+    responder.habits.startsFor = 4;
+    await clock.advance(400_000);
+    expect(responder.leases.get(PORT)?.leaseS).toBe(600);
+    await clock.runUntil(mapping.close());
   });
 
   test('has the mapping back when the router says that it started anew', async () => {
