@@ -102,6 +102,23 @@ describe('STUN transactions', () => {
     expect((await pending).message.get(attr.xorMappedAddress)).toEqual(ME);
   });
 
+  test.each([
+    ['sha256', 'sha1'],
+    ['sha1', 'sha256'],
+  ] as const)('that are signed with %s do not take an answer that is signed with %s', async (ours, theirs) => {
+    const { clock, transactions, answer } = bench();
+    const key = shortTermKey('ours');
+    const pending = transactions.request(SERVER, { ...binding, key, integrity: ours });
+    answer(MessageClass.Success, (writer) => withAddress(writer).integrity(key, theirs));
+    answer(MessageClass.Error, (writer) =>
+      writer.add(attr.errorCode, { code: 400, reason: '' }).integrity(key, theirs),
+    );
+    await clock.advance(10);
+    expect(transactions.size).toBe(1);
+    answer(MessageClass.Success, (writer) => withAddress(writer).integrity(key, ours));
+    expect((await pending).message.get(attr.xorMappedAddress)).toEqual(ME);
+  });
+
   test('fail when an answer has a required attribute that nobody knows', async () => {
     const { transactions, answer } = bench();
     const pending = transactions.request(SERVER, binding);
@@ -192,6 +209,32 @@ describe('long-term credentials', () => {
     expect(await pending).toBe('stun-unauthenticated');
     expect(sent).toHaveLength(1);
   });
+
+  test.each([401, 438])(
+    'are not weakened to MD5 by a later challenge with code %i that lists MD5 alone',
+    async (code) => {
+      const { transactions, sent, answer, clock } = bench();
+      const pending = requestWithAuth(transactions, auth(), SERVER, binding).catch(errorCode);
+      const challenge = (status: number, ...algorithms: number[]) =>
+        answer(MessageClass.Error, (writer) =>
+          writer
+            .add(attr.errorCode, { code: status, reason: '' })
+            .add(attr.realm, 'r')
+            .add(attr.nonce, 'obMatJos2AAABx')
+            .add(
+              attr.passwordAlgorithms,
+              algorithms.map((algorithm) => ({ algorithm, parameters: new Uint8Array(0) })),
+            ),
+        );
+      challenge(401, PasswordAlgorithm.Md5, PasswordAlgorithm.Sha256);
+      await clock.advance(0);
+      expect(sent.at(-1)!.message.has(attr.messageIntegritySha256)).toBe(true);
+      challenge(code, PasswordAlgorithm.Md5);
+      await clock.advance(0);
+      expect(await pending).toMatch(/^stun-(unauthenticated|refused)$/);
+      expect(sent).toHaveLength(2);
+    },
+  );
 
   test.each([401, 438])('are not weakened to MD5 by a later challenge with code %i', async (code) => {
     const { transactions, sent, answer, clock } = bench();

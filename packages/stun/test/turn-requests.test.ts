@@ -19,6 +19,15 @@ describe('requests that make no sense', () => {
       (writer) => writer.add(attr.requestedTransport, UDP).add(attr.requestedAddressFamily, 6),
     ],
     [
+      'for an unknown family',
+      Method.Allocate,
+      440,
+      (writer) =>
+        writer
+          .add(attr.requestedTransport, UDP)
+          .add({ ...attr.priority, type: attr.requestedAddressFamily.type }, 7 << 24),
+    ],
+    [
       'with both family attributes',
       Method.Allocate,
       400,

@@ -312,6 +312,16 @@ describe('answers to authenticated requests', () => {
         write: (w: StunWriter) => w.add({ ...attr.priority, type: attr.requestedAddressFamily.type }, 0x07000000),
       },
     ],
+    ['a second allocation (437)', 437, allocateRequest()],
+    [
+      'a peer that is not allowed (403)',
+      403,
+      {
+        method: Method.CreatePermission,
+        write: (w: StunWriter) => w.add(attr.xorPeerAddress, { address: '127.0.0.1', port: 0 }),
+      },
+    ],
+    ['a channel without a number (400)', 400, { method: Method.ChannelBind }],
   ])('are signed: %s', async (_what, code, request) => {
     const at = world();
     const { server } = await turnServer(at);
@@ -320,6 +330,41 @@ describe('answers to authenticated requests', () => {
     expect(codeOf(await one.signed(request).catch((error: unknown) => error))).toBe(code);
     const key = longTermKey(ALICE.username, 'towpath', ALICE.password, PasswordAlgorithm.Sha256);
     expect(one.messages.at(-1)!.checkIntegrity(key)).toBe('valid');
+    await server.close();
+  });
+});
+
+describe('a request that was changed on its way', () => {
+  const echo = (...algorithms: number[]) =>
+    algorithms.map((algorithm) => ({ algorithm, parameters: new Uint8Array(0) }));
+  const { Md5, Sha256 } = PasswordAlgorithm;
+
+  test.each([
+    ['a list of algorithms that is shorter than what was offered', echo(Md5), echo(Md5), 400],
+    ['a list in another order', echo(Md5, Sha256), echo(Md5), 400],
+    ['a choice without a list', undefined, echo(Md5), 400],
+    ['a list without a choice', echo(Sha256, Md5), undefined, 400],
+    ['an algorithm that was not offered', echo(Sha256, Md5), echo(77), 400],
+    ['the list that was offered', echo(Sha256, Md5), echo(Md5), undefined],
+  ])('with %s (RFC 8489 §9.2.4)', async (_what, offered, chosen, code) => {
+    const at = world();
+    const { server } = await turnServer(at);
+    const one = await raw(at, at.internet.host(), server.locals[0]!);
+    const challenge = (await one.request(allocateRequest())).message;
+    const realm = challenge.get(attr.realm)!;
+    const { message } = await one.request({
+      ...allocateRequest((writer) =>
+        writer
+          .add(attr.username, ALICE.username)
+          .add(attr.realm, realm)
+          .add(attr.nonce, challenge.get(attr.nonce)!)
+          .addIf(attr.passwordAlgorithms, offered)
+          .addIf(attr.passwordAlgorithm, chosen),
+      ),
+      key: longTermKey(ALICE.username, realm, ALICE.password, Md5),
+    });
+    expect(message.get(attr.errorCode)?.code).toBe(code);
+    expect(server.stats.allocations).toBe(code === undefined ? 1 : 0);
     await server.close();
   });
 });

@@ -53,6 +53,7 @@ export interface StunTransactionsComponents {
 
 interface Pending {
   readonly key: IntegrityKey | undefined;
+  readonly integrity: 'sha1' | 'sha256';
   settle(response: StunResponse | Error): void;
   readonly startedAt: number;
   sends: number;
@@ -101,6 +102,7 @@ export class StunTransactions {
     const { promise, resolve, reject } = Promise.withResolvers<StunResponse>();
     const pending: Pending = {
       key: request.key,
+      integrity: request.integrity ?? 'sha1',
       startedAt: clock.now(),
       sends: 0,
       settle: (outcome) => {
@@ -135,7 +137,10 @@ export class StunTransactions {
     if (pending.key !== undefined) {
       const integrity = message.checkIntegrity(pending.key);
       // Servers cannot sign an error for credentials that they do not know (RFC 8489 §9.1.3, §9.2.4).
-      const acceptable = integrity === 'valid' || (integrity === 'absent' && message.class === MessageClass.Error);
+      const acceptable =
+        integrity === 'absent'
+          ? message.class === MessageClass.Error
+          : integrity === 'valid' && signedAs(message, pending);
       if (!acceptable) return true;
     }
     const unknown = message.unknownRequired(KNOWN);
@@ -173,6 +178,11 @@ function timedOut(to: Endpoint, transmissions: number): StunError {
   const tries = transmissions === 1 ? 'one request' : `${transmissions} requests`;
   const text = `No answer from STUN server ${target} to ${tries}. Next: check the address, and whether a firewall drops it.`;
   return new StunError('stun-timed-out', text, { target });
+}
+
+/** An answer must be signed by the algorithm of its request, or it lowers what was agreed (RFC 8489 §9.1.4, §9.2.5). */
+function signedAs(message: StunMessage, { integrity }: Pending): boolean {
+  return message.has(integrity === 'sha256' ? attributes.messageIntegritySha256 : attributes.messageIntegrity);
 }
 
 /** The transaction id as a map key. */
