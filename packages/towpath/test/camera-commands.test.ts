@@ -1,7 +1,9 @@
+import { CameraState } from '@towpath/camera';
 import { NodeNetwork } from '@towpath/net';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { stateText } from '../src/commands/camera/connect-line.ts';
 import { CAMERA, type CommandLine, commandLine, freePort } from './support.ts';
 
 describe('camera commands', () => {
@@ -292,6 +294,10 @@ describe('camera commands', () => {
     expect(err[0]).toContain(CAMERA);
     expect(JSON.parse(out.at(-1) ?? '')).toMatchObject({ error: { code: 'connect-failed' } });
   });
+});
+
+test('states of a camera are words (G5)', () => {
+  for (const state of Object.values(CameraState)) expect(stateText(state)).toMatch(/^[a-z]+( [a-z]+)*$/);
 });
 
 function search(at: CommandLine): string[] {

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { CommandLine as CliOnTerminal } from './command-line.ts';
 import { type CommandLine, commandLine } from './support.ts';
 
 describe('camera live', () => {
@@ -38,6 +39,23 @@ describe('camera live', () => {
     expect(err.join()).toContain('--force');
     expect((await at.toCamera('live', '--mp4', file, '--duration', '0.5', '--force')).code).toBe(0);
     expect(readFileSync(file).toString('latin1', 4, 8)).toBe('ftyp');
+  });
+
+  test('a terminal is refused before anything is connected to (G3)', async () => {
+    using commandLine = new CliOnTerminal();
+    for (const args of [['live'], ['live', '--stdout']]) {
+      const { code, err } = await commandLine.run(['camera', ...args, '192.0.2.1'], {}, undefined, { piped: false });
+      expect([code, err]).toEqual([2, expect.stringContaining('Video is not written to a terminal. Next: pipe it')]);
+    }
+  });
+
+  test('a folder that does not exist, and a disk that is full, are said (G3)', async () => {
+    const missing = await at.toCamera('live', '--mp4', join(at.folder, 'none', 'clip.mp4'), '--duration', '0.5');
+    expect([missing.code, missing.err.join()]).toEqual([5, expect.stringContaining('clip.mp4')]);
+    for (const option of ['--mp4', '--output']) {
+      const full = await at.toCamera('live', option, '/dev/full', '--force', '--duration', '3');
+      expect([full.code, full.err.at(-1)]).toEqual([5, expect.stringContaining('/dev/full')]);
+    }
   });
 
   test.each([

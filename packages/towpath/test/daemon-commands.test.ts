@@ -1,8 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { peerDetailSchema, daemonStatusSchema } from '@towpath/dashboard/api';
 import { describe, expect, test } from 'vitest';
 import { askDaemon } from '../src/daemon/api/api-client.ts';
+import { apiSocketPath } from '../src/daemon/api/socket-path.ts';
 import { CommandLine } from './command-line.ts';
 import { cameraOf, fakeDaemon, peerOf } from './fake-daemon.ts';
 import { JSON_SCHEMAS, parseJsonLine, peer } from './json-schemas.ts';
@@ -17,6 +20,25 @@ test('the daemon of these tests answers as the real one', async () => {
   const status = daemonStatusSchema.parse(await askDaemon(runtime, 'GET', '/v1/status'));
   const path = `/v1/parties/${status.parties[0]!.id}/peers/ben`;
   expect(peerDetailSchema.parse(await askDaemon(runtime, 'GET', path)).peer.name).toBe('ben');
+});
+
+test('a daemon that has started anew answers at once, whatever the one before left open', async () => {
+  using commandLine = new CommandLine();
+  const runtime = { configFolder: commandLine.file('config'), signal: new AbortController().signal };
+  mkdirSync(runtime.configFolder);
+  const used = new WeakSet<Socket>();
+  const server = createServer(({ socket }, answer) => {
+    // A connection of the process before is reset.
+    if (used.has(socket)) socket.destroy();
+    else answer.end('{}');
+    used.add(socket);
+  });
+  await new Promise<void>((resolve) => void server.listen(apiSocketPath(runtime.configFolder), resolve));
+  for (let asked = 0; asked < 3; asked++) {
+    expect(await askDaemon(runtime, 'GET', '/v1/status')).toEqual({});
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await new Promise((resolve) => void server.close(resolve));
 });
 
 describe('without a daemon (13.2)', () => {

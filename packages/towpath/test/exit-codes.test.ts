@@ -1,9 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AbortedError, type ErrorKind, TowpathError } from '@towpath/core';
+import type { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { ExitCode } from '../src/cli/exit-code.ts';
 import { EXIT_CODES, exitCodeOf, ReportedError } from '../src/cli/failure.ts';
+import { createProgram } from '../src/cli/program.ts';
+import type { Runtime } from '../src/cli/runtime.ts';
+import { CommandLine, components } from './command-line.ts';
+import { testIo } from './test-io.ts';
 
 const README = readFileSync(join(import.meta.dirname, '../README.md'), 'utf8');
 
@@ -35,4 +40,22 @@ describe('exit codes', () => {
   ])('%s', (_what, error, code) => {
     expect(exitCodeOf(error)).toBe(code);
   });
+});
+
+describe('wrong arguments (G4)', async () => {
+  const program = await createProgram({ ...components, io: testIo() } as unknown as Runtime);
+  const leaves = (command: Command, names: readonly string[]): (readonly string[])[] =>
+    command.commands.length === 0 ? [names] : command.commands.flatMap((each) => leaves(each, [...names, each.name()]));
+
+  test.each(leaves(program, []).map((names) => [names.join(' '), names] as const))(
+    '%s ends with 2, and with --json prints an object',
+    async (_name, names) => {
+      using commandLine = new CommandLine();
+      const { code, out, err } = await commandLine.run([...names, '--no-such-option', '--json']);
+      expect([code, err]).toEqual([2, expect.stringMatching(/--no-such-option|required option/)]);
+      expect(out.map((line) => JSON.parse(line))).toMatchObject([
+        { type: 'error', version: 1, error: { code: expect.any(String), message: expect.stringMatching(/\S/) } },
+      ]);
+    },
+  );
 });

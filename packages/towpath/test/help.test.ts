@@ -7,6 +7,7 @@ import { COMMAND_GROUPS } from '../src/cli/command-groups.ts';
 import { ExitCode } from '../src/cli/exit-code.ts';
 import { createProgram } from '../src/cli/program.ts';
 import type { Runtime } from '../src/cli/runtime.ts';
+import { sources } from '../../core/test/tree.ts';
 import { testIo } from './test-io.ts';
 
 const runtime: Runtime = {
@@ -97,6 +98,37 @@ describe('help', () => {
     expect([...found]).toEqual(expect.arrayContaining(['--setup-code', '--secret-file', '--password-file', 'invite']));
   });
 
+  test('what is printed line by line is called JSON Lines, and nothing else (G3)', () => {
+    const said = commands.map((command) => command.options.find(({ long }) => long === '--json')!.description);
+    expect(said.filter((text) => /json lines/i.test(text) && !text.includes('JSON Lines'))).toEqual([]);
+    for (const name of ['party members', 'party list', 'paths', 'logs', 'up', 'pppp serve', 'camera stats']) {
+      const command = commands.find((each) => path(each) === name)!;
+      expect([name, command.options.find(({ long }) => long === '--json')!.description]).toEqual([
+        name,
+        'JSON Lines on standard output',
+      ]);
+    }
+  });
+
+  test('every command line in the help and in hints is one that exists, with its options (G1)', () => {
+    const hints = sources
+      .filter(({ file }) => file.startsWith('packages/'))
+      .flatMap(({ text }) => [...text.matchAll(/Next: [^'"`]*/g)].flatMap(([hint]) => linesIn(hint)));
+    const examples = commands.flatMap((command) => {
+      let text = '';
+      command.configureOutput({ writeOut: (part) => (text += part) }).outputHelp();
+      return text
+        .replace(/ \\\n\s*/g, ' ')
+        .split('\n')
+        .filter((line) => /^ {2}\S/.test(line))
+        .flatMap(linesIn);
+    });
+    expect([hints.length > 25, examples.length > 100]).toEqual([true, true]);
+    expect([...hints, ...examples].filter((line) => !exists(all, line.split(/\s+/)))).toEqual([]);
+    expect(exists(all, ['party', 'invites', '--no-such'])).toBe(false);
+    expect(exists(all, ['party', 'invitations'])).toBe(false);
+  });
+
   test('the exit codes are documented', () => {
     let text = '';
     all.configureOutput({ writeOut: (part) => (text += part) }).outputHelp();
@@ -125,6 +157,25 @@ describe('help', () => {
     }
   });
 });
+
+/** What follows `towpath` on command lines within a text. */
+function linesIn(text: string): string[] {
+  return [...text.matchAll(/\btowpath ((?:[^.,;:|()<]|[.,:](?=\S))+)/g)].map(([, line]) => line!.trim());
+}
+
+/** Whether the words of a command line name a command and options that it has. */
+function exists(at: Command, [word = '', ...rest]: readonly string[]): boolean {
+  if (at.commands.length > 0 && word !== '' && !word.startsWith('-')) {
+    const next = at.commands.find((command) => command.name() === word);
+    return next !== undefined && exists(next, rest);
+  }
+  return [word, ...rest].every(
+    (each) =>
+      !/^--?[a-z]/.test(each) ||
+      each === '--help' ||
+      at.options.some(({ long, short }) => long === each || short === each),
+  );
+}
 
 function path(command: Command): string {
   const names: string[] = [];

@@ -60,7 +60,8 @@ describe('a server that is not open', () => {
     });
     await createParty();
     const { code } = JSON.parse((await ok(ann(), ['party', 'invite', '--json'])).at(-1)!) as { code: string };
-    await ok(ben(), ['party', 'join', '--server', url, '--as', 'Ben'], code);
+    const joined = await ok(ben(), ['party', 'join', '--server', url, '--as', 'Ben'], code);
+    expect(joined.at(-1)).toMatch(/^No packets flow between members yet\. Next, on each of them: towpath up$/);
     expect(await server().run(['party', 'join', code, '--server', url])).toMatchObject({
       code: 4,
       err: expect.stringContaining('This invite has already been used. Next: ask for a new one.'),

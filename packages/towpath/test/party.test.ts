@@ -236,6 +236,21 @@ describe('party', () => {
     expect(rotated.map(({ members }) => members[0]!.rotations)).toEqual([1, 1]);
   });
 
+  test('every command on one party takes its name as an option too (G4)', async () => {
+    const { ann, url } = scene;
+    await scene.party();
+    await ok(ann, 'party', 'create', 'boat');
+    for (const command of ['invite', 'invites', 'members', 'servers']) {
+      expect(await told(ann, 'party', command, '--party', 'boat', '--json')).toMatchObject({ party: { name: 'boat' } });
+      expect(await told(ann, 'party', command, 'boat', '--party', 'boat', '--json')).toBeDefined();
+      const both = await ann.run(['party', command, 'camp', '--party', 'boat']);
+      expect([both.code, both.err]).toEqual([2, expect.stringContaining('Two parties were given: camp and boat')]);
+    }
+    expect(await told(ann, 'party', 'servers', '--party', 'camp', '--json')).toMatchObject({ servers: [url] });
+    const leave = await ann.run(['party', 'leave', '--party', 'nowhere']);
+    expect([leave.code, leave.err]).toEqual([2, expect.stringContaining('not in a party nowhere')]);
+  });
+
   test('without a server, the last verified list is shown as such; an interrupted rotation can be continued (C12)', async () => {
     const { ann, ben } = scene;
     await scene.party([ben, 'Ben']);

@@ -33,7 +33,7 @@ interface Recorder extends AsyncDisposable {
 export async function live(runtime: Runtime, host: string, options: LiveOptions): Promise<void> {
   const { io } = runtime;
   const output = outputOf(options);
-  if (output === '-' && process.stdout.isTTY) {
+  if (output === '-' && io.piped === false) {
     throw new UsageError(
       'Video is not written to a terminal. Next: pipe it (… | ffplay -f h264 -) or give --mp4 FILE.',
     );

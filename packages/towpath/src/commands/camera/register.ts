@@ -313,7 +313,7 @@ function stats(camera: Command, runtime: Runtime): void {
     .description('show statistics of earlier attempts: successes, connect times, failures by reason')
     .argument('[camera]', 'name of a camera that was added, IP address, or UID (default: every camera)')
     .option('--prometheus', 'print in Prometheus text format')
-    .option('--json', 'one JSON object on standard output')
+    .option('--json', 'JSON Lines on standard output')
     .addHelpText(
       'after',
       '\nExamples:\n  towpath camera stats\n  towpath camera stats 192.168.43.1\n  towpath camera stats --prometheus > towpath.prom\n',
@@ -379,7 +379,7 @@ Examples:
 function decode(camera: Command, runtime: Runtime): void {
   camera
     .command('decode')
-    .description('decode recorded traffic: pcap, pcapng, tcpdump and Frida hexdumps, JSON lines')
+    .description('decode recorded traffic: pcap, pcapng, tcpdump and Frida hexdumps, JSON Lines')
     .argument('<file...>', 'capture files')
     .option('--extract <folder>', 'write the pictures and video found in the traffic to this folder')
     .option('--json', 'one JSON object per message, then one {"summary": …}')

@@ -9,7 +9,7 @@ const MEMBER = 'name, virtual address, or first characters of the id';
 function withCommon(command: Command): Command {
   return command
     .option('-v, --verbose', 'log details to standard error')
-    .option('--json', 'JSON lines on standard output');
+    .option('--json', 'JSON Lines on standard output');
 }
 
 /** Collects the values of an option that is given several times. */

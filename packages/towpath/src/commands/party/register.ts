@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { displayName, integer, number } from '../../cli/values.ts';
 
@@ -29,7 +30,22 @@ function hasUp(party: Command): boolean {
 function withCommon(command: Command): Command {
   return command
     .option('-v, --verbose', 'log details to standard error')
-    .option('--json', 'one JSON object on standard output');
+    .option('--json', 'JSON Lines on standard output');
+}
+
+/** The party as an argument, and as the option that commands with another argument have. */
+function withParty(command: Command): Command {
+  return command
+    .argument('[party]', PARTY)
+    .option('--party <party>', 'the same as an option, as other commands take it');
+}
+
+/** @throws UsageError when argument and option name two parties */
+function partyOf(argument: string | undefined, { party }: { party?: string }): string | undefined {
+  if (argument !== undefined && party !== undefined && argument !== party) {
+    throw new UsageError(`Two parties were given: ${argument} and ${party}. Next: name one.`);
+  }
+  return argument ?? party;
 }
 
 function withServer(command: Command): Command {
@@ -62,9 +78,8 @@ Examples:
 }
 
 function invite(party: Command, runtime: Runtime): void {
-  withCommon(party.command('invite'))
+  withParty(withCommon(party.command('invite')))
     .description('create an invite: prints a code, a link, and on a terminal a QR code')
-    .argument('[party]', PARTY)
     .option('--uses <count>', 'how many nodes can join with it', integer(1, 10_000), 1)
     .option('--hours <hours>', 'how long it is valid, h', number(0.01, 8_760), 24)
     .option('--role <role>', 'role of the nodes that join: member or admin', 'member')
@@ -82,15 +97,14 @@ Examples:
   towpath party invite camp --role admin --json
 `,
     )
-    .action(async (name, options) => (await import('./invite.ts')).invite(runtime, name, options));
+    .action(async (name, options) => (await import('./invite.ts')).invite(runtime, partyOf(name, options), options));
 }
 
 function invites(party: Command, runtime: Runtime): void {
-  withCommon(party.command('invites'))
+  withParty(withCommon(party.command('invites')))
     .description('list the invites of a party, and whether they still open it')
-    .argument('[party]', PARTY)
     .addHelpText('after', '\nExamples:\n  towpath party invites\n  towpath party invites camp --json\n')
-    .action(async (name, options) => (await import('./invites.ts')).invites(runtime, name, options));
+    .action(async (name, options) => (await import('./invites.ts')).invites(runtime, partyOf(name, options), options));
 }
 
 function revoke(party: Command, runtime: Runtime): void {
@@ -134,9 +148,8 @@ Examples:
 }
 
 function members(party: Command, runtime: Runtime): void {
-  withCommon(party.command('members'))
+  withParty(withCommon(party.command('members')))
     .description('list the members of a party, verified by this node, and who is connected')
-    .argument('[party]', PARTY)
     .option('-w, --watch', 'stay connected and print changes')
     .option('--for <seconds>', 'with --watch: end after this time, in seconds', number(0.1, 31_536_000))
     .addHelpText(
@@ -150,7 +163,7 @@ Examples:
   towpath party members camp --watch --json
 `,
     )
-    .action(async (name, options) => (await import('./members.ts')).members(runtime, name, options));
+    .action(async (name, options) => (await import('./members.ts')).members(runtime, partyOf(name, options), options));
 }
 
 function list(party: Command, runtime: Runtime): void {
@@ -192,11 +205,10 @@ function role(party: Command, runtime: Runtime): void {
 }
 
 function leave(party: Command, runtime: Runtime): void {
-  withCommon(party.command('leave'))
+  withParty(withCommon(party.command('leave')))
     .description('leave a party; a founder must appoint another founder first')
-    .argument('[party]', PARTY)
     .addHelpText('after', '\nExample:\n  towpath party leave camp\n')
-    .action(async (name, options) => (await import('./manage.ts')).leave(runtime, name, options));
+    .action(async (name, options) => (await import('./manage.ts')).leave(runtime, partyOf(name, options), options));
 }
 
 function rotate(party: Command, runtime: Runtime): void {
@@ -215,12 +227,11 @@ Example:
 }
 
 function servers(party: Command, runtime: Runtime): void {
-  withCommon(withServer(party.command('servers')))
+  withParty(withCommon(withServer(party.command('servers'))))
     .description('show the control servers of a party, or change them with --server')
-    .argument('[party]', PARTY)
     .addHelpText(
       'after',
       '\nExamples:\n  towpath party servers\n  towpath party servers camp --server https://towpath.example.org\n',
     )
-    .action(async (name, options) => (await import('./manage.ts')).servers(runtime, name, options));
+    .action(async (name, options) => (await import('./manage.ts')).servers(runtime, partyOf(name, options), options));
 }

@@ -33,6 +33,8 @@ async function ask({ configFolder, signal }: Asking, method: Method, path: strin
     const asked = request(
       {
         socketPath: apiSocketPath(configFolder),
+        // A connection each: one that was kept would be reset by a daemon that has started anew, and look like none at all.
+        agent: false,
         method,
         path,
         signal,
