@@ -35,8 +35,14 @@ describe.skipIf(skip)(title, () => {
   /** Runs `towpath netcheck`; the process must end soon after it has printed its report. */
   async function netcheck(host: LabHost, ...args: string[]): Promise<NetcheckReport> {
     const child = host.towpath(['netcheck', '--json', ...args]);
+    let printedAtMs = 0;
+    child.stdout?.on('data', () => {
+      printedAtMs = performance.now();
+    });
     const { code, stdout, stderr } = await finished(child, 20_000);
     if (code !== 0) throw new Error(stderr);
+    // A question to a name server that goes on would hold the process for its five seconds.
+    expect(performance.now() - printedAtMs).toBeLessThan(4_000);
     return JSON.parse(stdout);
   }
 
