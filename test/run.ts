@@ -27,6 +27,11 @@ const reportFile = join(folder, 'report.json');
 const extra = process.argv.slice(2);
 
 const projects = root || ci ? [] : ['--project', 'packages'];
+if (extra.length === 0) {
+  const minutes = projects.length === 0 ? 'about half an hour, most of it in the system layer' : 'a few minutes';
+  console.log(`All tests take ${minutes} on two idle cores.`);
+}
+const startedAt = performance.now();
 const vitest = spawnSync(
   process.execPath,
   [
@@ -67,5 +72,6 @@ const brokenSuites = (report?.testResults ?? []).filter(
 ).length;
 const passed = report?.numPassedTests ?? 0;
 const failed = (report?.numFailedTests ?? 1) + brokenSuites + (ci ? skipped.length : 0);
+console.log(`${((performance.now() - startedAt) / 60_000).toFixed(1)} minutes`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(vitest.status === 0 && failed === 0 && passed > 0 ? 0 : 1);
