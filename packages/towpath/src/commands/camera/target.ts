@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { PathKind, RaceProgress, Timer } from '@towpath/core';
+import { type Deadline, deadline, type PathKind, type RaceProgress } from '@towpath/core';
 import {
   CameraClient,
   CameraError,
@@ -160,20 +160,21 @@ export async function withCamera<Result>(
 /** Closes a camera that was lost and stays away: its client would go on searching for ever. */
 class Absence implements Disposable {
   readonly #stops: (() => void)[];
-  #timer: Timer | undefined;
+  #limit: Deadline | undefined;
   #error: CameraError | undefined;
 
   constructor({ clock }: Runtime, camera: CameraClient, { host, limitMs }: { host: string; limitMs: number }) {
     this.#stops = [
       camera.events.on('lost', (cause) => {
-        this.#timer?.cancel();
-        this.#timer = clock.timer(limitMs, () => {
+        this.#limit?.cancel();
+        this.#limit = deadline(clock, limitMs);
+        this.#limit.signal.addEventListener('abort', () => {
           const message = `${host} was lost and has not come back for ${formatMs(limitMs)}. Next: wake the camera or come closer, then run the command again.`;
           this.#error = new CameraError('session-closed', message, { target: host, cause });
           void camera.close();
         });
       }),
-      camera.events.on('connected', () => this.#timer?.cancel()),
+      camera.events.on('connected', () => this.#limit?.cancel()),
     ];
   }
 
@@ -184,6 +185,6 @@ class Absence implements Disposable {
 
   [Symbol.dispose](): void {
     for (const stop of this.#stops) stop();
-    this.#timer?.cancel();
+    this.#limit?.cancel();
   }
 }
