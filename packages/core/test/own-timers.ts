@@ -74,8 +74,6 @@ export const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/stun/src/turn/server/turn-requests.ts': 'an allocation ends, at the latest with its credentials',
   'packages/towpath/src/commands/camera/hotspot.ts': 'waits until the camera has opened its hotspot',
   'packages/towpath/src/commands/camera/live.ts': 'the duration that was asked for begins with the first picture',
-  'packages/towpath/src/commands/camera/target.ts':
-    'a camera that was lost has this long to come back; each connect cancels it',
   'packages/towpath/src/commands/camera/wake.ts': 'stays joined for the time that was asked for',
   'packages/towpath/src/commands/daemon/down.ts': 'looks whether the daemon has ended',
   'packages/towpath/src/commands/daemon/logs.ts': 'looks whether the file has grown',
