@@ -128,6 +128,45 @@ describe('a malicious control plane', () => {
     await plane.close();
   });
 
+  test('cannot make a member ask one list of relays after the other; the newest list counts in the end', async () => {
+    const { clock, plane, bob } = await scene();
+    const listed = (at: number) => ({
+      id: `r${at}`,
+      urls: [`turn:192.0.2.1:${1_024 + at}?transport=udp`],
+      region: '',
+      load: 0,
+      healthy: true,
+    });
+    let taken = 0;
+    bob.client.events.on('relays', () => taken++);
+    for (let at = 0; at < 1_000; at++) {
+      bob.inject({ type: 'relays', relays: [listed(at)] });
+      await clock.advance(10);
+    }
+    expect(taken).toBeGreaterThan(0);
+    expect(taken).toBeLessThanOrEqual(8);
+    await clock.advance(5_000);
+    expect(bob.client.relays()).toEqual([listed(999)]);
+    await plane.close();
+  });
+
+  test('a member that claims one head after the other does not keep another one reading', async () => {
+    const { clock, plane, ann, bob, party, idOf } = await scene();
+    let reads = 0;
+    bob.lies.log = (_from, statements) => {
+      reads++;
+      return statements;
+    };
+    for (let at = 0; at < 1_000; at++) {
+      bob.client.observeHead(party, idOf(ann), { sequence: 1_000 + at, hash: new Uint8Array(32).fill(at) });
+      await clock.advance(10);
+    }
+    expect(reads).toBeGreaterThan(0);
+    expect(reads).toBeLessThanOrEqual(7);
+    expect(bob.suspicions[0]).toMatchObject({ kind: 'withheld', sequence: 1_000 });
+    await plane.close();
+  });
+
   test('that is only slower than its own word is not suspected', async () => {
     const { clock, plane, bob, party } = await scene();
     // Said before the newest statement came in, heard after it.

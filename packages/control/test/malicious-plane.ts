@@ -137,7 +137,7 @@ class LyingTransport implements ControlTransport {
       ...options,
       onMessage: (message) => {
         const told = this.lies.push === undefined ? message : this.lies.push(message);
-        if (told !== undefined) options.onMessage(told);
+        return told === undefined ? undefined : options.onMessage(told);
       },
     });
     return {

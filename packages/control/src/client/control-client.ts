@@ -1,4 +1,14 @@
-import { type Clock, Events, errorMessage, isAbort, type Log, type Random, silentLog } from '@towpath/core';
+import {
+  type Clock,
+  Events,
+  errorMessage,
+  isAbort,
+  type Log,
+  type Random,
+  RateLimit,
+  silentLog,
+  type Timer,
+} from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import type {
   ControlPlane,
@@ -47,6 +57,8 @@ import type { ControlTransport } from './transport.ts';
 
 /** Default validity of an invite: one day. */
 const DEFAULT_INVITE_MS = 24 * 3_600_000;
+/** Each list of relays may make this node send to addresses that the server has chosen; the newest of more is taken later. */
+const RELAY_LISTS = { perSecond: 0.2, burst: 5 };
 interface WithSignal {
   signal?: AbortSignal | undefined;
 }
@@ -93,6 +105,11 @@ export class ControlClient implements ControlPlane {
   readonly #credentials: RelayCredentials;
   #inbox: Promise<void> = Promise.resolve();
   #relays: readonly Relay[] = [];
+  #newestRelays: readonly Relay[] = [];
+  #relaysTimer: Timer | undefined;
+  readonly #relayLists: RateLimit;
+  /** Heads of members that are waiting to be compared. */
+  readonly #claims = new Set<string>();
   #signalsFromMs: number | undefined;
   #closed = false;
 
@@ -105,6 +122,7 @@ export class ControlClient implements ControlPlane {
     this.#storage = components.storage ?? new MemoryStorage();
     this.#saver = new PartySaver({ storage: this.#storage, log }, (party) => this.#sessions.get(party)?.saved());
     this.#credentials = new RelayCredentials({ transport, clock });
+    this.#relayLists = new RateLimit({ clock }, RELAY_LISTS);
     this.#verify = components.verify ?? verifySignatureInPool;
     this.#identity = components.identity;
     this.#link = new ServerLink(
@@ -339,13 +357,18 @@ export class ControlClient implements ControlPlane {
 
   observeHead(party: PartyId, from: PeerId, head: LogHead): void {
     const session = this.#sessions.get(party);
-    if (session !== undefined) this.#enqueue(() => session.observeHead(from, head));
+    const claim = `${party} ${from}`;
+    // The member says it again with its next echo.
+    if (session === undefined || session.replica.compare(head) === 'known' || this.#claims.has(claim)) return;
+    this.#claims.add(claim);
+    void this.#enqueue(() => session.observeHead(from, head).finally(() => this.#claims.delete(claim)));
   }
 
   /** Closes the connection and stores everything. Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#relaysTimer?.cancel();
     for (const session of this.#sessions.values()) session.close();
     await this.#link.close();
     await this.#inbox;
@@ -448,8 +471,8 @@ export class ControlClient implements ControlPlane {
       if (Math.abs(message.timeMs - now) <= MAX_CLOCK_SKEW_MS) return;
       this.#suspectClock(farDate(this.#link.connection?.address ?? '', message.timeMs, now).message);
     } else if (message.type === 'relays') {
-      this.#relays = message.relays;
-      this.#emit('relays', message.relays);
+      this.#newestRelays = message.relays;
+      if (this.#relaysTimer === undefined) this.#takeRelays();
     } else if ('party' in message) {
       const session = this.#sessions.get(message.party);
       if (session !== undefined) await session.receive(message);
@@ -457,16 +480,28 @@ export class ControlClient implements ControlPlane {
     }
   }
 
+  #takeRelays(): void {
+    this.#relaysTimer = undefined;
+    if (this.#closed) return;
+    if (!this.#relayLists.take()) {
+      this.#relaysTimer = this.#clock.timer(Math.max(1, this.#relayLists.waitMs()), () => this.#takeRelays());
+      return;
+    }
+    this.#relays = this.#newestRelays;
+    this.#emit('relays', this.#relays);
+  }
+
   #suspectClock(message: string): void {
     for (const session of this.#sessions.values()) session.suspectClock(message);
   }
 
   /** Messages are processed in order: a signal of a member comes after the statement that admits it. */
-  #enqueue(work: () => Promise<void>): void {
+  #enqueue(work: () => Promise<void>): Promise<void> {
     this.#inbox = this.#inbox.then(work).catch((error: unknown) => {
       if (!this.#closed && !isAbort(error))
         this.#log.warn('A message could not be processed', { error: errorMessage(error) });
     });
+    return this.#inbox;
   }
 
   #emit<Name extends keyof ControlPlaneEvents>(name: Name, value: ControlPlaneEvents[Name]): void {

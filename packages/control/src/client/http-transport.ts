@@ -199,7 +199,7 @@ export class HttpTransport implements ControlTransport {
 
   async #open(
     at: number,
-    options: RequestOptions & { signal: AbortSignal; onMessage(message: ServerMessage): void },
+    options: RequestOptions & { signal: AbortSignal; onMessage(message: ServerMessage): Promise<void> | undefined },
     again = true,
   ): Promise<LiveConnection> {
     const url = new URL('/v1/socket', this.#urls[at]);
@@ -215,7 +215,7 @@ export class HttpTransport implements ControlTransport {
         refusal: (status, body) => errorOf({ status, body: parseJson(body) }),
         onMessage: (message) => {
           if (message.type === 'welcome') this.#learnTime(at, message.timeMs);
-          onMessage(message);
+          return onMessage(message);
         },
       });
     } catch (error) {

@@ -8,6 +8,8 @@ import type { LiveConnection } from './transport.ts';
 
 /** The largest message of a server: a page of a log, with margin. */
 const MAX_MESSAGE_BYTES = 2_097_152;
+/** Nothing more is read while messages of this size wait to be processed: a server may send faster than they are verified. */
+const MAX_WAITING_BYTES = 8 * MAX_MESSAGE_BYTES;
 /** The largest answer of a server that refuses a connection. */
 const MAX_REFUSAL_BYTES = 65_536;
 
@@ -22,7 +24,8 @@ export function openLiveSocket(
     ca?: string | undefined;
     clock: Clock;
     signal: AbortSignal;
-    onMessage(message: ServerMessage): void;
+    /** Resolves when the message has been processed; undefined when it has been already. */
+    onMessage(message: ServerMessage): Promise<void> | undefined;
     /** Converts a refusal into an error. */
     refusal(status: number, body: Uint8Array): ControlError;
   },
@@ -37,6 +40,7 @@ export function openLiveSocket(
     });
     const closed = Promise.withResolvers<ControlError>();
     let watch: ConnectionWatch | undefined;
+    let waitingBytes = 0;
     const onAbort = () => {
       reject(signal.reason);
       socket.terminate();
@@ -44,9 +48,18 @@ export function openLiveSocket(
     signal.addEventListener('abort', onAbort, { once: true });
     socket.on('pong', (payload) => watch?.answered(payload.toString()));
     socket.on('message', (data, isBinary) => {
-      const message = isBinary ? undefined : parseServerMessage(data.toString());
+      const text = isBinary ? '' : data.toString();
+      const message = isBinary ? undefined : parseServerMessage(text);
       // A message of a newer version; missing data is requested again.
-      if (message !== undefined) onMessage(message);
+      const processed = message && onMessage(message);
+      if (processed === undefined) return;
+      waitingBytes += text.length;
+      if (waitingBytes > MAX_WAITING_BYTES) socket.pause();
+      const done = () => {
+        waitingBytes -= text.length;
+        if (socket.isPaused && waitingBytes < MAX_WAITING_BYTES / 2) socket.resume();
+      };
+      processed.then(done, done);
     });
     socket.on('unexpected-response', (request, answer) => {
       const parts: Buffer[] = [];

@@ -1,4 +1,4 @@
-import { type Clock, errorMessage, isAbort, type Log, type Random, type Timer } from '@towpath/core';
+import { type Clock, errorMessage, isAbort, type Log, type Random, RateLimit, type Timer } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import { statementRefused } from '../statement-refused.ts';
 import type { PartyView, PeerView, Suspicion } from '../control-plane.ts';
@@ -55,6 +55,8 @@ const CHECKPOINT_SPREAD_MS = 3_000;
 const RESTORE_EVERY_MS = 60_000;
 /** After a refusal: the limit was exceeded, or others may have sent the missing statements. */
 const FOLLOW_AGAIN_MS = 5_000;
+/** A member may claim any head, with every signal and echo: this many claims of one member cause reads of the log. */
+const CLAIMS_OF_MEMBER = { perSecond: 0.2, burst: 4 };
 /** One party as this node follows it. */
 export class PartySession {
   readonly replica: PartyReplica;
@@ -72,6 +74,7 @@ export class PartySession {
   readonly #channels: SignalChannels;
   readonly #own: OwnAnnouncement;
   readonly #reported = new Set<string>();
+  readonly #claims: RateLimit;
   readonly #closing = new AbortController();
   #restoredAt = Number.NEGATIVE_INFINITY;
   #followAgain: Timer | undefined;
@@ -102,6 +105,7 @@ export class PartySession {
     this.#identity = components.identity;
     this.#signalsFromMs = components.signalsFromMs;
     this.#handlers = handlers;
+    this.#claims = new RateLimit(components, CLAIMS_OF_MEMBER);
     this.#peers = new PresenceCache(components, { party: this.id });
     this.#channels = new SignalChannels(components, { party: this.id });
     this.#own = new OwnAnnouncement(components, {
@@ -268,7 +272,10 @@ export class PartySession {
   async observeHead(from: PeerId, head: LogHead): Promise<void> {
     const fit = this.replica.compare(head);
     if (fit === 'known') return;
-    if (fit === 'ahead' && this.#link.connection !== undefined) await this.sync();
+    if (fit === 'ahead') {
+      if (this.#link.connection === undefined || !this.#claims.take(from)) return;
+      await this.sync();
+    }
     const now = this.replica.compare(head);
     const name = this.replica.state.members.get(from)?.name ?? from;
     if (now === 'fork') {

@@ -35,7 +35,8 @@ export class ServerLink {
       onDown(): void;
       /** The date of a server is too far from this machine's clock. */
       onClockSkew(error: ControlError): void;
-      onMessage(message: ServerMessage): void;
+      /** Resolves when the message has been processed. */
+      onMessage(message: ServerMessage): Promise<void>;
     },
   ) {
     this.#transport = components.transport;
@@ -47,7 +48,7 @@ export class ServerLink {
       connect: async ({ signal, tries, reconnect }) => {
         if (reconnect && tries <= 1) await this.#clock.sleep(this.#random.next() * SPREAD_MS, signal);
         const key = options.key();
-        const onMessage = (message: ServerMessage) => this.#settle(message) || options.onMessage(message);
+        const onMessage = (message: ServerMessage) => (this.#settle(message) ? undefined : options.onMessage(message));
         const connection = await this.#transport.connect({ key, signal, onMessage }).catch((error: unknown) => {
           if (error instanceof ControlError && error.code === 'clock-skew') options.onClockSkew(error);
           throw error;

@@ -30,8 +30,13 @@ export interface ControlTransport {
    * For what is over within minutes: requests and signals. Whatever lasts is dated by this machine's clock alone.
    */
   serverTime(): number;
-  /** @throws ControlError `server-unavailable` when no server can be reached. */
-  connect(options: RequestOptions & { onMessage(message: ServerMessage): void }): Promise<LiveConnection>;
+  /**
+   * @param options.onMessage resolves when the message has been processed: more are read when not too many are waiting
+   * @throws ControlError `server-unavailable` when no server can be reached.
+   */
+  connect(
+    options: RequestOptions & { onMessage(message: ServerMessage): Promise<void> | undefined },
+  ): Promise<LiveConnection>;
   readLog(
     party: PartyId,
     from: number,
