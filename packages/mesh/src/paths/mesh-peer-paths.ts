@@ -9,6 +9,7 @@ import {
   PathSet,
   type PathStatus,
   type Random,
+  RateLimit,
   TowpathError,
   Wakeup,
   backoff,
@@ -58,6 +59,8 @@ export interface MeshPeerPathsComponents {
   candidates(): readonly MeshCandidate[];
   /** Networks of this machine's interfaces. */
   localNetworks(): readonly Subnet[];
+  /** True for addresses that this machine reaches through WireGuard: a path to them would carry itself. */
+  isInTunnel(address: string): boolean;
   /** True for addresses of relays. */
   isRelayAddress(address: string): boolean;
   /** The relay that was measured at an address. */
@@ -87,6 +90,10 @@ const MAX_LOG = 200;
 /** Direct paths are looked for again: 5, 10, 20, 40, 60 s …: docs/protocol/connectivity.md, "Reconnecting". */
 const AGAIN = { baseMs: 5_000, maxMs: 60_000 };
 const PROBE_TIMEOUT_MS = 5_000;
+/** Messages of the peer that are taken: each may be answered, and this node's own messages are limited by the server. */
+const SIGNALS = { perSecond: 10, burst: 100 };
+/** Permissions that relays are asked for: the requests of this node there are limited as well. */
+const PERMISSIONS = { perSecond: 16, burst: 256 };
 /**
  * While the peer's data arrives on another path than the one in use, the peer may doubt that one. For this long, ms, what
  * arrives there does not show that the peer receives anything on it: only the answer to a probe does.
@@ -109,6 +116,8 @@ export class MeshPeerPaths implements PeerPaths {
   readonly #transports: PeerTransports;
   readonly #punching: PeerPunching;
   readonly #agreement: RelayAgreement;
+  readonly #signals: RateLimit;
+  readonly #permissions: RateLimit;
   readonly #running: Promise<void>;
   /** What must have ended before the paths are closed. */
   readonly #work = new Set<Promise<void>>();
@@ -126,6 +135,8 @@ export class MeshPeerPaths implements PeerPaths {
     this.#policy = options;
     const { clock, random, log } = components;
     this.#wakeup = new Wakeup({ clock });
+    this.#signals = new RateLimit({ clock }, SIGNALS);
+    this.#permissions = new RateLimit({ clock }, PERMISSIONS);
     this.#session = random.integer(1, 0xffff_ffff);
     this.#controlling = secrets.localUfrag < secrets.remoteUfrag;
     const [first] = components.transports();
@@ -313,6 +324,7 @@ export class MeshPeerPaths implements PeerPaths {
 
   /** Takes a message of the peer. */
   receive(data: Uint8Array): void {
+    if (!this.#signals.take()) return;
     if (this.#agreement.receive(data)) return;
     const punch = decodePunchSignal(data);
     if (punch !== undefined) {
@@ -407,6 +419,7 @@ export class MeshPeerPaths implements PeerPaths {
   /** Checks a candidate from every transport of its family, or from those through some relays alone. */
   #check(candidate: MeshCandidate, through?: (key: RelayKey) => boolean): void {
     const { endpoint } = candidate;
+    if (this.#components.isInTunnel(endpoint.address)) return;
     const theirs = this.#agreement.relayOf(endpoint);
     const { nat } = this.#components;
     for (const transport of this.#components.transports()) {
@@ -424,6 +437,7 @@ export class MeshPeerPaths implements PeerPaths {
   async #checkFrom(transport: PathTransport, remote: Endpoint): Promise<void> {
     const { signal } = this.#closing;
     const label = labelOf(transport, remote);
+    if (transport.relay !== undefined && !this.#permissions.take()) return;
     try {
       await transport.prepare(remote, signal);
       if (this.#has(transport, remote)) return;
@@ -444,7 +458,7 @@ export class MeshPeerPaths implements PeerPaths {
   /** A check of the peer came from here: its WireGuard's datagrams may come before our own check is answered. */
   #heardCheck(remote: Endpoint, socket: StunDemultiplexer): void {
     const transport = this.#transports.of(socket);
-    if (transport === undefined) return;
+    if (transport === undefined || this.#components.isInTunnel(remote.address)) return;
     this.#transports.heard(transport, remote);
     const path = this.#find(transportId(transport, remote));
     if (path !== undefined) this.#arrived(path, false);
@@ -484,6 +498,7 @@ export class MeshPeerPaths implements PeerPaths {
   #verified({ socket, remote, rttMs }: VerifiedPath): void {
     const transport = this.#transports.of(socket);
     if (transport === undefined || this.#closing.signal.aborted) return;
+    if (this.#components.isInTunnel(remote.address)) return;
     const id = transportId(transport, remote);
     this.#punching.prove(remote.address);
     this.#note('success', labelOf(transport, remote), 'first');

@@ -1,6 +1,6 @@
 import { type Clock, errorMessage, type Log, PathReason, type Random, silentLog } from '@towpath/core';
 import type { PartyId, PeerId, WireGuardKey } from '@towpath/membership';
-import { addressScope, type Network, type NetworkChange } from '@towpath/net';
+import { addressScope, inSubnet, type Network, type NetworkChange } from '@towpath/net';
 import type { ControlPlane } from '../control-plane.ts';
 import { ConnectionError } from '../connection/connection-error.ts';
 import type { PathFinder, PeerPaths, PeerPathsOptions } from '../peer-paths.ts';
@@ -33,6 +33,8 @@ export interface MeshPathFinderOptions {
   port?: number;
   /** Interfaces that no candidates come from: those of WireGuard itself. */
   isOwnInterface?(name: string): boolean;
+  /** True for addresses beside the party's network that are routed into the tunnel: accepted networks. */
+  isRoutedIntoTunnel?(address: string): boolean;
   /** Relays that are kept ready. @default 2 */
   relays?: number;
   /** Attack NATs that choose a new port for each destination: prediction and the birthday attack. @default true */
@@ -154,6 +156,7 @@ export class MeshPathFinder implements PathFinder {
         transports: () => this.#transports(),
         candidates: () => this.#candidates(),
         localNetworks: () => localNetworks(network, this.#options.isOwnInterface),
+        isInTunnel: (address) => this.#isInTunnel(address),
         isRelayAddress: (address) => this.#relays.isRelayAddress(address),
         relayAt: (address) => this.#relays.relayAt(address),
         relayFigures: () => this.#relays.figures(),
@@ -192,6 +195,14 @@ export class MeshPathFinder implements PathFinder {
 
   #transports(): readonly PathTransport[] {
     return [...this.#sockets, ...this.#uplinks.sockets, ...this.#relays.sessions];
+  }
+
+  #isInTunnel(address: string): boolean {
+    const { isOwnInterface, isRoutedIntoTunnel } = this.#options;
+    if (isRoutedIntoTunnel?.(address) === true) return true;
+    if (isOwnInterface === undefined) return false;
+    const others = (name: string) => !isOwnInterface(name);
+    return localNetworks(this.#components.network, others).some((subnet) => inSubnet(address, subnet));
   }
 
   #candidates(): MeshCandidate[] {

@@ -10,7 +10,7 @@ import {
   TowpathError,
   Wakeup,
 } from '@towpath/core';
-import { datagramKind, type Endpoint, type Network, parseEndpoint } from '@towpath/net';
+import { addressScope, datagramKind, type Endpoint, type Network, parseEndpoint } from '@towpath/net';
 import {
   allocate,
   allocateOn,
@@ -57,7 +57,7 @@ const RETRY = { baseMs: 1_000, maxMs: 30_000 };
 /** Credentials are replaced when they are valid for this long only, ms. */
 const RENEW_BEFORE_MS = 60_000;
 
-/** Reads `turn:host:port?transport=udp` (RFC 7065); undefined when it is none. */
+/** Reads `turn:host:port?transport=udp` (RFC 7065); undefined when it is none, or no host's address. */
 export function parseRelayUrl(url: string): RelayAddress | undefined {
   const match = /^(turns?):([^?]+)(?:\?transport=(udp|tcp))?$/.exec(url);
   if (match === null) return undefined;
@@ -65,6 +65,8 @@ export function parseRelayUrl(url: string): RelayAddress | undefined {
   const tls = scheme === 'turns';
   const read = parseEndpoint(authority, tls ? DEFAULT_TLS_PORT : DEFAULT_PORT);
   if (!read.ok || (tls && transport === 'udp')) return undefined;
+  const scope = addressScope(read.endpoint.address);
+  if (scope === 'multicast' || scope === 'broadcast' || scope === 'unspecified') return undefined;
   const plain = transport === 'tcp' ? 'tcp' : 'udp';
   return { host: read.endpoint.address, port: read.endpoint.port, transport: tls ? 'tls' : plain };
 }

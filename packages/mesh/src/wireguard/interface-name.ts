@@ -1,6 +1,7 @@
 import { type PartyId, type PeerId, sha256, toHex } from '@towpath/membership';
 
 const DIGITS = 10;
+const PARTY_INTERFACE = /^tp-[0-9a-f]{10}$/;
 const DOMAIN = new TextEncoder().encode('towpath interface v1\n');
 
 /**
@@ -10,4 +11,9 @@ const DOMAIN = new TextEncoder().encode('towpath interface v1\n');
 export function interfaceNameFor(party: PartyId, self: PeerId): string {
   const digest = sha256(DOMAIN, new TextEncoder().encode(`${party}\n${self}\n`));
   return `tp-${toHex(digest).slice(0, DIGITS)}`;
+}
+
+/** True for the names of {@link interfaceNameFor}: interfaces of this machine's parties. */
+export function isPartyInterface(name: string): boolean {
+  return PARTY_INTERFACE.test(name);
 }

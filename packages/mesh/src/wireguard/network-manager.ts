@@ -1,6 +1,6 @@
 import { type Clock, errorMessage, Events, type Log, type Random, silentLog } from '@towpath/core';
 import type { PeerId } from '@towpath/membership';
-import { broadcastAddress, type Endpoint, type Network, parseSubnet, type Subnet } from '@towpath/net';
+import { broadcastAddress, type Endpoint, inSubnet, type Network, parseSubnet, type Subnet } from '@towpath/net';
 import { NodeSystem, PrefixTranslation } from '@towpath/splice';
 import { usedNetworks } from '../addresses/used-networks.ts';
 import { addressIn, overlaps, parseVirtualNetwork, requireFreeNetwork } from '../addresses/virtual-network.ts';
@@ -92,6 +92,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
   #splice: HostSpliceControl | undefined;
   /** Addresses of the peers in the party's network. */
   readonly #addresses = new Set<string>();
+  readonly #routed = new Set<string>();
   #reading: Promise<WireGuardDevice> | undefined;
   #listenPort = 0;
 
@@ -244,10 +245,20 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
 
   /** Routes an accepted network into the tunnel. */
   async addRoute(network: string): Promise<void> {
+    this.#routed.add(network);
     await this.#required().addRoute(network);
   }
 
+  /** True for addresses of accepted networks. */
+  isRouted(address: string): boolean {
+    return [...this.#routed].some((network) => {
+      const subnet = parseSubnet(network);
+      return subnet !== undefined && inSubnet(address, subnet);
+    });
+  }
+
   async removeRoute(network: string): Promise<void> {
+    this.#routed.delete(network);
     await this.#wireguard?.removeRoute(network);
   }
 

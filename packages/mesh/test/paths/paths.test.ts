@@ -1,3 +1,4 @@
+import { isPrivateAddress } from '@towpath/net';
 import { natKinds } from '@towpath/net/simulated';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -71,6 +72,21 @@ describe('MeshPathFinder', () => {
     b.connect(a);
     await party.clock.advance(3_000);
     expect(paths.current?.kind).toBe('lan');
+  });
+
+  it('has no path through what WireGuard carries itself, whoever offers it', async () => {
+    // The LAN of this test stands for a network that is routed into the tunnel.
+    party = new SimulatedParty(2, { isRoutedIntoTunnel: (address) => isPrivateAddress(address) });
+    await party.startRelay();
+    const nat = party.internet.nat(natKinds.portRestricted);
+    const a = await party.memberOn('a', nat.host({ name: 'a' }).network);
+    const b = await party.memberOn('b', nat.host({ name: 'b' }).network);
+    const [toB, toA] = [a.connect(b), b.connect(a)];
+    await party.clock.advance(10_000);
+    for (const { current, status } of [toB, toA].map((paths) => ({ current: paths.current, status: paths.status() }))) {
+      expect(current).toBeDefined();
+      expect(status.filter(({ path }) => isPrivateAddress(path.remote.address))).toEqual([]);
+    }
   });
 
   it('has a path when one side begins much later than the other', async () => {

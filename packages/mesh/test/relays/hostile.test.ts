@@ -12,7 +12,8 @@ import {
   type RelayFigure,
   type RelaySignal,
 } from '../../src/relays/relay-signal.ts';
-import { SimulatedParty } from '../paths/party.ts';
+import { encodeCandidateSignal } from '../../src/paths/candidate-signal.ts';
+import { datagramOf, SimulatedParty } from '../paths/party.ts';
 
 const key = fc.nat({ max: 500 }).map((at) => relayKey(`r${at}`));
 const number = fc.integer({ min: 0, max: 0xffff_ffff });
@@ -221,6 +222,36 @@ describe('a hostile member', () => {
     }
     expect(Math.max(...most)).toBeLessThanOrEqual(8);
     expect(toB.current?.id).toBe(current);
+  });
+
+  it('that sends candidates all the time is answered rarely, and relays are not asked for as many permissions', async () => {
+    const { a, b, evil, toB } = await three(24);
+    await party.clock.advance(60_000);
+    const current = toB.current?.id;
+    const addresses = new Set(party.relays().flatMap(({ urls }) => urls.map((url) => url.split(':')[1])));
+    let toRelays = 0;
+    party.internet.intercept(({ destination }, next) => {
+      if (addresses.has(destination)) toRelays++;
+      next();
+    });
+    let at = 0;
+    const sentBefore = party.signals;
+    for (let turn = 0; turn < 2_000; turn++) {
+      const candidates = Array.from({ length: 32 }, () => ({
+        type: 'host' as const,
+        endpoint: { address: `12.${turn >>> 8}.${turn & 255}.${at++ & 255}`, port: 1_024 + (at % 60_000) },
+      }));
+      const sent = encodeCandidateSignal({ session: turn + 1, wantsAnswer: true, candidates });
+      party.deliver(evil.peer, a.peer.id, sent);
+      await party.clock.advance(5);
+    }
+    // 10 s: the burst, ten a second, and what members say on their own.
+    expect(party.signals - sentBefore - 2_000).toBeLessThan(500);
+    expect(toRelays).toBeLessThan(2_000);
+    expect(toB.current?.id).toBe(current);
+    toB.current!.send(datagramOf('still there'));
+    await party.clock.advance(500);
+    expect(b.received.at(-1)).toBe('still there');
   });
 
   it('with ten thousand relays on the list makes a member measure 16 of them, and nobody is flooded (C9)', async () => {
