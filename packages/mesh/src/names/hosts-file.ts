@@ -67,7 +67,7 @@ export function writeHostsBlock(path: string, marker: string, entries: readonly 
     const text = readOrEmpty(path);
     const changed = withHostsBlock(text, marker, entries);
     if (changed === text) return;
-    replaceFile(path, draftPath(path, marker), changed, { mode, uid, gid });
+    replaceHosts(path, draftPath(path, marker), changed, { mode, uid, gid });
   } catch (cause) {
     if (cause instanceof MeshError) throw cause;
     throw new MeshError('disk-failed', `${path} cannot be changed (${errorCode(cause)}).`, { target: path, cause });
@@ -87,7 +87,7 @@ function draftPath(path: string, marker: string): string {
   return `${path}.towpath-${marker}`;
 }
 
-function replaceFile(
+function replaceHosts(
   path: string,
   next: string,
   text: string,

@@ -1,6 +1,6 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode, writeFailure } from '@towpath/core';
+import { errorCode, replaceFile, writeFailure } from '@towpath/core';
 import { MeshError } from '../mesh-error.ts';
 import { type Artifact, decodeArtifact } from './artifact.ts';
 import { currentBootId, type ProcessIdentity } from './process-identity.ts';
@@ -61,20 +61,11 @@ function nextPath(path: string): string {
  * @throws MeshError `disk-failed`.
  */
 export function writeStateFile(path: string, record: StateRecord): void {
-  const next = nextPath(path);
+  const content = `${JSON.stringify({ ...record.owner, artifacts: record.artifacts }, null, 1)}\n`;
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const file = openSync(next, 'w', 0o600);
-    try {
-      // A disk that becomes full takes a part of what is written at once.
-      writeFileSync(file, `${JSON.stringify({ ...record.owner, artifacts: record.artifacts }, null, 1)}\n`);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(next, path);
+    replaceFile(path, content, { next: nextPath(path), mode: 0o600 });
   } catch (cause) {
-    rmSync(next, { force: true });
     throw new MeshError('disk-failed', writeFailure(path, cause).message, { target: path, cause });
   }
 }

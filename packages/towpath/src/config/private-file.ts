@@ -1,6 +1,5 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode, TowpathError, writeFailure } from '@towpath/core';
+import { errorCode, replaceFile, TowpathError, writeFailure } from '@towpath/core';
 import { makeFolder } from './make-folder.ts';
 import { readRegular } from './read-regular.ts';
 
@@ -24,18 +23,8 @@ export function writePrivateFile(path: string, content: string): void {
   const next = `${path}.${process.pid}.new`;
   try {
     makeFolder(dirname(path));
-    const file = openSync(next, 'w', 0o600);
-    try {
-      const bytes = Buffer.from(content);
-      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
-      // After a power failure there is the old file or the whole new one.
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(next, path);
+    replaceFile(path, content, { next, mode: 0o600 });
   } catch (cause) {
-    rmSync(next, { force: true });
     throw notWritten(path, cause);
   }
 }

@@ -1,6 +1,6 @@
-import { chownSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { errorCode, TowpathError } from '@towpath/core';
+import { errorCode, replaceFile, TowpathError } from '@towpath/core';
 import { type Commands, SystemCommands } from '@towpath/mesh';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { StateFolder } from '../../daemon/state/state-folder.ts';
@@ -75,8 +75,7 @@ function writeUnit(path: string, text: string): void {
   const next = `${path}.new`;
   try {
     mkdirSync(join(path, '..'), { recursive: true });
-    writeFileSync(next, text, { mode: 0o644 });
-    renameSync(next, path);
+    replaceFile(path, text, { next, mode: 0o644 });
   } catch (cause) {
     throw unwritable(path, cause);
   }
