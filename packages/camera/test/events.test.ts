@@ -1,7 +1,7 @@
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SeededRandom } from '@towpath/core';
+import { createLog, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { MediaItem } from '../src/artemis/media-item.ts';
@@ -146,6 +146,46 @@ describe('the delivery of events', () => {
     await delivery[Symbol.asyncDispose]();
     expect(clock.pendingTimers).toBe(0);
     expect((await open()).size).toBe(1);
+  });
+
+  test('ends while a receiver does not answer, and the event stays', async () => {
+    const clock = new VirtualClock();
+    const queue = await EventQueue.open({ clock }, { folder });
+    let asked = 0;
+    const hang = () => {
+      asked++;
+      return new Promise<undefined>(() => {});
+    };
+    const delivery = new Delivery({ clock, random: new SeededRandom(1), queue }, hang);
+    await queue.put(event(1));
+    await expect.poll(() => asked).toBe(1);
+    await delivery[Symbol.asyncDispose]();
+    expect(clock.pendingTimers).toBe(0);
+    expect((await open()).size).toBe(1);
+  });
+
+  test('warns once of a receiver that fails, and again after it took something', async () => {
+    const clock = new VirtualClock();
+    const queue = await EventQueue.open({ clock }, { folder });
+    const levels: string[] = [];
+    const log = createLog(({ level }) => levels.push(level));
+    let failures = 3;
+    const deliver = async () => {
+      if (failures-- > 0) throw new Error('away');
+      return undefined;
+    };
+    await using _delivery = new Delivery({ clock, random: new SeededRandom(1), log, queue }, deliver);
+    const taken = async () => {
+      await clock.advance(60_000);
+      return queue.size;
+    };
+    await queue.put(event(1));
+    await expect.poll(taken).toBe(0);
+    expect(levels).toEqual(['warn', 'info', 'info']);
+    failures = 1;
+    await queue.put(event(2));
+    await expect.poll(taken).toBe(0);
+    expect(levels.slice(3)).toEqual(['warn']);
   });
 });
 

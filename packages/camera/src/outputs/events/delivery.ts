@@ -1,4 +1,13 @@
-import { backoff, type Clock, errorMessage, type Log, type Random, silentLog, TowpathError } from '@towpath/core';
+import {
+  abortable,
+  backoff,
+  type Clock,
+  errorMessage,
+  type Log,
+  type Random,
+  silentLog,
+  TowpathError,
+} from '@towpath/core';
 import type { PictureEvent } from '../picture-event.ts';
 import type { EventQueue } from './event-queue.ts';
 
@@ -33,18 +42,23 @@ export class Delivery implements AsyncDisposable {
 
 async function run(components: DeliveryComponents, deliver: Deliver, signal: AbortSignal): Promise<void> {
   const { clock, random, log = silentLog, queue } = components;
+  let failing = false;
   try {
     for (;;) {
-      const event = await queue.first(signal);
+      // Files on a share that is away do not answer: whoever ends the delivery does not wait for them.
+      const event = await abortable(queue.first(signal), signal);
       for (const pauseMs of backoff({ ...PAUSES, random })) {
-        const failure = await deliver(event, signal).catch((error: unknown) => {
+        const failure = await abortable(deliver(event, signal), signal).catch((error: unknown) => {
           signal.throwIfAborted();
           return errorMessage(error);
         });
         if (failure === undefined) break;
-        log.info(`An event was not delivered: ${failure}`, { nextMs: Math.round(pauseMs), waiting: queue.size });
+        const fields = { nextMs: Math.round(pauseMs), waiting: queue.size };
+        log[failing ? 'info' : 'warn'](`An event was not delivered and is tried again: ${failure}`, fields);
+        failing = true;
         await clock.sleep(pauseMs, signal);
       }
+      failing = false;
       await queue.remove(event);
     }
   } catch (error) {
