@@ -8,6 +8,7 @@ import { SimulatedInternet } from '@towpath/net/simulated';
 import { connectDirect } from '@towpath/pppp';
 import { PpppDevice } from '@towpath/pppp/device';
 import { type Bench, type BenchRow, percentile, row } from './support/bench.ts';
+import { freePorts } from '../packages/net/test/free-port.ts';
 
 const HERE = '127.0.0.1';
 const PORTS = 6;
@@ -52,7 +53,7 @@ function rowsOf(rttMs: number, position: number, { path, login }: Samples, basel
 
 async function measure(rttMs: number, position: number, rounds: number): Promise<Samples> {
   const components = { network: new NodeNetwork(), clock: new SystemClock(), random: new SeededRandom(1) };
-  const [searchPort = 0, ...ports] = await freePorts(components.network, PORTS + 1);
+  const [searchPort = 0, ...ports] = await freePorts(PORTS + 1);
   const listenPort = ports[position - 1] ?? 0;
   const line = { delayMs: rttMs / 2 };
   await using camera = new CameraEmulator(components, {
@@ -116,13 +117,4 @@ async function sequence(clock: Clock, network: Network): Promise<void> {
       // A silent port: this case is measured.
     }
   }
-}
-
-async function freePorts(network: Network, count: number): Promise<number[]> {
-  const bound = await Promise.all(
-    Array.from({ length: count }, () => network.bindUdp({ address: HERE, onMessage() {} })),
-  );
-  const ports = bound.map(({ local }) => local.port);
-  await Promise.all(bound.map((socket) => socket.close()));
-  return ports;
 }

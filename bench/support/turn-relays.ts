@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { StunClient } from '@towpath/stun';
 import { HERE, realComponents } from './loopback.ts';
 import { Program } from './program.ts';
+import { freePort } from '../../packages/net/test/free-port.ts';
 
 export const USER = { username: 'alice', password: 'secret' };
 
@@ -86,10 +87,4 @@ export class TurnRelay implements AsyncDisposable {
     await this.#program[Symbol.asyncDispose]();
     if (this.#folder !== undefined) await rm(this.#folder, { recursive: true });
   }
-}
-
-async function freePort(): Promise<number> {
-  const { network } = realComponents();
-  await using socket = await network.bindUdp({ address: HERE, onMessage() {} });
-  return socket.local.port;
 }

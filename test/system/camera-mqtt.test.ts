@@ -11,7 +11,7 @@ import { SystemClock, SystemRandom } from '@towpath/core';
 import { connectAsync, type MqttClient } from 'mqtt';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { freePorts } from './support/nats.ts';
+import { freePorts } from '../../packages/net/test/free-port.ts';
 
 const missing = spawnSync('mosquitto', ['-h']).error !== undefined;
 if (missing) console.warn('camera-mqtt: mosquitto is not installed (Debian: apt-get install mosquitto)');

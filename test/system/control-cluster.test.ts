@@ -7,8 +7,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { allocate } from '@towpath/stun';
 import { NodeNetwork } from '@towpath/net';
 import { finished, says } from './support/lab.ts';
-import { freePorts, NatsNode, natsAvailable } from './support/nats.ts';
+import { NatsNode, natsAvailable } from './support/nats.ts';
 import { Watch } from './support/party.ts';
+import { freePorts } from '../../packages/net/test/free-port.ts';
 
 /** In CI a missing tool is a failure, not a skip. */
 const skip = !natsAvailable() && process.env.CI !== 'true';

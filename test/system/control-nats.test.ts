@@ -12,8 +12,9 @@ import { verifyLog } from '@towpath/membership';
 import { LocalTransport } from '../../packages/control/src/client/local-transport.ts';
 import { ControlService } from '../../packages/control/src/server/service.ts';
 import { NatsStore } from '../../packages/control/src/store/nats-store.ts';
-import { freePorts, NatsNode, natsAvailable } from './support/nats.ts';
+import { NatsNode, natsAvailable } from './support/nats.ts';
 import { storeSuite, wallClock } from '../../packages/control/test/store-suite.ts';
+import { freePorts } from '../../packages/net/test/free-port.ts';
 
 const clock = new SystemClock();
 const random = new SystemRandom();

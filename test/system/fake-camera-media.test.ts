@@ -2,8 +2,8 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_pr
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NodeNetwork } from '@towpath/net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { freePort } from '../../packages/net/test/free-port.ts';
 
 const CASES = join(import.meta.dirname, '../../../shared/cases');
 const PROGRAM = join(CASES, 'fakecam.mjs');
@@ -38,13 +38,8 @@ describe.skipIf(!existsSync(PROGRAM))(
       rmSync(folder, { recursive: true, force: true });
     });
 
-    async function freePort(): Promise<string> {
-      await using socket = await new NodeNetwork().bindUdp({ address: '127.0.0.1', onMessage: () => {} });
-      return String(socket.local.port);
-    }
-
     async function camera(scenario: string, ports?: readonly string[], env: Record<string, string> = {}) {
-      const [port = '', searchPort = ''] = ports ?? [await freePort(), await freePort()];
+      const [port = '', searchPort = ''] = ports ?? [String(await freePort()), String(await freePort())];
       const child = spawn(process.execPath, [PROGRAM, scenario, port, searchPort], {
         stdio: ['ignore', 'ignore', 'pipe'],
         env: { ...process.env, ...env },

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NodeNetwork } from '@towpath/net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { freePort } from '../../packages/net/test/free-port.ts';
 
 const PROGRAM = join(import.meta.dirname, '../../../shared/cases/fakecam.mjs');
 const TOWPATH = join(import.meta.dirname, '../../packages/towpath/bin/towpath.js');
@@ -34,11 +34,6 @@ describe.skipIf(!existsSync(PROGRAM))(
       rmSync(folder, { recursive: true, force: true });
     });
 
-    async function freePort(): Promise<string> {
-      await using socket = await new NodeNetwork().bindUdp({ address: '127.0.0.1', onMessage: () => {} });
-      return String(socket.local.port);
-    }
-
     function start(program: string, args: readonly string[]): { child: ChildProcess; said: () => string } {
       const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
       started.push(child);
@@ -57,7 +52,7 @@ describe.skipIf(!existsSync(PROGRAM))(
     ])(
       '%s: one that %s is downloaded from completely, over one session at a time (C8)',
       async (scenario, _, items, bytes) => {
-        const [port, searchPort] = [await freePort(), await freePort()];
+        const [port, searchPort] = [String(await freePort()), String(await freePort())];
         const camera = start(PROGRAM, [scenario, port, searchPort]);
         await expect.poll(camera.said, { timeout: 30_000 }).toContain('scenario');
         const output = join(folder, 'pictures');

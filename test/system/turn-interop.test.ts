@@ -8,6 +8,7 @@ import { type Endpoint, NodeNetwork } from '@towpath/net';
 import { allocate, discoverNat, StunClient, type TransportProtocol } from '@towpath/stun';
 import { StunServer, timeLimitedCredentials, TurnServer } from '@towpath/stun/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { freePort } from '../../packages/net/test/free-port.ts';
 
 const run = promisify(execFile);
 
@@ -32,11 +33,6 @@ const title = skip ? `coturn (skipped: ${missing.join(', ')} not installed)` : '
 
 const clock = new SystemClock();
 const components = { network: new NodeNetwork(), clock, random: new SystemRandom() };
-
-async function freePort(): Promise<number> {
-  await using socket = await components.network.bindUdp({ address: HERE, onMessage() {} });
-  return socket.local.port;
-}
 
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;

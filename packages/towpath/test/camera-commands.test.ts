@@ -4,7 +4,8 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { stateText } from '../src/commands/camera/connect-line.ts';
-import { CAMERA, type CommandLine, commandLine, freePort } from './support.ts';
+import { freePort } from '../../net/test/free-port.ts';
+import { CAMERA, type CommandLine, commandLine } from './support.ts';
 
 describe('camera commands', () => {
   let at: CommandLine;

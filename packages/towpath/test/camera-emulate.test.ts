@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { components, CommandLine } from './command-line.ts';
+import { freePort } from '../../net/test/free-port.ts';
+import { CommandLine } from './command-line.ts';
 
 const LONG = { interval: 20, timeout: 30_000 };
 
@@ -12,14 +13,9 @@ describe('camera emulate (C9)', { timeout: 120_000 }, () => {
 
   afterEach(() => commandLine[Symbol.dispose]());
 
-  async function freePort(): Promise<string> {
-    await using socket = await components.network.bindUdp({ address: '127.0.0.1', onMessage: () => {} });
-    return String(socket.local.port);
-  }
-
   test('is found on the loopback interface by a search without an address; with a key only by a keyed one', async () => {
     for (const key of [[], ['--key', 'camera']]) {
-      const searchPort = await freePort();
+      const searchPort = String(await freePort());
       const running = commandLine.start([
         'camera',
         'emulate',
@@ -44,7 +40,7 @@ describe('camera emulate (C9)', { timeout: 120_000 }, () => {
   });
 
   test('prints a command that reaches it, and has videos on its card when asked for them', async () => {
-    const [port, searchPort] = [await freePort(), await freePort()];
+    const [port, searchPort] = [String(await freePort()), String(await freePort())];
     const place = ['--port', port, '--search-port', searchPort];
     const running = commandLine.start([
       'camera',

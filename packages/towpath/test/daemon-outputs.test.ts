@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import type { Camera } from '@towpath/dashboard/api';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseDocument } from 'yaml';
+import { freePort } from '../../net/test/free-port.ts';
 import { type DaemonRig, daemonRig, until } from './daemon-rig.ts';
-import { freePort } from './support.ts';
 
 interface Told {
   id: string;

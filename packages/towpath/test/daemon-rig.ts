@@ -2,8 +2,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CameraEmulator, type CameraEmulatorOptions, paddedPictures } from '@towpath/camera/emulator';
 import { expect } from 'vitest';
+import { freePort } from '../../net/test/free-port.ts';
 import { components, CommandLine, type Running } from './command-line.ts';
-import { freePort } from './support.ts';
 
 /** A daemon with one emulated camera, `feeder`, and the page's address. */
 export interface DaemonRig extends AsyncDisposable {

@@ -6,9 +6,9 @@ import type { Command } from 'commander';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createProgram } from '../src/cli/program.ts';
 import type { Runtime } from '../src/cli/runtime.ts';
+import { freePort } from '../../net/test/free-port.ts';
 import { CommandLine, components, type Running } from './command-line.ts';
 import { cameraOf, fakeDaemon, peerOf } from './fake-daemon.ts';
-import { freePort } from './support.ts';
 import { testIo } from './test-io.ts';
 
 /** Real servers, and an emulated camera that is connected to many times. */

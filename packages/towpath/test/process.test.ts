@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { NodeNetwork } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
-import { CAMERA, freePort } from './support.ts';
+import { freePort } from '../../net/test/free-port.ts';
+import { CAMERA } from './support.ts';
 
 const TOWPATH = fileURLToPath(new URL('../bin/towpath.js', import.meta.url));
 

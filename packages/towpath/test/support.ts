@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { CameraEmulator, type CameraEmulatorOptions, paddedPictures } from '@towpath/camera/emulator';
 import { SeededRandom, SystemClock, silentLog } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
+import { freePort } from '../../net/test/free-port.ts';
 import type { ExitCode } from '../src/cli/exit-code.ts';
 import type { Io } from '../src/cli/io.ts';
 import { run } from '../src/main.ts';
@@ -72,12 +73,6 @@ export async function commandLine(init: CameraEmulatorOptions = {}): Promise<Com
     rmSync(folder, { recursive: true, force: true });
   };
   return { camera, folder, towpath, toCamera, onTerminal, searchPort, close };
-}
-
-/** A UDP port of the loopback address that nobody uses at this moment. */
-export async function freePort(): Promise<number> {
-  await using socket = await new NodeNetwork().bindUdp({ address: CAMERA, onMessage: () => {} });
-  return socket.local.port;
 }
 
 function recordingIo(out: string[], err: string[]): Io {

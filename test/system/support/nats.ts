@@ -1,25 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { freePorts } from '../../../packages/net/test/free-port.ts';
 
 export function natsAvailable(): boolean {
   return spawnSync('nats-server', ['--version']).status === 0;
-}
-
-/** TCP ports of loopback that nobody uses at this moment. */
-export function freePorts(count: number): Promise<number[]> {
-  return Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<number>((resolve) => {
-          const server = createServer().listen(0, '127.0.0.1', () => {
-            const address = server.address();
-            server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-          });
-        }),
-    ),
-  );
 }
 
 /** A NATS server with JetStream on loopback. */
