@@ -6,8 +6,9 @@ import { VirtualClock } from '@towpath/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { MediaItem } from '../src/artemis/media-item.ts';
 import { AnnouncedItems } from '../src/outputs/events/announced-items.ts';
-import { Delivery } from '../src/outputs/events/delivery.ts';
+import { Delivery, type Refusal } from '../src/outputs/events/delivery.ts';
 import { EventQueue, type EventQueueOptions } from '../src/outputs/events/event-queue.ts';
+import { ReceiverHealth } from '../src/outputs/events/receiver-health.ts';
 import { eventJson, type PictureEvent, pictureId } from '../src/outputs/picture-event.ts';
 
 const clock = new VirtualClock();
@@ -181,11 +182,41 @@ describe('the delivery of events', () => {
     };
     await queue.put(event(1));
     await expect.poll(taken).toBe(0);
-    expect(levels).toEqual(['warn', 'info', 'info']);
+    expect(levels).toEqual(['warn', 'info', 'info', 'info']);
     failures = 1;
     await queue.put(event(2));
     await expect.poll(taken).toBe(0);
-    expect(levels.slice(3)).toEqual(['warn']);
+    expect(levels.slice(4)).toEqual(['warn', 'info']);
+  });
+
+  test('says since when a receiver fails and why, also when it does not answer or drops an event', async () => {
+    const clock = new VirtualClock();
+    const queue = await EventQueue.open({ clock }, { folder });
+    const health = new ReceiverHealth({ clock });
+    const startMs = clock.wallTime();
+    const answers: (Promise<Refusal | undefined> | Error)[] = [];
+    const deliver = async () => {
+      const answer = answers.shift();
+      if (answer instanceof Error) throw answer;
+      return await answer;
+    };
+    const late = Promise.withResolvers<undefined>();
+    answers.push(Promise.resolve({ message: 'refused', again: false }), new Error('away'), late.promise);
+    const delivery = new Delivery({ clock, random: new SeededRandom(1), queue, health }, deliver, { answerMs: 5_000 });
+    await queue.put(event(1));
+    await expect.poll(() => health.failure).toEqual({ message: 'refused', sinceMs: startMs });
+    await expect.poll(() => queue.size).toBe(0);
+    await queue.put(event(2));
+    await expect.poll(() => health.failure?.message).toBe('away');
+    await clock.advance(2_000);
+    await clock.advance(5_000);
+    expect(health.failure).toEqual({ message: 'It has not answered for 5 s.', sinceMs: startMs });
+    expect(queue.size).toBe(1);
+    late.resolve(undefined);
+    await expect.poll(() => health.failure).toBeUndefined();
+    await expect.poll(() => queue.size).toBe(0);
+    await delivery[Symbol.asyncDispose]();
+    expect(clock.pendingTimers).toBe(0);
   });
 });
 

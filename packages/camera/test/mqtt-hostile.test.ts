@@ -1,8 +1,9 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { SeededRandom } from '@towpath/core';
+import { createLog, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { EventQueue } from '../src/outputs/events/event-queue.ts';
+import { ReceiverHealth } from '../src/outputs/events/receiver-health.ts';
 import { MqttOutput } from '../src/outputs/mqtt/mqtt-output.ts';
 
 const info = { devId: 'C2:00:5E:00:53:0A' } as Parameters<typeof MqttOutput.connect>[1]['info'];
@@ -22,7 +23,10 @@ const PUBACK = 4;
 const SUBSCRIBE = 8;
 
 /** A broker that accepts everybody and does nothing else by itself (MQTT 3.1.1). */
-async function broker(onPacket: (type: number, id: Buffer, body: Buffer, socket: Socket) => void = () => {}) {
+async function broker(
+  onPacket: (type: number, id: Buffer, body: Buffer, socket: Socket) => void = () => {},
+  answerCode: () => number = () => 0,
+) {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -33,7 +37,7 @@ async function broker(onPacket: (type: number, id: Buffer, body: Buffer, socket:
       for (let packet = cut(held); packet !== undefined; packet = cut(held)) {
         held = held.subarray(packet.end);
         const { type, body } = packet;
-        if (type === 1) socket.write(Buffer.of(0x20, 2, 0, 0));
+        if (type === 1) socket.write(Buffer.of(0x20, 2, 0, answerCode()));
         const idAt = type === PUBLISH ? 2 + body.readUInt16BE(0) : 0;
         onPacket(type, body.subarray(idAt, idAt + 2), body, socket);
       }
@@ -112,5 +116,42 @@ test('a broker that asks for the camera without end, and confirms nothing, gets 
   const closing = output[Symbol.asyncDispose]();
   await clock.advance(5_000);
   await closing;
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test('a broker that stays away is one warning until it was connected again (B13)', async () => {
+  // The client has its own timers.
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  stops.push(() => vi.useRealTimers());
+  let isAway = true;
+  let refused = 0;
+  const SERVER_UNAVAILABLE = 3;
+  const { url, sockets } = await broker(undefined, () => {
+    if (isAway) refused++;
+    return isAway ? SERVER_UNAVAILABLE : 0;
+  });
+  const seen: string[] = [];
+  const log = createLog(({ level, message }) => seen.push(`${level} ${message}`));
+  const warnings = () => seen.filter((line) => line.startsWith('warn')).length;
+  const clock = new VirtualClock();
+  const changes: boolean[] = [];
+  const options = { onChanged: (failure: object | undefined) => changes.push(failure === undefined) };
+  const health = new ReceiverHealth({ clock, log }, { ...options, repeated: 'debug' });
+  const output = await MqttOutput.connect({ ...(await parts(clock)), log, health }, { url, info, patient: true });
+  const later = async <Value>(read: () => Value) => {
+    await vi.advanceTimersByTimeAsync(2_000);
+    return read();
+  };
+  await expect.poll(() => later(() => refused)).toBeGreaterThan(3);
+  expect(warnings()).toBe(1);
+  expect(seen.filter((line) => /^(info|error)/.test(line))).toEqual([]);
+  expect(health.failure).toEqual({ message: expect.stringContaining('Server unavailable'), sinceMs: clock.wallTime() });
+  isAway = false;
+  await expect.poll(() => later(() => health.failure)).toBeUndefined();
+  for (const socket of sockets) socket.destroy();
+  await expect.poll(warnings).toBe(2);
+  expect(health.failure?.message).toBe('The MQTT broker has closed the connection.');
+  expect(changes).toEqual([false, true, false]);
+  await output[Symbol.asyncDispose]();
   expect(clock.pendingTimers).toBe(0);
 });

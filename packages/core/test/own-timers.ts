@@ -9,7 +9,8 @@ export const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/camera/src/emulator/live-stream.ts': 'frames leave when the camera has made them',
   'packages/camera/src/emulator/network/impairment.ts': 'delays packets, as a network does',
   'packages/camera/src/media/watch-media.ts': 'waits for the rest of the interval between two looks',
-  'packages/camera/src/outputs/events/delivery.ts': 'waits for the next of a backoff',
+  'packages/camera/src/outputs/events/delivery.ts':
+    'waits for the next of a backoff, and says that a receiver has not answered yet',
   'packages/camera/src/outputs/mqtt/mqtt-output.ts':
     'waits before the camera is introduced again, so that nobody can ask for it all the time',
   'packages/camera/src/outputs/rtsp/rtsp-connection.ts': 'RFC 2326 ends a silent session, and tells nobody',

@@ -7,8 +7,20 @@ export type { RtspUser } from './rtsp/digest.ts';
 export { RtspServer, type RtspServerComponents, type RtspServerOptions } from './rtsp/rtsp-server.ts';
 export { type CameraReadings, topicId } from './mqtt/discovery.ts';
 export { AnnouncedItems } from './events/announced-items.ts';
-export { Delivery, type Deliver, type DeliveryComponents } from './events/delivery.ts';
+export {
+  Delivery,
+  type Deliver,
+  type DeliveryComponents,
+  type DeliveryOptions,
+  type Refusal,
+} from './events/delivery.ts';
 export { EventQueue, type EventQueueOptions } from './events/event-queue.ts';
+export {
+  type ReceiverFailure,
+  ReceiverHealth,
+  type ReceiverHealthComponents,
+  type ReceiverHealthOptions,
+} from './events/receiver-health.ts';
 export { MqttOutput, type MqttOutputComponents, type MqttOutputOptions } from './mqtt/mqtt-output.ts';
 export type { PictureEvent } from './picture-event.ts';
 export { Webhook, type WebhookComponents, type WebhookOptions } from './webhook.ts';

@@ -1,7 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { type Clock, deadline, type Log, type Random, silentLog } from '@towpath/core';
-import { Delivery } from './events/delivery.ts';
+import { Delivery, type Refusal } from './events/delivery.ts';
 import type { EventQueue } from './events/event-queue.ts';
+import type { ReceiverHealth } from './events/receiver-health.ts';
 import { eventJson, type PictureEvent, pictureId } from './picture-event.ts';
 
 export interface WebhookComponents {
@@ -10,6 +11,8 @@ export interface WebhookComponents {
   readonly log?: Log;
   /** Where events wait for the receiver. */
   readonly queue: EventQueue;
+  /** Is told whether the receiver takes events. */
+  readonly health?: ReceiverHealth | undefined;
   /** Sends a request. @default the platform's */
   readonly fetch?: typeof fetch;
 }
@@ -28,14 +31,13 @@ const REQUEST_LIMIT_MS = 10_000;
 export class Webhook implements AsyncDisposable {
   readonly #components: WebhookComponents;
   readonly #options: WebhookOptions;
-  readonly #log: Log;
   readonly #delivery: Delivery;
 
   constructor(components: WebhookComponents, options: WebhookOptions) {
     this.#components = components;
     this.#options = options;
-    this.#log = (components.log ?? silentLog).child('WEBHOOK');
-    this.#delivery = new Delivery({ ...components, log: this.#log }, (event, signal) => this.#post(event, signal));
+    const log = (components.log ?? silentLog).child('WEBHOOK');
+    this.#delivery = new Delivery({ ...components, log }, (event, signal) => this.#post(event, signal));
   }
 
   /** Events that the receiver has not taken yet. */
@@ -52,8 +54,7 @@ export class Webhook implements AsyncDisposable {
     await this.#delivery[Symbol.asyncDispose]();
   }
 
-  /** @returns why it was not taken; undefined when it was, or never will be */
-  async #post(event: PictureEvent, signal: AbortSignal): Promise<string | undefined> {
+  async #post(event: PictureEvent, signal: AbortSignal): Promise<Refusal | undefined> {
     const { clock, fetch: send = fetch } = this.#components;
     const { url, secret } = this.#options;
     const jpeg = event.jpeg === undefined ? null : Buffer.from(event.jpeg).toString('base64');
@@ -73,10 +74,8 @@ export class Webhook implements AsyncDisposable {
     await response.body?.cancel();
     if (response.ok) return undefined;
     // Asking again does not help against a request that is refused; a busy or broken receiver recovers.
-    if (response.status < 500 && response.status !== 408 && response.status !== 429) {
-      this.#log.warn(`The receiver refused the webhook with status ${response.status}; the event is dropped.`);
-      return undefined;
-    }
-    return `status ${response.status}`;
+    const again = response.status >= 500 || response.status === 408 || response.status === 429;
+    const end = again ? 'it is asked again' : 'the event is dropped';
+    return { message: `The receiver answered with status ${response.status}; ${end}.`, again };
   }
 }

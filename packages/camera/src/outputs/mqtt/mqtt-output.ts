@@ -13,6 +13,7 @@ import type { IClientOptions, MqttClient } from 'mqtt';
 import type { DeviceInfo } from '../../artemis/device-info.ts';
 import { Delivery } from '../events/delivery.ts';
 import type { EventQueue } from '../events/event-queue.ts';
+import { ReceiverHealth } from '../events/receiver-health.ts';
 import { eventJson, type PictureEvent } from '../picture-event.ts';
 import { type CameraReadings, cameraTopics, discoveryMessages, stateMessage, topicId } from './discovery.ts';
 
@@ -22,6 +23,8 @@ export interface MqttOutputComponents {
   readonly log?: Log | undefined;
   /** Where events wait for the broker. */
   readonly queue: EventQueue;
+  /** Is told whether the broker takes events. @default one that warns once while the broker is away */
+  readonly health?: ReceiverHealth | undefined;
 }
 
 export interface MqttOutputOptions {
@@ -80,14 +83,21 @@ export class MqttOutput implements AsyncDisposable {
     this.#queue = components.queue;
     this.#options = options;
     this.#log = log;
-    client.on('connect', () => this.#introduce());
-    client.on('error', (error) => log.warn(`MQTT: ${errorMessage(error)}`));
-    client.on('offline', () => log.info('The MQTT broker is away; events wait for it.'));
+    const health = components.health ?? new ReceiverHealth({ ...components, log }, { repeated: 'debug' });
+    client.on('connect', () => {
+      health.works();
+      this.#introduce();
+    });
+    client.on('error', (error) => health.failed(`The MQTT broker was not reached: ${errorMessage(error)}`));
+    client.on('offline', () => {
+      // A broker that hangs up says no more; an error before it says why.
+      if (health.failure === undefined) health.failed('The MQTT broker has closed the connection.');
+    });
     client.on('message', (_topic, payload) => {
       // Home Assistant has started and asks for what it missed.
       if (payload.length === ONLINE.length && payload.toString() === ONLINE) this.#introduceSoon();
     });
-    this.#delivery = new Delivery({ ...components, log }, (event, signal) => this.#deliver(event, signal));
+    this.#delivery = new Delivery({ ...components, log, health }, (event, signal) => this.#deliver(event, signal));
   }
 
   /**
