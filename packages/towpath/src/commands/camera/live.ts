@@ -4,7 +4,7 @@ import { type AvFrame, type CameraClient, CameraState } from '@towpath/camera';
 import { AbortedError, errorCode, errorMessage, isAbort, TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { counted, formatBytes } from '../../cli/table.ts';
+import { counted, formatBytes, formatMs } from '../../cli/table.ts';
 import { type TargetOptions, withCamera } from './target.ts';
 import { printJson } from '../../cli/json-output.ts';
 
@@ -42,14 +42,22 @@ export async function live(runtime: Runtime, host: string, options: LiveOptions)
     throw new UsageError(`${output} exists. Next: choose another name or add --force.`);
   }
   await using recorder = await openRecorder(runtime, output, options.mp4 !== undefined);
-  const totals = { frames: 0, keyFrames: 0, bytes: 0, interruptions: 0 };
+  const totals = { frames: 0, keyFrames: 0, bytes: 0, interruptions: 0, lostFrames: 0, missingMs: 0 };
   const isAway = await withCamera(runtime, host, options, async (camera) => {
     camera.events.on('lost', ({ message }) => {
       totals.interruptions++;
       io.err(io.style('yellow', `Interrupted: ${message} Waiting for the camera …`));
     });
     const seconds = options.duration ?? options.for;
-    for await (const frame of framesFor(runtime, camera, seconds)) {
+    const hooks = {
+      onLost: (frames: number) => {
+        totals.lostFrames += frames;
+      },
+      onMissing: (ms: number) => {
+        totals.missingMs = Math.round(ms);
+      },
+    };
+    for await (const frame of framesFor(runtime, camera, seconds, hooks)) {
       await recorder.add(frame);
       if (frame.video.length === 0) continue;
       totals.frames++;
@@ -63,11 +71,16 @@ export async function live(runtime: Runtime, host: string, options: LiveOptions)
   else {
     const file = output === '-' ? '' : `${output}: `;
     const frames = `${counted(totals.frames, 'frame')}, ${counted(totals.keyFrames, 'key frame')}`;
-    io.err(io.style('dim', `${file}${frames}, ${formatBytes(totals.bytes)}`));
+    const lost = totals.lostFrames > 0 ? `, ${counted(totals.lostFrames, 'lost frame')}` : '';
+    io.err(io.style('dim', `${file}${frames}, ${formatBytes(totals.bytes)}${lost}`));
   }
   if (totals.frames === 0 && !runtime.signal.aborted) {
     const message = 'The camera sent no picture that video can begin with. Next: restart the camera.';
     throw new TowpathError('transfer-stalled', message, { kind: 'unreachable', target: host });
+  }
+  if (totals.missingMs > 0 && !runtime.signal.aborted) {
+    const message = `The last ${formatMs(totals.missingMs)} of the recording are missing: the camera sent no more pictures. Next: wake the camera or come closer.`;
+    throw new TowpathError('session-closed', message, { kind: 'unreachable', target: host });
   }
   if (isAway && !runtime.signal.aborted) {
     const message = 'The camera was lost before the end of the recording and did not come back: the rest is missing.';
@@ -78,6 +91,12 @@ export async function live(runtime: Runtime, host: string, options: LiveOptions)
 /** Time limit of the first picture, ms. */
 const FIRST_PICTURE_MS = 15_000;
 
+/** At the end of a recording, a longer time without a picture is a gap, ms; a camera sends 15 pictures per second. */
+const LAST_PICTURE_MS = 1_000;
+
+/** After such a gap a picture is waited for this long, ms: the path or this machine may only have been slow. */
+const LATE_PICTURE_MS = 1_000;
+
 function outputOf({ output, stdout, mp4 }: LiveOptions): string {
   const chosen = [output, stdout ? '-' : undefined, mp4].filter((name) => name !== undefined);
   if (chosen.length > 1 && !(stdout && output === '-')) {
@@ -85,6 +104,13 @@ function outputOf({ output, stdout, mp4 }: LiveOptions): string {
   }
   if (mp4 === '-') throw new UsageError('MP4 is written to a file. Next: give a name, or use --stdout for H.264.');
   return chosen[0] ?? '-';
+}
+
+interface FramesHooks {
+  /** Called with the number of frames that came damaged or were not read in time. */
+  onLost(frames: number): void;
+  /** Called with the time without pictures up to the end, ms, when the camera sent no more. */
+  onMissing(ms: number): void;
 }
 
 /**
@@ -95,6 +121,7 @@ async function* framesFor(
   { clock, signal }: Runtime,
   camera: CameraClient,
   seconds: number | undefined,
+  { onLost, onMissing }: FramesHooks,
 ): AsyncGenerator<AvFrame, void, undefined> {
   const over = new AbortController();
   const end = () => over.abort(new AbortedError('Time limit reached.'));
@@ -102,14 +129,25 @@ async function* framesFor(
   // The first picture may take longer than a short recording; without any the command ends nevertheless.
   let timer = clock.timer(Math.max(limit, FIRST_PICTURE_MS), end);
   let begun = false;
+  let lastPictureAt = 0;
+  let timeUpAt = Number.POSITIVE_INFINITY;
+  const timeUp = () => {
+    timeUpAt = clock.now();
+    if (timeUpAt - lastPictureAt < LAST_PICTURE_MS) end();
+    else timer = clock.timer(LATE_PICTURE_MS, end);
+  };
   try {
-    for await (const frame of camera.live({ signal: AbortSignal.any([signal, over.signal]) })) {
-      if (!begun && frame.video.length > 0) {
-        begun = true;
-        timer.cancel();
-        timer = clock.timer(limit, end);
+    for await (const frame of camera.live({ signal: AbortSignal.any([signal, over.signal]), onLost })) {
+      if (frame.video.length > 0) {
+        lastPictureAt = clock.now();
+        if (!begun) {
+          begun = true;
+          timer.cancel();
+          timer = clock.timer(limit, timeUp);
+        }
       }
       yield frame;
+      if (lastPictureAt >= timeUpAt) return;
     }
   } catch (error) {
     // A camera that stays away is closed, which ends the recording; what there is is reported.
@@ -117,6 +155,8 @@ async function* framesFor(
   } finally {
     timer.cancel();
   }
+  const missingMs = timeUpAt - lastPictureAt;
+  if (begun && Number.isFinite(timeUpAt) && missingMs >= LAST_PICTURE_MS) onMissing(missingMs);
 }
 
 async function openRecorder(runtime: Runtime, output: string, mp4: boolean): Promise<Recorder> {
