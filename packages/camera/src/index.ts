@@ -39,6 +39,7 @@ export { RaceConnector, type RaceConnectorComponents, type RaceConnectorOptions 
 export type { PathWeights } from './connect/weights.ts';
 export { type ConnectCameraOptions, connectCamera } from './connect-camera.ts';
 export {
+  type DamagedVideo,
   type DownloadEvent,
   type DownloadMediaOptions,
   type DownloadProgress,

@@ -118,6 +118,29 @@ describe('a stream that stands still', () => {
 });
 
 describe('playback', () => {
+  test('counts the frames that are missing: damaged ones, and those up to the next key frame (C2)', async () => {
+    const { clock, camera, client } = await connectedBench();
+    const lost: number[] = [];
+    const playing = drain(
+      client.playback({ fileType: 1, dirNum: 100, mediaNum: 5 }, { onLost: (frames) => lost.push(frames) }),
+    );
+    await clock.advance(50);
+    const { sessionNo } = camera.requests.at(-1)!.json as { sessionNo: number };
+    const header = { timestamp: 0, width: 1, height: 1, audioType: 0, sessionNo, videoType: 0 };
+    const data = { video: Buffer.from('a frame'), audio: new Uint8Array(0) };
+    for (let frameNumber = 1; frameNumber <= 8; frameNumber++) {
+      const mark = frameNumber === 1 ? 2 : frameNumber === 8 ? 4 : 0;
+      const body = encodeAvFrame({ ...header, ...data, frameNumber, mark, keyFrame: frameNumber % 4 === 1 });
+      if (frameNumber === 2) body[body.length - 1]! ^= 0xff;
+      camera.session.write(Channel.playback, encodeFrame(MessageType.playbackAv, frameNumber, body));
+    }
+    // What follows the end is no part of the recording.
+    camera.session.write(Channel.playback, encodeFrame(MessageType.playbackAv, 9, new Uint8Array(8)));
+    const frames = await clock.runUntil(playing);
+    expect(frames.map(({ frameNumber }) => frameNumber)).toEqual([1, 5, 6, 7, 8]);
+    expect(lost).toEqual([3]);
+  });
+
   test('yields the frames of its session from the start frame to the end, then stops the camera (B3)', async () => {
     const { clock, camera, client } = await connectedBench();
     const body = (frameNumber: number, mark: number, sessionNo: number) =>

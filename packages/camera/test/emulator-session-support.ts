@@ -111,7 +111,7 @@ export function testCamera(clock: VirtualClock, change: Partial<EmulatedCamera> 
     responseDelayMs: 0,
     settings: new Map(),
     settingsPolicy: 'accept',
-    faults: { stuck: false, wrongToken: false, hostileText: false, closeAfterMs: 0 },
+    faults: { stuck: false, wrongToken: false, hostileText: false, damagedFrameEvery: 0, closeAfterMs: 0 },
     counters: emptyCounters(),
     ...change,
   };

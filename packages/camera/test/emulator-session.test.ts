@@ -302,7 +302,7 @@ describe('what an emulated camera passes over in silence (B11)', () => {
 
   test('its own token when that fault is on', () => {
     const client = loggedIn(new VirtualClock(), {
-      faults: { stuck: false, wrongToken: true, hostileText: false, closeAfterMs: 0 },
+      faults: { stuck: false, wrongToken: true, hostileText: false, damagedFrameEvery: 0, closeAfterMs: 0 },
     });
     expect(client.ask({ cmdId: CommandId.deviceInfo })).toBeUndefined();
   });
@@ -322,7 +322,7 @@ describe('when an emulated camera closes (B11)', () => {
   test('after the time that a fault sets', async () => {
     const clock = new VirtualClock();
     const client = loggedIn(clock, {
-      faults: { stuck: false, wrongToken: false, hostileText: false, closeAfterMs: 2000 },
+      faults: { stuck: false, wrongToken: false, hostileText: false, damagedFrameEvery: 0, closeAfterMs: 2000 },
     });
     await clock.advance(2001);
     expect(client.session.closed).toBe('closed-locally');

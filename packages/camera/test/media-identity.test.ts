@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { VirtualClock } from '@towpath/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { VideoType } from '../src/artemis/av.ts';
 import { CameraError } from '../src/artemis/camera-error.ts';
 import type { MediaItem } from '../src/artemis/media-item.ts';
 import { captureTime } from '../src/media/capture-time.ts';
@@ -56,6 +57,17 @@ function source(
   } as MediaSource & { asked: number[] };
 }
 
+/** A video of some frames, of which some are missing. */
+const video = (lost: number): MediaSource['playback'] =>
+  async function* (_item, { onLost } = {}) {
+    for (const frameNumber of [1, 2]) {
+      const header = { frameNumber, timestamp: 40 * frameNumber, keyFrame: true, width: 1, height: 1, audioType: 0 };
+      const rest = { mark: 0, sessionNo: 1, videoType: VideoType.mjpeg, intact: true, trailingBytes: 0 };
+      yield { ...header, ...rest, video: Buffer.from('a picture'), audio: new Uint8Array(0) };
+    }
+    if (lost > 0) onLost?.(lost);
+  };
+
 const picture = () => Buffer.from('picture');
 const empty = () => new CameraError('item-empty', 'no data');
 
@@ -107,6 +119,26 @@ describe('what a download says', () => {
     await using library = await MediaLibrary.open({}, { folder });
     const client = source([item(1)], picture, { unreadable: 2 });
     expect(await downloadMedia({ client, library })).toMatchObject({ saved: 1, unreadable: 2 });
+  });
+
+  test('a video that lacks frames is saved, said, and not what may be deleted from the card (C2)', async () => {
+    await using library = await MediaLibrary.open({}, { folder });
+    const recording = { ...item(1), fileType: 1 };
+    const events: unknown[] = [];
+    const onEvent = (event: object) => events.push(event);
+    const client = { ...source([recording], picture), playback: video(3) };
+    const summary = await downloadMedia({ client, library, onEvent });
+    expect(summary).toMatchObject({ saved: 1, failed: [], damaged: [{ item: recording, lostFrames: 3 }] });
+    expect(events).toContainEqual(expect.objectContaining({ type: 'saved', lostFrames: 3 }));
+    const states = async (from: MediaLibrary) => [await from.holds(recording), await from.holdsAll(recording)];
+    expect(await states(library)).toEqual([true, false]);
+    await library.flush();
+    expect(await states(await MediaLibrary.open({}, { folder }))).toEqual([true, false]);
+    // The next time it is complete.
+    const [file] = (await readdir(folder)).filter((name) => name.endsWith('.mjpeg'));
+    await rm(join(folder, file!));
+    const again = await downloadMedia({ client: { ...client, playback: video(0) }, library });
+    expect([again.saved, again.damaged, await states(library)]).toEqual([1, [], [true, true]]);
   });
 
   test('an item without data is reported once and asked for again after a day (D5)', async () => {

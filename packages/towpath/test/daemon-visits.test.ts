@@ -2,7 +2,8 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DaemonEvent } from '@towpath/dashboard/api';
 import { AbortedError } from '@towpath/core';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { Card } from '../../camera/src/emulator/card.ts';
 import { scheduledWatch } from '../src/commands/camera/scheduled-watch.ts';
 import { loadConfig } from '../src/daemon/config/config-file.ts';
 import { Daemon } from '../src/daemon/daemon.ts';
@@ -196,5 +197,27 @@ describe('camera watch --wake --every 2h (B10)', () => {
     interrupt.abort(new AbortedError('Interrupted.'));
     expect(await world.run(running)).toBe('Interrupted.');
     expect(await world.leftovers()).toEqual({ sockets: 0, timers: 0, profiles: [], buses: 0 });
+  }, 120_000);
+
+  test('the exit code says entries of the list that cannot be read, as without --wake (C2)', async () => {
+    await using world = await SleepingWorld.create(1);
+    const page = Card.prototype.page;
+    const unreadable = vi.spyOn(Card.prototype, 'page').mockImplementation(function (this: Card, pageNo, perPage) {
+      const items = page.call(this, pageNo, perPage);
+      return items.map((item) => (item.mediaNum === 2 ? { ...item, mediaNum: -1 } : item));
+    });
+    const options = { wake: true, output: world.file('garden'), every: 7_200, for: 3_600, json: true };
+    const running = scheduledWatch(world.runtime(), '192.168.43.1', options).then(
+      () => undefined,
+      (error: Error) => error,
+    );
+    await world.pass(2 * HOUR);
+    unreadable.mockRestore();
+    expect(await world.run(running)).toMatchObject({
+      code: 'items-failed',
+      message: expect.stringContaining("not readable in the card's list: 1 entry"),
+    });
+    const warned = world.lines.map((line) => JSON.parse(line)).filter(({ type }) => type === 'warning');
+    expect(warned).toMatchObject([{ unreadable: 1 }]);
   }, 120_000);
 });

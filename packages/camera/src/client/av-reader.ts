@@ -40,6 +40,8 @@ export class AvReader implements Disposable {
   readonly #channel: number;
   readonly #stopReading: () => void;
   #awaitingKey = true;
+  /** A picture was delivered. */
+  #begun = false;
   #started: boolean;
   #ended = false;
   #pictures = 0;
@@ -77,6 +79,12 @@ export class AvReader implements Disposable {
     }
   }
 
+  /** Frames that came and were not delivered. Live: since the first picture, because a reader joins a running stream. */
+  get lost(): number {
+    const { damaged, skipped, overrun } = this.counters;
+    return damaged + skipped + overrun;
+  }
+
   /** Playback: pictures received, damaged ones included. */
   get pictures(): number {
     return this.#pictures;
@@ -95,7 +103,7 @@ export class AvReader implements Disposable {
   #take({ body }: Frame): void {
     const decoded = decodeAvFrame(body, this.#options.kind);
     if (!decoded.ok) {
-      this.#lost();
+      if (!this.#ended) this.#lost();
       return;
     }
     const frame = decoded.value;
@@ -105,7 +113,7 @@ export class AvReader implements Disposable {
       this.#lastPictureMs = frame.timestamp;
     }
     if (!frame.intact) this.#lost();
-    else if (frame.video.length > 0 && this.#awaitingKey && !frame.keyFrame) this.counters.skipped++;
+    else if (frame.video.length > 0 && this.#awaitingKey && !frame.keyFrame) this.#skip();
     else this.#deliver(frame);
     if (this.#options.kind === 'playback' && frame.mark === PlaybackMark.end) this.#ended = true;
     this.#wakeup.wake();
@@ -126,9 +134,16 @@ export class AvReader implements Disposable {
     this.#awaitingKey = true;
   }
 
+  #skip(): void {
+    if (this.#options.kind === 'playback' || this.#begun) this.counters.skipped++;
+  }
+
   #deliver(frame: AvFrame): void {
     if (frame.video.length + frame.audio.length === 0) return;
-    if (frame.video.length > 0) this.#awaitingKey = false;
+    if (frame.video.length > 0) {
+      this.#awaitingKey = false;
+      this.#begun = true;
+    }
     if (this.#queue.length >= this.#options.maxQueuedFrames) {
       if (this.#options.kind === 'playback') this.#setPaused(true);
       else if (!this.#makeRoom(frame)) return;

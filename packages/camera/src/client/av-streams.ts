@@ -18,6 +18,16 @@ const LIVE_QUIET_MS = 5000;
 /** Playback without frames for this time, ms, has failed. */
 const PLAYBACK_QUIET_MS = 10_000;
 
+/** Settings of a stream of frames. */
+export interface FramesOptions {
+  signal?: AbortSignal | undefined;
+  /**
+   * Called at the end with the number of frames that are missing, if any: they were damaged, followed a damaged one, or
+   * were not read in time.
+   */
+  onLost?: ((frames: number) => void) | undefined;
+}
+
 type Frames = AsyncGenerator<AvFrame, void, undefined>;
 
 /** Live video and recordings as streams of frames. */
@@ -35,11 +45,11 @@ export class AvStreams {
   }
 
   /** See `CameraClient.live`. */
-  async *live(maxQueuedFrames: number, signal?: AbortSignal | undefined): Frames {
+  async *live(maxQueuedFrames: number, options: FramesOptions = {}): Frames {
     for (;;) {
-      const path = await this.#ready(signal);
+      const path = await this.#ready(options.signal);
       try {
-        yield* this.#liveOn(path, maxQueuedFrames, signal);
+        yield* this.#liveOn(path, maxQueuedFrames, options);
       } catch (error) {
         if (!isSessionClosed(error)) throw error;
       }
@@ -47,15 +57,15 @@ export class AvStreams {
   }
 
   /** See `CameraClient.playback`. */
-  async *playback(item: ItemId, signal?: AbortSignal | undefined): Frames {
-    using _turn = await this.#playbackTurn.acquire(signal);
-    const path = await this.#ready(signal);
+  async *playback(item: ItemId, options: FramesOptions = {}): Frames {
+    using _turn = await this.#playbackTurn.acquire(options.signal);
+    const path = await this.#ready(options.signal);
     using _use = path.use(() => {});
-    yield* this.#playOn(path.artemis, item, signal);
+    yield* this.#playOn(path.artemis, item, options);
   }
 
   /** Ends without an error when a better path is used instead. */
-  async *#liveOn(path: CameraPath, maxQueuedFrames: number, signal?: AbortSignal | undefined): Frames {
+  async *#liveOn(path: CameraPath, maxQueuedFrames: number, { signal, onLost }: FramesOptions): Frames {
     using reader = new AvReader(path.artemis, {
       kind: 'live',
       maxQueuedFrames,
@@ -75,11 +85,12 @@ export class AvStreams {
     } catch (error) {
       if (!moved.signal.aborted || signal?.aborted) throw error;
     } finally {
+      if (reader.lost > 0) onLost?.(reader.lost);
       if (--path.liveUsers === 0) await this.#quietly(path.artemis, commands.stopAv);
     }
   }
 
-  async *#playOn(artemis: ArtemisSession, item: ItemId, signal?: AbortSignal | undefined): Frames {
+  async *#playOn(artemis: ArtemisSession, item: ItemId, { signal, onLost }: FramesOptions): Frames {
     const sessionNo = ++this.#playbacks;
     let totals: commands.PlaybackInfo = {};
     using reader = new AvReader(artemis, {
@@ -101,6 +112,7 @@ export class AvStreams {
     try {
       for (let frame = await reader.next(signal); frame; frame = await reader.next(signal)) yield frame;
     } finally {
+      if (reader.lost > 0) onLost?.(reader.lost);
       await this.#quietly(artemis, commands.stopPlayback);
     }
   }

@@ -18,7 +18,7 @@ import type { DeviceInfo } from '../artemis/device-info.ts';
 import type { JsonObject } from '../artemis/json.ts';
 import { type ItemId, itemFields, type MediaItem } from '../artemis/media-item.ts';
 import type { ArtemisSession } from './artemis-session.ts';
-import { AvStreams, MAX_QUEUED_FRAMES } from './av-streams.ts';
+import { AvStreams, type FramesOptions, MAX_QUEUED_FRAMES } from './av-streams.ts';
 import { type CameraEvents, CameraLink, type SessionTuning } from './camera-link.ts';
 import type { CameraPath } from './camera-path.ts';
 import { CameraState } from './camera-state.ts';
@@ -170,21 +170,23 @@ export class CameraClient implements AsyncDisposable {
   /**
    * Streams live video and audio until the reader stops: H.264 in Annex-B form, from a key frame on, AAC in ADTS. After
    * a reconnect it continues with the next key frame. Several readers share one stream.
-   * @param options `maxQueuedFrames`: a reader that is slower than that loses frames up to a key frame; 120 by default
+   * @param options `maxQueuedFrames`: a reader that is slower than that loses frames up to a key frame; 120 by default.
+   *   `onLost`: called with the number of frames that are missing, once for each session that lost some
    * @throws CameraError as {@link ArtemisSession.request}; the signal's reason.
    */
-  live(options: Cancellable & { maxQueuedFrames?: number } = {}): AsyncGenerator<AvFrame, void, undefined> {
-    return this.#streams.live(options.maxQueuedFrames ?? MAX_QUEUED_FRAMES, options.signal);
+  live(options: FramesOptions & { maxQueuedFrames?: number } = {}): AsyncGenerator<AvFrame, void, undefined> {
+    return this.#streams.live(options.maxQueuedFrames ?? MAX_QUEUED_FRAMES, options);
   }
 
   /**
    * Plays a recorded video, frame by frame, to its end. Ends with an error when its session ends. Playbacks run one
    * after the other.
+   * @param options `onLost`: called at the end with the number of frames that are missing, if any
    * @throws CameraError `command-refused`, `session-closed` and others as {@link ArtemisSession.request}; the signal's
    * reason.
    */
-  playback(item: ItemId, { signal }: Cancellable = {}): AsyncGenerator<AvFrame, void, undefined> {
-    return this.#streams.playback(item, signal);
+  playback(item: ItemId, options: FramesOptions = {}): AsyncGenerator<AvFrame, void, undefined> {
+    return this.#streams.playback(item, options);
   }
 
   /** Deletes one item from the card. @throws CameraError as {@link ArtemisSession.request}. */

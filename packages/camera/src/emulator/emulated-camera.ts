@@ -49,7 +49,7 @@ export interface EmulatedCamera {
   readonly settings: Map<string, string | number | boolean>;
   /** What it does with 513: no real answer was ever recorded. */
   readonly settingsPolicy: SettingsPolicy;
-  readonly faults: Pick<EmulatorFaults, 'stuck' | 'wrongToken' | 'closeAfterMs' | 'hostileText'>;
+  readonly faults: Pick<EmulatorFaults, 'stuck' | 'wrongToken' | 'closeAfterMs' | 'hostileText' | 'damagedFrameEvery'>;
   readonly counters: EmulatorCounters;
 }
 

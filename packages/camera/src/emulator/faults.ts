@@ -14,6 +14,8 @@ export interface EmulatorFaults {
   wrongToken: boolean;
   /** Texts of the device information contain terminal control sequences, bidirectional marks and a path. */
   hostileText: boolean;
+  /** Every n-th frame of a recording in playback has a wrong end check; 0: none. */
+  damagedFrameEvery: number;
   /** Closes each new session after this time, ms; 0: never. */
   closeAfterMs: number;
 }
@@ -30,6 +32,7 @@ export function createFaults({ toCamera, fromCamera, ...rest }: EmulatorFaultOpt
     stuck: false,
     wrongToken: false,
     hostileText: false,
+    damagedFrameEvery: 0,
     closeAfterMs: 0,
     ...rest,
     toCamera: { ...noLinkFaults(), ...toCamera },

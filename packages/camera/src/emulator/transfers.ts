@@ -78,6 +78,8 @@ export function* playbackFrames(camera: EmulatedCamera, item: MediaItem, session
       video: data,
       audio: NOTHING,
     });
+    const { damagedFrameEvery } = camera.faults;
+    if (damagedFrameEvery > 0 && (at + 1) % damagedFrameEvery === 0) body[body.length - 1]! ^= 0xff;
     yield encodeFrame(MessageType.playbackAv, seq, body);
     for (; audioAt <= timestamp; audioAt += AAC_FRAME_MS) {
       const sound = { keyFrame: false, video: NOTHING, audio: SILENT_AAC_FRAME, audioType: AudioType.aac };

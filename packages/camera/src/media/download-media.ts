@@ -11,7 +11,14 @@ export type DownloadEvent =
   /** The list was read: `wanted` of its items will be downloaded. */
   | { readonly type: 'listed'; readonly listed: number; readonly present: number; readonly wanted: number }
   /** An item is on disk. */
-  | { readonly type: 'saved'; readonly item: MediaItem; readonly path: string; readonly progress: DownloadProgress }
+  | {
+      readonly type: 'saved';
+      readonly item: MediaItem;
+      readonly path: string;
+      /** Frames that a video lacks; absent when it has all. */
+      readonly lostFrames?: number;
+      readonly progress: DownloadProgress;
+    }
   /** An item could not be downloaded. */
   | {
       readonly type: 'failed';
@@ -60,6 +67,12 @@ export interface DownloadMediaOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** A video that was saved and lacks frames: they came damaged, or followed a damaged one. */
+export interface DamagedVideo {
+  readonly item: MediaItem;
+  readonly lostFrames: number;
+}
+
 /** Result of a download. */
 export interface DownloadSummary {
   /** Items on the card. */
@@ -68,6 +81,8 @@ export interface DownloadSummary {
   readonly present: number;
   readonly saved: number;
   readonly failed: readonly { readonly item: MediaItem; readonly error: CameraError }[];
+  /** Videos that were saved without some of their frames. */
+  readonly damaged: readonly DamagedVideo[];
   /** Items of {@link DownloadMediaOptions.items} that the card does not have. */
   readonly missing: readonly ItemName[];
   /** Entries of the card's list that could not be read: they exist, and were not downloaded. */
@@ -112,12 +127,13 @@ export async function downloadMedia(options: DownloadMediaOptions): Promise<Down
     await job.saves.settled();
     await library.flush();
   }
-  const { saved, failed, bytes } = job;
+  const { saved, failed, damaged, bytes } = job;
   return {
     listed,
     present,
     saved,
     failed,
+    damaged,
     missing,
     unreadable,
     empty,
@@ -142,6 +158,7 @@ interface JobOptions {
 class Job {
   readonly saves: Saves = new Saves();
   readonly failed: { item: MediaItem; error: CameraError }[] = [];
+  readonly damaged: DamagedVideo[] = [];
   saved = 0;
   bytes = 0;
   readonly transferOptions: TransferOptions;
@@ -180,17 +197,19 @@ class Job {
       // Frames carry no device id, and the session may be another one than when the recording was listed.
       if (deviceId !== undefined) checkIdentity(deviceId, await deviceIdOf(this.#client, signal));
       const save = this.#library.saveVideo(item, recorded);
-      await this.saves.add(save.then((path) => this.#saved(item, path, recorded.video.length)));
+      await this.saves.add(save.then((path) => this.#saved(item, path, recorded.video.length, recorded.lostFrames)));
     } catch (error) {
       if (!(error instanceof CameraError) || !OF_ONE_ITEM.has(error.code)) throw error;
       this.#failed(item, error);
     }
   }
 
-  #saved(item: MediaItem, path: string, bytes: number): void {
+  #saved(item: MediaItem, path: string, bytes: number, lostFrames = 0): void {
     this.saved++;
     this.bytes += bytes;
-    this.#options.onEvent?.({ type: 'saved', item, path, progress: this.#meter.itemDone() });
+    if (lostFrames > 0) this.damaged.push({ item, lostFrames });
+    const lost = lostFrames > 0 && { lostFrames };
+    this.#options.onEvent?.({ type: 'saved', item, path, ...lost, progress: this.#meter.itemDone() });
   }
 
   #failed(item: MediaItem, error: CameraError): void {

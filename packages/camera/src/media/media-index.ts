@@ -21,6 +21,8 @@ export interface IndexEntry extends MediaItem {
   readonly bytes?: number | undefined;
   /** When it was completed, ISO 8601. */
   readonly savedAt?: string | undefined;
+  /** Frames that a video lacks; absent when it has all. */
+  readonly lostFrames?: number | undefined;
   /** Name in the folder's `thumbnails`. */
   readonly thumbnail?: string | undefined;
   /** When it was taken, ISO 8601 with the offset of the camera's zone; absent when the camera gave no time. */
@@ -46,6 +48,7 @@ const entrySchema: z.ZodType<IndexEntry> = z.object({
   audio: name.optional(),
   bytes: number.optional(),
   savedAt: z.string().optional(),
+  lostFrames: number.optional(),
   thumbnail: name.optional(),
   takenAt: z.string().optional(),
   emptyAt: z.string().optional(),

@@ -102,6 +102,11 @@ export class MediaLibrary implements AsyncDisposable {
     return entry?.file !== undefined && (await this.#size(entry.file)) === entry.bytes;
   }
 
+  /** As {@link holds}, and the file lacks nothing: the one on the card is not needed any more. */
+  async holdsAll(item: MediaItem): Promise<boolean> {
+    return this.entry(item)?.lostFrames === undefined && (await this.holds(item));
+  }
+
   /** True when this folder had no index when it was opened. */
   get isNew(): boolean {
     return this.#isNew;
@@ -171,7 +176,7 @@ export class MediaLibrary implements AsyncDisposable {
   }
 
   /** Saves a video, and its sound beside it when the container cannot hold it. Returns and throws as {@link save}. */
-  async saveVideo(item: MediaItem, { video, extension, audio }: RecordedVideo): Promise<string> {
+  async saveVideo(item: MediaItem, { video, extension, audio, lostFrames }: RecordedVideo): Promise<string> {
     const entry = this.entry(item);
     // The sound first: an item counts as saved with its picture.
     if (audio) {
@@ -179,7 +184,8 @@ export class MediaLibrary implements AsyncDisposable {
       this.#note(item, { audio: await this.#put(item, audio.data, options) });
     }
     const file = await this.#put(item, video, { own: entry?.file, extension });
-    this.#note(item, { file, bytes: video.length, savedAt: new Date(this.#clock.wallTime()).toISOString() });
+    const savedAt = new Date(this.#clock.wallTime()).toISOString();
+    this.#note(item, { file, bytes: video.length, savedAt, lostFrames: lostFrames || undefined });
     await this.#indexSoon();
     return join(this.folder, file);
   }

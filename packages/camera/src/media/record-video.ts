@@ -12,6 +12,8 @@ export interface RecordedVideo {
   readonly extension: string;
   /** Sound that the video file does not hold, as the camera sent it; undefined when there is none. */
   readonly audio: { readonly data: Uint8Array; readonly extension: string } | undefined;
+  /** Frames of the recording that are missing: they came damaged, or followed a damaged one. */
+  readonly lostFrames: number;
 }
 
 type VideoKind = 'h264' | 'h265' | 'mjpeg';
@@ -73,7 +75,11 @@ async function play(
 ): Promise<RecordedVideo> {
   const frames: AvFrame[] = [];
   let bytes = 0;
-  for await (const frame of client.playback(item, { signal })) {
+  let lostFrames = 0;
+  const onLost = (count: number) => {
+    lostFrames = count;
+  };
+  for await (const frame of client.playback(item, { signal, onLost })) {
     const count = frame.video.length + frame.audio.length;
     bytes += count;
     onBytes?.(count);
@@ -94,14 +100,14 @@ async function play(
     const { muxMp4 } = await import('./mp4.ts');
     try {
       const video = await muxMp4({ pictures, sound: inside ? sound : [], videoKind, durationMs: item.durationMs });
-      return { video, extension: 'mp4', audio };
+      return { video, extension: 'mp4', audio, lostFrames };
     } catch (error) {
       // A stream that does not fit into a container, for example without parameter sets, is stored unchanged.
       log.warn(`Video ${item.dirNum}/${item.mediaNum} is kept as bare streams: ${errorMessage(error)}`);
     }
   }
   const loose = audio ?? (inside ? { data: joined(sound, 'audio'), extension: 'aac' } : undefined);
-  return { video: joined(pictures, 'video'), extension: videoKind, audio: loose };
+  return { video: joined(pictures, 'video'), extension: videoKind, audio: loose, lostFrames };
 }
 
 /** Recordings may begin and end with a marker frame: a start code without a picture. */

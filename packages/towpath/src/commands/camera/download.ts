@@ -1,4 +1,5 @@
 import {
+  type DamagedVideo,
   type DownloadEvent,
   type DownloadMediaOptions,
   type DownloadSummary,
@@ -13,7 +14,7 @@ import { bar, ProgressLine } from '../../cli/progress.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatBytes, formatMs } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
-import { cameraSeconds, itemName, unreadableText } from './media.ts';
+import { cameraSeconds, itemName, lostText, unreadableText } from './media.ts';
 import { type TargetOptions, withCamera } from './target.ts';
 import { printJson } from '../../cli/json-output.ts';
 
@@ -55,18 +56,28 @@ async function fetchMedia(runtime: Runtime, host: string, options: FetchOptions,
   report(io, summary, output, json);
   const incomplete = incompleteness(summary);
   if (incomplete.length > 0) {
-    throw new TowpathError('items-failed', `${incomplete.join('; ')}. Next: run the command again.`);
+    const { failed, missing, unreadable } = summary;
+    const onlyDamaged = failed.length + missing.length + unreadable === 0;
+    const next = onlyDamaged
+      ? 'remove such a file and run the command again to try once more'
+      : 'run the command again';
+    throw new TowpathError('items-failed', `${incomplete.join('; ')}. Next: ${next}.`);
   }
 }
 
 /** What of a download is missing, in words; nothing when all is there. */
-function incompleteness({ failed, missing, unreadable }: DownloadSummary): string[] {
+function incompleteness({ failed, damaged, missing, unreadable }: DownloadSummary): string[] {
   const parts: string[] = [];
   const names = (items: readonly ItemName[]) => items.map(itemName).join(', ');
   if (failed.length > 0) parts.push(`not downloaded: ${names(failed.map(({ item }) => item))}`);
+  if (damaged.length > 0) parts.push(`saved without some of their frames: ${damaged.map(damagedText).join(', ')}`);
   if (missing.length > 0) parts.push(`not on the card: ${names(missing)}`);
   if (unreadable > 0) parts.push(unreadableText(unreadable));
   return parts;
+}
+
+function damagedText({ item, lostFrames }: DamagedVideo): string {
+  return `${itemName(item)} (${counted(lostFrames, 'frame')})`;
 }
 
 /** Everything that a download on the command line needs. */
@@ -109,6 +120,7 @@ function show(io: Io, line: ProgressLine, event: DownloadEvent): void {
     case 'saved':
       line.clear();
       io.out(event.path);
+      if (event.lostFrames) io.err(io.style('yellow', lostText(event.item, event.lostFrames)));
       return;
     case 'failed':
       line.clear();
@@ -135,17 +147,18 @@ function eventJson(event: DownloadEvent): object {
 }
 
 function report(io: Io, summary: DownloadSummary, folder: string, json: boolean): void {
-  const { saved, present, bytes, elapsedMs, failed } = summary;
+  const { saved, present, bytes, elapsedMs, failed, damaged } = summary;
   if (json) {
     const failures = failed.map(({ item, error }) => ({
       item: itemName(item),
       code: error.code,
       message: error.message,
     }));
-    printJson(io, 'downloaded', { ...summary, failed: failures, folder });
+    const incomplete = damaged.map(({ item, lostFrames }) => ({ item: itemName(item), lostFrames }));
+    printJson(io, 'downloaded', { ...summary, failed: failures, damaged: incomplete, folder });
     return;
   }
-  const mark = failed.length === 0 ? io.style('green', '✓') : io.style('yellow', '!');
+  const mark = failed.length + damaged.length === 0 ? io.style('green', '✓') : io.style('yellow', '!');
   const already = present === 0 ? `in ${folder}` : `${counted(present, 'file')} already in ${folder}`;
   if (saved === 0) {
     io.err(`${mark} nothing saved, ${already}`);

@@ -51,6 +51,11 @@ export function unreadableText(entries: number): string {
   return `not readable in the card's list: ${counted(entries, 'entry', 'entries')}`;
 }
 
+/** Says that a saved video lacks frames. */
+export function lostText(item: Parameters<typeof itemName>[0], lostFrames: number): string {
+  return `Video ${itemName(item)} was saved without ${counted(lostFrames, 'frame')} that came damaged or followed a damaged one.`;
+}
+
 /** Converts ms of this machine's clock to the camera's clock: local time counted as if it were UTC, s. */
 export function cameraSeconds(ms: number): number {
   return (ms - new Date(ms).getTimezoneOffset() * 60_000) / 1_000;

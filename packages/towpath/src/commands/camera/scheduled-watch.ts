@@ -1,16 +1,16 @@
 import type { CameraClient } from '@towpath/camera';
-import { errorMessage, isAbort, TowpathError } from '@towpath/core';
+import { errorMessage, isAbort } from '@towpath/core';
 import { timeLimit } from './time-limit.ts';
 import { runVisits } from '@towpath/camera/outputs';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { counted, formatMs } from '../../cli/table.ts';
+import { formatMs } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
 import { MIN_WAKE_MS } from '../../daemon/config/quantities.ts';
 import { visitCamera } from './hotspot.ts';
 import { cameraTime } from './info.ts';
 import { itemName, unreadableText } from './media.ts';
-import { type Say, speaker, tell, WatchedFolder, type WatchOptions } from './watch.ts';
+import { checkComplete, type Say, type Shortfall, speaker, tell, WatchedFolder, type WatchOptions } from './watch.ts';
 
 /**
  * `towpath camera watch --wake`: on a schedule, wakes the camera, joins its hotspot, downloads what the folder lacks, and
@@ -25,7 +25,7 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
   }
   const { clock, random, log } = runtime;
   const say = speaker(runtime, options.json ?? false);
-  let unfinished = 0;
+  let shortfall: Shortfall = { pending: 0, damaged: 0, unreadable: 0 };
   let first = true;
   using limit = timeLimit(runtime, options.for);
   const { signal } = limit;
@@ -36,8 +36,13 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
         times: { everyMs: options.every * 1_000 },
         signal,
         visit: async (until) => {
-          unfinished = await visit(runtime, host, options, say, { first, signal: until });
+          const { pending, damaged, unreadable } = await visit(runtime, host, options, say, { first, signal: until });
           first = false;
+          shortfall = {
+            pending,
+            damaged: shortfall.damaged + damaged,
+            unreadable: Math.max(shortfall.unreadable, unreadable),
+          };
         },
         onFailed: (error, againInMs) => {
           const next = againInMs === undefined ? 'at the next visit' : `in ${formatMs(againInMs)}`;
@@ -50,19 +55,17 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
   } catch (error) {
     if (!isAbort(error) || runtime.signal.aborted) throw error;
   }
-  if (unfinished > 0) {
-    throw new TowpathError('items-failed', `Not downloaded: ${counted(unfinished, 'picture')}. Next: run it again.`);
-  }
+  checkComplete(shortfall);
 }
 
-/** One visit. @returns how many items could not be downloaded */
+/** One visit. @returns what could not be fetched */
 async function visit(
   runtime: Runtime,
   host: string,
   options: WatchOptions,
   say: Say,
   { first, signal }: { first: boolean; signal: AbortSignal },
-): Promise<number> {
+): Promise<Shortfall> {
   const hooks = {
     tell: (step: string, phase: string, text: string) => say(step, text, { phase }),
     onClient: (camera: CameraClient) => tell(camera, say),
@@ -70,8 +73,8 @@ async function visit(
   };
   return await visitCamera(runtime, host, options, hooks, async (camera, until) => {
     await using folder = await WatchedFolder.open({ runtime, camera, signal: until, say }, options);
-    if (folder === undefined) return 0;
     let unreadable = 0;
+    if (folder === undefined) return { pending: 0, damaged: 0, unreadable };
     const onUnreadable = (count: number) => {
       unreadable = count;
     };
@@ -80,6 +83,6 @@ async function visit(
     const fresh = folder.news(items.reverse(), first);
     for (const item of fresh) say('picture', `${itemName(item)} taken ${cameraTime(item.mediaTime)}`, { item });
     await folder.fetch(fresh);
-    return folder.pending;
+    return { pending: folder.pending, damaged: folder.damaged, unreadable };
   });
 }

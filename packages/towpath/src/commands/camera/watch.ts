@@ -14,7 +14,7 @@ import { runForPicture } from '../../outputs/run-for-picture.ts';
 import { stateText } from './connect-line.ts';
 import { cameraTime } from './info.ts';
 import type { JoinOptions, WakeOptions } from './hotspot.ts';
-import { itemName, unreadableText } from './media.ts';
+import { itemName, lostText, unreadableText } from './media.ts';
 import { openCamera, type TargetOptions } from './target.ts';
 import { timeLimit } from './time-limit.ts';
 import { printJson } from '../../cli/json-output.ts';
@@ -60,9 +60,25 @@ export async function watch(runtime: Runtime, host: string, options: WatchOption
   } catch (error) {
     if (!isAbort(error) || runtime.signal.aborted) throw error;
   }
+  checkComplete({ pending: folder?.pending ?? 0, damaged: folder?.damaged ?? 0, unreadable: notReadable });
+}
+
+/** What a watch could not fetch. */
+export interface Shortfall {
+  /** Items that were not downloaded. */
+  readonly pending: number;
+  /** Videos that were saved without some of their frames. */
+  readonly damaged: number;
+  /** Entries of the card's list that could not be read. */
+  readonly unreadable: number;
+}
+
+/** @throws TowpathError `items-failed` when anything is missing */
+export function checkComplete({ pending, damaged, unreadable }: Shortfall): void {
   const missing: string[] = [];
-  if (folder && folder.pending > 0) missing.push(`not downloaded: ${counted(folder.pending, 'picture')}`);
-  if (notReadable > 0) missing.push(unreadableText(notReadable));
+  if (pending > 0) missing.push(`not downloaded: ${counted(pending, 'picture')}`);
+  if (damaged > 0) missing.push(`saved without some frames: ${counted(damaged, 'video')}`);
+  if (unreadable > 0) missing.push(unreadableText(unreadable));
   if (missing.length > 0) throw new TowpathError('items-failed', `${missing.join('; ')}. Next: run it again.`);
 }
 
@@ -86,6 +102,7 @@ export class WatchedFolder implements AsyncDisposable {
   readonly #exec: string | undefined;
   /** Items that could not be downloaded so far; each check tries them again. */
   #pending: MediaItem[] = [];
+  #damaged = 0;
 
   private constructor(components: WatchComponents, library: MediaLibrary, exec: string | undefined) {
     this.#components = components;
@@ -107,6 +124,11 @@ export class WatchedFolder implements AsyncDisposable {
   /** How many items are known and not yet downloaded. */
   get pending(): number {
     return this.#pending.length;
+  }
+
+  /** How many videos were saved without some of their frames. */
+  get damaged(): number {
+    return this.#damaged;
   }
 
   /** Returns the items of a check that the folder lacks. A new folder starts with what appears after its first check. */
@@ -134,13 +156,16 @@ export class WatchedFolder implements AsyncDisposable {
       onEvent: (event) => {
         if (event.type === 'saved') {
           saved.push(event.path);
-          say('saved', event.path, { path: event.path, item: event.item });
+          const { path, item, lostFrames } = event;
+          say('saved', path, { path, item, ...(lostFrames && { lostFrames }) });
+          if (lostFrames) say('warning', lostText(item, lostFrames), { item, lostFrames });
         } else if (event.type === 'failed') {
           const { code, message } = event.error;
           say('failed', oneLine(message), { item: event.item, code, message });
         }
       },
     });
+    this.#damaged += summary.damaged.length;
     this.#pending = summary.failed.filter(({ error }) => error.code !== 'item-empty').map(({ item }) => item);
     for (const path of saved) await this.#run(path);
   }

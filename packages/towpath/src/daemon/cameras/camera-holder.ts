@@ -24,7 +24,7 @@ import type { Camera, DaemonEvent, MediaItem, Problem } from '@towpath/dashboard
 import { formatEndpoint } from '@towpath/net';
 import type { Runtime } from '../../cli/runtime.ts';
 import { visitCamera } from '../../commands/camera/hotspot.ts';
-import { unreadableText } from '../../commands/camera/media.ts';
+import { lostText, unreadableText } from '../../commands/camera/media.ts';
 import { openCamera, type RaceWatch } from '../../commands/camera/target.ts';
 import type { CameraConfig, DaemonConfig, WakeConfig } from '../config/config.ts';
 import type { CameraMemo } from '../state/state-folder.ts';
@@ -467,6 +467,7 @@ export class CameraHolder implements AsyncDisposable {
         newOnly: what === 'files',
         onEvent: (event) => {
           if (event.type !== 'saved') return;
+          if (event.lostFrames) log.warn(`${this.config.name}: ${lostText(event.item, event.lostFrames)}`);
           catalog.saved(event.path, event.item);
           this.itemChanged(mediaId(event.item));
         },

@@ -2,6 +2,7 @@ import { type DownloadProgress, downloadMedia } from '@towpath/camera';
 import { AbortedError, errorCode, errorMessage, isAbort, type Random, TowpathError } from '@towpath/core';
 import type { DaemonEvent, Download } from '@towpath/dashboard/api';
 import type { Runtime } from '../../cli/runtime.ts';
+import { lostText } from '../../commands/camera/media.ts';
 import type { CameraHolder } from './camera-holder.ts';
 import { mediaId } from './media-catalog.ts';
 
@@ -100,6 +101,11 @@ export class Downloads implements AsyncDisposable {
       download.done = summary.saved + summary.present + summary.failed.length;
       const [first] = summary.failed;
       download.state = first === undefined ? 'done' : 'failed';
+      const [damaged] = summary.damaged;
+      if (damaged !== undefined) {
+        download.state = 'failed';
+        download.problem = { code: 'item-damaged', message: lostText(damaged.item, damaged.lostFrames) };
+      }
       if (first !== undefined) download.problem = { code: first.error.code, message: first.error.message };
     } catch (error) {
       download.state = isAbort(error) ? 'cancelled' : 'failed';

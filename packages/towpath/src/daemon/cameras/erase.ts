@@ -23,8 +23,11 @@ export async function eraseMedia(
       const item = catalog.cardItem(id);
       if (catalog.item(id) === undefined) throw new TowpathError('not-found', `${id} is not there.`);
       if (request.from !== 'disk' && item !== undefined) {
-        if (!request.evenUnsaved && !(await catalog.library.holds(item))) {
-          throw new TowpathError('not-saved', `${id} is not on this machine. Next: download it first.`);
+        if (!request.evenUnsaved && !(await catalog.library.holdsAll(item))) {
+          throw new TowpathError(
+            'not-saved',
+            `${id} is not, or not completely, on this machine. Next: download it first.`,
+          );
         }
         holder.requireAwake();
         await holder.client.deleteItem(item, { signal });

@@ -68,10 +68,10 @@ export class MediaCatalog implements AsyncDisposable {
     return [...(this.#card?.values() ?? [])].filter((item) => !this.library.knows(item) && !this.library.isEmpty(item));
   }
 
-  /** Items of the card whose file is here, with its verified size. */
+  /** Items of the card whose file is here, with its verified size and without gaps. */
   async safeOnDisk(): Promise<CardItem[]> {
     const safe: CardItem[] = [];
-    for (const item of this.#card?.values() ?? []) if (await this.library.holds(item)) safe.push(item);
+    for (const item of this.#card?.values() ?? []) if (await this.library.holdsAll(item)) safe.push(item);
     return safe;
   }
 
