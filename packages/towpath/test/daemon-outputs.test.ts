@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -20,6 +20,7 @@ describe('outputs of a camera of the daemon (B13)', () => {
   let port: number;
   let rtspPort: number;
   const told: Told[] = [];
+  let answer = 200;
 
   const config = () => rig.commandLine.file('config/config.yaml');
   const feeder = () => rig.json<Camera>('/v1/cameras/feeder');
@@ -42,7 +43,8 @@ describe('outputs of a camera of the daemon (B13)', () => {
         body += part;
       });
       request.on('end', () => {
-        told.push(JSON.parse(body));
+        if (answer === 200) told.push(JSON.parse(body));
+        response.statusCode = answer;
         response.end();
       });
     });
@@ -118,5 +120,43 @@ describe('outputs of a camera of the daemon (B13)', () => {
     expect(await feeder()).toMatchObject({ state: 'connected', problem: null });
     // What was set before is closed.
     expect(told).toHaveLength(2);
+  });
+
+  test('a receiver that fails is a problem until it takes what waited: page, health, status', async () => {
+    const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
+    answer = 503;
+    // A file is where the folder should be.
+    writeFileSync(file('full'), '');
+    write({ webhook: `${url}/secret-path`, export: file('full'), exec: 'exit 3;' });
+    const before = told.length;
+    await until(async () => {
+      if ((await feeder()).outputProblems.length === 3) return true;
+      rig.camera.takePicture();
+      return false;
+    });
+    const { problem, outputProblems, state } = await feeder();
+    expect([problem, state]).toEqual([null, 'connected']);
+    const [webhook, exec, copies] = outputProblems;
+    expect(webhook).toMatchObject({ code: 'output-failed', output: 'webhook', waiting: expect.any(Number) });
+    expect(webhook?.waiting).toBeGreaterThan(0);
+    expect(webhook?.message).toMatch(
+      new RegExp(`^feeder: webhook ${url} failed: .* status 503; .*\\. \\d+ pictures? waits?\\.$`),
+    );
+    expect(Date.parse(webhook?.at ?? '')).toBeLessThanOrEqual(Date.now());
+    expect(exec?.message).toContain('ended with 3');
+    expect(copies?.message).toContain(file('full'));
+    expect(await rig.json('/health')).toEqual({ status: 'degraded', problems: ['output-failed'] });
+    const { out } = await rig.commandLine.run(['status']);
+    expect(out.join(' ').replaceAll(/\s+/g, ' ')).toMatch(
+      /! feeder: webhook \S+ failed: .* status 503.* \(for \d+ (s|min)\)/,
+    );
+    expect(out).toContainEqual(expect.stringMatching(/^feeder .*output-failed/));
+    answer = 200;
+    rmSync(file('full'));
+    await until(async () => (await feeder()).outputProblems.length === 1);
+    expect(told.length).toBeGreaterThan(before);
+    write({ webhook: `${url}/secret-path` });
+    await until(async () => (await feeder()).outputProblems.length === 0);
+    expect(await rig.json('/health')).toEqual({ status: 'ok', problems: [] });
   });
 });

@@ -41,6 +41,7 @@ export function cameraOf(name: string, changes: Partial<Camera> = {}): Camera {
     state: 'connected',
     since: AT,
     problem: null,
+    outputProblems: [],
     nextTryAt: null,
     path: { kind: 'lan', endpoint: '192.168.43.1:40611', rttMs: 3 },
     race: null,

@@ -29,6 +29,17 @@ export const retentionSchema: z.ZodType<Retention> = z.object({
   deleteFromCard: z.enum(['never', 'when-safe']),
 });
 
+/** A receiver of pictures that does not take them. `at` is since when. */
+export interface OutputProblem extends Problem {
+  output: 'mqtt' | 'webhook' | 'exec' | 'export';
+  /** Pictures that wait until it works again. */
+  waiting: number;
+}
+const outputProblemSchema: z.ZodType<OutputProblem> = z.intersection(
+  problemSchema,
+  z.object({ output: z.enum(['mqtt', 'webhook', 'exec', 'export']), waiting: z.number() }),
+);
+
 /** A camera that the daemon holds. */
 export interface Camera {
   /** Unique; the `:camera` of paths. */
@@ -43,6 +54,8 @@ export interface Camera {
   since: string;
   /** Why it is not connected, or why its pictures are not fetched. */
   problem: Problem | null;
+  /** Outputs that fail; each is gone when its receiver has taken something. */
+  outputProblems: OutputProblem[];
   /** When the next attempt begins, while it is `waiting`, or the next visit, while it is `asleep`. */
   nextTryAt: string | null;
   path: { kind: PathKind; endpoint: string; rttMs: number | null } | null;
@@ -84,6 +97,7 @@ export const cameraSchema: z.ZodType<Camera> = z.object({
   state: z.enum(['connecting', 'connected', 'reconnecting', 'waiting', 'asleep', 'stopped']),
   since: instant,
   problem: problemSchema.nullable(),
+  outputProblems: z.array(outputProblemSchema),
   nextTryAt: instant.nullable(),
   path: z.object({ kind: pathKindSchema, endpoint: z.string(), rttMs: z.number().nullable() }).nullable(),
   race: raceSchema.nullable(),

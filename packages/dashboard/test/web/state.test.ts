@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { OutputProblem } from '../../src/api/cameras.ts';
 import type { DaemonEvent } from '../../src/api/events.ts';
 import type { Peer } from '../../src/api/peers.ts';
 import { Bounded } from '../../src/web/lib/bounded.ts';
@@ -144,6 +145,32 @@ describe('what the page knows (C13)', () => {
     const waiting = apply(added, { type: 'camera', camera: { ...camera, state: 'waiting', problem } });
     expect(waiting.log.items.at(-1)).toMatchObject({ subject: 'barn', tone: 'bad', text: problem.message });
     expect(apply(waiting, { type: 'camera-removed', camera: 'barn' }).cameras).toHaveLength(3);
+  });
+
+  test("a camera's problems that are over, or whose camera is gone, are no problems of the daemon any more", () => {
+    const failing: OutputProblem = {
+      code: 'output-failed',
+      message: 'The webhook failed.',
+      output: 'webhook',
+      waiting: 2,
+    };
+    const camera = { ...data.cameras[0]!, outputProblems: [failing] };
+    const other = { code: 'party-failed', message: 'A party did not start.' };
+    const { message, code } = failing;
+    const problems = [other, { code, message }];
+    const state = initialState({ ...data.status(0, 'run-1'), cameras: [camera], problems });
+    const messages = (next: PageState) => next.problems.map((problem) => problem.message);
+    expect(apply(state, { type: 'camera', camera: { ...camera, state: 'waiting' } }).problems).toBe(problems);
+    const three = { ...failing, message: 'Three wait.', waiting: 3 };
+    const changed = apply(state, { type: 'camera', camera: { ...camera, outputProblems: [three] } });
+    expect(messages(changed)).toEqual([other.message, three.message]);
+    const mended = apply(changed, { type: 'camera', camera: { ...camera, outputProblems: [] } });
+    expect(messages(mended)).toEqual([other.message]);
+    expect(messages(apply(changed, { type: 'camera-removed', camera: camera.name }))).toEqual([other.message]);
+    const away = { code: 'not-connected', message: 'It did not answer.' };
+    expect(
+      messages(apply(mended, { type: 'camera', camera: { ...camera, problem: away, outputProblems: [] } })),
+    ).toEqual([other.message]);
   });
 
   test('a notice can be dismissed; an event of a newer daemon changes nothing', () => {

@@ -120,9 +120,10 @@ export class Daemon implements AsyncDisposable {
       ...(this.#configProblem === undefined ? [] : [this.#configProblem]),
       ...this.describeParties().flatMap(({ problem }) => (problem === null ? [] : [problem])),
       ...this.#cameraProblems.values(),
-      ...this.describeCameras().flatMap(({ problem }) =>
-        problem === null || problem.code === 'not-connected' ? [] : [problem],
-      ),
+      ...this.describeCameras().flatMap(({ problem, outputProblems }) => [
+        ...(problem === null || problem.code === 'not-connected' ? [] : [problem]),
+        ...outputProblems.map(({ code, message, at }) => ({ code, message, at })),
+      ]),
     ];
   }
 

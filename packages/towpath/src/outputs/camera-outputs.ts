@@ -13,6 +13,9 @@ import {
   type LiveSource,
   MqttOutput,
   type PictureEvent,
+  type ReceiverFailure,
+  ReceiverHealth,
+  type Refusal,
   RtspServer,
   topicId,
   Webhook,
@@ -59,7 +62,40 @@ export interface OutputsComponents {
   readonly patient: boolean;
   /** Called for each output that was opened. */
   onOpened(opened: { output: string; text: string; url?: string; endpoint?: Endpoint; user?: string }): void;
+  /** Called when a receiver begins to fail, fails with another error, or works again. */
+  onReceiver(state: ReceiverState): void;
 }
+
+/** Outputs that are told of each picture. */
+export type ReceiverKind = 'mqtt' | 'webhook' | 'exec' | 'export';
+
+/** How a receiver does. */
+export interface ReceiverState {
+  readonly output: ReceiverKind;
+  /** For people: a URL without its path, a command, a folder. */
+  readonly receiver: string;
+  /** Undefined while it takes pictures. */
+  readonly failure: ReceiverFailure | undefined;
+}
+
+/** A receiver that does not take pictures. */
+export interface OutputFailure extends ReceiverFailure {
+  readonly output: ReceiverKind;
+  /** For people: a URL without its path, a command, a folder. */
+  readonly receiver: string;
+  /** Pictures that wait for it. */
+  readonly waiting: number;
+}
+
+interface Receiver {
+  readonly output: ReceiverKind;
+  readonly receiver: string;
+  readonly queue: EventQueue;
+  readonly health: ReceiverHealth;
+}
+
+/** A command may take a while with a picture, ms. */
+const EXEC_ANSWER_MS = 10 * 60_000;
 
 /** Name of those who watch by RTSP and HTTP. */
 const USER = 'towpath';
@@ -69,7 +105,7 @@ export class CameraOutputs implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
   readonly #components: OutputsComponents;
   readonly #announced: AnnouncedItems;
-  readonly #receivers: ((event: PictureEvent) => Promise<void>)[] = [];
+  readonly #receivers: Receiver[] = [];
   #broker: MqttOutput | undefined;
 
   private constructor(components: OutputsComponents, announced: AnnouncedItems) {
@@ -110,6 +146,13 @@ export class CameraOutputs implements AsyncDisposable {
     return this.#receivers.length > 0;
   }
 
+  /** The receivers that fail now. */
+  get failures(): OutputFailure[] {
+    return this.#receivers.flatMap(({ output, receiver, queue, health: { failure } }) =>
+      failure === undefined ? [] : [{ ...failure, output, receiver, waiting: queue.size }],
+    );
+  }
+
   /** Whether anybody wants {@link update}. */
   get wantsReadings(): boolean {
     return this.#broker !== undefined;
@@ -129,7 +172,7 @@ export class CameraOutputs implements AsyncDisposable {
    * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`
    */
   async announce(event: PictureEvent): Promise<void> {
-    for (const receive of this.#receivers) await receive(event);
+    for (const { queue } of this.#receivers) await queue.put(event);
     await this.#announced.add(event.item);
   }
 
@@ -150,24 +193,25 @@ export class CameraOutputs implements AsyncDisposable {
     const secret = needsPassword ? outputsPassword(runtime, passwordFile) : undefined;
     if (secret !== undefined) await this.#openServers(config, secret);
     if (mqtt !== undefined) {
-      this.#broker = await this.#openBroker(mqtt, await this.#queue(folder, 'mqtt', mqtt.url), signal);
+      this.#broker = await this.#openBroker(mqtt, await this.#receiver(folder, 'mqtt', mqtt.url), signal);
       onOpened({ output: 'mqtt', text: `${mqtt.url} with discovery for Home Assistant`, url: mqtt.url });
     }
     if (webhook !== undefined) {
       const { url, keyFile } = webhook;
       const key = keyFile === undefined ? (secret?.password ?? '') : readSecret(keyFile);
-      const queue = await this.#queue(folder, 'webhook', url);
-      const hook = this.#stack.use(new Webhook({ ...runtime, queue }, { url, secret: key }));
-      this.#receivers.push((event) => hook.picture(event));
+      // The path may be a secret.
+      const receiver = await this.#receiver(folder, 'webhook', url, new URL(url).origin);
+      this.#stack.use(new Webhook({ ...runtime, ...receiver }, { url, secret: key }));
       onOpened({ output: 'webhook', text: `${url} for each new picture`, url });
     }
     if (exec !== undefined) {
-      await this.#deliver(folder, 'exec', exec, (event, until) => this.#run(exec, event, until));
+      const receiver = await this.#receiver(folder, 'exec', exec);
+      this.#deliver(receiver, (event, until) => this.#run(exec, event, until), EXEC_ANSWER_MS);
       onOpened({ output: 'exec', text: `${exec} for each new picture` });
     }
     if (config.export !== undefined) {
       const to = config.export.folder;
-      await this.#deliver(folder, 'export', to, (event) => this.#export(to, event));
+      this.#deliver(await this.#receiver(folder, 'export', to), (event) => this.#export(to, event));
       onOpened({ output: 'export', text: `copies in ${to}` });
     }
   }
@@ -199,12 +243,12 @@ export class CameraOutputs implements AsyncDisposable {
 
   async #openBroker(
     { url, user, passwordFile, prefix }: NonNullable<OutputsConfig['mqtt']>,
-    queue: EventQueue,
+    { queue, health }: Receiver,
     signal: AbortSignal | undefined,
   ): Promise<MqttOutput> {
     const { runtime, info, name, patient } = this.#components;
     const broker = await MqttOutput.connect(
-      { ...runtime, queue },
+      { ...runtime, queue, health },
       {
         url,
         info,
@@ -217,28 +261,38 @@ export class CameraOutputs implements AsyncDisposable {
       signal,
     );
     this.#stack.use(broker);
-    this.#receivers.push((event) => broker.picture(event));
     return broker;
   }
 
-  async #deliver(folder: string, kind: string, receiver: string, deliver: Deliver): Promise<void> {
+  #deliver({ output, queue, health }: Receiver, deliver: Deliver, answerMs?: number): void {
     const { runtime } = this.#components;
-    const queue = await this.#queue(folder, kind, receiver);
-    this.#stack.use(new Delivery({ ...runtime, queue }, deliver));
-    this.#receivers.push((event) => queue.put(event));
+    const components = { ...runtime, log: runtime.log.child(output.toUpperCase()), queue, health };
+    this.#stack.use(new Delivery(components, deliver, answerMs === undefined ? {} : { answerMs }));
   }
 
-  /** What waits for one receiver: another URL is another receiver. */
-  #queue(folder: string, kind: string, receiver: string): Promise<EventQueue> {
-    const name = `${kind}-${createHash('sha256').update(receiver).digest('hex').slice(0, 16)}`;
-    return EventQueue.open(this.#components.runtime, { folder: join(folder, name) });
+  /** Opens what waits for one receiver: another URL is another receiver. */
+  async #receiver(folder: string, output: ReceiverKind, address: string, receiver = address): Promise<Receiver> {
+    const { runtime, onReceiver } = this.#components;
+    const name = `${output}-${createHash('sha256').update(address).digest('hex').slice(0, 16)}`;
+    const queue = await EventQueue.open(runtime, { folder: join(folder, name) });
+    const health = new ReceiverHealth(
+      { clock: runtime.clock, log: runtime.log.child(output.toUpperCase()) },
+      // The client of the broker tries every two seconds.
+      {
+        repeated: output === 'mqtt' ? 'debug' : 'info',
+        onChanged: (failure) => onReceiver({ output, receiver, failure }),
+      },
+    );
+    const opened = { output, receiver, queue, health };
+    this.#receivers.push(opened);
+    return opened;
   }
 
-  async #run(command: string, { file }: PictureEvent, signal: AbortSignal): Promise<undefined> {
-    if (file === undefined) return;
+  async #run(command: string, { file }: PictureEvent, signal: AbortSignal): Promise<Refusal | undefined> {
+    if (file === undefined) return undefined;
     const failure = await runForPicture(command, file, signal);
     // It has been run: another run would not be what it expects.
-    if (failure !== undefined) this.#components.runtime.log.warn(failure.message, failure.fields);
+    return failure && { message: failure.message, again: false };
   }
 
   async #export(to: string, { file, item }: PictureEvent): Promise<undefined> {
@@ -251,4 +305,10 @@ export class CameraOutputs implements AsyncDisposable {
 /** Where the events of one camera wait, and which of its pictures were told of. */
 export function outputsFolder({ configFolder }: Pick<Runtime, 'configFolder'>, deviceId: string): string {
   return join(configFolder, 'outputs', topicId(deviceId));
+}
+
+/** Names a receiver for people. */
+export function receiverText(output: ReceiverKind, receiver: string): string {
+  const kinds = { mqtt: 'MQTT broker', webhook: 'webhook', exec: 'command', export: 'export to' } as const;
+  return `${kinds[output]} ${receiver}`;
 }

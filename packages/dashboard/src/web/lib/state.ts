@@ -155,7 +155,7 @@ function applyEvent(state: PageState, event: DaemonEvent, atMs: number): PageSta
     case 'camera':
       return applyCamera(state, event.camera, atMs);
     case 'camera-removed':
-      return { ...state, cameras: state.cameras.filter(({ name }) => name !== event.camera) };
+      return withoutCamera(state, event.camera);
     case 'media':
     case 'media-removed':
       return state;
@@ -233,6 +233,7 @@ function applyCamera(state: PageState, camera: Camera, atMs: number): PageState 
   const cameras = replace(state.cameras, camera, ({ name }) => name === camera.name);
   const next = {
     ...state,
+    problems: withProblemsOf(state.problems, before, camera),
     cameras: before === undefined ? cameras.sort((a, b) => compareText(a.name, b.name)) : cameras,
   };
   if (before?.state === camera.state) return next;
@@ -244,6 +245,30 @@ function applyCamera(state: PageState, camera: Camera, atMs: number): PageState 
     atMs,
     to: cameraPath(camera.name),
   });
+}
+
+function withoutCamera(state: PageState, name: string): PageState {
+  const gone = attentionOf(state.cameras.find((camera) => camera.name === name)).map(({ message }) => message);
+  return {
+    ...state,
+    problems: state.problems.filter(({ message }) => !gone.includes(message)),
+    cameras: state.cameras.filter((camera) => camera.name !== name),
+  };
+}
+
+/** The problems of a camera are among those of the daemon, which says nothing of them again when they are over. */
+function withProblemsOf(problems: readonly Problem[], before: Camera | undefined, camera: Camera): readonly Problem[] {
+  const old = attentionOf(before).map(({ message }) => message);
+  const now = attentionOf(camera);
+  if (old.join('\n') === now.map(({ message }) => message).join('\n')) return problems;
+  return [...problems.filter(({ message }) => !old.includes(message)), ...now];
+}
+
+/** As the daemon counts them: a camera that sleeps or is far away needs no attention. */
+function attentionOf(camera: Camera | undefined): Problem[] {
+  if (camera === undefined) return [];
+  const { problem, outputProblems } = camera;
+  return [...(problem === null || problem.code === 'not-connected' ? [] : [problem]), ...outputProblems];
 }
 
 function logged(state: PageState, entry: Omit<LogEntry, 'id'>): PageState {

@@ -1,6 +1,6 @@
 import { useState } from 'react';
 import { useLocation } from 'wouter';
-import type { Camera } from '../../api/cameras.ts';
+import type { Camera, OutputProblem } from '../../api/cameras.ts';
 import { cameraTone, cameraWords, retentionWords } from '../lib/cameras.ts';
 import { formatAgo, formatBytes, formatMs, formatUntil, plural } from '../lib/format.ts';
 import { useNow, usePage, usePart, useRequest } from '../lib/hooks.ts';
@@ -101,6 +101,9 @@ function OneCamera({
       />
       {check.error && <ErrorLine>{check.error}</ErrorLine>}
       <CameraProblem camera={camera} />
+      {camera.outputProblems.map((problem) => (
+        <OutputBanner key={problem.message} problem={problem} />
+      ))}
       {live && <LiveView camera={camera.name} onClose={() => setLive(false)} />}
       <div className="card camera-vitals">
         <Vitals camera={camera} />
@@ -126,6 +129,19 @@ function CameraProblem({ camera: { problem, nextTryAt, state } }: { camera: Came
       <span>
         {problem.message}
         {next > now && <span className="muted">{` Next attempt ${formatUntil(next, now)}.`}</span>}
+      </span>
+    </div>
+  );
+}
+
+function OutputBanner({ problem: { message, at } }: { problem: OutputProblem }) {
+  const now = useNow();
+  return (
+    <div className="banner" data-tone="bad">
+      <Icon name="warning" size={18} />
+      <span>
+        {message}
+        {at !== undefined && <span className="muted">{` It began ${formatAgo(Date.parse(at), now)}.`}</span>}
       </span>
     </div>
   );

@@ -47,7 +47,7 @@ export function CamerasPage() {
 
 function CameraCard({ camera }: { camera: Camera }) {
   const now = useNow();
-  const { name, pictures, problem, via } = camera;
+  const { name, pictures, problem, outputProblems, via } = camera;
   return (
     <section className="card camera-card" aria-label={name}>
       <Link href={cameraPath(name)} className="camera-pictures" tabIndex={-1} aria-hidden="true">
@@ -67,6 +67,11 @@ function CameraCard({ camera }: { camera: Camera }) {
           {via !== null && `, via ${via}`}
         </p>
         {problem !== null && <p className="camera-problem small">{problem.message}</p>}
+        {outputProblems.map(({ message }) => (
+          <p key={message} className="camera-problem small">
+            {message}
+          </p>
+        ))}
         <Vitals camera={camera} />
       </div>
     </section>

@@ -4,7 +4,8 @@ import { errorMessage, isAbort } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { CameraOutputs, type OutputsConfig } from '../../outputs/camera-outputs.ts';
+import { CameraOutputs, type OutputsConfig, type ReceiverState, receiverText } from '../../outputs/camera-outputs.ts';
+import { oneLine } from '../../cli/terminal-text.ts';
 import { outputUrlFault, URL_BEGINNINGS } from '../../outputs/output-url.ts';
 import { itemName } from './media.ts';
 import { openCamera, type TargetOptions } from './target.ts';
@@ -126,6 +127,11 @@ class Running implements AsyncDisposable {
       timeZone: options.cameraTimeZone,
       patient: false,
       onOpened: ({ text, ...fields }: { text: string }) => say('output', text, fields),
+      onReceiver: ({ output, receiver, failure }: ReceiverState) => {
+        const text = failure === undefined ? 'works again' : `failed: ${oneLine(failure.message)}`;
+        const fields = { output, receiver, works: failure === undefined, message: failure?.message };
+        say('receiver', `${receiverText(output, receiver)} ${text}`, fields);
+      },
     };
     const outputs = await CameraOutputs.open(components, configOf(options), signal);
     return new Running(runtime, options, parts, { outputs, newest, info });

@@ -38,7 +38,10 @@ export async function status(runtime: Runtime, { json, party: wanted }: MemberOp
     for (const line of table(CAMERA_HEAD, cameras.map(cameraRow), io.columns)) io.out(line);
   }
   if (parties.length + cameras.length === 0) say('Neither parties nor cameras. Next: towpath camera add NAME ADDRESS');
-  for (const { message } of problems) say(`${io.style('yellow', '!')} ${oneLine(message)}`);
+  for (const { message, at } of problems) {
+    const since = at === undefined ? '' : ` (for ${ago(at, clock.wallTime())})`;
+    say(`${io.style('yellow', '!')} ${oneLine(message)}${since}`);
+  }
 }
 
 function relayText({ state, address, problem, ...relay }: NonNullable<Party['relay']>): string {
@@ -70,7 +73,7 @@ function peerRow(peer: Peer, nowMs: number): string[] {
 
 const CAMERA_HEAD = ['CAMERA', 'STATE', 'PATH', 'RTT', 'BATTERY', 'CARD', 'PICTURES', 'PROBLEM'];
 
-function cameraRow({ name, state, path, device, pictures, problem }: Camera): string[] {
+function cameraRow({ name, state, path, device, pictures, problem, outputProblems }: Camera): string[] {
   const { battery = null, card = null } = device ?? {};
   const missing = pictures.missing ? `, ${pictures.missing} to fetch` : '';
   return [
@@ -81,7 +84,7 @@ function cameraRow({ name, state, path, device, pictures, problem }: Camera): st
     battery === null ? '' : `${battery.percent} %${battery.charging ? ', charging' : ''}`,
     card === null ? '' : `${formatBytes(card.freeMb * 1e6)} free`,
     `${pictures.saved}${missing}`,
-    problem?.code ?? '',
+    (problem ?? outputProblems[0])?.code ?? '',
   ];
 }
 

@@ -150,6 +150,7 @@ export class CameraHolder implements AsyncDisposable {
       state: this.#state(),
       since: iso(this.#sinceMs),
       problem: this.#problem ?? this.#outputs.problem ?? null,
+      outputProblems: this.#outputs.receiverProblems,
       nextTryAt: nextMs === undefined ? null : iso(nextMs),
       path:
         path === undefined

@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { type DeviceInfo, captureTime } from '@towpath/camera';
 import type { CameraReadings, LiveSource } from '@towpath/camera/outputs';
-import { errorCode, errorMessage, Mutex, type Timer } from '@towpath/core';
-import type { Problem } from '@towpath/dashboard/api';
+import { backoff, errorCode, errorMessage, Mutex, type Timer } from '@towpath/core';
+import type { OutputProblem, Problem } from '@towpath/dashboard/api';
 import type { Runtime } from '../../cli/runtime.ts';
-import { CameraOutputs, type OutputsConfig } from '../../outputs/camera-outputs.ts';
+import { counted } from '../../cli/table.ts';
+import { CameraOutputs, type OutputFailure, type OutputsConfig, receiverText } from '../../outputs/camera-outputs.ts';
 import type { MediaCatalog } from './media-catalog.ts';
 
 export interface HeldOutputsComponents {
@@ -14,12 +15,12 @@ export interface HeldOutputsComponents {
   /** Of the camera, for people. */
   readonly name: string;
   readonly timeZone: string | undefined;
-  /** Called when the problem has changed. */
+  /** Called when a problem has changed. */
   changed(): void;
 }
 
-/** What could not be opened, such as a port that another program has, is tried again after this, ms. */
-const AGAIN_MS = 60_000;
+/** Pauses before what could not be opened is tried again, ms: the daemon that was replaced may have its ports for a moment. */
+const PAUSES = { baseMs: 1_000, maxMs: 60_000 } as const;
 
 /** The outputs of a held camera, from the moment when it is known which camera it is. */
 export class HeldOutputs implements AsyncDisposable {
@@ -31,16 +32,23 @@ export class HeldOutputs implements AsyncDisposable {
   #info: DeviceInfo | undefined;
   #readings: CameraReadings | undefined;
   #problem: Problem | undefined;
+  readonly #pauses: Iterator<number, void>;
   #again: Timer | undefined;
 
   constructor(components: HeldOutputsComponents, config: OutputsConfig | undefined) {
     this.#components = components;
+    this.#pauses = backoff({ ...PAUSES, random: components.runtime.random });
     this.config = config;
   }
 
   /** Why they are not open. */
   get problem(): Problem | undefined {
     return this.#problem;
+  }
+
+  /** The receivers that do not take pictures. */
+  get receiverProblems(): OutputProblem[] {
+    return (this.#outputs?.failures ?? []).map((failure) => describe(this.#components.name, failure));
   }
 
   /** Takes what the camera says of itself, and opens the outputs when they are not. Never throws. */
@@ -96,7 +104,8 @@ export class HeldOutputs implements AsyncDisposable {
     const newest = { read: () => newestPhoto(catalog) };
     const onOpened = ({ text }: { text: string }) => runtime.log.info(`${name}: ${text}`);
     try {
-      const components = { runtime, live, newest, info, timeZone, name, patient: true, onOpened };
+      const events = { onOpened, onReceiver: changed };
+      const components = { runtime, live, newest, info, timeZone, name, patient: true, ...events };
       this.#outputs = await CameraOutputs.open(components, config, signal);
       if (this.#readings !== undefined) this.#outputs.update(this.#readings);
       if (this.#problem === undefined) return;
@@ -108,10 +117,22 @@ export class HeldOutputs implements AsyncDisposable {
       if (problem.message !== this.#problem?.message) runtime.log.warn(`${name}: ${problem.message}`);
       this.#problem = problem;
       this.#again?.cancel();
-      this.#again = runtime.clock.timer(AGAIN_MS, () => void this.#open());
+      const pauseMs = this.#pauses.next().value ?? PAUSES.maxMs;
+      this.#again = runtime.clock.timer(pauseMs, () => void this.#open());
     }
     changed();
   }
+}
+
+function describe(name: string, { output, receiver, message, sinceMs, waiting }: OutputFailure): OutputProblem {
+  const waits = waiting === 0 ? '' : ` ${counted(waiting, 'picture')} wait${waiting === 1 ? 's' : ''}.`;
+  return {
+    code: 'output-failed',
+    message: `${name}: ${receiverText(output, receiver)} failed: ${message.replace(/\.$/, '')}.${waits}`,
+    at: new Date(sinceMs).toISOString(),
+    output,
+    waiting,
+  };
 }
 
 async function newestPhoto(catalog: MediaCatalog): Promise<Uint8Array | undefined> {
