@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SystemClock } from '@towpath/core';
 import { describe, expect, test } from 'vitest';
 import { FileStorage, MemoryStorage } from '../src/client/client-storage.ts';
 import { ControlClient } from '../src/client/control-client.ts';
@@ -262,6 +263,38 @@ describe('control plane over HTTP and WebSocket', () => {
       code: 'server-unavailable',
       message: expect.stringContaining('--ca FILE'),
     });
+  });
+
+  test('leaves no timer behind when it is closed, which would keep the process running', async () => {
+    await using rig = new Rig();
+    const server = await rig.server();
+    const timers = new Set<NodeJS.Timeout>();
+    const counting = new SystemClock({
+      now: () => performance.now(),
+      set: (callback, delayMs) => {
+        const timer = setTimeout(() => {
+          timers.delete(timer);
+          callback();
+        }, delayMs);
+        timers.add(timer);
+        return timer;
+      },
+      clear: (handle) => {
+        timers.delete(handle as NodeJS.Timeout);
+        clearTimeout(handle as NodeJS.Timeout);
+      },
+    });
+    const client = await ControlClient.open({
+      transport: new HttpTransport({ clock: counting, random }, { servers: [server.address] }),
+      identity: generateNodeIdentity(random),
+      clock: counting,
+      random,
+    });
+    await client.createParty({ name: 'camp', memberName: 'Ann' });
+    await client.ready();
+    expect(timers.size).toBeGreaterThan(0);
+    await client.close();
+    expect(timers.size).toBe(0);
   });
 
   test('takes requests of a machine whose clock is four minutes off, dated by the server, and no more than that (C12, B1)', async () => {

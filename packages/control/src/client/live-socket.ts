@@ -108,9 +108,9 @@ export function openLiveSocket(
           if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
         },
         close: async () => {
+          using _limit = clock.timer(CLOSE_GRACE_MS, () => socket.terminate());
           socket.close();
-          await Promise.race([closed.promise, clock.sleep(CLOSE_GRACE_MS)]);
-          socket.terminate();
+          await closed.promise;
         },
       });
     });
