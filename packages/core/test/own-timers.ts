@@ -79,6 +79,7 @@ export const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/towpath/src/commands/camera/wake.ts': 'stays joined for the time that was asked for',
   'packages/towpath/src/commands/daemon/down.ts': 'looks whether the daemon has ended',
   'packages/towpath/src/commands/daemon/logs.ts': 'looks whether the file has grown',
+  'packages/towpath/src/commands/daemon/replace.ts': 'looks whether the daemon before has ended',
   'packages/towpath/src/commands/demo/demo.ts': 'looks whether the peers are connected',
   'packages/towpath/src/commands/relay/worker-process.ts': 'reports metrics from time to time',
   'packages/towpath/src/commands/relay/workers.ts':

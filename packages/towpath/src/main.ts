@@ -5,6 +5,7 @@ import { type Io, processIo } from './cli/io.ts';
 import { createProgram } from './cli/program.ts';
 import { ProcessRuntime, type Runtime } from './cli/runtime.ts';
 import { printJson } from './cli/json-output.ts';
+import { SuccessorExpected } from './cli/successor-expected.ts';
 import { configFolder } from './config/folder.ts';
 
 /** One Ctrl-C can deliver several signals: from the terminal, and from npm or another parent process. */
@@ -42,10 +43,10 @@ export async function main(): Promise<void> {
   const args = process.argv.slice(2);
   const interrupt = new AbortController();
   let firstMs = 0;
-  const onSignal = () => {
+  const onSignal = (signal: NodeJS.Signals) => {
     if (!interrupt.signal.aborted) {
       firstMs = performance.now();
-      interrupt.abort();
+      interrupt.abort(signal === 'SIGUSR2' ? new SuccessorExpected() : undefined);
     } else if (performance.now() - firstMs > SAME_KEY_PRESS_MS) {
       // A second Ctrl-C, while cleanup still runs, ends the process at once.
       process.exit(ExitCode.Interrupted);
@@ -53,6 +54,8 @@ export async function main(): Promise<void> {
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
+  // The unit's RestartKillSignal.
+  process.on('SIGUSR2', onSignal);
   quietBrokenPipe(io);
   const verbose = args.includes('--verbose') || args.includes('-v');
   const code = await run(

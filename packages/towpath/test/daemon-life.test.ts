@@ -98,6 +98,33 @@ test('a second daemon is refused and does not disturb the first', async () => {
   expect((await rig.ask('/v1/status')).status).toBe(200);
 });
 
+test('a second daemon with --replace takes over, and the first one has removed its traces by then', async () => {
+  await using rig = await daemonRig();
+  const camera = async () => JSON.parse((await rig.commandLine.run(['status', '--json'])).out[0]!).cameras[0] as Camera;
+  await expect.poll(async () => (await camera()).state, { interval: 50 }).toBe('connected');
+  const second = rig.commandLine.start(['up', '--json', '--api-port', '0', '--replace']);
+  expect(await rig.running.code).toBe(0);
+  await expect.poll(async () => (await camera()).state, { interval: 50 }).toBe('connected');
+  expect(await second.stop()).toBe(130);
+  expect(second.err).toEqual([]);
+});
+
+test('--replace starts a daemon where none runs', async () => {
+  using rig = new CommandLine();
+  const { camera, flags } = await emulatedCamera();
+  await rig.run(['camera', 'add', 'feeder', '127.0.0.1', ...flags]);
+  const { code, out, err } = await rig.run(['up', '--api-port', '0', '--replace', '--for', '0.1']);
+  expect([code, out[0], err]).toEqual([0, 'Cameras: feeder', '']);
+  await camera.close();
+});
+
+test('--replace asks nothing of a daemon while its own start could still fail', async () => {
+  await using rig = await daemonRig();
+  const { code } = await rig.commandLine.run(['up', 'nowhere', '--api-port', '0', '--replace', '--for', '1']);
+  expect(code).toBe(2);
+  expect((await rig.ask('/v1/status')).status).toBe(200);
+});
+
 test('towpath down ends it at once, with pages, streams and downloads open', async () => {
   await using rig = await daemonRig({ camera: { itemCount: 40 } });
   const headers = { authorization: `Bearer ${rig.token}` };

@@ -66,6 +66,7 @@ export class ConnectionManager implements AsyncDisposable {
   #readAtMs = Number.NEGATIVE_INFINITY;
   #isReading = false;
   #maintained: PartyId | undefined;
+  #hasSuccessor = false;
 
   /**
    * @param network this machine's side; initialized.
@@ -180,6 +181,11 @@ export class ConnectionManager implements AsyncDisposable {
     for (const connection of this.#open.values()) connection.refresh(reason);
   }
 
+  /** Says that another process goes on as this node as soon as this one has ended: the peers are not told that it leaves. */
+  expectSuccessor(): void {
+    this.#hasSuccessor = true;
+  }
+
   /** Ends all connections; peers are told. Idempotent. */
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
@@ -195,7 +201,7 @@ export class ConnectionManager implements AsyncDisposable {
 
   /** A goodbye needs a moment to leave: what carries it is closed next. */
   async #sayGoodbye({ status, virtualIp }: PeerConnection): Promise<void> {
-    if (status === 'failed' || status === 'connecting') return;
+    if (this.#hasSuccessor || status === 'failed' || status === 'connecting') return;
     for (let sent = 0; sent < GOODBYES; sent++) {
       this.#machine.echo.sayGoodbye(virtualIp);
       await this.#config.components.clock.sleep(GOODBYE_MS);

@@ -1,4 +1,4 @@
-import { type Clock, errorMessage, type Log, PathReason, type Random, silentLog } from '@towpath/core';
+import { type Clock, errorCode, errorMessage, type Log, PathReason, type Random, silentLog } from '@towpath/core';
 import type { PartyId, PeerId, WireGuardKey } from '@towpath/membership';
 import { addressScope, inSubnet, type Network, type NetworkChange } from '@towpath/net';
 import type { ControlPlane } from '../control-plane.ts';
@@ -31,6 +31,8 @@ export interface MeshPathFinderOptions {
   wireGuardKey: WireGuardKey;
   /** Of the path sockets; 0 lets the system choose. @default 0 */
   port?: number;
+  /** Tried first when `port` is 0: NATs keep the mappings of a port that is used again. */
+  preferredPort?: number | undefined;
   /** Interfaces that no candidates come from: those of WireGuard itself. */
   isOwnInterface?(name: string): boolean;
   /** True for addresses beside the party's network that are routed into the tunnel: accepted networks. */
@@ -128,8 +130,8 @@ export class MeshPathFinder implements PathFinder {
   /** Binds the path sockets. @throws NetError when no socket can be bound. */
   static async open(components: MeshPathFinderComponents, options: MeshPathFinderOptions): Promise<MeshPathFinder> {
     const { network } = components;
-    const sockets = [await PathSocket.open(network, 4, options.port ?? 0)];
-    if (hasGlobalIpv6(network)) sockets.push(await PathSocket.open(network, 6, options.port ?? 0));
+    const sockets = [await openPathSocket(network, 4, options)];
+    if (hasGlobalIpv6(network)) sockets.push(await openPathSocket(network, 6, options));
     return new MeshPathFinder(components, options, sockets);
   }
 
@@ -173,6 +175,11 @@ export class MeshPathFinder implements PathFinder {
     );
     this.#peers.set(peer.id, paths);
     return paths;
+  }
+
+  /** UDP port of the path socket of IPv4. */
+  get port(): number {
+    return this.#sockets[0]!.local.port;
   }
 
   async describeNat(): Promise<string | undefined> {
@@ -235,7 +242,7 @@ export class MeshPathFinder implements PathFinder {
     const { network, log } = this.#components;
     if (this.#sockets.some(({ family }) => family === 6) || !hasGlobalIpv6(network)) return;
     try {
-      const socket = await PathSocket.open(network, 6, this.#options.port ?? 0);
+      const socket = await openPathSocket(network, 6, this.#options);
       if (this.#closed || this.#sockets.some(({ family }) => family === 6)) await socket.close();
       else this.#sockets.push(socket);
       this.#transportsChanged();
@@ -257,6 +264,23 @@ export class MeshPathFinder implements PathFinder {
     if (changes.some(({ kind }) => kind !== 'interface-up' && kind !== 'address-added')) this.#relays.restart();
     for (const peer of this.#peers.values()) peer.refresh(PathReason.networkChanged);
   }
+}
+
+/** @throws NetError as {@link Network.bindUdp}. */
+async function openPathSocket(
+  network: Network,
+  family: 4 | 6,
+  { port = 0, preferredPort = 0 }: MeshPathFinderOptions,
+): Promise<PathSocket> {
+  if (port === 0 && preferredPort !== 0) {
+    try {
+      return await PathSocket.open(network, family, preferredPort);
+    } catch (error) {
+      // Another program has it now.
+      if (errorCode(error) !== 'address-in-use') throw error;
+    }
+  }
+  return PathSocket.open(network, family, port);
 }
 
 function hasGlobalIpv6(network: Network): boolean {

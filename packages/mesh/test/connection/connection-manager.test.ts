@@ -192,6 +192,24 @@ describe('ConnectionManager', () => {
     expect((await manager.getConnectionStatus(ALICE.id))?.status).toBe('connected');
   });
 
+  it('tells the peers that it leaves, and nothing when another process goes on as this node', async () => {
+    for (const [hasSuccessor, goodbyes] of [
+      [false, [ALICE.virtualAddress, ALICE.virtualAddress]],
+      [true, []],
+    ] as const) {
+      fakes = createFakes([ALICE]);
+      const { clock, machine, manager } = fakes;
+      machine.up.add(ALICE.virtualAddress);
+      await clock.runUntil(manager.maintainParty(PARTY));
+      await clock.advance(1_000);
+      if (hasSuccessor) manager.expectSuccessor();
+      const startedMs = clock.now();
+      await clock.runUntil(manager.close());
+      expect(machine.goodbyes).toEqual(goodbyes);
+      expect(clock.now() - startedMs > 0).toBe(!hasSuccessor);
+    }
+  });
+
   it('begins a handshake anew when another path comes while the one on the path before must be lost', async () => {
     fakes = createFakes([ALICE]);
     const { clock, machine, finder, manager } = fakes;

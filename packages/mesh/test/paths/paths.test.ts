@@ -9,6 +9,7 @@ import {
   encodeCandidateSignal,
   type MeshCandidateType,
 } from '../../src/paths/candidate-signal.ts';
+import { MeshPathFinder } from '../../src/paths/path-finder.ts';
 import { pairSecrets } from '../../src/paths/pair-secrets.ts';
 import { parseRelayUrl } from '../../src/paths/relay-session.ts';
 import { datagramOf, PARTY, SimulatedParty } from './party.ts';
@@ -40,6 +41,39 @@ describe('MeshPathFinder', () => {
     toA.current!.send(datagramOf('to a'));
     await party.clock.advance(500);
     expect([b.received, a.received]).toEqual([['to b'], ['to a']]);
+  });
+
+  it('has the path at once and on the same ports when the process of a member is replaced, behind a NAT that had to be searched', async () => {
+    party = new SimulatedParty(11);
+    await party.startRelay();
+    const [a, b] = [
+      await party.member('a', natKinds.portRestricted),
+      await party.member('b', natKinds.symmetricRandom),
+    ];
+    const toA = b.connect(a);
+    a.connect(b);
+    await party.clock.advance(10_000);
+    const { id, kind } = toA.current!;
+    expect(kind).toBe('p2p');
+    const { network, control, key, peer } = a;
+    const preferredPort = a.finder.port;
+    await party.clock.runUntil(a.finder.close());
+    const options = { party: PARTY, self: peer.id, wireGuardKey: key, preferredPort };
+    const open = () => MeshPathFinder.open({ network, control, clock: party.clock, random: party.random }, options);
+    const [again, third] = [await open(), await open()];
+    expect(again.port).toBe(preferredPort);
+    // A port that is taken is no obstacle.
+    expect(third.port).not.toBe(preferredPort);
+    await party.clock.runUntil(third.close());
+    const toB = again.open({ party: PARTY, peer: b.peer, onDatagram: (datagram) => a.received.push(String(datagram)) });
+    // The other member sends, as a transfer does, and so asks on the path whether it is heard.
+    for (let turn = 0; turn < 10; turn++) {
+      toA.current?.send(datagramOf('data'));
+      await party.clock.advance(100);
+    }
+    const found = [toB.current?.kind, toA.current?.id];
+    await party.clock.runUntil(again.close());
+    expect(found).toEqual(['p2p', id]);
   });
 
   it.each([

@@ -84,8 +84,9 @@ export class Daemon implements AsyncDisposable {
    */
   async start(): Promise<void> {
     const { signal, log } = this.runtime;
+    const starting = Promise.allSettled([...this.parties.values()].map((runner) => runner.start(signal)));
     await this.#syncCameras(this.#config);
-    const started = await Promise.allSettled([...this.parties.values()].map((runner) => runner.start(signal)));
+    const started = await starting;
     const failures = started.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
     signal.throwIfAborted();
     if (this.cameras.size === 0 && failures.length > 0 && failures.length === this.parties.size) throw failures[0];
@@ -169,6 +170,15 @@ export class Daemon implements AsyncDisposable {
   async removeCamera(name: string): Promise<void> {
     if (!removeCameraFrom(this.runtime, name)) throw notFound(`There is no camera ${name}.`);
     await this.reload();
+  }
+
+  /**
+   * Says that another daemon of this machine follows at once: the peers are not told that this node leaves.
+   * @returns the UDP ports of the path sockets, by party
+   */
+  expectSuccessor(): Record<string, number> {
+    const ports = [...this.parties.values()].map((runner) => [runner.party.id, runner.expectSuccessor()] as const);
+    return Object.fromEntries(ports.flatMap(([id, port]) => (port === undefined ? [] : [[id, port]])));
   }
 
   /** Reads the configuration again and applies what can be applied; a wrong file changes nothing and is reported. */

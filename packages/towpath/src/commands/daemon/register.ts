@@ -50,7 +50,11 @@ export function registerUp(program: Command, runtime: Runtime): void {
     .option('--no-port-mapping', 'do not ask the router to map a port (PCP, NAT-PMP, UPnP)')
     .option('--mtu <bytes>', 'largest packet in the tunnel, bytes (default: 1420)', integer(576, 9_000))
     .option('--backend <backend>', 'auto, kernel or userspace (wireguard-go) (default: auto)')
-    .option('--for <seconds>', 'end after this time, in seconds', number(0.1, 31_536_000));
+    .option('--for <seconds>', 'end after this time, in seconds', number(0.1, 31_536_000))
+    .option(
+      '--replace',
+      'take over from a towpath up that runs, as after an upgrade: it ends once this one has loaded',
+    );
   for (const { flag, value, description, byDefault } of SETTINGS) {
     command.option(`${flag} <${value.toLowerCase()}>`, `${description} (default: ${byDefault})`);
   }
@@ -68,6 +72,7 @@ member that is removed is refused at once. The members use it when it answers th
 Examples:
   towpath up
   towpath up camp --lan
+  towpath up --replace
   towpath up --relay --relay-rate 2000
   towpath up --offer 192.168.43.0/24
   towpath up --accept pi=192.168.43.0/24

@@ -60,6 +60,8 @@ export function unitText({ program, stateFolder, camerasOnly }: UnitOptions): st
     '# It ends with 130 when it is asked to end.',
     'SuccessExitStatus=130',
     'KillSignal=SIGTERM',
+    '# A daemon that is started anew tells the peers nothing: they go on as soon as it is back.',
+    'RestartKillSignal=SIGUSR2',
     'TimeoutStopSec=15',
     'Restart=always',
     'RestartSec=2',

@@ -1,5 +1,6 @@
 import type { ConnectionStatus } from '@towpath/mesh';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
+import { SuccessorExpected } from '../../cli/successor-expected.ts';
 import { timeText } from '../../cli/time-text.ts';
 import { CONNECTED, takeProcessLock } from '../../config/process-lock.ts';
 import { publishAddress } from '../../daemon/api/address-file.ts';
@@ -14,6 +15,7 @@ import type { PartyRunner } from '../../daemon/parties/party-runner.ts';
 import { StateFolder } from '../../daemon/state/state-folder.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { homeOf } from '../party/party-node.ts';
+import { replaceRunning } from './replace.ts';
 import { chooseParties, type PartyFlags, rememberNetworks } from './party-options.ts';
 import { substituteText } from './substitute-text.ts';
 import { jsonLine, printJson } from '../../cli/json-output.ts';
@@ -22,6 +24,8 @@ import { jsonLine, printJson } from '../../cli/json-output.ts';
 export interface UpOptions extends CommonOptions, PartyFlags {
   /** Seconds. */
   for?: number;
+  /** Take over from a daemon that runs. */
+  replace?: boolean;
 }
 
 /** The options of a party and of the command, out of all that were given. */
@@ -46,7 +50,13 @@ export async function up(
   const given = givenSettings(settings);
   const state = StateFolder.open(configFolder, { nowMs: clock.wallTime() });
   const config = loadConfig(runtime, given);
-  const parties = chooseParties(runtime, config, name, partyFlags(options));
+  const chosen = chooseParties(runtime, config, name, partyFlags(options));
+  // Whatever can fail without it has been done: while neither daemon runs, peers are cut off.
+  const { pathPorts } = options.replace ? await replaceRunning(runtime) : { pathPorts: undefined };
+  const parties = chosen.map((each) => ({
+    ...each,
+    options: { ...each.options, preferredPort: pathPorts?.[each.party.id] },
+  }));
   using _lock = takeProcessLock(homeOf(runtime).lockPath, CONNECTED);
   rememberNetworks(runtime, parties);
   const control: LogControl = { level: config.log.level };
@@ -57,23 +67,29 @@ export async function up(
   for (const notice of state.notices) log.warn(notice);
   const running = { ...runtime, log };
   await using daemon = new Daemon(running, { config, state, parties, given });
+  follow(running, options, daemon);
+  // Peers wait for the parties, and nobody for the API.
+  const starting = daemon.start();
+  starting.catch(() => {
+    // It is awaited below, unless the API fails first.
+  });
   await using _socket = await ApiServer.onSocket(daemon, state.path);
   const token = ApiToken.load(state.path, random);
   await using http = config.api.http ? await ApiServer.onLoopback(daemon, { port: config.api.port, token }) : undefined;
   using _address = publishAddress(state.path, http?.address);
-  follow(running, options, daemon);
   log.info('Started', { parties: parties.length, cameras: config.cameras.length, api: http?.address });
-  await daemon.start();
+  await starting;
   using _watch = new ConfigWatch(running, configPath(runtime), async () => {
     await daemon.reload();
     control.level = daemon.config.log.level;
   });
   greet(running, options, daemon, http?.address);
   await untilOver({ ...runtime, signal: AbortSignal.any([runtime.signal, daemon.ended.signal]) }, options.for);
+  if (runtime.signal.reason instanceof SuccessorExpected) daemon.expectSuccessor();
   log.info('Ending');
 }
 
-function partyFlags({ json: _json, verbose: _verbose, for: _for, ...flags }: UpOptions): PartyFlags {
+function partyFlags({ json: _json, verbose: _verbose, for: _for, replace: _replace, ...flags }: UpOptions): PartyFlags {
   return flags;
 }
 

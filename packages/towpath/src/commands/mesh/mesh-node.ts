@@ -42,6 +42,8 @@ export interface MeshNodeOptions {
   otherNetworks: readonly string[];
   domain: string | undefined;
   port: number;
+  /** Taken when `port` is 0 and it is free: that of the daemon before. */
+  preferredPort?: number | undefined;
   mtuBytes: number;
   birthday: boolean;
   portMapping: boolean;
@@ -68,6 +70,8 @@ export class MeshNode implements AsyncDisposable {
   /** In which this machine sees the party. */
   readonly virtualNetwork: string;
   readonly relay: PartyRelay | undefined;
+  /** UDP port of the path sockets. */
+  readonly pathPort: number;
   readonly #nat: NATTraversal;
   readonly #changes: Disposable;
 
@@ -80,6 +84,7 @@ export class MeshNode implements AsyncDisposable {
     virtualNetwork: string;
     relay: PartyRelay | undefined;
     nat: NATTraversal;
+    pathPort: number;
     changes: Disposable;
   }) {
     this.party = parts.party;
@@ -90,6 +95,7 @@ export class MeshNode implements AsyncDisposable {
     this.virtualNetwork = parts.virtualNetwork;
     this.relay = parts.relay;
     this.#nat = parts.nat;
+    this.pathPort = parts.pathPort;
     this.#changes = parts.changes;
   }
 
@@ -149,6 +155,7 @@ export class MeshNode implements AsyncDisposable {
         self: view.self.id,
         wireGuardKey: wireGuard,
         port: options.port,
+        preferredPort: options.preferredPort,
         isOwnInterface: isPartyInterface,
         isRoutedIntoTunnel: (address) => network.isRouted(address),
         birthday: options.birthday,
@@ -194,7 +201,19 @@ export class MeshNode implements AsyncDisposable {
       );
     await manager.maintainParty(party.id);
     undo.move();
-    return new MeshNode({ party, node, network, manager, address, virtualNetwork: here, relay, nat, changes });
+    const pathPort = finder.port;
+    return new MeshNode({
+      party,
+      node,
+      network,
+      manager,
+      address,
+      virtualNetwork: here,
+      relay,
+      nat,
+      pathPort,
+      changes,
+    });
   }
 
   /** Tells the peers, and removes everything from the machine. */

@@ -31,6 +31,9 @@ const SERVER = {
 /** The kernel's limit of a Unix socket's name. */
 const MAX_SOCKET_PATH = 107;
 
+/** `successor`: the one that asks is the next daemon. */
+const downSchema = z.object({ successor: z.boolean().optional() });
+
 /** One listener of the API. */
 export class ApiServer implements AsyncDisposable {
   readonly app: FastifyInstance;
@@ -63,9 +66,10 @@ export class ApiServer implements AsyncDisposable {
     rmSync(path, { force: true });
     const server = createServer(SERVER);
     const app = build(daemon, server);
-    app.post('/v1/down', (_request, reply) => {
+    app.post('/v1/down', (request, reply) => {
+      const { successor = false } = downSchema.parse(request.body ?? {});
       reply.raw.once('finish', () => daemon.ended.abort());
-      return reply.status(202).send({});
+      return reply.status(202).send(successor ? { pathPorts: daemon.expectSuccessor() } : {});
     });
     // The mode is right from the first moment: between bind and chmod others could connect.
     const umask = process.umask(0o177);

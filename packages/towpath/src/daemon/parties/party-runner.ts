@@ -31,6 +31,8 @@ export interface PartyMesh extends AsyncDisposable {
   readonly manager: ConnectionManager;
   readonly node: { readonly client: ControlClient };
   readonly network: Pick<NetworkManager, 'interfaceName' | 'backend' | 'splice' | 'events'>;
+  /** UDP port of the path sockets. */
+  readonly pathPort?: number | undefined;
   /** Undefined when this node does not relay for the others. */
   readonly relay?: Pick<PartyRelay, 'status'> | undefined;
 }
@@ -127,6 +129,12 @@ export class PartyRunner implements AsyncDisposable {
     this.#accept = accept;
     await this.node?.manager.setAccepted(accept);
     this.#tell();
+  }
+
+  /** See {@link ConnectionManager.expectSuccessor}. @returns the UDP port of the path sockets */
+  expectSuccessor(): number | undefined {
+    this.node?.manager.expectSuccessor();
+    return this.node?.pathPort;
   }
 
   describe(): Party {

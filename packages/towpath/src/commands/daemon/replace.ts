@@ -1,0 +1,51 @@
+import { errorCode, TowpathError } from '@towpath/core';
+import { z } from 'zod';
+import type { Runtime } from '../../cli/runtime.ts';
+import { lockOwner } from '../../config/process-lock.ts';
+import { askDaemon } from '../../daemon/api/api-client.ts';
+import { homeOf } from '../party/party-node.ts';
+
+/** What a daemon leaves to the one that replaces it. */
+export interface Inheritance {
+  /** UDP ports of the path sockets, by party: what the NATs on the way know of them stays true. */
+  readonly pathPorts: Readonly<Record<string, number>>;
+}
+
+const NOTHING: Inheritance = { pathPorts: {} };
+/** How long a running `towpath up` may take to remove what it has made; cameras are logged out meanwhile. */
+const LIMIT_MS = 15_000;
+/** Peers wait for every one of these. */
+const POLL_MS = 10;
+
+/** A daemon of an earlier version answers nothing, and ends all the same. */
+const answerSchema = z.object({ pathPorts: z.record(z.string(), z.int().min(1).max(65_535)).default({}) });
+
+/**
+ * Asks a running daemon to end for this one, and waits until it has. Does nothing when none runs.
+ * @throws TowpathError `permission-denied`; `already-running` when it does not end in time.
+ */
+export async function replaceRunning(runtime: Runtime): Promise<Inheritance> {
+  const { clock, signal } = runtime;
+  let answer: unknown;
+  try {
+    answer = await askDaemon(runtime, 'POST', '/v1/down', { successor: true });
+  } catch (error) {
+    if (errorCode(error) === 'not-running') return NOTHING;
+    throw error;
+  }
+  const { lockPath } = homeOf(runtime);
+  const untilMs = clock.now() + LIMIT_MS;
+  for (;;) {
+    const owner = lockOwner(lockPath);
+    if (owner === undefined) break;
+    if (clock.now() >= untilMs) {
+      throw new TowpathError(
+        'already-running',
+        `towpath up (process ${owner}) was asked to end and has not. Next: towpath down, then towpath up.`,
+        { target: lockPath },
+      );
+    }
+    await clock.sleep(POLL_MS, signal);
+  }
+  return answerSchema.safeParse(answer).data ?? NOTHING;
+}
