@@ -451,6 +451,49 @@ describe.skipIf(skip)(skip ? 'the dashboard (skipped: Chromium missing)' : 'the 
     expect(tab.faults).toEqual([]);
   });
 
+  test.each([
+    ['200 peers', '/', '.peer-item', 8],
+    ['5,000 pictures', '/cameras/feeder', '.tile img', 4],
+  ])(
+    'scrolling %s: a commit for a row that comes into view, a layout for a frame, no element measured',
+    async (_name, route, ready, overscan) => {
+      await using tab = await open({ peers: 200, pictures: 5_000 });
+      const { page, context } = tab;
+      await context.addInitScript(countWork);
+      await page.reload();
+      await page.getByRole('navigation').waitFor();
+      await goTo(page, route);
+      await page.locator(ready).first().waitFor();
+      // What is looked at for the first time is read from the daemon; afterwards scrolling is all there is to do.
+      const [frames, distancePx] = [100, 60];
+      await scrollThrough(page, frames, distancePx);
+      await page.waitForLoadState('networkidle');
+      await page.evaluate(() => scrollTo(0, 0));
+      await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))));
+      const session = await context.newCDPSession(page);
+      await session.send('Performance.enable');
+      const layouts = async (): Promise<number> => {
+        const { metrics } = await session.send('Performance.getMetrics');
+        return metrics.find(({ name }) => name === 'LayoutCount')!.value;
+      };
+      const rowPx = await page.evaluate((selector) => {
+        const row = document.querySelector(selector)!.closest('.peer-item, .gallery-row')!;
+        return row.getBoundingClientRect().height;
+      }, ready);
+      const before = await layouts();
+      await page.evaluate(() => (globalThis as unknown as { work: Work }).work.reset());
+      await scrollThrough(page, frames, distancePx);
+      const { commits, measured } = await page.evaluate(() => (globalThis as unknown as { work: Work }).work);
+      const laidOut = (await layouts()) - before;
+      console.info(`${frames} frames: ${commits} commits, ${laidOut} layouts, ${measured} elements measured`);
+      // Two for each row, one as it comes and one as another goes; a few as scrolling begins and ends.
+      expect(commits).toBeLessThanOrEqual(2 * Math.ceil((frames * distancePx) / rowPx) + overscan);
+      expect(laidOut).toBeLessThanOrEqual(1.5 * frames);
+      expect(measured).toBe(0);
+      expect(tab.faults).toEqual([]);
+    },
+  );
+
   test('a page that is open for long does not grow: an hour of events of 25 peers', async () => {
     await using tab = await open({ peers: 25 });
     const { page, daemon } = tab;
@@ -493,3 +536,37 @@ describe.skipIf(skip)(skip ? 'the dashboard (skipped: Chromium missing)' : 'the 
     expect(tab.faults).toEqual([]);
   });
 });
+
+interface Work {
+  /** Updates of the page by React. */
+  commits: number;
+  /** Calls that make the browser lay out the page at once. */
+  measured: number;
+  reset(): void;
+}
+
+/** Runs in the page before it begins: counts what scripts do. */
+function countWork(): void {
+  const work: Work = {
+    commits: 0,
+    measured: 0,
+    reset: () => {
+      work.commits = 0;
+      work.measured = 0;
+    },
+  };
+  // The hook that React's developer tools use.
+  const hook = {
+    supportsFiber: true,
+    inject: () => 1,
+    onCommitFiberRoot: () => void work.commits++,
+    onCommitFiberUnmount: () => {},
+    onPostCommitFiberRoot: () => {},
+  };
+  const { getBoundingClientRect } = Element.prototype;
+  Element.prototype.getBoundingClientRect = function measure(this: Element) {
+    work.measured++;
+    return getBoundingClientRect.call(this);
+  };
+  Object.assign(globalThis, { work, __REACT_DEVTOOLS_GLOBAL_HOOK__: hook });
+}

@@ -18,8 +18,12 @@ export class FakePictures {
   #video: Promise<Uint8Array> | undefined;
 
   thumbnail(id: string, takenMs: number): Uint8Array {
-    const kind = hash(id) % DIFFERENT_THUMBNAILS;
-    return cached(this.#thumbnails, kind, () => encodeThumbnail(subject(kind, takenMs)));
+    return this.#thumbnail(hash(id) % DIFFERENT_THUMBNAILS, takenMs);
+  }
+
+  /** Draws every thumbnail at once, so that no request has to wait for it. */
+  drawThumbnails(): void {
+    for (let kind = 0; kind < DIFFERENT_THUMBNAILS; kind++) this.#thumbnail(kind, 0);
   }
 
   photo(id: string, takenMs: number): Uint8Array {
@@ -53,6 +57,10 @@ export class FakePictures {
       durationMs: VIDEO_FRAMES * FRAME_MS,
     });
     return this.#video;
+  }
+
+  #thumbnail(kind: number, takenMs: number): Uint8Array {
+    return cached(this.#thumbnails, kind, () => encodeThumbnail(subject(kind, takenMs)));
   }
 }
 

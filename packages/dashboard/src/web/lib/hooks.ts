@@ -1,4 +1,4 @@
-import { createContext, useContext, useEffect, useRef, useState, useSyncExternalStore } from 'react';
+import { createContext, useContext, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from 'react';
 import { ApiError } from './api.ts';
 import type { Session } from './session.ts';
 import type { PageState } from './state.ts';
@@ -113,4 +113,23 @@ export function useWidth<E extends HTMLElement>(): readonly [React.RefObject<E |
     return () => observer.disconnect();
   }, []);
   return [element, width];
+}
+
+/**
+ * Distance of an element from the top of the page, px. It is measured when the page has changed its size, after the
+ * layout: a measurement while a component is drawn makes the browser lay out the page once more.
+ */
+export function usePageTop<E extends HTMLElement>(): readonly [React.RefObject<E | null>, number] {
+  const element = useRef<E>(null);
+  const [top, setTop] = useState(0);
+  useLayoutEffect(() => {
+    const measure = (): void => {
+      if (element.current !== null) setTop(element.current.getBoundingClientRect().top + window.scrollY);
+    };
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(document.body);
+    return () => observer.disconnect();
+  }, []);
+  return [element, top];
 }

@@ -1,10 +1,10 @@
 import { useWindowVirtualizer } from '@tanstack/react-virtual';
-import { memo, useEffect, useMemo, useRef, useState } from 'react';
+import { memo, useMemo, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import type { Party } from '../../api/parties.ts';
 import type { Peer } from '../../api/peers.ts';
 import { formatMs, plural } from '../lib/format.ts';
-import { usePart } from '../lib/hooks.ts';
+import { usePageTop, usePart } from '../lib/hooks.ts';
 import { RING_MS } from '../lib/map-layout.ts';
 import { countPeers, filterPeers, type PeerFilter, statusWords, toneOf } from '../lib/peers.ts';
 import { peerKey, peerPath } from '../lib/state.ts';
@@ -157,17 +157,7 @@ function PeerList({ party, peers }: { party: string; peers: readonly Peer[] }) {
   const [filter, setFilter] = useState<PeerFilter>('all');
   const [search, setSearch] = useState('');
   const shown = useMemo(() => filterPeers(peers, filter, search), [peers, filter, search]);
-  const list = useRef<HTMLUListElement>(null);
-  const [top, setTop] = useState(0);
-  useEffect(() => {
-    const measure = (): void => {
-      const element = list.current;
-      if (element !== null) setTop(element.getBoundingClientRect().top + window.scrollY);
-    };
-    measure();
-    window.addEventListener('resize', measure);
-    return () => window.removeEventListener('resize', measure);
-  }, []);
+  const [list, top] = usePageTop<HTMLUListElement>();
   const rows = useWindowVirtualizer({
     count: shown.length,
     estimateSize: () => ROW_PX,

@@ -1,11 +1,11 @@
 import { useWindowVirtualizer } from '@tanstack/react-virtual';
 import { memo, useCallback, useEffect, useMemo, useState } from 'react';
 import { useLocation } from 'wouter';
-import type { Camera, MediaItem } from '../../api/cameras.ts';
+import type { Camera, MediaDay, MediaItem } from '../../api/cameras.ts';
 import { dayWords, lengthWords, wallTime } from '../lib/cameras.ts';
 import { plural } from '../lib/format.ts';
-import { galleryColumns, galleryRows } from '../lib/gallery-days.ts';
-import { useWidth } from '../lib/hooks.ts';
+import { type GalleryRow, galleryColumns, galleryRows } from '../lib/gallery-days.ts';
+import { usePageTop, useWidth } from '../lib/hooks.ts';
 import { cameraPath } from '../lib/state.ts';
 import { useGallery } from '../lib/use-gallery.ts';
 import { DeleteDialog } from './delete-dialog.tsx';
@@ -154,8 +154,7 @@ function Rows({
   const { columns, tilePx } = galleryColumns(width, GAP_PX, width < 500 ? 124 : IDEAL_PX);
   const rows = useMemo(() => galleryRows(days, columns), [days, columns]);
   const rowPx = Math.round(tilePx * RATIO) + GAP_PX;
-  const [list, setList] = useState<HTMLElement | null>(null);
-  const top = list === null ? 0 : list.getBoundingClientRect().top + window.scrollY;
+  const [list, top] = usePageTop<HTMLDivElement>();
   const virtual = useWindowVirtualizer({
     count: rows.length,
     estimateSize: (index) => (rows[index]?.type === 'day' ? HEADING_PX : rowPx),
@@ -172,52 +171,84 @@ function Rows({
     if (visibleDays !== '') want(visibleDays.split(' '));
   }, [visibleDays, want, items]);
   return (
-    <div ref={setList} className="gallery" style={{ height: virtual.getTotalSize() }}>
+    <div ref={list} className="gallery" style={{ height: virtual.getTotalSize() }}>
       {visible.map(({ index, key, start }) => {
         const row = rows[index]!;
-        const style = { transform: `translateY(${start - top}px)` };
-        if (row.type === 'day') {
-          const { photos, videos } = row.day;
-          return (
-            <h3 key={key} className="gallery-day" style={{ ...style, height: HEADING_PX }}>
-              {dayWords(row.day.day)}
-              <span className="muted">
-                {[photos > 0 && plural(photos, 'photo'), videos > 0 && plural(videos, 'video')]
-                  .filter(Boolean)
-                  .join(', ')}
-              </span>
-            </h3>
-          );
-        }
-        const held = items.get(row.day);
-        return (
-          <div
+        return row.type === 'day' ? (
+          <Heading key={key} day={row.day} topPx={start - top} />
+        ) : (
+          <Pictures
             key={key}
-            className="gallery-row"
-            style={{
-              ...style,
-              gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))`,
-              gap: GAP_PX,
-              height: rowPx - GAP_PX,
-            }}
-          >
-            {Array.from({ length: row.count }, (_one, offset) => {
-              const item = held?.[row.from + offset];
-              return item === undefined ? (
-                // biome-ignore lint/suspicious/noArrayIndexKey: a place for a picture that is not known yet
-                <span key={offset} className="tile tile-empty" />
-              ) : (
-                <Tile key={item.id} item={item} selecting={selecting} selected={selected.has(item.id)} press={press} />
-              );
-            })}
-          </div>
+            row={row}
+            items={items.get(row.day)}
+            columns={columns}
+            topPx={start - top}
+            heightPx={rowPx - GAP_PX}
+            selecting={selecting}
+            selected={selected}
+            press={press}
+          />
         );
       })}
     </div>
   );
 }
 
-function dayOf(row: ReturnType<typeof galleryRows>[number] | undefined): string[] {
+const Heading = memo(function Heading({ day: { day, photos, videos }, topPx }: { day: MediaDay; topPx: number }) {
+  return (
+    <h3 className="gallery-day" style={{ top: topPx, height: HEADING_PX }}>
+      {dayWords(day)}
+      <span className="muted">
+        {[photos > 0 && plural(photos, 'photo'), videos > 0 && plural(videos, 'video')].filter(Boolean).join(', ')}
+      </span>
+    </h3>
+  );
+});
+
+/** Drawn once while the page is scrolled: only rows that come into view are new. */
+const Pictures = memo(function Pictures({
+  row: { from, count },
+  items,
+  columns,
+  topPx,
+  heightPx,
+  selecting,
+  selected,
+  press,
+}: {
+  row: Extract<GalleryRow, { type: 'pictures' }>;
+  items: readonly MediaItem[] | undefined;
+  columns: number;
+  topPx: number;
+  heightPx: number;
+  selecting: boolean;
+  selected: ReadonlyMap<string, MediaItem>;
+  press: (item: MediaItem) => void;
+}) {
+  return (
+    <div
+      className="gallery-row"
+      style={{
+        top: topPx,
+        gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))`,
+        gap: GAP_PX,
+        height: heightPx,
+      }}
+    >
+      {Array.from({ length: count }, (_one, offset) => {
+        const item = items?.[from + offset];
+        return item === undefined ? (
+          // biome-ignore lint/suspicious/noArrayIndexKey: a place for a picture that is not known yet
+          <span key={offset} className="tile tile-empty" />
+        ) : (
+          <Tile key={item.id} item={item} selecting={selecting} selected={selected.has(item.id)} press={press} />
+        );
+      })}
+    </div>
+  );
+});
+
+function dayOf(row: GalleryRow | undefined): string[] {
   if (row === undefined) return [];
   return [row.type === 'day' ? row.day.day : row.day];
 }

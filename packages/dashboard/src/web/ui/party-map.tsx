@@ -1,8 +1,8 @@
-import { memo, useMemo, useState } from 'react';
+import { memo, useCallback, useMemo, useState } from 'react';
 import { useLocation } from 'wouter';
 import type { Peer } from '../../api/peers.ts';
 import { formatMs } from '../lib/format.ts';
-import { layOutMap, type MapPeer, type Placed } from '../lib/map-layout.ts';
+import { layOutMap, type MapPeer } from '../lib/map-layout.ts';
 import { isReached, toneOf } from '../lib/peers.ts';
 import { peerPath } from '../lib/state.ts';
 
@@ -16,6 +16,7 @@ export const PartyMap: React.NamedExoticComponent<{ party: string; self: string;
     const { halfWidth, halfHeight, rings, rim, labelled } = layout;
     const relayAt = new Map(layout.relays.map((relay) => [relay.item.id, relay]));
     const small = peers.length > 60;
+    const open = useCallback((id: string) => navigate(peerPath(party, id)), [navigate, party]);
     return (
       <svg
         className="map"
@@ -36,11 +37,10 @@ export const PartyMap: React.NamedExoticComponent<{ party: string; self: string;
             if (!item.reached) return null;
             const relay = item.relay === undefined ? undefined : relayAt.get(item.relay);
             return (
-              <line
+              <Line
                 key={item.id}
-                className="map-line"
-                data-tone={item.relay === undefined ? 'direct' : 'relay'}
-                data-on={hovered === item.id}
+                tone={item.relay === undefined ? 'direct' : 'relay'}
+                on={hovered === item.id}
                 x1={relay?.x ?? 0}
                 y1={relay?.y ?? 0}
                 x2={x}
@@ -55,27 +55,23 @@ export const PartyMap: React.NamedExoticComponent<{ party: string; self: string;
             <title>{`Relay ${item.id}`}</title>
           </g>
         ))}
-        {layout.peers.map((placed) => {
-          const { item, x, y } = placed;
-          const peer = byId.get(item.id)!;
-          const shown = labelled || hovered === item.id;
-          return (
-            // biome-ignore lint/a11y/noStaticElementInteractions: the list beside the map has the same links
-            <g
-              key={item.id}
-              className="map-peer"
-              data-tone={toneOf(peer)}
-              style={{ transform: `translate(${x}px, ${y}px)` }}
-              onMouseEnter={() => setHovered(item.id)}
-              onMouseLeave={() => setHovered(undefined)}
-              onClick={() => navigate(peerPath(party, item.id))}
-            >
-              <circle className="map-hit" r={small ? 8 : 18} />
-              <circle className="map-node" r={small ? 3.5 : 6.5} />
-              {shown && <Label placed={placed} />}
-            </g>
-          );
-        })}
+        {layout.peers.map(({ item, x, y, angle }) => (
+          <Node
+            key={item.id}
+            id={item.id}
+            name={item.name}
+            latencyMs={item.latencyMs}
+            reached={item.reached}
+            tone={toneOf(byId.get(item.id)!)}
+            x={x}
+            y={y}
+            angle={angle}
+            small={small}
+            labelled={labelled || hovered === item.id}
+            hover={setHovered}
+            open={open}
+          />
+        ))}
         <circle className="map-self" r={10} />
         <text className="map-self-label" y={32}>
           {self}
@@ -85,18 +81,50 @@ export const PartyMap: React.NamedExoticComponent<{ party: string; self: string;
   },
 );
 
-function Label({ placed: { item, angle } }: { placed: Placed<MapPeer> }) {
+// Memoized, with plain values: events change a few of hundreds of peers at a time.
+const Line = memo(function Line(line: { tone: string; on: boolean; x1: number; y1: number; x2: number; y2: number }) {
+  const { tone, on, ...ends } = line;
+  return <line className="map-line" data-tone={tone} data-on={on} {...ends} />;
+});
+
+interface NodeProps extends Pick<MapPeer, 'id' | 'name' | 'latencyMs' | 'reached'> {
+  tone: string;
+  x: number;
+  y: number;
+  angle: number;
+  small: boolean;
+  labelled: boolean;
+  hover: (id: string | undefined) => void;
+  open: (id: string) => void;
+}
+
+const Node = memo(function Node({ id, name, latencyMs, reached, tone, x, y, angle, ...rest }: NodeProps) {
+  const { small, labelled, hover, open } = rest;
   // Outwards of the peer, where its line is not.
-  const y = Math.cos(angle) > 0.2 ? -33 : 28;
+  const labelY = Math.cos(angle) > 0.2 ? -33 : 28;
   return (
-    <g className="map-label">
-      <text y={y}>{shorten(item.name)}</text>
-      <text className="map-label-sub" y={y + 18}>
-        {item.reached ? formatMs(item.latencyMs) : 'offline'}
-      </text>
+    // biome-ignore lint/a11y/noStaticElementInteractions: the list beside the map has the same links
+    <g
+      className="map-peer"
+      data-tone={tone}
+      style={{ transform: `translate(${x}px, ${y}px)` }}
+      onMouseEnter={() => hover(id)}
+      onMouseLeave={() => hover(undefined)}
+      onClick={() => open(id)}
+    >
+      <circle className="map-hit" r={small ? 8 : 18} />
+      <circle className="map-node" r={small ? 3.5 : 6.5} />
+      {labelled && (
+        <g className="map-label">
+          <text y={labelY}>{shorten(name)}</text>
+          <text className="map-label-sub" y={labelY + 18}>
+            {reached ? formatMs(latencyMs) : 'offline'}
+          </text>
+        </g>
+      )}
     </g>
   );
-}
+});
 
 const MAX_LABEL_CHARS = 18;
 
