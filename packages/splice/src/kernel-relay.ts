@@ -2,7 +2,13 @@ import { type Events, errorMessage, silentLog, type Timer } from '@towpath/core'
 import { randomInstance } from './host-splice.ts';
 import type { MapElement } from './nft-output.ts';
 import type { ElementChange, ObjectChange } from './nft-commands.ts';
-import { OwnedTables, type TablesComponents, type TablesEvents, type TablesOptions } from './owned-tables.ts';
+import {
+  OwnedTables,
+  type TablesComponents,
+  type TablesDefinition,
+  type TablesEvents,
+  type TablesOptions,
+} from './owned-tables.ts';
 import {
   COUNTER_MAPS,
   counterMap,
@@ -13,7 +19,7 @@ import {
   relayDefinition,
 } from './relay-rules.ts';
 import { type RelayAccount, RelayAccounts, type RelayUsage } from './relay-accounts.ts';
-import { devicesOf, lookUpRoutes, type Route, RouteCache, type RouteQuery, routeKey } from './routes.ts';
+import { type Device, devicesOf, lookUpRoutes, type Route, RouteCache, type RouteQuery, routeKey } from './routes.ts';
 import { SpliceError } from './splice-error.ts';
 import { address, type Endpoint, family, type IpFamily, port } from './values.ts';
 
@@ -56,6 +62,22 @@ export interface KernelRelayOptions extends Partial<Omit<TablesOptions, 'prefix'
   routeIntervalMs?: number;
 }
 
+/** What came from one end, with IP and UDP headers. */
+interface Traffic {
+  packets: number;
+  bytes: number;
+  /** The kernel's counters when they were last read; they begin anew when the tables are made again. */
+  read: { readonly packets: number; readonly bytes: number };
+}
+
+/** What the tables are made for. */
+interface Host {
+  /** That sessions' packets may arrive by. */
+  devices: readonly Device[];
+  /** Counters begin anew with new tables: reads them. */
+  beforeRenewal(): Promise<void>;
+}
+
 interface Open {
   readonly number: number;
   readonly ip: IpFamily;
@@ -64,19 +86,24 @@ interface Open {
   elements: ElementChange[];
   /** To `b`, and to `a`. */
   routes: readonly [Route | undefined, Route | undefined];
+  /** From `a`, and from `b`. */
+  readonly traffic: readonly [Traffic, Traffic];
   /** Settles when it is open, or has failed and left nothing. */
   opening: Promise<void>;
 }
 
 const COUNTERS = Array.from({ length: COUNTER_MAPS }, (_, number) => counterMap(number));
+/** Of a UDP datagram in one IPv4 packet. */
+const MAX_PAYLOAD_BYTES = 65_507;
 const HEADER_BYTES = { 4: 28, 6: 48 };
 /** Next hops, times maps with counters, times kinds of accounts. */
-const MAX_EGRESSES = 4_096;
+const MAX_EGRESSES = 8_192;
 const DEFAULT_MAX_SESSIONS = 32_768;
 const DEFAULT_ROUTE_INTERVAL_MS = 10_000;
 /** Reading takes at most a fifth of a core. */
 const READ_SPACING = 4;
 const MIN_READ_SPACING_MS = 100;
+const NOTHING = { packets: 0, bytes: 0 };
 const NO_COUNTERS: SessionCounters = { packetsFromA: 0, bytesFromA: 0, packetsFromB: 0, bytesFromB: 0 };
 
 /**
@@ -85,13 +112,14 @@ const NO_COUNTERS: SessionCounters = { packetsFromA: 0, bytesFromA: 0, packetsFr
  */
 export class KernelRelay implements AsyncDisposable {
   readonly form: RelayForm;
-  /** Devices that sessions' packets may arrive on. */
-  readonly devices: readonly string[];
   readonly #components: TablesComponents;
   readonly #options: KernelRelayOptions;
   readonly #tables: OwnedTables;
+  readonly #host: Host;
   readonly #routeCache: RouteCache;
   readonly #sessions = new Map<string, Open>();
+  /** Sessions whose counters may be read, by number. */
+  readonly #numbered = new Map<number, Open>();
   readonly #accounts: RelayAccounts;
   readonly #egresses = new Map<string, ObjectChange>();
   readonly #madeEgresses = new Map<string, Promise<unknown>>();
@@ -99,8 +127,8 @@ export class KernelRelay implements AsyncDisposable {
   #numbers = 0;
   readonly #closing = new AbortController();
   #routeTimer: Timer | undefined;
-  /** Readings of final counters that have not begun, by map. */
-  readonly #nextReads = new Map<string, Promise<Map<string, MapElement>>>();
+  /** Readings of counters that have not begun, by map. */
+  readonly #nextReads = new Map<string, Promise<void>>();
   /** When it settles, the next read may start after so many ms. */
   #lastRead: Promise<number> = Promise.resolve(0);
 
@@ -111,34 +139,41 @@ export class KernelRelay implements AsyncDisposable {
   static async open(components: TablesComponents, options: KernelRelayOptions): Promise<KernelRelay> {
     const { form, addresses, control = [], data, maxPayloadBytes, totalBytesPerSecond, ...rest } = options;
     const { maxSessions = DEFAULT_MAX_SESSIONS } = rest;
-    const devices = await devicesOf(components.system, addresses);
-    const rules = { form, devices, control, data, maxPayloadBytes, totalBytesPerSecond, maxSessions };
-    const definition = relayDefinition(rules);
-    const tables = await OwnedTables.open(components, definition, {
+    const rules = { form, control, data, maxPayloadBytes, totalBytesPerSecond, maxSessions };
+    const host: Host = { devices: [], beforeRenewal: async () => {} };
+    const define = async (): Promise<TablesDefinition> => {
+      host.devices = await devicesOf(components.system, addresses);
+      const renewed = async (there: boolean) => {
+        if (there) await host.beforeRenewal();
+        return define();
+      };
+      return { ...relayDefinition({ ...rules, devices: host.devices.map(({ name }) => name) }), renewed };
+    };
+    const tables = await OwnedTables.open(components, await define(), {
       instance: randomInstance(components),
       ...rest,
       prefix: 'towpath-relay',
     });
-    return new KernelRelay(components, options, tables, devices);
+    return new KernelRelay(components, options, tables, host);
   }
 
-  private constructor(
-    components: TablesComponents,
-    options: KernelRelayOptions,
-    tables: OwnedTables,
-    devices: readonly string[],
-  ) {
+  private constructor(components: TablesComponents, options: KernelRelayOptions, tables: OwnedTables, host: Host) {
     this.#components = components;
     this.#options = options;
     this.#tables = tables;
-    this.#accounts = new RelayAccounts(tables, options.form);
+    const { form, maxPayloadBytes = MAX_PAYLOAD_BYTES } = options;
+    this.#accounts = new RelayAccounts(tables, { form, largestBytes: maxPayloadBytes + HEADER_BYTES[6] });
     this.#routeCache = new RouteCache(components);
     this.form = options.form;
-    this.devices = devices;
+    this.#host = host;
+    host.beforeRenewal = () => this.#readForRenewal();
+    tables.events.on('replaced', () => {
+      for (const { traffic } of this.#numbered.values()) for (const each of traffic) each.read = NOTHING;
+    });
     this.#armRoutes();
   }
 
-  /** Tells when the tables were made again, and when that fails. Counters and quotas start anew then. */
+  /** Tells when the tables were made again, and when that fails. What was not read before is not counted then. */
   get events(): Events<TablesEvents> {
     return this.#tables.events;
   }
@@ -169,11 +204,9 @@ export class KernelRelay implements AsyncDisposable {
     return this.#accounts.remove(id);
   }
 
-  /**
-   * Reads what accounts have used since they were set, and what was dropped over their limits. Takes about 50 µs for each
-   * account. @throws SpliceError
-   */
-  usage(): Promise<RelayUsage> {
+  /** Reads what accounts have used since they were set, and what was dropped over their limits. @throws SpliceError */
+  async usage(): Promise<RelayUsage> {
+    await this.#readAll();
     return this.#accounts.usage();
   }
 
@@ -199,6 +232,7 @@ export class KernelRelay implements AsyncDisposable {
       session: complete,
       elements: [],
       routes: [undefined, undefined],
+      traffic: [noTraffic(), noTraffic()],
       opening: Promise.resolve(),
     };
     this.#sessions.set(id, open);
@@ -210,15 +244,16 @@ export class KernelRelay implements AsyncDisposable {
     try {
       open.routes = await this.#routesOf(open);
       const elements = await this.#elementsOf(open);
+      this.#numbered.set(open.number, open);
       if (this.#sessions.get(id) === open) await this.#change(open, elements);
     } catch (error) {
       if (this.#sessions.get(id) === open) this.#sessions.delete(id);
-      this.#free.push(open.number);
+      this.#giveBack(open);
       throw error;
     }
     if (this.#sessions.get(id) === open) return;
     if (open.elements.length > 0) await this.#remove(open);
-    else this.#free.push(open.number);
+    else this.#giveBack(open);
     throw new SpliceError('closed', `Session ${id} was closed meanwhile.`);
   }
 
@@ -237,11 +272,15 @@ export class KernelRelay implements AsyncDisposable {
     return NO_COUNTERS;
   }
 
-  /** Reads the counters of all sessions at once. @throws SpliceError */
+  /** Reads the counters of all sessions. @throws SpliceError */
   async counters(): Promise<Map<string, SessionCounters>> {
-    const read = new Map<string, MapElement>();
-    for (const map of COUNTERS) for (const each of await this.#tables.read(this.#ref(map))) read.set(each.key, each);
-    return new Map([...this.#sessions].map(([id, open]) => [id, countersOf(open, (key) => read.get(key))]));
+    await this.#readAll();
+    return this.lastCounters();
+  }
+
+  /** Returns the counters of all sessions as they were last read. */
+  lastCounters(): Map<string, SessionCounters> {
+    return new Map([...this.#sessions].map(([id, open]) => [id, countersOf(open)]));
   }
 
   /**
@@ -299,8 +338,16 @@ export class KernelRelay implements AsyncDisposable {
     const { clock, log = silentLog } = this.#components;
     this.#routeTimer = clock.timer(this.#options.routeIntervalMs ?? DEFAULT_ROUTE_INTERVAL_MS, () => {
       this.#armRoutes();
-      this.refreshRoutes().catch((error: unknown) => log.warn(`Routes were not looked up: ${errorMessage(error)}`));
+      const followed = this.#followDevices().then(() => this.refreshRoutes());
+      followed.catch((error: unknown) => log.warn(`Routes were not looked up: ${errorMessage(error)}`));
     });
+  }
+
+  /** Makes the tables again when a device was added, made again or removed, or has its first address. */
+  async #followDevices(): Promise<void> {
+    const text = (devices: readonly Device[]) => devices.map(({ name, index }) => `${index} ${name}`).join();
+    const devices = await devicesOf(this.#components.system, this.#options.addresses);
+    if (text(devices) !== text(this.#host.devices)) await this.#tables.renew('the network devices have changed');
   }
 
   *#queries(): Generator<RouteQuery> {
@@ -389,20 +436,42 @@ export class KernelRelay implements AsyncDisposable {
   async #remove(open: Open): Promise<SessionCounters> {
     const isEntry = ({ map }: ElementChange) => map.startsWith('sessions') || map.startsWith('routed');
     await this.#tables.apply({ remove: open.elements.filter(isEntry) });
-    let read = new Map<string, MapElement>();
     try {
-      read = await this.#finalCounters(counterMap(open.number));
+      await this.#read(counterMap(open.number));
     } finally {
       if (!this.#closing.signal.aborted) {
         await this.#tables.apply({ remove: open.elements.filter((each) => !isEntry(each)) });
-        this.#free.push(open.number);
+        this.#giveBack(open);
       }
     }
-    return countersOf(open, (key) => read.get(key));
+    return countersOf(open);
   }
 
-  /** Reads a map with counters once for all sessions that end meanwhile: nft takes as long for one as for all. One map at a time. */
-  #finalCounters(map: string): Promise<Map<string, MapElement>> {
+  #giveBack({ number }: Open): void {
+    this.#numbered.delete(number);
+    this.#free.push(number);
+  }
+
+  async #readAll(): Promise<void> {
+    const maps = new Set([...this.#numbered.keys()].map(counterMap));
+    await Promise.all([...maps].map((map) => this.#read(map)));
+  }
+
+  async #readForRenewal(): Promise<void> {
+    const { log = silentLog } = this.#components;
+    try {
+      for (const map of new Set([...this.#numbered.keys()].map(counterMap))) await this.#readNow(map);
+    } catch (error) {
+      log.debug(`Counters were not read: ${errorMessage(error)}`);
+    }
+  }
+
+  async #readNow(map: string): Promise<void> {
+    this.#count(await this.#tables.read(this.#ref(map)));
+  }
+
+  /** Reads a map with counters once for all who ask meanwhile: nft takes as long for one session as for all. One map at a time. */
+  #read(map: string): Promise<void> {
     const waiting = this.#nextReads.get(map);
     if (waiting !== undefined) return waiting;
     const { clock } = this.#components;
@@ -410,19 +479,35 @@ export class KernelRelay implements AsyncDisposable {
       await clock.sleep(waitMs, this.#closing.signal);
       this.#nextReads.delete(map);
       const startedMs = clock.now();
-      const elements = await this.#tables.read(this.#ref(map));
-      return { elements: new Map(elements.map((each) => [each.key, each])), tookMs: clock.now() - startedMs };
+      await this.#readNow(map);
+      return clock.now() - startedMs;
     });
     this.#lastRead = reading.then(
-      ({ tookMs }) => READ_SPACING * tookMs,
+      (tookMs) => READ_SPACING * tookMs,
       () => {
         this.#nextReads.delete(map);
         return MIN_READ_SPACING_MS;
       },
     );
-    const result = reading.then(({ elements }) => elements);
+    const result = reading.then(() => undefined);
     this.#nextReads.set(map, result);
     return result;
+  }
+
+  /** Adds what has passed since the last reading to sessions and accounts. */
+  #count(elements: readonly MapElement[]): void {
+    for (const { key, packets, bytes } of elements) {
+      const mark = Number(key);
+      const open = this.#numbered.get(mark >> 1);
+      const traffic = open?.traffic[mark & 1];
+      if (open === undefined || traffic === undefined) continue;
+      const before = packets < traffic.read.packets ? NOTHING : traffic.read;
+      traffic.read = { packets, bytes };
+      traffic.packets += packets - before.packets;
+      traffic.bytes += bytes - before.bytes;
+      const { account } = open.session;
+      if (account !== undefined) this.#accounts.spend(account, bytes - before.bytes);
+    }
   }
 
   #ref(map: string): { family: RelayForm; map: string } {
@@ -438,15 +523,13 @@ function sameRoute(one: Route, other: Route | undefined): boolean {
   return one.device === other?.device && one.gateway === other.gateway;
 }
 
-function countersOf({ number, ip }: Open, read: (key: string) => MapElement | undefined): SessionCounters {
-  const [a, b] = [read(String(2 * number)), read(String(2 * number + 1))];
-  const payload = (each: MapElement | undefined) => (each?.bytes ?? 0) - HEADER_BYTES[ip] * (each?.packets ?? 0);
-  return {
-    packetsFromA: a?.packets ?? 0,
-    bytesFromA: payload(a),
-    packetsFromB: b?.packets ?? 0,
-    bytesFromB: payload(b),
-  };
+function noTraffic(): Traffic {
+  return { packets: 0, bytes: 0, read: NOTHING };
+}
+
+function countersOf({ traffic: [a, b], ip }: Open): SessionCounters {
+  const payload = ({ packets, bytes }: Traffic) => bytes - HEADER_BYTES[ip] * packets;
+  return { packetsFromA: a.packets, bytesFromA: payload(a), packetsFromB: b.packets, bytesFromB: payload(b) };
 }
 
 function checked({ remote, local }: RelayEnd): RelayEnd {

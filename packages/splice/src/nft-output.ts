@@ -22,16 +22,15 @@ export function parseElements(output: string): MapElement[] {
   return text.includes('elements = {') ? elements.concat(parseText(text)) : elements;
 }
 
-/** Returns the named quotas (`value`: bytes used) or counters (`value`: packets) in what nft printed. */
-export function parseObjects(output: string, kind: 'quota' | 'counter'): { name: string; value: number }[] {
+/** Returns the named counters in what nft printed. */
+export function parseCounters(output: string): { name: string; packets: number }[] {
   return output
     .split('\n')
     .filter((line) => line.startsWith('{"nftables"'))
     .flatMap((line) => objectsOf(line))
     .flatMap((object) => {
-      const found = record(record(object)?.[kind]);
-      const value = kind === 'quota' ? found?.used : found?.packets;
-      return typeof found?.name === 'string' ? [{ name: found.name, value: numberOf(value) }] : [];
+      const found = record(record(object)?.counter);
+      return typeof found?.name === 'string' ? [{ name: found.name, packets: numberOf(found.packets) }] : [];
     });
 }
 
@@ -105,4 +104,18 @@ function scalar(value: unknown): string | undefined {
 
 function numberOf(value: unknown): number {
   return typeof value === 'number' ? value : 0;
+}
+
+/** Returns the base chains in what nft printed; `devices` is absent where nft does not print them (before 1.0.7). */
+export function parseChains(output: string): { table: string; chain: string; devices?: string[] }[] {
+  return output
+    .split('\n')
+    .filter((line) => line.startsWith('{"nftables"'))
+    .flatMap((line) => objectsOf(line))
+    .flatMap((object) => {
+      const { table, name: chain, dev } = record(record(object)?.chain) ?? {};
+      if (typeof table !== 'string' || typeof chain !== 'string') return [];
+      const devices = typeof dev === 'string' ? [dev] : Array.isArray(dev) ? dev.map(String) : undefined;
+      return [{ table, chain, ...(devices && { devices }) }];
+    });
 }

@@ -18,7 +18,7 @@ import {
   type MapRef,
   type ObjectChange,
 } from './nft-commands.ts';
-import { type MapElement, parseElements } from './nft-output.ts';
+import { type MapElement, parseChains, parseElements } from './nft-output.ts';
 import { isGone, NftProcess } from './nft-process.ts';
 import { SpliceError } from './splice-error.ts';
 import type { System } from './system.ts';
@@ -38,6 +38,12 @@ export interface TablesDefinition {
   commands(family: MapRef['family'], table: string): readonly string[];
   /** Base chains, whose presence is watched: `devices` must be among those that the kernel reports. */
   chains(family: MapRef['family']): readonly { chain: string; devices?: readonly string[] }[];
+  /**
+   * Returns the definition for tables that take the place of these.
+   * @param there these are still there
+   * @default the same
+   */
+  renewed?(there: boolean): Promise<TablesDefinition>;
 }
 
 export interface TablesOptions {
@@ -83,7 +89,7 @@ export class OwnedTables {
   readonly events: Events<TablesEvents> = new Events();
   readonly #components: TablesComponents;
   readonly #log: Log;
-  readonly #definition: TablesDefinition;
+  #definition: TablesDefinition;
   readonly #options: TablesOptions;
   readonly #elements = new Map<string, Map<string, ElementChange>>();
   readonly #objects = new Map<string, ObjectChange>();
@@ -94,6 +100,8 @@ export class OwnedTables {
   #busy: Promise<void> | undefined;
   #watch: Timer | undefined;
   #missingSinceMs: number | undefined;
+  /** Why the tables are to be made again although nothing is wrong with them. */
+  #renewal: string | undefined;
   readonly #closing = new AbortController();
 
   /** Makes the tables. @throws SpliceError when nft or the kernel refuses them. */
@@ -166,16 +174,28 @@ export class OwnedTables {
     return parseElements(await this.#process().run([command], `the reading of ${map}`));
   }
 
-  /** Returns what nft prints of all named quotas or counters. @throws SpliceError when they cannot be read. */
-  list(family: MapRef['family'], what: 'quotas' | 'counters'): Promise<string> {
-    return this.#process().run([`list ${what} table ${family} ${this.#table}`], `the reading of ${what}`);
+  /**
+   * Returns what nft prints of all named counters, and sets them to zero: to list them, nft would read every element of every
+   * map first. @throws SpliceError when they cannot be read.
+   */
+  async resetCounters(family: MapRef['family']): Promise<string> {
+    return this.#process().run([`reset counters table ${family} ${this.#table}`], 'the reading of counters');
+  }
+
+  /** Makes the tables again, without a gap, from a new definition: soon, not at once. */
+  async renew(reason: string): Promise<void> {
+    this.#renewal = reason;
+    await this.check();
   }
 
   /** Looks now whether the tables are there, and makes them again if not. */
   async check(): Promise<void> {
     if (this.#closed || this.#busy !== undefined) return;
-    if ((this.#nft?.writtenBytes ?? 0) > (this.#options.maxInputBytes ?? DEFAULT_MAX_INPUT_BYTES)) {
-      await this.#exclusively(() => this.#replace('nft has used its share of memory', true));
+    const isFull = (this.#nft?.writtenBytes ?? 0) > (this.#options.maxInputBytes ?? DEFAULT_MAX_INPUT_BYTES);
+    const renewal = isFull ? 'nft has used its share of memory' : this.#renewal;
+    if (renewal !== undefined) {
+      this.#renewal = undefined;
+      await this.#exclusively(() => this.#replace(renewal, true));
       return;
     }
     await this.#exclusively(async () => {
@@ -308,21 +328,25 @@ export class OwnedTables {
   /** Returns what is wrong with the tables; undefined when they are as they should be. */
   async #damage(): Promise<string | undefined> {
     const { families, chains } = this.#definition;
-    const wanted = families.flatMap((family) => chains(family).map((each) => ({ family, ...each })));
     try {
-      for (const { family, chain, devices = [] } of wanted) {
-        // One by one: nft reads only the tables of one family for a line that begins with a list command.
-        const command = `list chain ${family} ${this.#table} ${chain}`;
-        const output = await this.#process().run([command], 'the check of the tables');
-        // nft before 1.0.7 prints no devices in JSON; a chain without any is gone, though.
-        const absent = output.includes('"dev"') ? devices.find((each) => !output.includes(`"${each}"`)) : undefined;
-        if (absent !== undefined) return `the rules are not on ${absent} any more`;
+      for (const family of families) {
+        // All chains of the family: for a single one nft reads every element of every map, which holds up changes.
+        const output = await this.#process().run([`list chains ${family}`], 'the check of the tables');
+        const found = parseChains(output).filter(({ table }) => table === this.#table);
+        for (const { chain, devices = [] } of chains(family)) {
+          const there = found.find((each) => each.chain === chain);
+          if (there === undefined) {
+            this.#missingSinceMs ??= this.#components.clock.now();
+            return 'the tables were deleted';
+          }
+          // nft before 1.0.7 prints no devices in JSON; a chain without any is gone, though.
+          const absent = devices.find((each) => there.devices?.includes(each) === false);
+          if (absent !== undefined) return `the rules are not on ${absent} any more`;
+        }
       }
       return undefined;
     } catch (error) {
-      if (isGone(error)) return errorMessage(error);
-      this.#missingSinceMs ??= this.#components.clock.now();
-      return 'the tables were deleted';
+      return errorMessage(error);
     }
   }
 
@@ -331,6 +355,8 @@ export class OwnedTables {
     const { clock, random } = this.#components;
     for (const delayMs of backoff({ ...RETRY_DELAYS, random })) {
       try {
+        const there = planned && this.#nft?.ended === false;
+        this.#definition = (await this.#definition.renewed?.(there)) ?? this.#definition;
         await this.#load();
         break;
       } catch (error) {

@@ -1,5 +1,5 @@
 import type { ElementChange, ObjectChange } from './nft-commands.ts';
-import { parseObjects } from './nft-output.ts';
+import { parseCounters } from './nft-output.ts';
 import type { OwnedTables } from './owned-tables.ts';
 import { DROP_COUNTERS, type EgressAccount, type RelayForm } from './relay-rules.ts';
 import { count } from './values.ts';
@@ -13,9 +13,9 @@ export interface RelayAccount {
   readonly quotaBytes?: number;
 }
 
-/** What was forwarded for accounts, and dropped over their limits. */
+/** What was forwarded for accounts, and dropped over their limits. Goes on when the tables are made again. */
 export interface RelayUsage {
-  /** Bytes of each account since it was set, with IP and UDP headers. */
+  /** Bytes of each account since it was set, with IP and UDP headers; at least its quota when that is used up. */
   readonly bytes: ReadonlyMap<string, number>;
   readonly packetsOverRate: number;
   readonly packetsOverQuota: number;
@@ -24,22 +24,26 @@ export interface RelayUsage {
 interface Account {
   readonly objects: readonly ObjectChange[];
   readonly limit: string | undefined;
-  readonly quota: string;
+  quota: string | undefined;
+  quotaBytes: number;
+  /** With IP and UDP headers. */
+  usedBytes: number;
 }
 
-/** A quota that is never reached counts bytes. */
-const COUNT_ONLY_BYTES = Number.MAX_SAFE_INTEGER;
-
-/** The accounts of a relay: a limit object where there is a rate, and a quota object, which also counts. */
+/** The accounts of a relay: a limit object where there is a rate, and a quota object where bytes are limited. */
 export class RelayAccounts {
   readonly #tables: OwnedTables;
   readonly #family: RelayForm;
+  readonly #largestBytes: number;
   readonly #accounts = new Map<string, Account>();
   #numbers = 0;
+  readonly #dropped = { rate: 0, quota: 0 };
 
-  constructor(tables: OwnedTables, family: RelayForm) {
+  /** @param options.largestBytes the largest datagram that the kernel forwards, with headers */
+  constructor(tables: OwnedTables, { form, largestBytes }: { form: RelayForm; largestBytes: number }) {
     this.#tables = tables;
-    this.#family = family;
+    this.#family = form;
+    this.#largestBytes = largestBytes;
   }
 
   has(id: string): boolean {
@@ -49,7 +53,7 @@ export class RelayAccounts {
   /** Which rules the sessions of an account need. */
   egressOf(id: string | undefined): EgressAccount {
     const account = id === undefined ? undefined : this.#accounts.get(id);
-    return { limited: account?.limit !== undefined, counted: account !== undefined };
+    return { limited: account?.limit !== undefined, bounded: account?.quota !== undefined };
   }
 
   /**
@@ -68,12 +72,15 @@ export class RelayAccounts {
       const definition = `rate over ${count(bytesPerSecond, 'a rate', 1)} bytes/second${burst}`;
       objects.push({ family, kind: 'limit', object: limit, definition });
     }
-    const quota = `q${number}`;
-    const bytes = quotaBytes !== undefined && Number.isFinite(quotaBytes) ? quotaBytes : COUNT_ONLY_BYTES;
-    objects.push({ family, kind: 'quota', object: quota, definition: `over ${count(bytes, 'a quota')} bytes` });
+    const account: Account = { objects, limit, quota: undefined, quotaBytes: Number.POSITIVE_INFINITY, usedBytes: 0 };
+    if (quotaBytes !== undefined && Number.isFinite(quotaBytes)) {
+      account.quota = `q${number}`;
+      account.quotaBytes = quotaBytes;
+      objects.push(quotaObject(family, account.quota, quotaBytes, account));
+    }
     const before = this.#accounts.get(id);
-    this.#accounts.set(id, { objects, limit, quota });
-    await this.#tables.apply({ addObjects: objects });
+    this.#accounts.set(id, account);
+    if (objects.length > 0) await this.#tables.apply({ addObjects: objects });
     return before?.objects ?? [];
   }
 
@@ -82,7 +89,7 @@ export class RelayAccounts {
     const account = this.#accounts.get(id);
     if (account === undefined) return;
     this.#accounts.delete(id);
-    await this.#tables.apply({ removeObjects: account.objects });
+    if (account.objects.length > 0) await this.#tables.apply({ removeObjects: account.objects });
   }
 
   /** Elements that make a mark a member of an account. */
@@ -90,21 +97,45 @@ export class RelayAccounts {
     const account = this.#accounts.get(id);
     if (account === undefined) return [];
     const family = this.#family;
-    const quota = { family, map: 'quotas', key: mark, value: `"${account.quota}"` };
-    if (account.limit === undefined) return [quota];
-    return [{ family, map: 'limits', key: mark, value: `"${account.limit}"` }, quota];
+    const element = (map: string, object: string | undefined) =>
+      object === undefined ? [] : [{ family, map, key: mark, value: `"${object}"` }];
+    return [...element('limits', account.limit), ...element('quotas', account.quota)];
   }
 
-  /** @throws SpliceError */
+  /** Bytes of an account were forwarded, counted with headers. */
+  spend(id: string, bytes: number): void {
+    const account = this.#accounts.get(id);
+    if (account !== undefined) account.usedBytes += bytes;
+  }
+
+  /** A quota whose rest is smaller than a datagram is used up: the kernel drops what does not fit into it. */
+  #usedOf({ usedBytes, quotaBytes }: Account): number {
+    return usedBytes + this.#largestBytes > quotaBytes ? Math.max(usedBytes, quotaBytes) : usedBytes;
+  }
+
+  /** What {@link spend} was told, and what was dropped. @throws SpliceError */
   async usage(): Promise<RelayUsage> {
-    const quotas = await this.#tables.list(this.#family, 'quotas');
-    const counters = await this.#tables.list(this.#family, 'counters');
-    const used = new Map(parseObjects(quotas, 'quota').map(({ name, value }) => [name, value]));
-    const dropped = new Map(parseObjects(counters, 'counter').map(({ name, value }) => [name, value]));
+    const counters = await this.#tables.resetCounters(this.#family);
+    const dropped = new Map(parseCounters(counters).map(({ name, packets }) => [name, packets]));
+    this.#dropped.rate += dropped.get(DROP_COUNTERS.rate) ?? 0;
+    this.#dropped.quota += dropped.get(DROP_COUNTERS.quota) ?? 0;
     return {
-      bytes: new Map([...this.#accounts].map(([id, { quota }]) => [id, used.get(quota) ?? 0])),
-      packetsOverRate: dropped.get(DROP_COUNTERS.rate) ?? 0,
-      packetsOverQuota: dropped.get(DROP_COUNTERS.quota) ?? 0,
+      bytes: new Map([...this.#accounts].map(([id, account]) => [id, this.#usedOf(account)])),
+      packetsOverRate: this.#dropped.rate,
+      packetsOverQuota: this.#dropped.quota,
     };
   }
+}
+
+/** The quota of an account. When the tables are made again, it goes on with what is known to be used. */
+function quotaObject(family: RelayForm, object: string, bytes: number, account: Account): ObjectChange {
+  const over = `over ${count(bytes, 'a quota')} bytes`;
+  return {
+    family,
+    kind: 'quota',
+    object,
+    get definition() {
+      return account.usedBytes === 0 ? over : `${over} used ${count(account.usedBytes, 'used bytes')} bytes`;
+    },
+  };
 }

@@ -34,7 +34,7 @@ export interface PlaneSession {
   onCounted?(counters: SessionCounters): void;
 }
 
-/** A snapshot of what the kernel forwards. Traffic of open sessions is up to some ten seconds old. */
+/** A snapshot of what the kernel forwards. Traffic of open sessions is up to some seconds old. */
 export interface PlaneStats extends SessionCounters {
   /** Sessions that the kernel forwards now. */
   readonly sessions: number;
@@ -77,10 +77,6 @@ interface Account {
 
 const RETRY = { baseMs: 250, maxMs: 30_000 };
 const DEFAULT_USAGE_INTERVAL_MS = 1_000;
-/** Reading usage takes at most a fifth of the time, reading all counters at most a fiftieth. */
-const USAGE_SPACING = 4;
-const COUNTERS_SPACING = 50;
-const COUNTERS_INTERVAL_MS = 10_000;
 /** An account keeps its state this long, so that a session that comes back does not begin with a full rate. */
 const IDLE_INTERVALS = 10;
 const NONE: SessionCounters = { packetsFromA: 0, bytesFromA: 0, packetsFromB: 0, bytesFromB: 0 };
@@ -102,12 +98,9 @@ export class RelayPlane implements Disposable {
   #timer: Timer | undefined;
   #closed = false;
   #number = 0;
-  #countersDueMs = 0;
   /** Of sessions that have left; and of those that are there, when they were last read, by key. */
   #ended: SessionCounters = NONE;
   #present = new Map<string, SessionCounters>();
-  /** Packets that were dropped before the tables were made again. */
-  #droppedBefore = { rate: 0, quota: 0 };
   readonly #stats = { moved: 0, failed: 0, packetsOverRate: 0, packetsOverQuota: 0, replaced: 0 };
 
   /** Makes the tables. @throws SpliceError */
@@ -126,8 +119,6 @@ export class RelayPlane implements Disposable {
     this.#reading = new SharedWork(() => relay.counters());
     relay.events.on('replaced', () => {
       this.#stats.replaced++;
-      this.#droppedBefore = { rate: this.#stats.packetsOverRate, quota: this.#stats.packetsOverQuota };
-      for (const account of this.#accounts.values()) account.usedBytes = 0;
     });
   }
 
@@ -150,7 +141,7 @@ export class RelayPlane implements Disposable {
     const key = `${id} ${++this.#number}`;
     const entry: Entry = { key, session, left: new AbortController(), account: undefined, inKernel: false };
     this.#entries.set(id, entry);
-    this.#arm(this.#intervalMs);
+    this.#arm();
     void this.#enter(entry);
   }
 
@@ -180,8 +171,8 @@ export class RelayPlane implements Disposable {
   /** Reads now what accounts have used and tells them; it is done at intervals anyway. @throws SpliceError */
   async readUsage(): Promise<void> {
     const { bytes, packetsOverRate, packetsOverQuota } = await this.#relay.usage();
-    this.#stats.packetsOverRate = this.#droppedBefore.rate + packetsOverRate;
-    this.#stats.packetsOverQuota = this.#droppedBefore.quota + packetsOverQuota;
+    this.#stats.packetsOverRate = packetsOverRate;
+    this.#stats.packetsOverQuota = packetsOverQuota;
     for (const [id, account] of this.#accounts) {
       const used = bytes.get(id) ?? account.usedBytes;
       const fresh = used - account.usedBytes;
@@ -266,33 +257,24 @@ export class RelayPlane implements Disposable {
     return account.ready;
   }
 
-  #arm(delayMs: number): void {
+  #arm(): void {
     if (this.#timer !== undefined || this.#closed) return;
-    this.#timer = this.#clock.timer(delayMs, () => {
-      void this.#tick().then((spentMs) => {
+    this.#timer = this.#clock.timer(this.#intervalMs, () => {
+      void this.#tick().then(() => {
         this.#timer = undefined;
-        if (this.#accounts.size > 0 || this.#entries.size > 0) this.#arm(Math.max(this.#intervalMs, spentMs));
+        if (this.#accounts.size > 0 || this.#entries.size > 0) this.#arm();
       });
     });
   }
 
-  /** Reads what is due. @returns how long to wait at least until the next, ms */
-  async #tick(): Promise<number> {
-    const startMs = this.#clock.now();
+  async #tick(): Promise<void> {
     try {
       await this.readUsage();
-      const usageMs = this.#clock.now() - startMs;
-      if (startMs >= this.#countersDueMs) {
-        const keys = new Set([...this.#entries.values()].map(({ key }) => key));
-        this.#present = new Map([...(await this.#reading.join())].filter(([key]) => keys.has(key)));
-        const spentMs = this.#clock.now() - startMs - usageMs;
-        this.#countersDueMs = startMs + Math.max(COUNTERS_INTERVAL_MS, COUNTERS_SPACING * spentMs);
-      }
+      const keys = new Set([...this.#entries.values()].map(({ key }) => key));
+      this.#present = new Map([...this.#relay.lastCounters()].filter(([key]) => keys.has(key)));
       await this.#removeIdle();
-      return USAGE_SPACING * usageMs;
     } catch (error) {
       if (!this.#closed) this.#log.debug(`The kernel's counters were not read: ${errorMessage(error)}`);
-      return this.#intervalMs;
     }
   }
 

@@ -44,9 +44,9 @@ export interface RelayRules {
 
 /**
  * Sessions are spread over so many maps with counters: nft reads a map as a whole, and makes no change meanwhile, so that a
- * move waits for a sixteenth of the counters at most.
+ * move waits for a sixty-fourth of the counters at most.
  */
-export const COUNTER_MAPS = 16;
+export const COUNTER_MAPS = 64;
 
 /** Name of the map with counters that a session of this number is in. */
 export function counterMap(number: number): string {
@@ -60,20 +60,22 @@ const TYPES = { 4: ['ip', 'ipv4_addr'], 6: ['ip6', 'ipv6_addr'] } as const;
 
 /** Each session has two marks, one for each direction. Data of a direction is found by its mark alone. */
 export function relayDefinition(rules: RelayRules): TablesDefinition {
-  const { form, devices, maxSessions } = rules;
-  const size = count(2 * maxSessions, 'a number of sessions', 1);
+  const { form, devices } = rules;
   return {
     families: [form],
     commands: (family, table) => {
       const at = `${family} ${table}`;
       const chains = form === 'netdev' ? ingress(at, rules) : routing(at, rules);
-      return [...maps(at, form, size), ...objects(at, rules), ...chains];
+      return [...maps(at, rules), ...objects(at, rules), ...chains];
     },
     chains: () => (form === 'netdev' ? [{ chain: 'in', devices }] : [{ chain: 'pre' }, { chain: 'post' }]),
   };
 }
 
-function maps(at: string, form: RelayForm, size: string): string[] {
+function maps(at: string, { form, maxSessions }: RelayRules): string[] {
+  const size = count(2 * maxSessions, 'a number of sessions', 1);
+  // Numbers of sessions are dense; twice as many elements have room, because those on the way out still have theirs.
+  const share = count(4 * Math.ceil(maxSessions / COUNTER_MAPS), 'a number of sessions', 1);
   const perFamily = Object.entries(TYPES).flatMap(([number, [, type]]) => {
     const tuple = `${type} . inet_service . ${type} . inet_service`;
     return [
@@ -87,7 +89,7 @@ function maps(at: string, form: RelayForm, size: string): string[] {
     `add map ${at} to_port { type mark : inet_service; size ${size}; }`,
     ...Array.from(
       { length: COUNTER_MAPS },
-      (_, number) => `add map ${at} ${counterMap(number)} { type mark : inet_service; size ${size}; counter; }`,
+      (_, number) => `add map ${at} ${counterMap(number)} { type mark : inet_service; size ${share}; counter; }`,
     ),
     `add map ${at} limits { type mark : limit; size ${size}; }`,
     `add map ${at} quotas { type mark : quota; size ${size}; }`,
@@ -109,14 +111,14 @@ function limits(totalBytesPerSecond: number | undefined, account?: EgressAccount
   return [
     ...(account === undefined || account.limited ? [`limit name meta mark map @limits ${overRate}`] : []),
     ...(totalBytesPerSecond === undefined ? [] : [`limit name "total" ${overRate}`]),
-    ...(account === undefined || account.counted ? [quota] : []),
+    ...(account === undefined || account.bounded ? [quota] : []),
   ];
 }
 
-/** Whether sessions have a rate, and a quota. */
+/** Whether sessions have a rate, and a limit of bytes. */
 export interface EgressAccount {
   readonly limited: boolean;
-  readonly counted: boolean;
+  readonly bounded: boolean;
 }
 
 /** What sessions have in common that leave by one chain. */

@@ -58,13 +58,16 @@ function parseRoute(line: string): (RouteQuery & { route: Route }) | undefined {
   return { to: dst, from, route: { device: dev, gateway: typeof gateway === 'string' ? gateway : undefined } };
 }
 
-const CACHED_MS = 5_000;
+/** A route is looked up again when it is older than this; who asks meanwhile gets the one that is known. */
+const FRESH_MS = 5_000;
+/** Sessions follow changed routes at such intervals anyway. */
+const CACHED_MS = 15_000;
 const MAX_CACHED = 65_536;
 
 /** Looks routes up, remembers them for a few seconds, and runs one look-up at a time for all that ask meanwhile. */
 export class RouteCache {
   readonly #components: { system: System; clock: Clock };
-  readonly #known = new Map<string, { route: Route; untilMs: number }>();
+  readonly #known = new Map<string, { route: Route; atMs: number }>();
   #wanted = new Map<string, RouteQuery>();
   #next: Promise<Map<string, Route>> | undefined;
   #running: Promise<unknown> = Promise.resolve();
@@ -82,11 +85,12 @@ export class RouteCache {
     const found = new Map<string, Route>();
     for (const query of queries) {
       const known = this.#known.get(routeKey(query));
-      if (known !== undefined && known.untilMs > now) found.set(routeKey(query), known.route);
-      else this.#wanted.set(routeKey(query), query);
+      const ageMs = known === undefined ? CACHED_MS : now - known.atMs;
+      if (known !== undefined && ageMs < CACHED_MS) found.set(routeKey(query), known.route);
+      if (ageMs >= FRESH_MS) this.#wanted.set(routeKey(query), query);
     }
-    if (queries.every((query) => found.has(routeKey(query)))) return found;
-    this.#next ??= this.#lookUpAfter(this.#running);
+    if (this.#wanted.size > 0) this.#next ??= this.#lookUpAfter(this.#running);
+    if (this.#next === undefined || queries.every((query) => found.has(routeKey(query)))) return found;
     return new Map([...found, ...(await this.#next)]);
   }
 
@@ -97,7 +101,7 @@ export class RouteCache {
       this.#next = undefined;
       return this.#lookUp(queries);
     });
-    this.#running = result.catch(() => 'told to those who asked');
+    this.#running = result.catch(() => 'told to those who asked, and asked again by the next');
     return result;
   }
 
@@ -105,29 +109,42 @@ export class RouteCache {
     const { system, clock } = this.#components;
     const routes = await lookUpRoutes(system, queries.values());
     if (this.#known.size + routes.size > MAX_CACHED) this.#known.clear();
-    const untilMs = clock.now() + CACHED_MS;
-    for (const [key, route] of routes) this.#known.set(key, { route, untilMs });
+    const atMs = clock.now();
+    for (const key of queries.keys()) this.#known.delete(key);
+    for (const [key, route] of routes) this.#known.set(key, { route, atMs });
     return routes;
   }
 }
 
+/** A network device. The index changes when one of the same name is made again. */
+export interface Device {
+  readonly name: string;
+  readonly index: number;
+}
+
 /**
- * Returns the network devices that hold the given local addresses; of every device but loopback for an unspecified one.
- * @throws SpliceError `no-route` when none does.
+ * Returns the network devices that datagrams to the given local addresses may arrive by: all that have an address, because with
+ * two uplinks, or with an address of loopback that routers know, it need not be the device that holds it.
+ * @throws SpliceError `no-route` when there is none, or no device holds any of the addresses.
  */
-export async function devicesOf(system: System, addresses: readonly string[]): Promise<string[]> {
+export async function devicesOf(system: System, addresses: readonly string[]): Promise<Device[]> {
   const { code, stdout, stderr } = await system.run('ip', ['-j', 'addr', 'show']);
   if (code !== 0) throw unusable('ip addr', stderr);
   const any = addresses.some((each) => each === '0.0.0.0' || each === '::');
-  const devices = new Set<string>();
-  for (const link of JSON.parse(stdout) as { ifname: string; addr_info?: { local?: string }[] }[]) {
-    if (link.ifname === 'lo') continue;
-    const held = (link.addr_info ?? []).flatMap(({ local }) => local ?? []);
-    if (any ? held.length > 0 : held.some((each) => addresses.includes(each))) devices.add(link.ifname);
-  }
-  if (devices.size === 0)
+  const links = JSON.parse(stdout) as { ifname: string; ifindex: number; addr_info?: { local?: string }[] }[];
+  const held = links.flatMap(({ ifname, ifindex, addr_info = [] }) => {
+    const usable = addr_info.flatMap(({ local }) => (local === undefined || isHostLocal(local) ? [] : [local]));
+    return usable.length === 0 ? [] : [{ name: ifname, index: ifindex, usable }];
+  });
+  const devices = held.filter(({ name }) => name !== 'lo').map(({ name, index }) => ({ name, index }));
+  if (devices.length === 0 || !(any || held.some(({ usable }) => usable.some((each) => addresses.includes(each)))))
     throw new SpliceError('no-route', `No network device has the address ${addresses.join(', ')}.`);
-  return [...devices];
+  return devices;
+}
+
+/** Loopback and link-local addresses: nothing that is relayed has them. */
+function isHostLocal(address: string): boolean {
+  return /^(127\.|169\.254\.|::1$|fe[89ab])/.test(address);
 }
 
 function unusable(what: string, stderr: string): SpliceError {

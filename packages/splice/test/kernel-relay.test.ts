@@ -3,7 +3,8 @@ import { VirtualClock } from '@towpath/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { KernelRelay, type RelaySession } from '../src/kernel-relay.ts';
 import { probeKernel } from '../src/probe-kernel.ts';
-import { devicesOf } from '../src/routes.ts';
+import { devicesOf, RouteCache, routeKey } from '../src/routes.ts';
+import type { SpliceError } from '../src/splice-error.ts';
 import { FakeKernel } from '../src/testing/fake-kernel.ts';
 
 const RELAY = '203.0.113.10';
@@ -62,7 +63,7 @@ describe('KernelRelay', () => {
         ['3', '"l1"'],
       ]),
     );
-    await relay.setAccount('alice', { bytesPerSecond: 2_000_000 });
+    await relay.setAccount('alice', { bytesPerSecond: 2_000_000, quotaBytes: 5_000_000 });
     expect(system.elements('netdev', 'limits')).toEqual(
       new Map([
         ['2', '"l2"'],
@@ -71,6 +72,45 @@ describe('KernelRelay', () => {
     );
     expect(new Set(system.elements('netdev', 'quotas').values())).toEqual(new Set(['"q2"']));
     expect(system.lines.some((line) => line.startsWith('delete limit netdev') && line.includes(' l1'))).toBe(true);
+  });
+
+  test('a device that appears or goes is followed; counters, quota and usage go on with the new tables', async () => {
+    const hooked = () => {
+      const chains = system.lines.filter((line) => line.includes(' hook ingress '));
+      return /devices = \{ ([^}]*) \}/.exec(chains.at(-1)!)?.[1];
+    };
+    await relay.setAccount('alice', { quotaBytes: 100_000 });
+    await relay.open('one', { ...session(1), account: 'alice' });
+    const { a, b } = session(1);
+    const pass = (count: number) =>
+      Array.from({ length: count }, () => system.forward({ from: a.remote, to: a.local, bytes: 972 }));
+    expect(pass(60).every((each) => typeof each === 'object')).toBe(true);
+    system.devices.push({ name: 'eth1', addresses: ['198.51.100.7', 'fe80::7'] });
+    system.devices.push({ name: 'veth2', addresses: ['fe80::8'] });
+    await clock.advance(11_000);
+    expect(hooked()).toBe('"eth0", "eth1"');
+    const left = pass(60).filter((each) => each !== 'dropped');
+    expect(left).toEqual(Array.from({ length: 40 }, () => ({ from: b.local, to: b.remote })));
+    system.devices.splice(1, 1);
+    await clock.advance(11_000);
+    expect(hooked()).toBe('"eth0"');
+    expect(await clock.runUntil(relay.usage())).toMatchObject({ bytes: new Map([['alice', 100_000]]) });
+    const counted = await clock.runUntil(relay.close('one'));
+    expect(counted).toEqual({ packetsFromA: 100, bytesFromA: 97_200, packetsFromB: 0, bytesFromB: 0 });
+    expect(system.tables.size).toBe(1);
+  });
+
+  test('what is watched and read does not make nft read every map', async () => {
+    await relay.setAccount('alice', { bytesPerSecond: 1_000_000 });
+    for (let at = 1; at <= 3; at++) await relay.open(`s${at}`, { ...session(at), account: 'alice' });
+    system.lines.length = 0;
+    await clock.advance(1_000);
+    await clock.runUntil(relay.usage());
+    const commands = system.lines.filter((line) => /^(list|reset|get) /.test(line));
+    const kinds = new Set(commands.map((line) => line.replace(/ netdev .*/, '')));
+    // Listing one chain, or quotas or counters by name, makes nft 1.0 read all elements first.
+    expect(kinds).toEqual(new Set(['list chains netdev', 'list map', 'reset counters table']));
+    expect(commands.filter((line) => line.startsWith('list map'))).toHaveLength(3);
   });
 
   test('random openings, ends and failures of nft leave exactly what is open', async () => {
@@ -135,7 +175,51 @@ function session(at: number): RelaySession {
   };
 }
 
+test('a known route is used at once while it is looked up again; one that is gone is asked for again', async () => {
+  const system = FakeKernel.host([RELAY]);
+  const clock = new VirtualClock();
+  const cache = new RouteCache({ system, clock });
+  const query = { to: '198.51.100.1', from: RELAY };
+  const first = await cache.get([query]);
+  expect(first.get(routeKey(query))).toMatchObject({ device: 'eth0' });
+  await clock.advance(6_000);
+  const looked = Promise.withResolvers<void>();
+  let asked = 0;
+  const run = system.run.bind(system);
+  system.run = async (...args) => {
+    asked++;
+    await looked.promise;
+    return run(...args);
+  };
+  expect(await cache.get([query])).toEqual(first);
+  expect(await cache.get([query])).toEqual(first);
+  system.respond = () => ({ code: 1, stdout: '', stderr: '' });
+  looked.resolve();
+  await clock.advance(0);
+  expect((await cache.get([query])).size).toBe(0);
+  expect(asked).toBeGreaterThan(1);
+});
+
 describe('the devices of a relay', () => {
+  test.each([
+    ['of two uplinks both', [RELAY], { eth0: [RELAY], eth1: ['198.51.100.7'] }, ['eth0', 'eth1']],
+    ['those of an address of loopback', [RELAY], { lo: ['127.0.0.1', RELAY], eth1: ['198.51.100.7'] }, ['eth1']],
+    [
+      'without what has only a link-local address',
+      [RELAY],
+      { eth0: [RELAY], eth1: ['fe80::1'], eth2: ['169.254.1.1'] },
+      ['eth0'],
+    ],
+    ['of all addresses all', ['0.0.0.0'], { lo: ['127.0.0.1'], eth0: [RELAY] }, ['eth0']],
+    ['none for another address', ['203.0.113.99'], { eth0: [RELAY] }, 'no-route'],
+    ['none for loopback', ['127.0.0.1'], { lo: ['127.0.0.1'], eth0: [RELAY] }, 'no-route'],
+  ])('are %s', async (_what, addresses, held, expected) => {
+    const system = FakeKernel.host([]);
+    system.devices = Object.entries(held).map(([name, each]) => ({ name, addresses: each }));
+    const found = await devicesOf(system, addresses).catch((error: SpliceError) => error);
+    expect(Array.isArray(found) ? found.map(({ name }) => name) : found.code).toEqual(expected);
+  });
+
   const run = (outcome: { code: number | undefined; stdout: string; stderr: string }) =>
     devicesOf(Object.assign(FakeKernel.host([RELAY]), { run: async () => outcome }), [RELAY]);
 

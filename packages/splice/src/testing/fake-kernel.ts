@@ -41,6 +41,8 @@ export class FakeKernel implements System {
   startFailure: { reason: string; missing: boolean; output?: string } | undefined;
   /** Returns the error for a command, as the kernel would. */
   reject: (command: string) => string | undefined = () => undefined;
+  /** Network devices and their addresses, as {@link host} tells them. */
+  devices: { name: string; addresses: readonly string[] }[] = [];
   /** Answers `run`. */
   respond: (program: string, args: readonly string[], input: string) => CommandResult = () => OK;
 
@@ -53,9 +55,9 @@ export class FakeKernel implements System {
     { unreachable = [] }: { unreachable?: readonly string[] } = {},
   ): FakeKernel {
     const kernel = new FakeKernel();
-    const links = JSON.stringify([{ ifname: 'eth0', addr_info: addresses.map((local) => ({ local })) }]);
+    kernel.devices = [{ name: 'eth0', addresses }];
     kernel.respond = (_program, args, input) => {
-      if (args.includes('addr')) return { ...OK, stdout: links };
+      if (args.includes('addr')) return { ...OK, stdout: linksOf(kernel.devices) };
       const routes = input.split('\n').flatMap((line) => {
         const [, , to, , from] = line.split(' ');
         if (to === undefined || unreachable.includes(to) || addresses.includes(to)) return [];
@@ -177,7 +179,7 @@ export class FakeChild implements NftChild {
   #run(line: string): string {
     let output = '';
     this.#undo = [];
-    for (const command of line.split(/; (?=add |delete |get |list |flush )/)) {
+    for (const command of line.split(/; (?=add |delete |get |list |flush |reset )/)) {
       const result = this.#kernel.reject(command) ?? this.#command(command);
       if (result.includes('Error:')) {
         for (const undo of this.#undo.reverse()) undo();
@@ -190,11 +192,12 @@ export class FakeChild implements NftChild {
 
   #command(command: string): string {
     const [verb, what, family, table = '', name = ''] = command.split(' ');
-    if (verb === undefined || !['add', 'delete', 'get', 'list', 'flush'].includes(verb)) {
+    if (verb === undefined || !['add', 'delete', 'get', 'list', 'flush', 'reset'].includes(verb)) {
       return 'Error: syntax error, unexpected newline, expecting string';
     }
     if (verb === 'add' && what === 'table') return this.#addTable(`${family} ${table}`);
-    if (verb === 'list' && (what === 'quotas' || what === 'counters')) return this.#list(what, command.split(' '));
+    if (verb === 'list' && what === 'chains') return this.#chains(family ?? '');
+    if (verb === 'reset') return this.#kernel.tables.has(command.split(' ').slice(3).join(' ')) ? '' : NONE;
     const found = this.#kernel.tables.get(`${family} ${table}`);
     if (found === undefined) return NONE;
     switch (`${verb} ${what}`) {
@@ -207,7 +210,10 @@ export class FakeChild implements NftChild {
         found.chains.get(name)?.push(command.split(' ').slice(5).join(' '));
         return '';
       case 'add quota':
-        return this.#set(found.quotas, name, { bytes: Number(/over (\d+) bytes/.exec(command)?.[1]), used: 0 });
+        return this.#set(found.quotas, name, {
+          bytes: Number(/over (\d+) bytes/.exec(command)?.[1]),
+          used: Number(/used (\d+) bytes/.exec(command)?.[1] ?? 0),
+        });
       case 'delete quota':
         return this.#delete(found.quotas, name);
       case 'delete chain':
@@ -247,11 +253,12 @@ export class FakeChild implements NftChild {
     return verb === 'get' ? `table x {\n\tmap x {\n\t\telements = { ${found.join(',\n')} }\n\t}\n}\n` : '';
   }
 
-  #list(what: 'quotas' | 'counters', [, , , family, table]: string[]): string {
-    const found = this.#kernel.tables.get(`${family} ${table}`);
-    if (found === undefined) return NONE;
-    const quotas = [...found.quotas].map(([name, quota]) => ({ quota: { name, ...quota, inv: true } }));
-    return `${JSON.stringify({ nftables: what === 'quotas' ? quotas : [] })}\n`;
+  #chains(family: string): string {
+    const chains = [...this.#kernel.tables].flatMap(([id, { chains }]) => {
+      const [of, table] = id.split(' ');
+      return of === family ? [...chains.keys()].map((name) => ({ chain: { family, table, name } })) : [];
+    });
+    return `${JSON.stringify({ nftables: chains })}\n`;
   }
 
   #set<Value>(map: Map<string, Value>, key: string, value: Value): string {
@@ -280,6 +287,13 @@ function listed(elements: Map<string, FakeElement> | undefined): string {
     value,
   ]);
   return `${JSON.stringify({ nftables: [{ map: { elem } }] })}\n`;
+}
+
+function linksOf(devices: FakeKernel['devices']): string {
+  const links = devices.map(({ name, addresses }, at) => {
+    return { ifindex: at + 1, ifname: name, addr_info: addresses.map((local) => ({ local })) };
+  });
+  return JSON.stringify(links);
 }
 
 function unquoted(value: string | undefined): string {
