@@ -1,64 +1,25 @@
 import { SeededRandom } from '@towpath/core';
-import { VirtualClock } from '@towpath/core/testing';
+import type { VirtualClock } from '@towpath/core/testing';
 import type { Endpoint } from '@towpath/net';
-import { natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net/simulated';
-import { RelayPlane } from '@towpath/splice';
-import { FakeKernel } from '@towpath/splice/testing';
+import { natKinds, type SimulatedHost } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
 import { decodeMessage, encodeMessage, encodeTcpFrame, type Message, NetworkKey } from '../src/codec/index.ts';
 import { StreamCipher } from '../src/index.ts';
-import { relayPlaneOptions } from '../src/relay/server/kernel-sessions.ts';
-import type { RelayEvents, RelayOptions } from '../src/relay/server/options.ts';
-import { RelayServer } from '../src/relay/server/relay-server.ts';
-import { KernelNetwork } from '../../stun/test/support/kernel-network.ts';
+import type { RelayOptions } from '../src/relay/server/options.ts';
+import { PLANES, type Plane, RELAY, relayWorld } from './relay-planes.ts';
 
 const UID = 'TEST-000001-BCDEF';
-const RELAY = { address: '198.51.100.7', port: 32_110 };
 const CLOSE = encodeMessage({ type: 'CLOSE' });
 const ALIVE = encodeMessage({ type: 'ALIVE' });
 /** A session is moved at the first sweep after it was quiet. */
 const SETTLED_MS = 5_000;
 
 type Reservation = Extract<Message, { type: 'RLY_PORT_ACK' }>;
-type Plane = 'user' | 'kernel';
 
 /** A datagram that begins like one of a channel, as long as asked for. */
 function drw(bytes: number, index = 0): Uint8Array {
   const start = encodeMessage({ type: 'DRW', channel: 0, index, data: new Uint8Array(8) });
   return Uint8Array.from([...start, ...new SeededRandom(bytes).bytes(bytes - start.length)]);
-}
-
-async function world(kind: Plane, options: RelayOptions = {}, key?: string) {
-  const clock = new VirtualClock();
-  const random = new SeededRandom(7);
-  const internet = new SimulatedInternet({ clock, random });
-  const host = internet.host({ address: RELAY.address });
-  const kernel = FakeKernel.host([RELAY.address]);
-  const network = new KernelNetwork({ network: host.network, kernel }, (data) => isControl(data, key));
-  const plane =
-    kind === 'user'
-      ? undefined
-      : await RelayPlane.open(
-          { system: kernel, clock, random: new SeededRandom(5) },
-          { form: 'netdev', addresses: [RELAY.address], ...relayPlaneOptions(options) },
-        );
-  const relay = await RelayServer.listen(
-    { network, clock, random, plane },
-    { sessionPorts: 4, address: RELAY.address, ...options },
-  );
-  const ended: RelayEvents['ended'][] = [];
-  relay.events.on('ended', (event) => void ended.push(event));
-  const close = async () => {
-    await relay.close();
-    plane?.close();
-  };
-  return { clock, internet, relay, kernel, network, plane, ended, close };
-}
-
-/** What the patterns of the real kernel leave to the server. */
-function isControl(data: Uint8Array, key: string | undefined): boolean {
-  const clear = key === undefined ? data : new StreamCipher(key).decipher(data);
-  return clear[0] !== 0xf1 || (clear[1] !== 0xd0 && clear[1] !== 0xd1) || data.length > 1_472;
 }
 
 async function udpEnd(clock: VirtualClock, host: SimulatedHost, key?: string) {
@@ -77,7 +38,7 @@ async function udpEnd(clock: VirtualClock, host: SimulatedHost, key?: string) {
 
 /** Two ends behind NATs, ready, heard, and quiet for long enough to move. */
 async function connected(kind: Plane, options: RelayOptions = {}, key?: string) {
-  const made = await world(kind, options, key);
+  const made = await relayWorld(options, key, kind);
   const { clock, internet } = made;
   const client = await udpEnd(clock, internet.nat(natKinds.symmetricRandom).host(), key);
   const device = await udpEnd(clock, internet.nat(natKinds.symmetricRandom).host(), key);
@@ -105,7 +66,7 @@ test('a relay that listens on all addresses moves sessions of the one that it is
   await close();
 });
 
-describe.each(['user', 'kernel'] as const)('a PPPP relay, data through the %s plane', (kind) => {
+describe.each(PLANES)('a PPPP relay, data through the %s plane', (kind) => {
   const isKernel = kind === 'kernel';
 
   test.each([undefined, NetworkKey.CAMERA])(
@@ -205,7 +166,7 @@ describe.each(['user', 'kernel'] as const)('a PPPP relay, data through the %s pl
   });
 
   test('a side over TCP is served by the server', async () => {
-    const { clock, internet, relay, network, close } = await world(kind);
+    const { clock, internet, relay, network, close } = await relayWorld();
     const device = await udpEnd(clock, internet.host());
     const received: Uint8Array[] = [];
     const connection = await clock.runUntil(

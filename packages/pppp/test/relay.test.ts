@@ -2,7 +2,7 @@ import { SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import type { Endpoint } from '@towpath/net';
 import { natKinds, type SimulatedHost, SimulatedInternet } from '@towpath/net/simulated';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { StreamCipher } from '../src/index.ts';
 import {
   decodeMessage,
@@ -14,22 +14,13 @@ import {
 } from '../src/codec/index.ts';
 import type { RelayOptions } from '../src/relay/server/options.ts';
 import { RelayServer } from '../src/relay/server/relay-server.ts';
+import { describeInBothPlanes, RELAY, relayWorld } from './relay-planes.ts';
 
 const UID = 'TEST-000001-BCDEF';
-const RELAY = { address: '198.51.100.7', port: 32110 };
 const ALIVE = encodeMessage({ type: 'ALIVE' });
 
 type Reservation = Extract<Message, { type: 'RLY_PORT_ACK' }>;
 type Side = 'client' | 'device';
-
-async function world(options: RelayOptions = {}) {
-  const clock = new VirtualClock();
-  const random = new SeededRandom(7);
-  const internet = new SimulatedInternet({ clock, random });
-  const { network } = internet.host({ address: RELAY.address });
-  const relay = await RelayServer.listen({ network, clock, random }, { sessionPorts: 4, ...options });
-  return { clock, internet, relay, random };
-}
 
 /** One socket of the test; keeps raw bytes as well as messages. */
 async function udpEnd(clock: VirtualClock, host: SimulatedHost, key?: string) {
@@ -78,7 +69,7 @@ const introduce = (magic: number, side: Side, uid = UID): Message => ({ type: 'R
 
 /** Two UDP ends behind NATs with a ready session. */
 async function connected(options: RelayOptions = {}, key?: string) {
-  const made = await world(options);
+  const made = await relayWorld(options, key);
   const { clock, internet } = made;
   const client = await udpEnd(clock, internet.nat(natKinds.symmetricRandom).host(), key);
   const device = await udpEnd(clock, internet.nat(natKinds.symmetricRandom).host(), key);
@@ -94,7 +85,7 @@ function pattern(size: number, seed: number): Uint8Array {
   return new SeededRandom(seed).bytes(size);
 }
 
-describe('relay over UDP (A7)', () => {
+describeInBothPlanes('relay over UDP (A7)', () => {
   test('reserves a port, learns both sides and says ready to both', async () => {
     const { relay, ready, clientReady, magic } = await connected();
     expect(ready).toEqual([{ type: 'RLY_RDY', uid: UID }]);
@@ -105,7 +96,7 @@ describe('relay over UDP (A7)', () => {
   });
 
   test('answers RLY_HELLO in four bytes', async () => {
-    const { clock, internet, relay } = await world();
+    const { clock, internet, relay } = await relayWorld();
     const client = await udpEnd(clock, internet.host());
     expect(await client.ask(RELAY, { type: 'RLY_HELLO' })).toEqual([{ type: 'RLY_HELLO_ACK' }]);
     await relay.close();
@@ -132,7 +123,7 @@ describe('relay over UDP (A7)', () => {
   });
 
   test('takes the device first as well', async () => {
-    const { clock, internet, relay } = await world();
+    const { clock, internet, relay } = await relayWorld();
     const client = await udpEnd(clock, internet.host());
     const device = await udpEnd(clock, internet.host());
     const [{ magic, port }] = (await client.ask(RELAY, { type: 'RLY_PORT', uid: UID })) as [Reservation];
@@ -159,7 +150,7 @@ describe('relay over UDP (A7)', () => {
   });
 
   test('forwards nothing before both sides are there', async () => {
-    const { clock, internet, relay } = await world();
+    const { clock, internet, relay } = await relayWorld();
     const client = await udpEnd(clock, internet.host());
     const [{ magic, port }] = (await client.ask(RELAY, { type: 'RLY_PORT', uid: undefined })) as [Reservation];
     const at = { address: RELAY.address, port };
@@ -172,7 +163,7 @@ describe('relay over UDP (A7)', () => {
   });
 
   test('keeps two sessions of one device apart, on two ports when the client names the device', async () => {
-    const { clock, internet, relay } = await world({ sessionPorts: 2 });
+    const { clock, internet, relay } = await relayWorld({ sessionPorts: 2 });
     const device = await udpEnd(clock, internet.host());
     const ports = new Set<number>();
     for (let i = 0; i < 2; i++) {
@@ -188,7 +179,7 @@ describe('relay over UDP (A7)', () => {
   });
 
   test('refuses a second session of one address on one port while the first runs, and takes it when that is stale', async () => {
-    const { clock, internet, relay } = await world({ sessionPorts: 1 });
+    const { clock, internet, relay } = await relayWorld({ sessionPorts: 1 });
     const device = await udpEnd(clock, internet.host());
     const open = async () => {
       const client = await udpEnd(clock, internet.host());
@@ -206,9 +197,9 @@ describe('relay over UDP (A7)', () => {
   });
 });
 
-describe('ends of a relayed session', () => {
+describeInBothPlanes('ends of a relayed session', () => {
   test('reservations die after 30 s, half a session too, a silent one too', async () => {
-    const { clock, internet, relay } = await world();
+    const { clock, internet, relay } = await relayWorld();
     const client = await udpEnd(clock, internet.host());
     const [late] = (await client.ask(RELAY, { type: 'RLY_PORT', uid: undefined })) as [Reservation];
     const [half] = (await client.ask(RELAY, { type: 'RLY_PORT', uid: undefined })) as [Reservation];
@@ -268,9 +259,9 @@ describe('ends of a relayed session', () => {
   });
 });
 
-describe('relay over TCP', () => {
+describeInBothPlanes('relay over TCP', () => {
   test('matches a TCP client with a UDP device', async () => {
-    const { clock, internet, relay } = await world();
+    const { clock, internet, relay } = await relayWorld();
     const client = await tcpEnd(clock, internet.nat(natKinds.portRestricted).host());
     const device = await udpEnd(clock, internet.nat(natKinds.portRestricted).host());
     expect(await client.ask({ type: 'RLY_HELLO' })).toEqual([{ type: 'RLY_HELLO_ACK' }]);
@@ -291,7 +282,7 @@ describe('relay over TCP', () => {
   });
 
   test('matches two TCP ends, and tells one when the other is gone', async () => {
-    const { clock, internet, relay } = await world();
+    const { clock, internet, relay } = await relayWorld();
     const client = await tcpEnd(clock, internet.host());
     const device = await tcpEnd(clock, internet.host());
     const [{ magic }] = (await client.ask({ type: 'RLY_PORT', uid: undefined })) as [Reservation];
@@ -309,7 +300,7 @@ describe('relay over TCP', () => {
   });
 
   test('a connection that says nothing is closed', async () => {
-    const { clock, internet, relay } = await world();
+    const { clock, internet, relay } = await relayWorld();
     const client = await tcpEnd(clock, internet.host());
     await clock.advance(95_000);
     expect([client.closed(), relay.metrics.tcpConnections]).toEqual([true, 0]);
@@ -317,9 +308,9 @@ describe('relay over TCP', () => {
   });
 });
 
-describe('limits of a relay', () => {
+describeInBothPlanes('limits of a relay', () => {
   test('sessions per client', async () => {
-    const { clock, internet, relay } = await world({ limits: { sessionsPerClient: 2 } });
+    const { clock, internet, relay } = await relayWorld({ limits: { sessionsPerClient: 2 } });
     const host = internet.host();
     const answers: number[] = [];
     for (let i = 0; i < 3; i++) {
@@ -336,7 +327,7 @@ describe('limits of a relay', () => {
   });
 
   test('sessions in all; a full relay does not answer RLY_HELLO, so that clients choose another', async () => {
-    const { clock, internet, relay } = await world({ limits: { sessions: 1 } });
+    const { clock, internet, relay } = await relayWorld({ limits: { sessions: 1 } });
     const client = await udpEnd(clock, internet.host());
     const [{ magic, port }] = (await client.ask(RELAY, { type: 'RLY_PORT', uid: undefined })) as [Reservation];
     await client.ask({ ...RELAY, port }, introduce(magic, 'client'));

@@ -1,14 +1,15 @@
 import type { PathHealth } from '@towpath/core';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import * as attr from '../src/message/attributes.ts';
 import { MessageClass, Method } from '../src/message/header.ts';
 import { StunWriter } from '../src/message/stun-writer.ts';
 import { allocateOn } from '../src/turn/client/turn-client.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import { world } from './support/internet.ts';
+import { describeInBothPlanes } from './support/planes.ts';
 import { ALICE, bytes, client, peer, turnServer } from './support/turn.ts';
 
-describe('a client of a relay', () => {
+describeInBothPlanes('a client of a relay', () => {
   test.each([
     ['that is used', 100, 6_000],
     ['that is idle', 120_000, 16_000],

@@ -1,16 +1,17 @@
 import { createLog, type LogRecord } from '@towpath/core';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import * as attr from '../src/message/attributes.ts';
 import { localConnection } from '../src/turn/server/local-connection.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import { world } from './support/internet.ts';
+import { describeInBothPlanes } from './support/planes.ts';
 import { allocateRequest, codeOf, raw } from './support/raw-client.ts';
 import { ALICE, BOB, bytes, client, turnServer } from './support/turn.ts';
 
 /** The NAT's address in front of the relay; nothing in the simulated internet answers there. */
 const PUBLIC = '11.200.0.1';
 
-describe('two clients of one relay', () => {
+describeInBothPlanes('two clients of one relay', () => {
   test('behind a one-to-one NAT without hairpinning reach each other (A5)', async () => {
     const at = world();
     const host = at.internet.host();
@@ -95,7 +96,7 @@ describe('two clients of one relay', () => {
   });
 });
 
-describe('a connection within the server', () => {
+describeInBothPlanes('a connection within the server', () => {
   const ends = () => localConnection({ address: '11.0.0.1', port: 1 }, { address: '11.0.0.1', port: 2 });
 
   test('hands over everything before it ends, also to a paused reader', async () => {
@@ -125,7 +126,7 @@ describe('a connection within the server', () => {
   });
 });
 
-describe('what one user can use up', () => {
+describeInBothPlanes('what one user can use up', () => {
   test('a reserved port counts as an allocation until it is claimed or its time is over', async () => {
     const at = world();
     const { server } = await turnServer(at, { limits: { allocationsPerUser: 2 } });

@@ -1,4 +1,3 @@
-import { SeededRandom } from '@towpath/core';
 import {
   DatagramRoutes,
   DelegatingNetwork,
@@ -10,8 +9,8 @@ import {
   type UdpSocket,
 } from '@towpath/net';
 import { natKinds, type SimulatedHost } from '@towpath/net/simulated';
-import { RelayPlane, STUN_PATTERN } from '@towpath/splice';
-import { FakeKernel } from '@towpath/splice/testing';
+import type { RelayPlane } from '@towpath/splice';
+import type { FakeKernel } from '@towpath/splice/testing';
 import { describe, expect, test } from 'vitest';
 import { LongTermAuth } from '../src/client/long-term-auth.ts';
 import { requestWithAuth } from '../src/client/stun-client.ts';
@@ -28,15 +27,13 @@ import { timeLimitedCredentials } from '../src/turn/server/credentials.ts';
 import type { TurnServerOptions } from '../src/turn/server/options.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import { type World, world } from './support/internet.ts';
-import { KernelNetwork } from './support/kernel-network.ts';
+import { PLANES, type Plane, relayHost } from './support/planes.ts';
 import { ALICE, BOB, bytes, peer, turnServer } from './support/turn.ts';
 
 /** The NAT's address in front of a relay; nothing in the simulated internet answers there. */
 const PUBLIC = '11.200.0.1';
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
-const PLANES = ['user', 'kernel'] as const;
-type Plane = (typeof PLANES)[number];
 
 interface Relay {
   server: TurnServer;
@@ -59,15 +56,7 @@ async function relay(
   const { clock, random, internet } = at;
   const host = internet.host();
   const addresses = [host.address, ...(ipv6 ? [host.address6] : [])];
-  const kernel = FakeKernel.host(addresses);
-  const network = new KernelNetwork({ network: host.network, kernel }, beginsLikeStun);
-  const plane =
-    kind === 'user'
-      ? undefined
-      : await RelayPlane.open(
-          { system: kernel, clock, random: new SeededRandom(5) },
-          { form: 'netdev', addresses, control: [STUN_PATTERN] },
-        );
+  const { network, kernel, plane, forwarded } = await relayHost(at, { network: host.network, addresses }, kind);
   const server = await TurnServer.listen(
     { network, clock, random, plane },
     {
@@ -81,7 +70,7 @@ async function relay(
     await server.close();
     plane?.close();
   };
-  return { server, host, kernel, plane, forwarded: () => network.forwarded, close };
+  return { server, host, kernel, plane, forwarded, close };
 }
 
 interface Client {

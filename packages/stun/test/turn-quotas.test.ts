@@ -1,5 +1,5 @@
 import { errorCode, SeededRandom } from '@towpath/core';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { LongTermAuth } from '../src/client/long-term-auth.ts';
 import type { StunRequest } from '../src/client/stun-transactions.ts';
 import * as attr from '../src/message/attributes.ts';
@@ -8,10 +8,11 @@ import { StunWriter } from '../src/message/stun-writer.ts';
 import { timeLimitedCredentials } from '../src/turn/server/credentials.ts';
 import { PERMISSION_LIFETIME_MS } from '../src/turn/server/options.ts';
 import { world } from './support/internet.ts';
+import { describeInBothPlanes } from './support/planes.ts';
 import { allocateRequest, codeOf, raw, UDP } from './support/raw-client.ts';
 import { BOB, bytes, client, peer, turnServer } from './support/turn.ts';
 
-describe('quotas', () => {
+describeInBothPlanes('quotas', () => {
   test('a user gets as many allocations as its quota and not one more, and gets one back when it ends', async () => {
     const at = world();
     const { server } = await turnServer(at, { limits: { allocationsPerUser: 2 } });
@@ -103,7 +104,7 @@ describe('quotas', () => {
   });
 });
 
-describe('floods', () => {
+describeInBothPlanes('floods', () => {
   test('of unauthenticated requests are answered at a limited rate and cost no memory', async () => {
     const at = world();
     const { server } = await turnServer(at, { limits: { unauthenticatedPerSecond: 50 } });
@@ -154,7 +155,7 @@ describe('floods', () => {
   });
 });
 
-describe('quotas of groups (A3)', () => {
+describeInBothPlanes('quotas of groups (A3)', () => {
   const secrets = ['s'];
   /** `ann.home`: the group follows the point. */
   const groupOf = (user: string) => user.split('.')[1];

@@ -1,13 +1,14 @@
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { StunRequest } from '../src/client/stun-transactions.ts';
 import * as attr from '../src/message/attributes.ts';
 import { MessageClass, Method } from '../src/message/header.ts';
 import type { StunWriter } from '../src/message/stun-writer.ts';
 import { world } from './support/internet.ts';
+import { describeInBothPlanes } from './support/planes.ts';
 import { allocateRequest, codeOf, raw, UDP } from './support/raw-client.ts';
 import { turnServer } from './support/turn.ts';
 
-describe('requests that make no sense', () => {
+describeInBothPlanes('requests that make no sense', () => {
   test.each<[string, number, number, (writer: StunWriter) => void]>([
     ['without a transport', Method.Allocate, 400, () => {}],
     ['for an unknown transport', Method.Allocate, 442, (writer) => writer.add(attr.requestedTransport, 99)],

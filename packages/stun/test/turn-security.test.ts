@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { LongTermAuth } from '../src/client/long-term-auth.ts';
 import type { StunRequest } from '../src/client/stun-transactions.ts';
 import * as attr from '../src/message/attributes.ts';
@@ -8,10 +8,11 @@ import { longTermKey, PasswordAlgorithm } from '../src/message/integrity.ts';
 import { StunWriter } from '../src/message/stun-writer.ts';
 import { timeLimitedCredentials } from '../src/turn/server/credentials.ts';
 import { world } from './support/internet.ts';
+import { describeInBothPlanes } from './support/planes.ts';
 import { allocateRequest, codeOf, raw } from './support/raw-client.ts';
 import { ALICE, BOB, bytes, client, peer, turnServer } from './support/turn.ts';
 
-describe('somebody else’s allocation', () => {
+describeInBothPlanes('somebody else’s allocation', () => {
   test('cannot be refreshed, used or released by another user of the same address and port (441)', async () => {
     const at = world();
     const { server } = await turnServer(at);
@@ -104,7 +105,7 @@ describe('somebody else’s allocation', () => {
   });
 });
 
-describe('forbidden peers', () => {
+describeInBothPlanes('forbidden peers', () => {
   test.each([
     '127.0.0.1',
     '10.1.2.3',
@@ -164,7 +165,7 @@ describe('forbidden peers', () => {
   });
 });
 
-describe('nonces', () => {
+describeInBothPlanes('nonces', () => {
   test('expire, and belong to one address', async () => {
     const at = world();
     const { server } = await turnServer(at, { nonceLifetimeMs: 10_000 });
@@ -186,7 +187,7 @@ describe('nonces', () => {
   });
 });
 
-describe('credentials that are not good any more', () => {
+describeInBothPlanes('credentials that are not good any more', () => {
   const SECRET = 'secret of the relay';
   const permit: StunRequest = {
     method: Method.CreatePermission,
@@ -296,7 +297,7 @@ describe('credentials that are not good any more', () => {
   });
 });
 
-describe('answers to authenticated requests', () => {
+describeInBothPlanes('answers to authenticated requests', () => {
   test.each([
     [
       'an unknown attribute (420)',
@@ -334,7 +335,7 @@ describe('answers to authenticated requests', () => {
   });
 });
 
-describe('a request that was changed on its way', () => {
+describeInBothPlanes('a request that was changed on its way', () => {
   const echo = (...algorithms: number[]) =>
     algorithms.map((algorithm) => ({ algorithm, parameters: new Uint8Array(0) }));
   const { Md5, Sha256 } = PasswordAlgorithm;
@@ -369,7 +370,7 @@ describe('a request that was changed on its way', () => {
   });
 });
 
-describe('a draining server', () => {
+describeInBothPlanes('a draining server', () => {
   test('redirects before it challenges, so that no client takes its nonce to the other server', async () => {
     const at = world();
     const { server } = await turnServer(at);

@@ -1,17 +1,18 @@
 import { errorCode } from '@towpath/core';
 import { natKinds } from '@towpath/net/simulated';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { StunError } from '../src/client/stun-error.ts';
 import { isChannelData } from '../src/message/channel-data.ts';
 import { allocateOn } from '../src/turn/client/turn-client.ts';
 import { timeLimitedCredentials } from '../src/turn/server/credentials.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import { world } from './support/internet.ts';
+import { describeInBothPlanes } from './support/planes.ts';
 import { ALICE, BOB, bytes, client, peer, turnServer } from './support/turn.ts';
 
 const HOUR_MS = 3_600_000;
 
-describe('a TURN relay', () => {
+describeInBothPlanes('a TURN relay', () => {
   test.each(['udp', 'tcp'] as const)(
     'carries data both ways, with and without a channel, over %s',
     async (transport) => {

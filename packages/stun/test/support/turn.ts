@@ -6,19 +6,21 @@ import type { TurnAllocation } from '../../src/turn/client/turn-allocation.ts';
 import type { TurnServerOptions } from '../../src/turn/server/options.ts';
 import { TurnServer } from '../../src/turn/server/turn-server.ts';
 import type { World } from './internet.ts';
+import { closeWith, relayHost } from './planes.ts';
 
 export const ALICE = { username: 'alice', password: 'wonderland' };
 export const BOB = { username: 'bob', password: 'builder' };
 
-/** A TURN server on a host of its own, for alice and bob. */
+/** A TURN server on a host of its own, for alice and bob; its data plane is that of the test. */
 export async function turnServer(
   at: World,
   init: Partial<TurnServerOptions> = {},
 ): Promise<{ server: TurnServer; host: SimulatedHost }> {
   const host = at.internet.host();
   const { clock, random } = at;
+  const { network, plane } = await relayHost(at, { network: host.network, addresses: [host.address] });
   const server = await TurnServer.listen(
-    { network: host.network, clock, random },
+    { network, clock, random, plane },
     {
       listeners: [{ address: host.address }, { transport: 'tcp', address: host.address }],
       relay: [{ address: host.address }],
@@ -26,7 +28,7 @@ export async function turnServer(
       ...init,
     },
   );
-  return { server, host };
+  return { server: closeWith(server, plane), host };
 }
 
 /** What came out of an allocation or a socket. */
