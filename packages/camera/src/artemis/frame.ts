@@ -82,6 +82,11 @@ export class FrameStream {
     return this.#headerBytes + this.#bodyBytes;
   }
 
+  /** Type of the frame whose body is incomplete. */
+  get pendingType(): number | undefined {
+    return this.#body && readU32(this.#storedHeader, 8);
+  }
+
   /** Discards an incomplete frame; for a reader that knows of missing bytes. */
   reset(): void {
     this.#headerBytes = 0;

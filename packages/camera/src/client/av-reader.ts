@@ -116,7 +116,8 @@ export class AvReader implements Disposable {
     else if (frame.video.length > 0 && this.#awaitingKey && !frame.keyFrame) this.#skip();
     else this.#deliver(frame);
     if (this.#options.kind === 'playback' && frame.mark === PlaybackMark.end) this.#ended = true;
-    this.#wakeup.wake();
+    // Frames that are not delivered are no progress: a camera could send them for ever.
+    if (this.#ended || this.#queue.length > 0) this.#wakeup.wake();
   }
 
   /** Frames before the start frame, and frames of an earlier playback, are ignored. */

@@ -19,6 +19,7 @@ interface ReceivingChannel {
   readonly stream: FrameStream;
   /** Replaced and never changed, so that a reader may stop reading while a frame is handed on. */
   readers: readonly ChannelReader[];
+  /** When a frame of the channel's own type last came or grew. */
   lastDataAt: number;
 }
 
@@ -60,9 +61,12 @@ export class ChannelReaders {
   /** Takes the next bytes of a channel. */
   receive(channel: number, data: Uint8Array): void {
     const receiving = this.#channel(channel);
-    receiving.lastDataAt = this.#clock.now();
     this.#bytes += data.length;
     receiving.stream.push(data);
+    // Only this is progress: a camera could send anything else for ever.
+    const { pendingType } = receiving.stream;
+    if (pendingType !== undefined && pendingType === TYPE_OF_CHANNEL.get(channel))
+      receiving.lastDataAt = this.#clock.now();
     for (const reader of receiving.readers) reader.onBytes?.(data.length);
   }
 
@@ -71,7 +75,7 @@ export class ChannelReaders {
     return this.#bytes;
   }
 
-  /** `Clock.now` of the last bytes of a channel; minus infinity without any. */
+  /** `Clock.now` of the last bytes of a channel that belong to a frame of its own type; minus infinity without any. */
   lastDataAt(channel: number): number {
     return this.#channel(channel).lastDataAt;
   }
@@ -104,6 +108,8 @@ export class ChannelReaders {
       this.#log.debug('Message type not allowed on this channel', { channel, type: frame.type });
       return;
     }
-    for (const reader of this.#channel(channel).readers) reader.onFrame(frame);
+    const receiving = this.#channel(channel);
+    receiving.lastDataAt = this.#clock.now();
+    for (const reader of receiving.readers) reader.onFrame(frame);
   }
 }

@@ -77,6 +77,12 @@ const MAX_SILENT_ITEMS = 3;
 /** This many unrequested records in a row count as no progress. */
 const MAX_UNWANTED = 256;
 
+/**
+ * Longest wait for a requested record, ms: one that is sent a few bytes at a time must not last for ever. A photo
+ * of 3 MB needs 1.7 kB/s.
+ */
+const MAX_WITHOUT_RECORD_MS = 30 * 60_000;
+
 /** An item is requested again this often when others arrived and it did not, or when it was damaged. */
 const MAX_ITEM_TRIES = 3;
 
@@ -188,6 +194,7 @@ export class Transfer<Item extends ItemId> {
   async #next(): Promise<ItemRecord | undefined> {
     const session = this.#session;
     using _expecting = session.expectData();
+    const waitsSince = session.clock.now();
     for (;;) {
       this.#options.signal?.throwIfAborted();
       const record = this.#queue.shift();
@@ -201,7 +208,8 @@ export class Transfer<Item extends ItemId> {
       }
       if (this.#other !== undefined) throw this.#other;
       if (session.closed) throw session.closed;
-      if (this.#unwanted > MAX_UNWANTED) throw this.#stalledError();
+      const isOverdue = session.clock.now() - waitsSince > MAX_WITHOUT_RECORD_MS;
+      if (this.#unwanted > MAX_UNWANTED || isOverdue) throw this.#stalledError(isOverdue);
       if (this.#askError !== undefined || this.#stopping()) return undefined;
       const quietSince = Math.max(this.#quietSince, session.lastDataAt(this.#kind.channel));
       this.#noteQuiet(quietSince);
@@ -327,11 +335,13 @@ export class Transfer<Item extends ItemId> {
     return { item, error };
   }
 
-  #stalledError(): CameraError {
+  #stalledError(isOverdue = false): CameraError {
     const { target } = this.#session;
     const left = this.#missing.size;
-    const message =
-      this.#unwanted > MAX_UNWANTED
+    const minutes = MAX_WITHOUT_RECORD_MS / 60_000;
+    const message = isOverdue
+      ? `The camera sent none of the items for ${minutes} minutes; ${left} are missing. Next: restart the camera.`
+      : this.#unwanted > MAX_UNWANTED
         ? `The camera sends other items than were asked for; ${left} are missing. Next: restart the camera.`
         : `The camera answers but sent none of ${this.#silentItems} items; ${left} more were not asked for. Next: restart the camera.`;
     return new CameraError('transfer-stalled', message, { target, details: { missing: left } });

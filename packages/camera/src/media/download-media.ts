@@ -114,7 +114,10 @@ export async function downloadMedia(options: DownloadMediaOptions): Promise<Down
   const deviceId = await identify(options);
   const { listed, present, empty, unreadable, missing, wanted } = await choose(options);
   onEvent?.({ type: 'listed', listed, present, wanted: wanted.length });
-  const job = new Job({ client, library, meter: new Meter(clock, wanted.length, onEvent) }, { ...options, deviceId });
+  const job = new Job(
+    { client, library, clock, meter: new Meter(clock, wanted.length, onEvent) },
+    { ...options, deviceId },
+  );
   const isPhoto = ({ fileType }: MediaItem) => fileType === FileType.photo;
   try {
     if (what === 'thumbnails') await job.transfer(client.thumbnails(wanted, job.transferOptions), 'saveThumbnail');
@@ -145,6 +148,7 @@ export async function downloadMedia(options: DownloadMediaOptions): Promise<Down
 interface JobComponents {
   client: MediaSource;
   library: MediaLibrary;
+  clock: Clock;
   meter: Meter;
 }
 
@@ -164,13 +168,15 @@ class Job {
   readonly transferOptions: TransferOptions;
   readonly #client: MediaSource;
   readonly #library: MediaLibrary;
+  readonly #clock: Clock;
   readonly #meter: Meter;
   readonly #options: JobOptions;
 
-  constructor({ client, library, meter }: JobComponents, options: JobOptions) {
+  constructor({ client, library, clock, meter }: JobComponents, options: JobOptions) {
     const { deviceId } = options;
     this.#client = client;
     this.#library = library;
+    this.#clock = clock;
     this.#meter = meter;
     this.#options = options;
     this.transferOptions = {
@@ -193,7 +199,11 @@ class Job {
     const { deviceId } = this.#options;
     try {
       const { signal, onBytes } = this.transferOptions;
-      const recorded = await recordVideo(this.#client, item, { signal, ...(onBytes && { onBytes }) });
+      const recorded = await recordVideo(this.#client, item, {
+        signal,
+        clock: this.#clock,
+        ...(onBytes && { onBytes }),
+      });
       // Frames carry no device id, and the session may be another one than when the recording was listed.
       if (deviceId !== undefined) checkIdentity(deviceId, await deviceIdOf(this.#client, signal));
       const save = this.#library.saveVideo(item, recorded);

@@ -1,4 +1,4 @@
-import { errorMessage, type Log, silentLog } from '@towpath/core';
+import { type Clock, errorMessage, type Log, silentLog, SystemClock } from '@towpath/core';
 import { AudioType, type AvFrame, VideoType } from '../artemis/av.ts';
 import { CameraError } from '../artemis/camera-error.ts';
 import type { MediaItem } from '../artemis/media-item.ts';
@@ -38,10 +38,15 @@ const START_CODE_AND_HEADER_BYTES = 5;
 /** A minute in the best quality has about 30 MB; it is kept in memory until it is complete. */
 const MAX_RECORDING_BYTES = 256 * 1024 * 1024;
 
+/** Longest playback of one recording, ms: cameras record for a minute or so, and send it faster than that. */
+const MAX_PLAYBACK_MS = 60 * 60_000;
+
 /** A recording is played again from its start this often when the connection was lost. */
 const MAX_TRIES = 3;
 
 export interface RecordVideoOptions {
+  /** @default that of the system */
+  clock?: Clock | undefined;
   signal?: AbortSignal | undefined;
   log?: Log | undefined;
   /** Called with the number of bytes whenever some arrive. */
@@ -50,7 +55,7 @@ export interface RecordVideoOptions {
 
 /**
  * Plays a recording to its end and returns it.
- * @throws CameraError `item-missing` without any picture, `item-damaged` beyond 256 MB; as
+ * @throws CameraError `item-missing` without any picture, `item-damaged` beyond 256 MB or an hour; as
  *   `CameraClient.playback`.
  */
 export async function recordVideo(
@@ -71,8 +76,9 @@ export async function recordVideo(
 async function play(
   client: Pick<MediaSource, 'playback'>,
   item: MediaItem,
-  { signal, onBytes, log = silentLog }: RecordVideoOptions,
+  { signal, onBytes, log = silentLog, clock = new SystemClock() }: RecordVideoOptions,
 ): Promise<RecordedVideo> {
+  const startedAt = clock.now();
   const frames: AvFrame[] = [];
   let bytes = 0;
   let lostFrames = 0;
@@ -83,7 +89,8 @@ async function play(
     const count = frame.video.length + frame.audio.length;
     bytes += count;
     onBytes?.(count);
-    if (bytes > MAX_RECORDING_BYTES) throw itemError(item, 'item-damaged', 'it does not end');
+    if (bytes > MAX_RECORDING_BYTES || clock.now() - startedAt > MAX_PLAYBACK_MS)
+      throw itemError(item, 'item-damaged', 'it does not end');
     if (!isMarker(frame)) frames.push(frame);
   }
   const pictures = frames.filter(({ video }) => video.length > 0);
