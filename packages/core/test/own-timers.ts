@@ -38,6 +38,7 @@ export const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/mesh/src/hop/data-plane.ts': 'leaves a new path a moment before the kernel carries it',
   'packages/mesh/src/hop/hop.ts': "holds a handshake back, so that the peer's is answered first",
   'packages/mesh/src/hop/moves.ts': 'leaves WireGuard a moment to send',
+  'packages/mesh/src/paths/early-handshake.ts': 'sends once more what came to a relay before the permission for it',
   'packages/mesh/src/paths/peer-punching.ts': 'spaces attempts as the budget allows',
   'packages/mesh/src/paths/peer-transports.ts': 'keeps a socket that is not used any more for what is under way',
   'packages/mesh/src/paths/puncher.ts': 'spaces batches of probes',

@@ -7,6 +7,9 @@ export interface PlainEnds {
   readonly remote: Endpoint;
 }
 
+/** Sends one datagram of WireGuard, without waiting. */
+export type SendDatagram = (datagram: Uint8Array) => void;
+
 /** One verified path that WireGuard's datagrams to a peer can take. */
 export interface PeerPath {
   /** Unique among the paths of the peer. */

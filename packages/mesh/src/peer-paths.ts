@@ -1,7 +1,7 @@
 import type { Events, PathPolicy, PathReason, PathStatus } from '@towpath/core';
 import type { PartyId } from '@towpath/membership';
 import type { MeshPeer } from './control-plane.ts';
-import type { PeerPath } from './peer-path.ts';
+import type { PeerPath, SendDatagram } from './peer-path.ts';
 import type { Reason } from './reason.ts';
 
 /** One entry of the time line that `towpath why` and `towpath paths --follow` show. */
@@ -55,8 +55,13 @@ export interface PeerPathsOptions {
   readonly peer: MeshPeer;
   readonly policy?: PathPolicy | undefined;
   readonly redundancy?: 1 | 2 | undefined;
-  /** Called with each datagram of WireGuard that arrives from the peer; `path` is undefined while its path is being verified. */
-  onDatagram(datagram: Uint8Array, path: PeerPath | undefined): void;
+  /**
+   * Called with each datagram of WireGuard that arrives from the peer; `path` is undefined while its path is being verified, and
+   * `answer` sends an answer to a handshake back meanwhile.
+   */
+  onDatagram(datagram: Uint8Array, path: PeerPath | undefined, answer?: SendDatagram): void;
+  /** Called when a path through a relay that this node uses is checked: the handshake may be begun there at once. */
+  onChecked?(send: SendDatagram): void;
 }
 
 /** Opens the paths of peers over the path sockets that they share. */

@@ -94,7 +94,8 @@ export class PeerConnection implements AsyncDisposable {
       peer: options.peer,
       policy: options.policy,
       redundancy: options.redundancy,
-      onDatagram: (datagram) => dataPlane.deliver(datagram),
+      onDatagram: (datagram, _path, answer) => dataPlane.deliver(datagram, answer),
+      onChecked: (send) => dataPlane.initiate(send),
     });
   }
 

@@ -17,7 +17,7 @@ const VERSION = 1;
 const HEADER_BYTES = 11;
 /** A larger datagram of WireGuard holds no echo. */
 const MAX_ECHO_DATAGRAM_BYTES: number = ENVELOPE_BYTES + HEADER_BYTES + MAX_NOTE_BYTES;
-const WIREGUARD_DATA = 4;
+export const WIREGUARD_DATA = 4;
 const TYPES = { request: 1, reply: 2, goodbye: 3 } as const;
 
 /**

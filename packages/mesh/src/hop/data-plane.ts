@@ -1,6 +1,6 @@
 import { backoff, type Clock, errorMessage, Events, isAbort, type Log, type Random, silentLog } from '@towpath/core';
 import { type Endpoint, formatEndpoint, type Network, sameEndpoint } from '@towpath/net';
-import type { PeerPath } from '../peer-path.ts';
+import type { PeerPath, SendDatagram } from '../peer-path.ts';
 import { MeshReason, type Reason } from '../reason.ts';
 import type { WireGuardPeer } from '../wireguard/device.ts';
 import type { PeerEndpointControl } from './endpoint-control.ts';
@@ -120,9 +120,14 @@ export class DataPlane implements AsyncDisposable {
     if (changed) this.#restart(path === undefined ? MeshReason.noPath : MeshReason.pathNew);
   }
 
-  /** Hands a datagram that arrived on a path of the peer to WireGuard. */
-  deliver(data: Uint8Array): void {
-    this.#hop.deliver(data);
+  /** Hands a datagram of the peer to WireGuard; see {@link Hop.deliver}. */
+  deliver(data: Uint8Array, answer?: SendDatagram): void {
+    this.#hop.deliver(data, answer);
+  }
+
+  /** See {@link Hop.initiate}. */
+  initiate(send: SendDatagram): void {
+    this.#hop.initiate(send);
   }
 
   /**

@@ -1,6 +1,6 @@
 import { type Clock, type Log, silentLog, type Timer } from '@towpath/core';
 import type { Endpoint, Network, UdpSocket } from '@towpath/net';
-import type { PeerPath } from '../peer-path.ts';
+import type { PeerPath, SendDatagram } from '../peer-path.ts';
 
 /** Counters of one hop since it was opened. */
 export interface HopCounters {
@@ -23,8 +23,6 @@ export interface HopOptions {
    * @default false
    */
   yieldsHandshake?: boolean | undefined;
-  /** Called for each datagram of WireGuard that arrives while there is no path. */
-  onWaiting?(): void;
 }
 
 /** Bursts of a fast transfer arrive in one turn of the event loop. */
@@ -33,8 +31,17 @@ const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 const MAX_WAITING = 16;
 /** WireGuard repeats a handshake after 5 s; what is older is not worth sending. */
 const MAX_WAIT_MS = 5_000;
+/** Pairs without a path that one initiation is sent on: the peer names as many as it likes. */
+const MAX_UNVERIFIED = 4;
 /** Longer than one end's path is usually verified before the other's. */
 const YIELD_MS = 300;
+
+interface Waiting {
+  readonly data: Uint8Array;
+  readonly untilMs: number;
+  /** How often it was sent on a pair that was not verified. */
+  sent: number;
+}
 
 /**
  * The data plane that works everywhere: WireGuard sends a peer's datagrams to a loopback port, and this copies them
@@ -44,10 +51,12 @@ export class Hop implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #options: HopOptions;
-  readonly #waiting: { data: Uint8Array; untilMs: number }[] = [];
+  #waiting: Waiting[] = [];
   #socket!: UdpSocket;
   #path: PeerPath | undefined;
   #second: PeerPath | undefined;
+  /** Sends the response to the peer's initiation, which came before there was a path. */
+  #answer: SendDatagram | undefined;
   /** Sends the initiation that is held back. */
   #yielding: Timer | undefined;
   #sentPackets = 0;
@@ -102,26 +111,51 @@ export class Hop implements AsyncDisposable {
     this.#path = path;
     this.#second = second;
     if (path === undefined) return;
+    this.#answer = undefined;
     const nowMs = this.#clock.now();
-    for (const { data, untilMs } of this.#waiting.splice(0)) {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { data, untilMs } of waiting) {
       if (nowMs < untilMs) this.#offer(data, path);
       else this.#droppedPackets++;
     }
   }
 
-  /** Hands a datagram that arrived on any path of the peer to WireGuard, which checks that it is the peer's. */
-  deliver(data: Uint8Array): void {
+  /**
+   * Hands a datagram that arrived from the peer to WireGuard, which checks that it is the peer's.
+   * @param answer where the response to an initiation is sent while there is no path: one response for one initiation
+   */
+  deliver(data: Uint8Array, answer?: SendDatagram): void {
     this.#receivedPackets++;
     this.#receivedBytes += data.length;
-    if (isInitiation(data)) this.#yielding?.cancel();
+    if (isInitiation(data)) {
+      this.#yielding?.cancel();
+      if (this.#options.yieldsHandshake === true) this.#forgetInitiation();
+      this.#answer = this.#path === undefined ? answer : undefined;
+    } else if (isResponse(data)) this.#forgetInitiation();
     this.#socket.send(data, this.#options.wireGuard);
+  }
+
+  /**
+   * Sends the initiation that waits for a path on a pair that is still being verified. It goes on waiting: WireGuard ignores
+   * the second copy of an initiation, and the first may be lost.
+   */
+  initiate(send: SendDatagram): void {
+    if (this.#path !== undefined || this.#options.yieldsHandshake === true) return;
+    const initiation = this.#waiting.find(({ data }) => isInitiation(data));
+    if (initiation === undefined || initiation.sent >= MAX_UNVERIFIED) return;
+    if (this.#clock.now() >= initiation.untilMs) return;
+    initiation.sent++;
+    this.#count(initiation.data);
+    send(initiation.data);
   }
 
   async close(): Promise<void> {
     this.#path = undefined;
     this.#second = undefined;
+    this.#answer = undefined;
     this.#yielding?.cancel();
-    this.#waiting.length = 0;
+    this.#waiting = [];
     await this.#socket.close();
   }
 
@@ -133,8 +167,16 @@ export class Hop implements AsyncDisposable {
     const { wireGuard } = this.#options;
     // Another program of this machine must not send to the peer through us.
     if (from.port !== wireGuard.port || from.address !== wireGuard.address) return;
-    if (this.#path !== undefined) this.#offer(data, this.#path);
-    else this.#wait(data);
+    if (this.#path !== undefined) {
+      this.#offer(data, this.#path);
+      return;
+    }
+    this.#wait(data);
+    const answer = isResponse(data) ? this.#answer : undefined;
+    if (answer === undefined) return;
+    this.#answer = undefined;
+    this.#count(data);
+    answer(data);
   }
 
   #offer(data: Uint8Array, path: PeerPath): void {
@@ -149,26 +191,37 @@ export class Hop implements AsyncDisposable {
   }
 
   #send(data: Uint8Array, path: PeerPath): void {
-    this.#sentPackets++;
-    this.#sentBytes += data.length;
+    this.#count(data);
     path.send(data);
     this.#second?.send(data);
   }
 
+  #count(data: Uint8Array): void {
+    this.#sentPackets++;
+    this.#sentBytes += data.length;
+  }
+
   #wait(data: Uint8Array): void {
     // Only the last initiation can be answered, and a peer ignores one that follows another at once.
-    const before = isInitiation(data) ? this.#waiting.findIndex((waiting) => isInitiation(waiting.data)) : -1;
-    if (before >= 0) this.#waiting.splice(before, 1);
+    if (isInitiation(data)) this.#forgetInitiation();
     if (this.#waiting.length >= MAX_WAITING) {
       this.#waiting.shift();
       this.#droppedPackets++;
     }
-    this.#waiting.push({ data, untilMs: this.#clock.now() + MAX_WAIT_MS });
-    this.#options.onWaiting?.();
+    this.#waiting.push({ data, untilMs: this.#clock.now() + MAX_WAIT_MS, sent: 0 });
+  }
+
+  #forgetInitiation(): void {
+    this.#waiting = this.#waiting.filter(({ data }) => !isInitiation(data));
   }
 }
 
 /** WireGuard's message type 1. */
 function isInitiation(data: Uint8Array): boolean {
   return data[0] === 1;
+}
+
+/** WireGuard's message type 2. */
+function isResponse(data: Uint8Array): boolean {
+  return data[0] === 2;
 }

@@ -25,7 +25,7 @@ import {
   type Subnet,
 } from '@towpath/net';
 import { ConnectivityChecks, type StunDemultiplexer, type VerifiedPath } from '@towpath/stun';
-import { carriesData } from '../health/echo-message.ts';
+import { carriesData, WIREGUARD_DATA } from '../health/echo-message.ts';
 import type { PeerPath, PlainEnds } from '../peer-path.ts';
 import type { PathLogEntry, PeerPaths, PeerPathsEvents, PeerPathsOptions } from '../peer-paths.ts';
 import { MeshReason, type Reason } from '../reason.ts';
@@ -38,6 +38,7 @@ import {
 import { RelayAgreement } from '../relays/relay-agreement.ts';
 import type { RelayKey } from '../relays/relay-key.ts';
 import type { RelayFigure } from '../relays/relay-signal.ts';
+import { EarlyHandshake } from './early-handshake.ts';
 import type { NatWatch } from './nat-watch.ts';
 import type { PairMemory } from './pair-memory.ts';
 import type { PairSecrets } from './pair-secrets.ts';
@@ -116,6 +117,7 @@ export class MeshPeerPaths implements PeerPaths {
   readonly #transports: PeerTransports;
   readonly #punching: PeerPunching;
   readonly #agreement: RelayAgreement;
+  readonly #early: EarlyHandshake;
   readonly #signals: RateLimit;
   readonly #permissions: RateLimit;
   readonly #running: Promise<void>;
@@ -153,10 +155,18 @@ export class MeshPeerPaths implements PeerPaths {
     this.#transports = new PeerTransports(
       { clock, checks: this.#checks, shared: () => components.transports() },
       {
-        onDatagram: (datagram, id) => this.#received(datagram, id),
+        onDatagram: (datagram, id, transport, remote) => this.#received(datagram, id, transport, remote),
         isUsed: (socket) => this.#set.status().some(({ path }) => path.transport === socket),
       },
       first,
+    );
+    this.#early = new EarlyHandshake(
+      { clock, checks: this.#checks },
+      {
+        isNeeded: () => this.#set.current === undefined && this.#mayRelay(),
+        isRelay: (address) => components.relayAt(address) !== undefined,
+        onChecked: options.onChecked?.bind(options),
+      },
     );
     this.#agreement = new RelayAgreement(
       { clock, random, send: (data) => this.#tell(data) },
@@ -442,7 +452,9 @@ export class MeshPeerPaths implements PeerPaths {
       await transport.prepare(remote, signal);
       if (this.#has(transport, remote)) return;
       this.#note('attempt', label, 'requested');
-      const result = await this.#checks.check(remote, { socket: transport.stun, signal });
+      const checked = this.#checks.check(remote, { socket: transport.stun, signal });
+      this.#early.checked(transport, remote, signal);
+      const result = await checked;
       // A path that was left stays verified for the checks, which then do not report it again.
       if (!result.ok) this.#note('failure', label, result.reason);
       else if (!this.#has(transport, remote)) this.#verified(result.path);
@@ -462,6 +474,7 @@ export class MeshPeerPaths implements PeerPaths {
     this.#transports.heard(transport, remote);
     const path = this.#find(transportId(transport, remote));
     if (path !== undefined) this.#arrived(path, false);
+    else this.#early.heard(transport, remote);
   }
 
   /** Something of the peer arrived on a path, which shows that the peer hears this end too unless it uses another path. */
@@ -475,19 +488,25 @@ export class MeshPeerPaths implements PeerPaths {
 
   /** Data of the peer arrived on another path than the current one: the peer has left that, or is in doubt about it. */
   #heardElsewhere(): void {
+    if (this.#set.current === undefined) return;
     const isNew = !this.#isPeerElsewhere;
     this.#elsewhereAtMs = this.#components.clock.now();
     if (isNew) this.#set.doubt();
   }
 
   /** A datagram of WireGuard has arrived. */
-  #received(datagram: Uint8Array, id: string): void {
+  #received(datagram: Uint8Array, id: string, transport: PathTransport, remote: Endpoint): void {
     const path = this.#find(id);
-    if (path !== undefined) {
-      if (path !== this.#set.current) this.#heardElsewhere();
-      this.#arrived(path, carriesData(datagram));
-      if (path.kind === 'relay') this.#agreement.heard(this.#relayOf(path), true);
+    // Copies of a handshake arrive on other paths, too. The pair may be one of which this node holds the mirror instead.
+    if (path !== this.#set.current && datagram[0] === WIREGUARD_DATA) this.#heardElsewhere();
+    if (path === undefined) {
+      const isRelay = transport.relay !== undefined || this.#isRelayed(remote);
+      const answer = isRelay && !this.#mayRelay() ? undefined : (data: Uint8Array) => transport.send(data, remote);
+      this.#options.onDatagram(datagram, undefined, answer);
+      return;
     }
+    this.#arrived(path, carriesData(datagram));
+    if (path.kind === 'relay') this.#agreement.heard(this.#relayOf(path), true);
     this.#options.onDatagram(datagram, path);
   }
 
@@ -581,6 +600,11 @@ export class MeshPeerPaths implements PeerPaths {
   #mayPunch(): boolean {
     const { policy = 'auto' } = this.#policy;
     return (policy === 'auto' || policy === 'direct-only') && !this.#closing.signal.aborted;
+  }
+
+  #mayRelay(): boolean {
+    const { policy = 'auto' } = this.#policy;
+    return policy === 'auto' || policy === 'relay-only';
   }
 
   #punchLater(): void {

@@ -12,7 +12,7 @@ export interface PeerTransportsComponents {
 
 export interface PeerTransportsOptions {
   /** Called for each datagram of WireGuard from an endpoint of the peer; see {@link transportId}. */
-  onDatagram(datagram: Uint8Array, id: string): void;
+  onDatagram(datagram: Uint8Array, id: string, transport: PathTransport, remote: Endpoint): void;
   /** True while a path of this node uses the socket. */
   isUsed(socket: PathSocket): boolean;
 }
@@ -112,7 +112,9 @@ export class PeerTransports {
     }
     const [oldest] = this.#receivers.keys();
     if (this.#receivers.size >= MAX_RECEIVERS && oldest !== undefined) this.#forget(oldest);
-    const registration = transport.receiveFrom(remote, (datagram) => this.#options.onDatagram(datagram, id));
+    const registration = transport.receiveFrom(remote, (datagram) =>
+      this.#options.onDatagram(datagram, id, transport, remote),
+    );
     this.#receivers.set(id, { stun: transport.stun, registration });
   }
 
