@@ -36,18 +36,27 @@ async function udpEnd(clock: VirtualClock, host: SimulatedHost, key?: string) {
   return { socket, send, take, ask };
 }
 
-/** Two ends behind NATs, ready, heard, and quiet for long enough to move. */
-async function connected(kind: Plane, options: RelayOptions = {}, key?: string) {
-  const made = await relayWorld(options, key, kind);
-  const { clock, internet } = made;
-  const client = await udpEnd(clock, internet.nat(natKinds.symmetricRandom).host(), key);
-  const device = await udpEnd(clock, internet.nat(natKinds.symmetricRandom).host(), key);
+type End = Awaited<ReturnType<typeof udpEnd>>;
+
+/** Opens a session whose two ends are ready and heard. */
+async function introduced(clock: VirtualClock, client: End, device: End): Promise<{ at: Endpoint; magic: number }> {
   const [{ magic, port }] = (await client.ask(RELAY, { type: 'RLY_PORT', uid: undefined })) as [Reservation];
   const at = { address: RELAY.address, port };
   await client.ask(at, { type: 'RLY_PKT', magic, uid: UID, side: 'client' });
   await device.ask(at, { type: 'RLY_PKT', magic, uid: UID, side: 'device' });
   device.send(at, ALIVE);
   client.send(at, ALIVE);
+  await clock.advance(100);
+  return { at, magic };
+}
+
+/** Two ends behind NATs, ready, heard, and quiet for long enough to move. */
+async function connected(kind: Plane, options: RelayOptions = {}, key?: string) {
+  const made = await relayWorld(options, key, kind);
+  const { clock, internet } = made;
+  const client = await udpEnd(clock, internet.nat(natKinds.symmetricRandom).host(), key);
+  const device = await udpEnd(clock, internet.nat(natKinds.symmetricRandom).host(), key);
+  const { at, magic } = await introduced(clock, client, device);
   await clock.advance(SETTLED_MS);
   client.take();
   device.take();
@@ -143,30 +152,53 @@ describe.each(PLANES)('a PPPP relay, data through the %s plane', (kind) => {
     await close();
   });
 
-  test("a client's bytes of a day hold within 5 %, and end its sessions with CLOSE", async () => {
-    const { clock, client, device, at, relay, close } = await connected(kind, {
-      limits: { clientBytesPerDay: 100_000 },
-    });
-    for (let burst = 0; burst < 20; burst++) {
-      for (let i = 0; i < 50; i++) device.send(at, drw(1_000, i));
-      await clock.advance(100);
-    }
-    const taken = client.take();
-    await clock.advance(3_000);
-    const received = taken.filter(({ length }) => length === 1_000).length;
-    // In user space the session ends at the next sweep; headers count in the kernel.
-    if (isKernel) expect(Math.abs(received * 1_028 - 100_000)).toBeLessThanOrEqual(5_000);
-    else expect(received).toBeGreaterThanOrEqual(100);
-    expect(relay.metrics).toMatchObject({ sessions: 0, endedOverQuota: 1 });
-    expect([...taken, ...client.take()].at(-1)).toEqual(CLOSE);
-    expect(await client.ask(RELAY, { type: 'RLY_PORT', uid: undefined })).toEqual([]);
-    await clock.advance(86_400_000);
-    expect(await client.ask(RELAY, { type: 'RLY_PORT', uid: undefined })).toHaveLength(1);
-    await close();
-  });
+  test.each([1, 3])(
+    "a client's bytes of a day hold within 5 % at ten times as many, for %i of its sessions together, and end them with CLOSE; another client loses nothing",
+    async (count) => {
+      const { clock, internet, relay, close } = await relayWorld(
+        { limits: { clientBytesPerDay: 100_000 } },
+        undefined,
+        kind,
+      );
+      const host = internet.host();
+      const place = async (client: SimulatedHost) => {
+        const ends = [await udpEnd(clock, client), await udpEnd(clock, internet.nat(natKinds.symmetricRandom).host())];
+        return { ...(await introduced(clock, ends[0]!, ends[1]!)), client: ends[0]!, device: ends[1]! };
+      };
+      const sessions = [];
+      for (let at = 0; at < count; at++) sessions.push(await place(host));
+      const neighbour = await place(internet.host());
+      await clock.advance(SETTLED_MS);
+      expect(relay.metrics.kernel?.sessions ?? 0).toBe(isKernel ? count + 1 : 0);
+      const before = sessions.map(({ client }) => client.take());
+      neighbour.client.take();
+      for (let burst = 0; burst < 20; burst++) {
+        for (let i = 0; i < 50; i++) {
+          const { device, at } = sessions[i % count]!;
+          device.send(at, drw(1_000, i));
+        }
+        for (let i = 0; i < 4; i++) neighbour.device.send(neighbour.at, drw(1_000, i));
+        await clock.advance(100);
+      }
+      await clock.advance(3_000);
+      const taken = sessions.map(({ client }, at) => [...before[at]!, ...client.take()]);
+      const data = (each: Uint8Array[]) => each.filter(({ length }) => length === 1_000).length;
+      const received = taken.reduce((sum, each) => sum + data(each), 0);
+      // Headers count in the kernel.
+      expect(Math.abs(received * (isKernel ? 1_028 : 1_000) - 100_000)).toBeLessThanOrEqual(5_000);
+      expect(relay.metrics).toMatchObject({ sessions: 1, endedOverQuota: count });
+      for (const each of taken) expect(each.at(-1)).toEqual(CLOSE);
+      expect(data(neighbour.client.take())).toBe(80);
+      const [{ client }] = sessions as [(typeof sessions)[number]];
+      expect(await client.ask(RELAY, { type: 'RLY_PORT', uid: undefined })).toEqual([]);
+      await clock.advance(86_400_000);
+      expect(await client.ask(RELAY, { type: 'RLY_PORT', uid: undefined })).toHaveLength(1);
+      await close();
+    },
+  );
 
   test('a side over TCP is served by the server', async () => {
-    const { clock, internet, relay, network, close } = await relayWorld();
+    const { clock, internet, relay, network, close } = await relayWorld({}, undefined, kind);
     const device = await udpEnd(clock, internet.host());
     const received: Uint8Array[] = [];
     const connection = await clock.runUntil(

@@ -358,8 +358,8 @@ describeInBothPlanes('limits of a relay', () => {
     const { clock, client, device, at, relay } = await connected({ limits: { clientBytesPerDay: 3_000 } });
     for (let i = 0; i < 4; i++) device.send(at, pattern(1000, i));
     await clock.advance(2_000);
-    expect(client.take().map((data) => data.length)).toEqual([1000, 1000, 1000, 1000, 4]);
-    expect(relay.metrics).toMatchObject({ sessions: 0, endedOverQuota: 1 });
+    expect(client.take().map((data) => data.length)).toEqual([1000, 1000, 1000, 4]);
+    expect(relay.metrics).toMatchObject({ sessions: 0, endedOverQuota: 1, droppedOverQuota: 1 });
     expect(await client.ask(RELAY, { type: 'RLY_PORT', uid: undefined })).toEqual([]);
     await clock.advance(86_400_000);
     expect(await client.ask(RELAY, { type: 'RLY_PORT', uid: undefined })).toHaveLength(1);

@@ -62,8 +62,13 @@ export class RelayMeter {
     return account.bytes >= this.#limits.clientBytesPerDay || this.#totalBytes >= this.#limits.totalBytesPerDay;
   }
 
-  /** Takes `bytes` from rates and quotas; false: over a rate. */
+  /** Takes `bytes` from rates and quotas; false: over one of them. */
   pass(account: ClientAccount, bytes: number, nowMs: number): boolean {
+    // Its sessions end at the next sweep; until then much more than the quota could pass.
+    if (this.isSpent(account)) {
+      this.#counters.droppedOverQuota++;
+      return false;
+    }
     const idleAt = nextIdleAt(this.#limits.clientBytes, account.idleAtMs, nowMs, bytes);
     const totalIdleAt = nextIdleAt(this.#limits.totalBytes, this.#totalIdleAtMs, nowMs, bytes);
     if (idleAt < 0 || totalIdleAt < 0) {

@@ -95,6 +95,7 @@ export interface RelayCounters {
   /** Larger than any PPPP datagram may be. */
   droppedTooLarge: number;
   droppedOverRate: number;
+  droppedOverQuota: number;
   /** To a side that has sent nothing since the session became ready. */
   droppedUnproven: number;
   /** From an address that has no session on that port. */
@@ -132,6 +133,7 @@ export function newRelayCounters(): RelayCounters {
     droppedNotReady: 0,
     droppedTooLarge: 0,
     droppedOverRate: 0,
+    droppedOverQuota: 0,
     droppedUnproven: 0,
     droppedStrangers: 0,
     ignored: 0,
