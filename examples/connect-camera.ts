@@ -2,8 +2,8 @@ import { connectCamera } from '@towpath/camera';
 import { exampleCamera } from './support/camera.ts';
 
 // The whole of it: one call connects and logs in; the connection is kept until the end of the block.
-await using target = await exampleCamera();
-await using camera = await connectCamera(target.address, { signal: AbortSignal.timeout(30_000) });
+await using target = await exampleCamera({}, 'PORT');
+await using camera = await connectCamera(target.address, { ports: target.ports, signal: AbortSignal.timeout(30_000) });
 
 const { modelName, batPercent } = await camera.deviceInfo();
 console.log(`${modelName}, battery ${batPercent} %`);

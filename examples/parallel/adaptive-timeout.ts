@@ -1,5 +1,6 @@
 import { ParallelConnectionManager } from '@towpath/camera/compat';
 import { exampleCamera } from '../support/camera.ts';
+import { failUnreachable } from '../support/failure.ts';
 
 await using camera = await exampleCamera();
 
@@ -8,7 +9,7 @@ const manager = new ParallelConnectionManager(camera.address, { adaptiveTimeout:
 
 for (let round = 1; round <= 3; round++) {
   const { success, info } = await manager.connectParallel();
-  if (!success) throw new Error(info.error);
+  if (!success) failUnreachable(info.error);
   console.log(`Round ${round}: ${(info.elapsedTime * 1_000).toFixed(1)} ms via ${info.winningThread}`);
   await info.session.close();
 }

@@ -1,5 +1,6 @@
 import { ParallelConnectionManager } from '@towpath/camera/compat';
 import { exampleCamera } from '../support/camera.ts';
+import { failUnreachable } from '../support/failure.ts';
 
 await using camera = await exampleCamera();
 
@@ -17,6 +18,7 @@ for (const [use, maxConnectionTime] of Object.entries(limits)) {
   const manager = new ParallelConnectionManager(camera.address, { destinationPorts, maxConnectionTime });
   // Direct paths are always recommended; a relay only when there is a relay server.
   const { success, info } = await manager.connectParallel({ enableP2p: true, enableLan: true });
-  console.log(`${use}: ${success ? `connected in ${info.elapsedTime.toFixed(2)}s` : info.error}`);
-  if (success) await info.session.close();
+  if (!success) failUnreachable(`${use}: ${info.error}`);
+  console.log(`${use}: connected in ${info.elapsedTime.toFixed(2)}s`);
+  await info.session.close();
 }

@@ -1,6 +1,7 @@
 import { ParallelConnectionManager } from '@towpath/camera/compat';
 import { createLog } from '@towpath/core';
 import { exampleCamera } from '../support/camera.ts';
+import { failUnreachable } from '../support/failure.ts';
 
 await using camera = await exampleCamera();
 
@@ -11,4 +12,5 @@ const logger = createLog(({ level, scope, message }) => {
 
 const manager = new ParallelConnectionManager(camera.address, { logger });
 const { success, info } = await manager.connectParallel();
-if (success) await info.session.close();
+if (!success) failUnreachable(info.error);
+await info.session.close();

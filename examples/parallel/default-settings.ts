@@ -10,5 +10,6 @@ if (success) {
   console.log(`Connected in ${info.elapsedTime.toFixed(2)}s via ${info.winningThread}`);
   await info.session.close();
 } else {
-  console.log('Connection failed');
+  console.error('Connection failed');
+  process.exitCode = 3;
 }

@@ -13,7 +13,8 @@ if (success) {
   console.log(`  Total time: ${info.elapsedTime.toFixed(2)}s`);
   await info.session.close();
 } else {
-  console.log(`✗ FAILED after ${info.elapsedTime.toFixed(2)}s`);
+  console.error(`✗ FAILED after ${info.elapsedTime.toFixed(2)}s`);
+  process.exitCode = 3;
 }
 
 for (const [name, thread] of Object.entries(info.threadsInfo)) {

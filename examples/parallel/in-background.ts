@@ -1,5 +1,6 @@
 import { type ConnectResult, ParallelConnectionManager } from '@towpath/camera/compat';
 import { exampleCamera } from '../support/camera.ts';
+import { failUnreachable } from '../support/failure.ts';
 
 await using first = await exampleCamera();
 await using second = await exampleCamera();
@@ -13,6 +14,7 @@ function connectInBackground(address: string): Promise<ConnectResult> {
 const running = [first, second].map(({ address }) => connectInBackground(address));
 console.log('Connecting in the background');
 for (const { success, info } of await Promise.all(running)) {
-  console.log(success ? `Connected from port ${info.port}` : info.error);
-  if (success) await info.session.close();
+  if (!success) failUnreachable(info.error);
+  console.log(`Connected from port ${info.port}`);
+  await info.session.close();
 }

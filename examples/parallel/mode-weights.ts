@@ -1,5 +1,6 @@
 import { ParallelConnectionManager } from '@towpath/camera/compat';
 import { exampleCamera } from '../support/camera.ts';
+import { failUnreachable } from '../support/failure.ts';
 
 await using camera = await exampleCamera();
 
@@ -13,5 +14,6 @@ const manager = new ParallelConnectionManager(camera.address, {
 });
 
 const { success, info } = await manager.connectParallel();
-console.log(success ? `Connected via ${info.winningThread}` : info.error);
-if (success) await info.session.close();
+if (!success) failUnreachable(info.error);
+console.log(`Connected via ${info.winningThread}`);
+await info.session.close();

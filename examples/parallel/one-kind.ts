@@ -1,5 +1,6 @@
 import { ParallelConnectionManager } from '@towpath/camera/compat';
 import { exampleCamera } from '../support/camera.ts';
+import { failUnreachable } from '../support/failure.ts';
 
 await using camera = await exampleCamera();
 const manager = new ParallelConnectionManager(camera.address);
@@ -11,6 +12,7 @@ const { success, info } = await manager.connectParallel({
   enableRelay: false,
 });
 
-console.log(success ? `Connected via ${info.winningThread}` : info.error);
+if (!success) failUnreachable(info.error);
+console.log(`Connected via ${info.winningThread}`);
 console.log(`LAN thread: ${info.threadsInfo.lanConnectThread.state}`);
-if (success) await info.session.close();
+await info.session.close();

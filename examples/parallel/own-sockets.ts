@@ -1,5 +1,6 @@
 import { ParallelConnectionManager } from '@towpath/camera/compat';
 import { exampleCamera } from '../support/camera.ts';
+import { failUnreachable } from '../support/failure.ts';
 
 await using camera = await exampleCamera();
 
@@ -13,5 +14,6 @@ const { success, info } = await manager.connectParallel({
 for (const [name, thread] of Object.entries(info.threadsInfo)) {
   if (thread.state === 'running' && thread.port === null) throw new Error(`${name} runs without a port`);
 }
-if (success) await info.session.close();
+if (!success) failUnreachable(info.error);
+await info.session.close();
 console.log('Every running thread had its own port');

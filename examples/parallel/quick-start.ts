@@ -25,5 +25,6 @@ if (success) {
   console.log(`  Time: ${info.elapsedTime.toFixed(2)}s`);
   await info.session.close();
 } else {
-  console.log(`✗ Connection failed: ${info.error}`);
+  console.error(`✗ Connection failed: ${info.error}`);
+  process.exitCode = 3;
 }

@@ -18,4 +18,5 @@ if (success) {
   }
 } else {
   console.error('Failed to discover the camera');
+  process.exitCode = 3;
 }

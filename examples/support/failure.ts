@@ -9,12 +9,29 @@ process.on('uncaughtException', (error: unknown) => {
   fail(error instanceof Error ? error.message : String(error), EXIT_CODES[kind] ?? 1);
 });
 
-/** Returns the arguments of the example: none, or one for each name. Others end it with exit code 2. */
-export function exampleArguments(...names: readonly string[]): readonly string[] {
+/**
+ * Returns the arguments of the example: none, or one for each name, and one more where that is allowed. Others end it with
+ * exit code 2.
+ */
+export function exampleArguments(names: readonly string[] = [], more?: string): readonly string[] {
   const given = process.argv.slice(2);
-  const right = given.length === 0 || given.length === names.length;
-  if (right && !given.some((each) => each.startsWith('-'))) return given;
-  return fail(`Expected ${names.length === 0 ? 'no arguments' : `${names.join(' ')}, or no arguments`}.`, 2);
+  const counts = [0, names.length, ...(more === undefined ? [] : [names.length + 1])];
+  if (counts.includes(given.length) && !given.some((each) => each.startsWith('-'))) return given;
+  const forms = [names, ...(more === undefined ? [] : [[...names, more]])]
+    .map((form) => form.join(' '))
+    .filter(Boolean);
+  return fail(`Expected ${[...forms, 'no arguments'].join(', or ')}.`, 2);
+}
+
+/** Returns a port of the command line. Anything else ends the example with exit code 2. */
+export function portNumber(text: string): number {
+  const port = Number(text);
+  return Number.isInteger(port) && port > 0 && port < 65_536 ? port : fail('PORT is a number from 1 to 65535.', 2);
+}
+
+/** Ends the example because the camera was not reached, as `towpath` does: exit code 3. */
+export function failUnreachable(message: string): never {
+  return fail(message, 3);
 }
 
 function fail(message: string, code: number): never {

@@ -16,7 +16,7 @@ export interface ExampleRelay extends AsyncDisposable {
 
 /** Returns the server given as `SERVER UID` on the command line, else starts both on this machine. */
 export async function exampleRelay(): Promise<ExampleRelay> {
-  const [server, cameraUid] = exampleArguments('SERVER', 'UID');
+  const [server, cameraUid] = exampleArguments(['SERVER', 'UID']);
   if (server !== undefined && cameraUid !== undefined) {
     return { relayServer: server, relayPort: 32_100, uid: cameraUid, [Symbol.asyncDispose]: async () => {} };
   }

@@ -97,6 +97,24 @@ describe.concurrent('examples', { timeout: 120_000 }, () => {
     expect(camera.counters.sessions).toBe(1);
   });
 
+  test.each(
+    EXAMPLES.map(([name]) => name).filter((name) => name.startsWith('parallel/') && !/checks|relay-server/.test(name)),
+  )('%s ends with exit code 3 and one line on standard error when nothing is at the address (D6)', async (name) => {
+    const { code, stderr } = await failing(['--import', NO_NETWORK, `${folder}${name}`, '127.94.0.9']);
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/^[^\n]+\n$/)]);
+  });
+
+  test('connect-camera.ts takes a port (D6)', async () => {
+    const components = { network: new NodeNetwork(), clock: new SystemClock(), random: new SeededRandom(1) };
+    const place = { address: '127.94.0.8', listenPort: 0, searchPort: false } as const;
+    await using camera = new CameraEmulator(components, { ...place, pictures: paddedPictures() });
+    await camera.start();
+    const printed = await runExample('connect-camera.ts', place.address, String(camera.listen.port));
+    expect(printed).toMatch(/^KJK230, battery/);
+    const wrong = await failing([`${folder}connect-camera.ts`, place.address, 'http']);
+    expect(wrong).toEqual({ code: 2, stderr: 'PORT is a number from 1 to 65535.\n' });
+  });
+
   test.each(everyExample())('%s with wrong arguments says so in one line, with exit code 2 (G4)', async (name) => {
     for (const args of [['--no-such-option'], ['a', 'b', 'c']]) {
       const { code, stderr } = await failing([`${folder}${name}`, ...args]);
