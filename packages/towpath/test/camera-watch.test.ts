@@ -70,3 +70,12 @@ test('what appeared while no watch ran is fetched by the next one, once, and giv
   await again.stop();
   expect([of(again, 'saved'), photos().length]).toEqual([[], 3]);
 });
+
+test('--exec without a folder is refused: nothing would be run (C3)', async () => {
+  const place = ['127.0.0.1', '--ports', String(camera.listen.port)];
+  const { code, err } = await commandLine.run(['camera', 'watch', ...place, '--exec', 'true', '--for', '1']);
+  expect([code, err]).toEqual([
+    2,
+    expect.stringContaining('--exec runs for downloaded files. Next: add --output FOLDER.'),
+  ]);
+});

@@ -1,7 +1,8 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { silentLog } from '@towpath/core';
+import { createLog, silentLog } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import type { Commands } from '@towpath/mesh';
 import { describe, expect, test } from 'vitest';
 import { commandTree, leaves } from '../src/cli/command-tree.ts';
@@ -10,11 +11,18 @@ import { createProgram } from '../src/cli/program.ts';
 import type { Runtime } from '../src/cli/runtime.ts';
 import { table } from '../src/cli/table.ts';
 import { VERSION } from '../src/cli/version.ts';
+import { down } from '../src/commands/daemon/down.ts';
 import { install, uninstall } from '../src/commands/daemon/service.ts';
 import { Redaction } from '../src/commands/daemon/redact.ts';
 import { NODE_FLAGS, unitText } from '../src/commands/daemon/unit.ts';
+import { homeOf } from '../src/commands/party/party-node.ts';
+import { CONNECTED, takeProcessLock } from '../src/config/process-lock.ts';
+import { loadConfig } from '../src/daemon/config/config-file.ts';
+import { Daemon } from '../src/daemon/daemon.ts';
 import { logPath } from '../src/daemon/log/file-log.ts';
+import { StateFolder } from '../src/daemon/state/state-folder.ts';
 import { components, CommandLine } from './command-line.ts';
+import { cameraOf, fakeDaemon } from './fake-daemon.ts';
 
 function runtimeOf(commandLine: CommandLine, out: string[] = []): Runtime {
   const io = {
@@ -164,6 +172,65 @@ describe('the service', () => {
     const { code, out } = await commandLine.run(['service', 'install', '--print']);
     expect([code, out[1]]).toEqual([0, '[Unit]']);
     expect(() => statSync(commandLine.file('config'))).toThrow('ENOENT');
+  });
+});
+
+describe('the configuration that is read again', () => {
+  test('names what waits for the next start once, and nothing when an edit is undone', async () => {
+    using commandLine = new CommandLine();
+    const warnings: string[] = [];
+    const log = createLog(({ level, message }) => level === 'warn' && warnings.push(message));
+    const runtime = { ...runtimeOf(commandLine), log };
+    const state = StateFolder.open(runtime.configFolder, { nowMs: runtime.clock.wallTime() });
+    const write = (text: string) => writeFileSync(commandLine.file('config/config.yaml'), text, { mode: 0o600 });
+    write('parties: none\napi: { port: 4180 }\n');
+    await using daemon = new Daemon(runtime, { config: loadConfig(runtime), state, parties: [], given: {} });
+    const after = async (text: string) => {
+      write(text);
+      await daemon.reload();
+      return warnings.splice(0);
+    };
+    const waits = ['Changes of api take effect at the next start. Next: restart towpath up.'];
+    expect(await after('parties: none\napi: { port: 4190 }\n')).toEqual(waits);
+    expect(await after('parties: none\napi: { port: 4190 }\nlog: { level: debug }\n')).toEqual([]);
+    expect(await after('parties: none\napi: { port: 4180 }\n')).toEqual([]);
+    expect(await after('parties: none\napi: { port: 4190 }\n')).toEqual(waits);
+  });
+});
+
+describe('towpath down', () => {
+  test('says so when the daemon does not end, and not that it has', async () => {
+    using commandLine = new CommandLine();
+    await using _daemon = await fakeDaemon(commandLine, [], [cameraOf('feeder')]);
+    const out: string[] = [];
+    const clock = new VirtualClock();
+    const runtime = { ...runtimeOf(commandLine, out), clock };
+    const lock = takeProcessLock(homeOf(runtime).lockPath, CONNECTED);
+    const end = async () => {
+      const failure = down(runtime, {}).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      let settled = false;
+      void failure.finally(() => {
+        settled = true;
+      });
+      const later = async () => {
+        await clock.advance(1_000);
+        return settled;
+      };
+      await expect.poll(later, { timeout: 30_000 }).toBe(true);
+      return await failure;
+    };
+    expect(await end()).toMatchObject({
+      code: 'still-running',
+      kind: 'local',
+      message: `towpath up (process ${process.pid}) was told to end and has not ended within 15 s. Next: see towpath logs, or kill -9 ${process.pid}.`,
+    });
+    expect(out).toEqual([]);
+    lock[Symbol.dispose]();
+    expect(await end()).toBeUndefined();
+    expect(out).toEqual(['towpath up has ended. Cameras no longer held: feeder.']);
   });
 });
 

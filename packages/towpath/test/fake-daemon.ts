@@ -99,7 +99,9 @@ export async function fakeDaemon(
     return detail;
   };
   const server = createServer((request, response) => {
-    const body = answer(decodeURIComponent(request.url ?? ''));
+    // It is told to end, and a test decides whether it does.
+    const isDown = request.method === 'POST' && request.url === '/v1/down';
+    const body = isDown ? {} : answer(decodeURIComponent(request.url ?? ''));
     response.statusCode = body === undefined ? 404 : 200;
     response.end(JSON.stringify(body ?? { error: { code: 'not-found', message: 'Nothing here.' } }));
   });

@@ -214,7 +214,11 @@ export class Daemon implements AsyncDisposable {
     this.#config = next;
     await this.#syncRoutes(next);
     await this.#syncCameras(next, before);
-    const waits = (['api', 'parties'] as const).filter((part) => !isSame(before[part], next[part]));
+    const { config: started } = this.#options;
+    // What is as it was at the start is in force; what was said before is not said again.
+    const waits = (['api', 'parties'] as const).filter(
+      (part) => !isSame(started[part], next[part]) && !isSame(before[part], next[part]),
+    );
     if (waits.length > 0) {
       const message = `Changes of ${waits.join(' and ')} take effect at the next start. Next: restart towpath up.`;
       log.warn(message);

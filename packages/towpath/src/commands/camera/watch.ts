@@ -7,6 +7,7 @@ import {
   watchChecks,
 } from '@towpath/camera';
 import { isAbort, TowpathError } from '@towpath/core';
+import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatMs } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
@@ -35,6 +36,7 @@ export interface WatchOptions extends TargetOptions, WakeOptions, JoinOptions {
 
 /** Keeps the link until Ctrl-C or until the time is up. */
 export async function watch(runtime: Runtime, host: string, options: WatchOptions): Promise<void> {
+  checkOptions(options);
   const { clock, log } = runtime;
   const say = speaker(runtime, options.json ?? false);
   await using camera = openCamera(runtime, host, options);
@@ -80,6 +82,12 @@ export function checkComplete({ pending, damaged, unreadable }: Shortfall): void
   if (damaged > 0) missing.push(`saved without some frames: ${counted(damaged, 'video')}`);
   if (unreadable > 0) missing.push(unreadableText(unreadable));
   if (missing.length > 0) throw new TowpathError('items-failed', `${missing.join('; ')}. Next: run it again.`);
+}
+
+/** @throws UsageError */
+function checkOptions({ exec, output }: WatchOptions): void {
+  if (exec === undefined || output !== undefined) return;
+  throw new UsageError('--exec runs for downloaded files. Next: add --output FOLDER.');
 }
 
 function waitingText(everyMs: number, { output, for: seconds }: WatchOptions): string {

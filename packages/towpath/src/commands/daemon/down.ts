@@ -1,4 +1,4 @@
-import { errorCode, silentLog } from '@towpath/core';
+import { errorCode, silentLog, TowpathError } from '@towpath/core';
 import { listLedgers, recoverLeftovers, SystemCommands } from '@towpath/mesh';
 import type { DaemonStatus } from '@towpath/dashboard/api';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
@@ -14,16 +14,19 @@ const POLL_MS = 50;
 
 /**
  * Ends a running `towpath up`, and removes what a killed one left behind.
- * @throws TowpathError `not-running` when there was neither.
+ * @throws TowpathError `not-running` when there was neither, `still-running` when it does not end in time
  */
 export async function down(runtime: Runtime, { json }: CommonOptions): Promise<void> {
   const { io, clock, signal } = runtime;
   const folder = stateFolderOf(runtime);
+  const { lockPath } = homeOf(runtime);
+  const owner = lockOwner(lockPath);
   const ended = await endDaemon(runtime);
   const untilMs = clock.now() + LIMIT_MS;
-  const { lockPath } = homeOf(runtime);
-  const isLeft = () => lockOwner(lockPath) !== undefined || listLedgers(folder).some(({ alive }) => alive);
+  const runs = () => owner !== undefined && lockOwner(lockPath) === owner;
+  const isLeft = () => runs() || listLedgers(folder).some(({ alive }) => alive);
   while (ended !== undefined && clock.now() < untilMs && isLeft()) await clock.sleep(POLL_MS, signal);
+  if (ended !== undefined && owner !== undefined && runs()) throw stillRunning(owner);
   const components = { commands: new SystemCommands(), log: runtime.log ?? silentLog };
   const { cleared, failed } = await recoverLeftovers(components, folder);
   if (ended === undefined && cleared.length + failed.length === 0) throw notRunning();
@@ -31,6 +34,15 @@ export async function down(runtime: Runtime, { json }: CommonOptions): Promise<v
   else if (ended !== undefined) io.out(described(ended));
   if (!json && cleared.length > 0) io.out(`Removed what a killed process left behind: ${cleared.join(', ')}.`);
   for (const { name, message } of failed) io.err(`${name} could not be removed: ${message}`);
+}
+
+function stillRunning(owner: number): TowpathError {
+  const limit = `${LIMIT_MS / 1_000} s`;
+  return new TowpathError(
+    'still-running',
+    `towpath up (process ${owner}) was told to end and has not ended within ${limit}. Next: see towpath logs, or kill -9 ${owner}.`,
+    { kind: 'local' },
+  );
 }
 
 interface Ended {
