@@ -302,4 +302,67 @@ describe('path set', () => {
     expect([set.alsoSendOn, set.standby]).toEqual([undefined, undefined]);
     await set.close();
   });
+
+  test('a path that answers its probes and loses the data is avoided for 1, 2, 4 … minutes, kept, and forgiven', async () => {
+    const { clock, set, told, path } = world();
+    for (const each of [path('d', 10), path('r', 30, 'relay')]) set.add(each);
+    await clock.advance(1_000);
+    told.length = 0;
+    for (const minutes of [1, 2, 4]) {
+      set.dataLost();
+      expect([set.current?.id, set.standby?.id]).toEqual(['r', 'd']);
+      set.dataCarried();
+      await clock.advance(minutes * 60_000 - 1);
+      expect(set.current?.id).toBe('r');
+      await clock.advance(1);
+      expect(set.current?.id).toBe('d');
+    }
+    expect(told).toEqual([1, 2, 4].flatMap(() => ['d > r data-lost', 'r > d direct']));
+    // It carries data for a minute, and is avoided for no longer than the first time.
+    await clock.advance(60_000);
+    set.dataCarried();
+    set.dataLost();
+    await clock.advance(60_000);
+    expect(set.current?.id).toBe('d');
+    set.dataLost();
+    expect(set.current?.id).toBe('r');
+    set.forgetDataLoss();
+    expect(set.current?.id).toBe('d');
+    await set.close();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  test('no path is avoided while the data is lost on every one of them, nor one that misses probes', async () => {
+    const { clock, set, told, path } = world();
+    const paths = [path('d', 10), path('r', 30, 'relay')];
+    for (const each of paths) set.add(each);
+    await clock.advance(1_000);
+    told.length = 0;
+    for (let turn = 0; turn < 5; turn++) set.dataLost();
+    expect(told).toEqual(['d > r data-lost', 'r > d direct']);
+    set.dataCarried();
+    set.dataLost();
+    expect(set.current?.id).toBe('r');
+    set.dataCarried();
+    await clock.advance(60_000);
+    expect(set.current?.id).toBe('d');
+    paths[0]!.up = false;
+    set.wake();
+    await clock.advance(150);
+    set.dataLost();
+    expect(set.current?.id).toBe('d');
+    await set.close();
+  });
+
+  test('a path that loses the data is used where it is the only one, and left when there is another', async () => {
+    const { clock, set, path } = world();
+    set.add(path('d', 10));
+    set.dataLost();
+    expect(set.current?.id).toBe('d');
+    set.add(path('r', 30, 'relay'));
+    expect(set.current?.id).toBe('r');
+    await clock.advance(60_000);
+    expect(set.current?.id).toBe('d');
+    await set.close();
+  });
 });

@@ -44,6 +44,13 @@ export interface PeerPaths extends AsyncDisposable {
   heard(path: PeerPath, isData: boolean): void;
   /** Says that the data plane has sent data over `path` by the splice, and received nothing there since `sinceMs` (`Clock.now`). */
   unanswered(path: PeerPath, sinceMs: number): void;
+  /**
+   * Says that echoes through the tunnel over the current path are lost. If its checks are answered it is left: something on
+   * the way drops WireGuard, or one of the two kernels does.
+   */
+  dataLost(): void;
+  /** Says that an echo through the tunnel over the current path was answered. */
+  dataCarried(): void;
   /** Probes every path at once: an echo through the tunnel was lost. */
   probe(): void;
   /** Resolves when every socket, timer and allocation of the peer is released. */

@@ -13,6 +13,8 @@ export const PathReason = {
   agreed: 'agreed',
   /** The path before was declared dead by its probes. */
   probesLost: 'probes-lost',
+  /** The path before answered its probes and lost the data. */
+  dataLost: 'data-lost',
   /** The path before was closed: by the remote end, by its transport, or by whoever used it. */
   closed: 'closed',
   /** The policy of the target no longer allows the path before. */

@@ -4,6 +4,7 @@ import { Events } from '../events.ts';
 import { type Log, silentLog } from '../log.ts';
 import { RunToCompletion } from '../run-to-completion.ts';
 import { Tasks } from '../time/tasks.ts';
+import { DataLoss } from './data-loss.ts';
 import type { MonitorTimes, PathHealth, PathRole } from './monitor.ts';
 import type { PathKind } from './path-kind.ts';
 import { Monitor } from './path-monitor.ts';
@@ -119,6 +120,7 @@ export class PathSet<Path> implements AsyncDisposable {
   readonly #options: PathSetOptions<Path>;
   readonly #entries = new Map<string, Entry<Path>>();
   readonly #releases = new Tasks();
+  readonly #dataLoss: DataLoss;
   readonly #run: RunToCompletion<SetEvent<Path>>;
   #closed = false;
   #choice: SelectionOptions;
@@ -135,6 +137,7 @@ export class PathSet<Path> implements AsyncDisposable {
     this.#options = options;
     this.#choice = options;
     this.events = new Events(log);
+    this.#dataLoss = new DataLoss({ clock }, { onExpired: () => this.configure({}) });
     this.#run = new RunToCompletion(
       (event) => this.#step(event),
       (error) => log.error(`A listener of the paths to ${options.target} failed: ${errorMessage(error)}`),
@@ -205,6 +208,34 @@ export class PathSet<Path> implements AsyncDisposable {
     this.#currentEntry?.monitor?.doubt();
   }
 
+  /**
+   * Reports that data over the current path is lost. If its probes are answered it is avoided for a while, and tried again
+   * later.
+   */
+  dataLost(): void {
+    const entry = this.#currentEntry;
+    const state = entry?.monitor?.state;
+    if (entry === undefined || state === undefined || state.health === 'suspect' || state.missed > 0) return;
+    const others = [...this.#entries.values()].filter((each) => each !== entry && !each.draining);
+    this.#dataLoss.lost(
+      entry.about.id,
+      others.map(({ about }) => about.id),
+    );
+    this.configure({});
+  }
+
+  /** Reports that data over the current path arrives at the remote end, which has answered it. */
+  dataCarried(): void {
+    const { current } = this.#selection;
+    if (current !== undefined) this.#dataLoss.carried(current);
+  }
+
+  /** Tries paths that lost data again at once: the network has changed. */
+  forgetDataLoss(): void {
+    this.#dataLoss.forget();
+    this.configure({});
+  }
+
   /** Changes policy, redundancy or the number of standbys; what is not given stays as it is. */
   configure(options: SelectionOptions): void {
     this.#run.dispatch({ type: 'options', options });
@@ -256,6 +287,7 @@ export class PathSet<Path> implements AsyncDisposable {
         break;
       case 'close':
         this.#closed = true;
+        this.#dataLoss[Symbol.dispose]();
         for (const entry of [...this.#entries.values()]) this.#leave(entry, PathReason.shutdown, undefined);
         break;
       default:
@@ -443,13 +475,14 @@ export class PathSet<Path> implements AsyncDisposable {
 
   #factsOf({ about, monitor, reported }: Entry<Path>): PathFacts {
     const { id, kind, family = 4, rttMs, ends, furtherUplink } = about;
+    const losesData = this.#dataLoss.has(id);
     if (monitor === undefined) {
       const unprobed = { health: reported, rttMs, rttVariationMs: undefined, lossRatio: 0 };
-      return { id, kind, family, ...unprobed, ends, furtherUplink };
+      return { id, kind, family, ...unprobed, ends, furtherUplink, losesData };
     }
     const { state } = monitor;
     const { health, rttVariationMs, lossRatio } = state;
-    return { id, kind, family, health, rttMs: state.rttMs, rttVariationMs, lossRatio, ends, furtherUplink };
+    return { id, kind, family, health, rttMs: state.rttMs, rttVariationMs, lossRatio, ends, furtherUplink, losesData };
   }
 
   #deadError({ about, monitor }: Entry<Path>): TowpathError {

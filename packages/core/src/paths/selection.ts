@@ -21,6 +21,8 @@ export interface PathFacts {
   readonly lossRatio: number;
   /** What it leaves from and goes to: paths that share an end may fail together. */
   readonly ends?: readonly [local: string, remote: string] | undefined;
+  /** It answers probes and loses the data: it is used only where every other path does so too. */
+  readonly losesData?: boolean | undefined;
   /** It leaves over another uplink than the default route. */
   readonly furtherUplink?: boolean | undefined;
 }
@@ -141,7 +143,8 @@ export function selectPaths(
     current: current?.id,
     standby: standby?.id,
     standbys: kept.map(({ id }) => id),
-    draining: paths.filter((path) => path !== current && !kept.includes(path)).map(({ id }) => id),
+    // A path that loses data is kept to be tried again.
+    draining: paths.filter((path) => path !== current && !kept.includes(path) && !path.losesData).map(({ id }) => id),
     alsoSendOn: both ? standby?.id : undefined,
     reason,
     fasterAtMs: reason === PathReason.faster ? nowMs : previous.fasterAtMs,
@@ -178,6 +181,8 @@ function chooseCurrent(
   }
   // A suspect path stays current until it is dead: the standby carries the data meanwhile.
   const challengers = usable.filter((path) => path !== before && isTrusted(path));
+  const [other] = challengers;
+  if (before.losesData && other) return { current: other, reason: PathReason.dataLost };
   const direct = before.kind === 'relay' ? challengers.find(({ kind }) => kind !== 'relay') : undefined;
   if (direct) return { current: direct, reason: PathReason.direct };
   const { relayRank } = options;
@@ -197,8 +202,8 @@ function leaveReason(before: PathFacts | undefined, previous: Selection): PathRe
   return before.health === 'dead' ? PathReason.probesLost : PathReason.policy;
 }
 
-function isTrusted({ health }: PathFacts): boolean {
-  return health === 'good' || health === 'stale';
+function isTrusted({ health, losesData = false }: PathFacts): boolean {
+  return (health === 'good' || health === 'stale') && !losesData;
 }
 
 /** Better by more than the hysteresis and by more than the round trips vary by themselves. */

@@ -12,7 +12,7 @@ import type { PartyId, PeerId } from '@towpath/membership';
 import { formatEndpoint, type Network } from '@towpath/net';
 import type { MeshPeer } from '../control-plane.ts';
 import { findPathMtu } from '../health/path-mtu.ts';
-import { PeerHealth, type PeerStatus } from '../health/peer-health.ts';
+import { HEALTH, PeerHealth, type PeerStatus } from '../health/peer-health.ts';
 import { DataPlane } from '../hop/data-plane.ts';
 import type { SpliceControl } from '../hop/splice-control.ts';
 import type { PeerPath } from '../peer-path.ts';
@@ -49,6 +49,8 @@ export interface PeerConnectionOptions extends Pick<PeerPathsOptions, 'policy' |
 const RESTART_SPACING_MS = 1_000;
 /** A handshake that was sent on a path so long ago is lost: WireGuard would repeat it after 5 s only. */
 const HANDSHAKE_MS = 1_500;
+/** So many echoes lost in a row over one path, whose checks are answered, show that it loses WireGuard's packets. */
+const LOST_ECHOES = 2;
 const MTU_TEST_MS = 600_000;
 const SLOW_RELAY_MS = 60_000;
 
@@ -77,6 +79,9 @@ export class PeerConnection implements AsyncDisposable {
   /** Looks whether the handshake on a new path was answered. */
   #handshake: Timer | undefined;
   #selectedAtMs = Number.NEGATIVE_INFINITY;
+  /** Echoes lost in a row: now, and when the path was selected. */
+  #missed = 0;
+  #missedBefore = 0;
   #relayCheckedAtMs = Number.NEGATIVE_INFINITY;
   #closed: Promise<void> | undefined;
 
@@ -276,7 +281,17 @@ export class PeerConnection implements AsyncDisposable {
       if (reason === MeshReason.echoSlow) this.#lookForBetterRelay();
       this.#changed('status', reason);
     });
-    this.#health.events.on('missed', () => this.#paths.probe());
+    this.#health.events.on('missed', ({ count, sinceMs }) => {
+      this.#paths.probe();
+      this.#missed = count;
+      // Echoes of before the path was selected tell nothing of it, and one may have been on its way then.
+      const onThisPath = sinceMs >= this.#selectedAtMs ? count : count - this.#missedBefore - 1;
+      if (onThisPath >= LOST_ECHOES) this.#paths.dataLost();
+    });
+    this.#health.events.on('measured', () => {
+      this.#missed = 0;
+      this.#paths.dataCarried();
+    });
     this.#dataPlane.events.on('changed', ({ reason }) => this.#changed('data-plane', reason));
     this.#paths.events.on('selected', ({ path, also, reason }) => this.#selected(path, also, reason));
     if (this.#path !== undefined) this.#selected(this.#path, this.#paths.also, PathReason.first);
@@ -289,6 +304,7 @@ export class PeerConnection implements AsyncDisposable {
     const nowMs = this.#components.clock.now();
     const isOverdue = before !== undefined && nowMs - this.#selectedAtMs > HANDSHAKE_MS;
     this.#selectedAtMs = nowMs;
+    this.#missedBefore = this.#missed;
     this.#pathReason = path === undefined ? MeshReason.noPath : reason;
     this.#changed('path', this.#pathReason);
     if (path === undefined) return;
@@ -299,6 +315,8 @@ export class PeerConnection implements AsyncDisposable {
   }
 
   #reconnect(attempt: number): void {
+    const nowMs = this.#components.clock.now();
+    if (attempt > 1 && nowMs - this.#selectedAtMs >= HEALTH.tryMs) this.#paths.dataLost();
     this.#paths.refresh(PathReason.requested);
     if (attempt > 1) this.#restartHandshake();
   }

@@ -61,8 +61,8 @@ export interface PeerHealthEvents {
   status: { status: PeerStatus; reason: Reason; previous: PeerStatus };
   /** A round trip was measured, ms. */
   measured: { rttMs: number };
-  /** An echo was lost. */
-  missed: undefined;
+  /** An echo was lost: the so many in a row, of which the first left at `sinceMs` (`Clock.now`). */
+  missed: { count: number; sinceMs: number };
 }
 
 /**
@@ -224,7 +224,10 @@ export class PeerHealth {
           else if (health === 'good') this.#answered(this.rttMs ?? rttMs);
         },
         onMeasured: () => this.#answered(this.rttMs ?? rttMs),
-        onMissed: () => this.events.emit('missed', undefined),
+        onMissed: () => {
+          const { missed: count, missedSinceMs: sinceMs = clock.now() } = monitor.state;
+          this.events.emit('missed', { count, sinceMs });
+        },
       },
     );
     this.#monitor = monitor;

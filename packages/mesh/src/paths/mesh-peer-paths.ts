@@ -101,6 +101,9 @@ const PERMISSIONS = { perSecond: 16, burst: 256 };
  */
 const PEER_DOUBT_MS = 1_000;
 
+/** Why a path is left that failed. */
+const LOST: ReadonlySet<PathReason> = new Set([PathReason.probesLost, PathReason.closed, PathReason.dataLost]);
+
 /** The paths to one peer: signals candidates, checks the peer's, and keeps what was verified in a path set. */
 export class MeshPeerPaths implements PeerPaths {
   readonly events: Events<PeerPathsEvents> = new Events();
@@ -230,7 +233,7 @@ export class MeshPeerPaths implements PeerPaths {
       this.#closing.signal,
     );
     this.#set.events.on('current', ({ path, previous, reason }) => {
-      if (previous !== undefined && (reason === PathReason.probesLost || reason === PathReason.closed)) {
+      if (previous !== undefined && LOST.has(reason)) {
         this.#relayLost(previous);
       }
       if (path?.kind === 'relay' && previous?.kind !== 'relay') this.#agreement.update();
@@ -298,12 +301,22 @@ export class MeshPeerPaths implements PeerPaths {
     if (own !== undefined) this.#set.sent(own, sinceMs);
   }
 
+  dataLost(): void {
+    // What is sent on two paths tells nothing of one of them.
+    if (this.#set.alsoSendOn === undefined) this.#set.dataLost();
+  }
+
+  dataCarried(): void {
+    if (this.#set.alsoSendOn === undefined) this.#set.dataCarried();
+  }
+
   probe(): void {
     this.#set.wake();
   }
 
   refresh(reason: PathReason): void {
     this.#note('refresh', 'all', reason);
+    if (reason === PathReason.networkChanged || reason === PathReason.clockJumped) this.#set.forgetDataLoss();
     this.#set.wake();
     this.#reason = reason;
     this.#wakeup.wake();

@@ -149,6 +149,10 @@ export class FakePaths implements PeerPaths {
 
   probe(): void {}
 
+  dataLost(): void {}
+
+  dataCarried(): void {}
+
   async close(): Promise<void> {
     this.closed = true;
   }

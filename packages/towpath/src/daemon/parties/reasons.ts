@@ -7,6 +7,7 @@ const WORDS: Readonly<Record<string, string>> = {
   faster: 'a faster path was found',
   agreed: 'both ends agreed on another relay',
   'probes-lost': 'the path before did not answer its probes',
+  'data-lost': 'the path before answered its probes and lost the data',
   closed: 'the path before was closed',
   policy: 'the policy does not allow the path before',
   withdrawn: 'the candidate was withdrawn',
