@@ -58,21 +58,6 @@ describe('completion and manual pages', () => {
     }
   });
 
-  test('bash completes commands, their commands, and options', async () => {
-    using commandLine = new CommandLine();
-    const { out } = await commandLine.run(['completion', 'bash']);
-    writeFileSync(commandLine.file('completion'), out.join('\n'));
-    const complete = (...words: string[]) => {
-      const script = `. ${commandLine.file('completion')}; COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _towpath; echo "\${COMPREPLY[@]}"`;
-      return execFileSync('bash', ['-euc', script], { encoding: 'utf8' }).trim().split(' ');
-    };
-    expect(complete('towpath', 'sta')).toEqual(['status']);
-    expect(complete('towpath', 'camera', 'ad')).toEqual(['add']);
-    expect(complete('towpath', 'camera', 'add', '--vi')).toEqual(['--via']);
-    expect(complete('towpath', 'status', '--he')).toEqual(['--help']);
-    expect(complete('towpath', '')).toContain('camera');
-  });
-
   test('there is a page for the program and for each group, with every option, and man reads it without a warning', async () => {
     using commandLine = new CommandLine();
     const root = commandTree(await createProgram(runtimeOf(commandLine)));

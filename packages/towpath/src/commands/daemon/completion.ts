@@ -25,6 +25,15 @@ function all(info: CommandInfo): CommandInfo[] {
   return [info, ...info.commands.flatMap(all)];
 }
 
+/** Paths of the commands that take the name of a camera, which `camera list` prints below its heading. */
+function withCamera(root: CommandInfo): string[] {
+  return all(root)
+    .filter((info) => info.arguments.some(({ name }) => name === 'camera'))
+    .map(({ path }) => quote(path));
+}
+
+const NAMES_OF_CAMERAS = "camera list 2>/dev/null | awk 'NR > 1 { print $1 }'";
+
 function bash(root: CommandInfo): string[] {
   const cases = all(root).map(({ path, commands, options }) => {
     const words = new Set([...commands.map(({ name }) => name), ...options.map(({ long }) => long)]);
@@ -45,6 +54,9 @@ function bash(root: CommandInfo): string[] {
     '  case "$path" in',
     ...cases,
     '  esac',
+    '  if [[ "$current" != -* ]]; then',
+    `    case "$path" in ${withCamera(root).join('|')}) words+=" $("\${COMP_WORDS[0]}" ${NAMES_OF_CAMERAS})" ;; esac`,
+    '  fi',
     '  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")',
     '}',
     'complete -o default -F _towpath towpath',
@@ -66,7 +78,8 @@ function zsh(root: CommandInfo): string[] {
     '#compdef towpath',
     '_towpath() {',
     '  local commandpath="" word next',
-    '  local -a items',
+    '  local -a items cameras',
+    '  local -i none=1',
     `  for word in "\${(@)words[2,CURRENT-1]}"; do`,
     `    next="\${commandpath:+$commandpath }$word"`,
     `    case "$next" in (${groups.join('|')}) commandpath="$next" ;; esac`,
@@ -74,21 +87,41 @@ function zsh(root: CommandInfo): string[] {
     '  case "$commandpath" in',
     ...cases,
     '  esac',
-    "  _describe 'towpath' items || _files",
+    '  if [[ "$PREFIX" != -* ]]; then',
+    '    case "$commandpath" in',
+    `    (${withCamera(root).join('|')}) cameras=(\${(f)"$("$words[1]" ${NAMES_OF_CAMERAS})"}) ;;`,
+    '    esac',
+    '  fi',
+    "  (( $#cameras )) && _describe -t cameras 'camera' cameras && none=0",
+    "  _describe -t commands 'towpath' items && none=0",
+    '  (( none )) && _files',
     '}',
-    'compdef _towpath towpath',
+    '# In a folder of fpath this file is the function, and its first call has to complete; else it was sourced.',
+    'if [[ "$funcstack[1]" = _towpath ]]; then _towpath "$@"; else compdef _towpath towpath; fi',
   ];
 }
 
 function fish(root: CommandInfo): string[] {
-  const lines = ['# fish completion of towpath'];
+  const groups = all(root)
+    .filter(({ path }) => path !== '')
+    .map(({ path }) => quote(path));
+  const lines = [
+    '# fish completion of towpath',
+    'function __towpath_path',
+    '  set -l path',
+    '  for word in (commandline -opc)[2..]',
+    "    set -l next (string join -- ' ' $path $word)",
+    `    contains -- $next ${groups.join(' ')}; and set path $next`,
+    '  end',
+    '  echo "$path"',
+    'end',
+    'function __towpath_cameras',
+    `  eval (string escape (commandline -opc)[1]) ${NAMES_OF_CAMERAS}`,
+    'end',
+  ];
+  const at = (paths: readonly string[]): string => ` -n ${quote(`contains -- (__towpath_path) ${paths.join(' ')}`)}`;
   for (const { path, commands, options } of all(root)) {
-    const words = path === '' ? [] : path.split(' ');
-    const seen = words.map((word) => `__fish_seen_subcommand_from ${word}`);
-    const others = commands.map(({ name }) => name).join(' ');
-    const noneYet = others === '' ? [] : [`not __fish_seen_subcommand_from ${others}`];
-    const condition = [...seen, ...noneYet].join('; and ');
-    const when = condition === '' ? '' : ` -n ${quote(condition)}`;
+    const when = at([quote(path)]);
     for (const { name, description } of commands) {
       lines.push(`complete -c towpath${when} -f -a ${name} -d ${quote(description)}`);
     }
@@ -99,10 +132,11 @@ function fish(root: CommandInfo): string[] {
       );
     }
   }
+  lines.push(`complete -c towpath${at(withCamera(root))} -a '(__towpath_cameras)' -d camera`);
   return lines;
 }
 
-/** A word in single quotes, as bash and zsh read it; fish reads it the same way. */
+/** A word in single quotes, as all three shells read it. */
 function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
