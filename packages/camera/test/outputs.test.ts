@@ -201,6 +201,26 @@ describe('pictures over HTTP (B13)', () => {
     expect(answer).toEqual({ status: 200, type: 'image/jpeg', bytes: Buffer.of(0xff, 0xd8, 0xff, 0xd9) });
   });
 
+  test('HEAD says what GET would bring, and begins no live stream; other methods are refused', async () => {
+    const { address, port } = outputs.local;
+    const authorization = `Basic ${Buffer.from('me:p:w').toString('base64')}`;
+    const ask = async (method: string, path: string) => {
+      const answer = await fetch(`http://${address}:${port}${path}`, { method, headers: { authorization } });
+      const { status, headers } = answer;
+      return [status, headers.get('content-type'), headers.get('content-length'), (await answer.bytes()).length];
+    };
+    expect(await ask('HEAD', '/snapshot.jpg')).toEqual([200, 'image/jpeg', '4', 0]);
+    expect(await ask('HEAD', '/live.mp4')).toEqual([200, 'video/mp4', null, 0]);
+    expect((await ask('HEAD', '/none'))[0]).toBe(404);
+    expect((await ask('POST', '/snapshot.jpg'))[0]).toBe(405);
+    expect(running).toBe(0);
+  });
+
+  test('a name that is not served is told where to add it, in the configuration and on the command line', async () => {
+    const { bytes } = await get('/snapshot.jpg', { host: 'camera.lan' });
+    expect(bytes.toString()).toContain('allow-hosts in the configuration, or give --allow-host');
+  });
+
   test.each([
     ['no password', {}, ':', 401],
     ['a wrong password', {}, 'me:p', 401],

@@ -10,6 +10,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full. Next: free space and run again; what is saved stays as it is.',
   EDQUOT: 'the quota is used up. Next: free space and run again; what is saved stays as it is.',
   EROFS: 'the file system is read-only. Next: make it writable, or choose another folder.',
+  ENOENT: 'its folder does not exist. Next: create it, or choose another one.',
+  EISDIR: 'it is a folder. Next: choose another name.',
   EACCES: 'permission denied. Next: use sudo, or choose a folder of your own.',
   EPERM: 'permission denied. Next: use sudo, or choose a folder of your own.',
 };

@@ -8,6 +8,8 @@ test.each([
   ['EDQUOT', 'disk-full', /: the quota is used up\. Next: free space/],
   ['EROFS', 'disk-failed', /: the file system is read-only\. Next: make it writable/],
   ['EACCES', 'disk-failed', /: permission denied\. Next: use sudo/],
+  ['ENOENT', 'disk-failed', /: its folder does not exist\. Next: create it/],
+  ['EISDIR', 'disk-failed', /: it is a folder\. Next: choose another name/],
   ['EIO', 'disk-failed', / \(EIO\)\.$/],
 ])('a failed write with %s says what to do', (code, expected, words) => {
   const failure = writeFailure('/var/lib/x', system(code));

@@ -41,6 +41,13 @@ describe('camera live', () => {
     expect(readFileSync(file).toString('latin1', 4, 8)).toBe('ftyp');
   });
 
+  test('a folder that does not exist is said before anything is connected to, with what to do (G3)', async () => {
+    const file = join(at.folder, 'none', 'clip.mp4');
+    const { code, err } = await at.toCamera('live', '--mp4', file, '--duration', '0.5');
+    const reason = 'cannot be written: its folder does not exist. Next: create it, or choose another one.';
+    expect([code, err.join()]).toEqual([5, expect.stringContaining(`${file} ${reason}`)]);
+  });
+
   test('a terminal is refused before anything is connected to (G3)', async () => {
     using commandLine = new CliOnTerminal();
     for (const args of [['live'], ['live', '--stdout']]) {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { fileSchema } from '../src/daemon/config/schema.ts';
 import { SETTINGS } from '../src/daemon/config/settings.ts';
 
 const guide = readFileSync(new URL('../../../docs/daemon.md', import.meta.url), 'utf8');
@@ -8,4 +9,15 @@ test('the guide names every setting with its environment and default', () => {
   for (const { key, env, byDefault } of SETTINGS)
     expect(guide).toContain(`| \`${key}\` | \`${env}\` | \`${byDefault}\` |`);
   expect(guide.match(/^\| `[a-z]+\.[\w-]+` /gm)).toHaveLength(SETTINGS.length);
+});
+
+test("the guide names every key of a camera's entry", () => {
+  const entry = { target: '192.168.43.1', unknown: true } as object;
+  const wrong = fileSchema.safeParse({ cameras: { feeder: entry } });
+  const [, known = ''] = /^known here: (.*)$/.exec(wrong.error?.issues[0]?.message ?? '') ?? [];
+  const table = /\| in the entry of a camera [\s\S]*?\n\n/.exec(guide)?.[0] ?? '';
+  const named = [...table.matchAll(/^\| (`[^|]*`) \|/gm)].flatMap(([, keys = '']) =>
+    keys.replaceAll('`', '').split(', '),
+  );
+  expect(named.sort()).toEqual(known.split(', ').sort());
 });

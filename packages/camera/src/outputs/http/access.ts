@@ -19,7 +19,10 @@ export type Refusal = { readonly status: 401 | 403; readonly text: string };
 export function refusal(request: IncomingMessage, access: HttpAccess): Refusal | undefined {
   const host = hostName(request.headers.host);
   if (host === undefined || !access.hosts.has(host)) {
-    return { status: 403, text: 'This name is not served. Next: use --allow-host.' };
+    return {
+      status: 403,
+      text: 'This name is not served. Next: add it to allow-hosts in the configuration, or give --allow-host.',
+    };
   }
   const { origin } = request.headers;
   if (origin !== undefined && origin !== `http://${request.headers.host}`) {

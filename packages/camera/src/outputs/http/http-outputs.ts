@@ -124,9 +124,9 @@ export class HttpOutputs implements AsyncDisposable {
       return;
     }
     markUsed(request.socket, this.#limit);
-    if (request.method !== 'GET') {
-      response.setHeader('allow', 'GET');
-      end(response, 405, 'Only GET is served.');
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.setHeader('allow', 'GET, HEAD');
+      end(response, 405, 'Only GET and HEAD are served.');
       return;
     }
     response.setHeader('cache-control', 'no-store');
@@ -156,6 +156,10 @@ export class HttpOutputs implements AsyncDisposable {
     type: string,
     run: (write: (bytes: Uint8Array) => boolean) => Promise<void>,
   ): Promise<void> {
+    if (response.req.method === 'HEAD') {
+      response.writeHead(200, { 'content-type': type }).end();
+      return;
+    }
     if (this.#streams >= MAX_STREAMS) {
       end(response, 503, `${MAX_STREAMS} streams are being watched already.`);
       return;

@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { type AvFrame, type CameraClient, CameraState } from '@towpath/camera';
-import { AbortedError, errorCode, errorMessage, isAbort, TowpathError } from '@towpath/core';
+import { AbortedError, errorCode, isAbort, TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatBytes, formatMs } from '../../cli/table.ts';
+import { notWritten } from '../../config/private-file.ts';
 import { type TargetOptions, withCamera } from './target.ts';
 import { printJson } from '../../cli/json-output.ts';
 
@@ -191,11 +192,10 @@ interface Sink extends AsyncDisposable {
   write(bytes: Uint8Array): Promise<void>;
 }
 
-/** @throws TowpathError `disk-failed` when the file cannot be written */
+/** @throws TowpathError `disk-full`, `disk-failed` */
 async function openSink({ io }: Runtime, output: string): Promise<Sink> {
   if (output === '-') return { write: (bytes) => io.write(bytes), [Symbol.asyncDispose]: async () => {} };
-  const failed = (cause: unknown) =>
-    new TowpathError('disk-failed', `${output}: ${errorMessage(cause)}`, { cause, kind: 'local' });
+  const failed = (cause: unknown) => notWritten(output, cause);
   const file = await open(output, 'w', 0o644).catch((cause: unknown) => {
     throw failed(cause);
   });
