@@ -68,11 +68,13 @@ export { type PathPolicy, SELECTION, type SelectionOptions } from './paths/selec
 export { abortable } from './time/abortable.ts';
 export { type Deadline, deadline } from './time/deadline.ts';
 export { Mutex } from './time/mutex.ts';
+export { SparseMap, SparseSet } from './sparse.ts';
 export { nextIdleAt, type Rate, RateLimit, type RateLimitOptions } from './time/rate-limit.ts';
 export { Repeat } from './time/repeat.ts';
 export { RequestSchedule } from './time/request-schedule.ts';
 export { Renewal, type RenewalOptions } from './time/renewal.ts';
 export { evenSchedule, type RetransmitOptions, retransmit, stunSchedule } from './time/retransmit.ts';
 export { SharedWork } from './time/shared-work.ts';
+export { Tasks } from './time/tasks.ts';
 export { Wakeup } from './time/wakeup.ts';
 export { type WriteFailure, writeFailure } from './write-failure.ts';

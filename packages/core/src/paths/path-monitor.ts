@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../clock.ts';
 import { AbortedError } from '../errors.ts';
+import { SparseMap } from '../sparse.ts';
 import {
   DEFAULT_MONITOR_TIMES,
   initialMonitor,
@@ -48,8 +49,8 @@ export class Monitor implements Disposable {
   readonly #clock: Clock;
   readonly #options: MonitorOptions;
   readonly #times: MonitorTimes;
-  readonly #stopped = new AbortController();
-  readonly #probes = new Map<number, AbortController>();
+  readonly #probes = new SparseMap<number, AbortController>();
+  #stopped = false;
   #state: MonitorState;
   #timer: Timer | undefined;
   #noteTimer: Timer | undefined;
@@ -62,7 +63,7 @@ export class Monitor implements Disposable {
   constructor({ clock }: { clock: Clock }, options: MonitorOptions) {
     this.#clock = clock;
     this.#options = options;
-    this.#times = { ...DEFAULT_MONITOR_TIMES, ...options.times };
+    this.#times = options.times === undefined ? DEFAULT_MONITOR_TIMES : { ...DEFAULT_MONITOR_TIMES, ...options.times };
     this.#state = initialMonitor(clock.now(), options.role ?? 'current', options.rttMs);
     this.#dispatch({ type: 'tick', atMs: clock.now() });
   }
@@ -77,7 +78,7 @@ export class Monitor implements Disposable {
    * @param data true when it was more than a keep-alive
    */
   heard(data = true): void {
-    if (this.#stopped.signal.aborted) return;
+    if (this.#stopped) return;
     this.#heardAtMs = this.#clock.now();
     this.#carriedData ||= data;
     // What was sent before is answered by it.
@@ -96,7 +97,7 @@ export class Monitor implements Disposable {
    * @param data true when it was more than a keep-alive
    */
   sent(sinceMs?: number, data = true): void {
-    if (this.#stopped.signal.aborted) return;
+    if (this.#stopped) return;
     const isFirstData = data && !this.#carriedData;
     this.#carriedData ||= data;
     if (this.#sentAtMs !== undefined && !isFirstData) return;
@@ -124,11 +125,12 @@ export class Monitor implements Disposable {
 
   /** Ends every timer and probe. Idempotent. */
   stop(): void {
-    this.#stopped.abort(new AbortedError('The path is no longer watched.'));
+    this.#stopped = true;
     this.#timer?.cancel();
     this.#noteTimer?.cancel();
-    for (const probe of this.#probes.values()) probe.abort(this.#stopped.signal.reason);
+    const probes = [...this.#probes.values()];
     this.#probes.clear();
+    for (const probe of probes) probe.abort(new AbortedError('The path is no longer watched.'));
   }
 
   [Symbol.dispose](): void {
@@ -158,7 +160,7 @@ export class Monitor implements Disposable {
   }
 
   #dispatch(event: MonitorEvent): void {
-    if (this.#stopped.signal.aborted) return;
+    if (this.#stopped) return;
     const { state, effects } = stepMonitor(this.#state, event, this.#times);
     const isMissed = state.missed > this.#state.missed;
     this.#state = state;

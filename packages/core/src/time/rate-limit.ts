@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import { SparseMap } from '../sparse.ts';
 
 /** A steady rate, and how many units may come at once after a pause. */
 export interface Rate {
@@ -46,7 +47,9 @@ export class RateLimit {
   readonly #toleranceMs: number;
   readonly #maxKeys: number;
   /** Key → when its budget is full again, ms. The order of the entries is the order of their last use. */
-  readonly #fullAtMs = new Map<string, number>();
+  readonly #fullAtMs = new SparseMap<string, number>();
+  /** The same without a key: limits of one thing need no table. */
+  #soleFullAtMs = Number.NEGATIVE_INFINITY;
   #overflowAtMs = Number.NEGATIVE_INFINITY;
 
   constructor({ clock }: { clock: Clock }, options: RateLimitOptions) {
@@ -64,19 +67,15 @@ export class RateLimit {
   }
 
   /**
-   * Takes `cost` units from the budget of `key`.
+   * Takes `cost` units from the budget of `key`; without a key, from one budget that is always there.
    * @returns false, and takes nothing, when the budget does not hold as much
    */
   take(key = '', cost = 1): boolean {
     const now = this.#clock.now();
     const tracked = this.#isTracked(key, now);
-    const fullAtMs = tracked ? (this.#fullAtMs.get(key) ?? now) : this.#overflowAtMs;
-    const nextMs = nextIdleAt(this.#rate, fullAtMs, now, cost);
+    const nextMs = nextIdleAt(this.#rate, this.#fullAt(key, tracked, now), now, cost);
     if (nextMs < 0) return false;
-    if (tracked) {
-      this.#fullAtMs.delete(key);
-      this.#fullAtMs.set(key, nextMs);
-    } else this.#overflowAtMs = nextMs;
+    this.#keep(key, tracked, nextMs);
     return true;
   }
 
@@ -84,24 +83,33 @@ export class RateLimit {
   spend(key: string, cost: number): void {
     const now = this.#clock.now();
     const tracked = this.#isTracked(key, now);
-    const fullAtMs = tracked ? (this.#fullAtMs.get(key) ?? now) : this.#overflowAtMs;
-    const nextMs = Math.max(fullAtMs, now) + cost * this.#intervalMs;
-    if (!tracked) this.#overflowAtMs = nextMs;
-    else {
-      this.#fullAtMs.delete(key);
-      this.#fullAtMs.set(key, nextMs);
-    }
+    this.#keep(key, tracked, Math.max(this.#fullAt(key, tracked, now), now) + cost * this.#intervalMs);
   }
 
   /** When `cost` units can be taken, ms from now; 0 when they can be taken now. */
   waitMs(key = '', cost = 1): number {
     const now = this.#clock.now();
-    const fullAtMs = this.#fullAtMs.get(key) ?? (this.#fullAtMs.size < this.#maxKeys ? now : this.#overflowAtMs);
+    const tracked = key === '' || this.#fullAtMs.has(key) || this.#fullAtMs.size < this.#maxKeys;
+    const fullAtMs = this.#fullAt(key, tracked, now);
     return Math.max(0, Math.max(fullAtMs, now) + cost * this.#intervalMs - now - this.#toleranceMs);
   }
 
+  #fullAt(key: string, tracked: boolean, now: number): number {
+    if (key === '') return this.#soleFullAtMs;
+    return tracked ? (this.#fullAtMs.get(key) ?? now) : this.#overflowAtMs;
+  }
+
+  #keep(key: string, tracked: boolean, fullAtMs: number): void {
+    if (key === '') this.#soleFullAtMs = fullAtMs;
+    else if (!tracked) this.#overflowAtMs = fullAtMs;
+    else {
+      this.#fullAtMs.delete(key);
+      this.#fullAtMs.set(key, fullAtMs);
+    }
+  }
+
   #isTracked(key: string, now: number): boolean {
-    if (this.#fullAtMs.has(key)) return true;
+    if (key === '' || this.#fullAtMs.has(key)) return true;
     for (const [old, fullAtMs] of this.#fullAtMs) {
       if (fullAtMs > now) break;
       this.#fullAtMs.delete(old);

@@ -61,7 +61,7 @@ export class PeerConnection implements AsyncDisposable {
   readonly virtualIp: string;
   readonly #components: PeerConnectionComponents;
   readonly #options: PeerConnectionOptions;
-  readonly #closing = new AbortController();
+  #isClosing = false;
   readonly #dataPlane: DataPlane;
   readonly #paths: PeerPaths;
   #health!: PeerHealth;
@@ -340,6 +340,7 @@ export class PeerConnection implements AsyncDisposable {
   #awaitHandshake(): void {
     this.#handshake?.cancel();
     this.#handshake = this.#components.clock.timer(HANDSHAKE_MS, () => {
+      this.#handshake = undefined;
       if (!this.#health.isReached) this.#restartHandshake();
     });
   }
@@ -388,12 +389,12 @@ export class PeerConnection implements AsyncDisposable {
   }
 
   #changed(what: PeerChangeEvent['what'], reason: Reason): void {
-    if (this.#closing.signal.aborted) return;
+    if (this.#isClosing) return;
     this.events.emit('changed', { peerId: this.peerId, what, reason, status: this.describe() });
   }
 
   async #accept(networks: readonly string[]): Promise<void> {
-    if (this.#closing.signal.aborted) return;
+    if (this.#isClosing) return;
     const before = this.#accepted;
     const { machine } = this.#components;
     const { wireGuardKey: publicKey } = this.#peer;
@@ -405,7 +406,7 @@ export class PeerConnection implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    this.#closing.abort();
+    this.#isClosing = true;
     this.#handshake?.cancel();
     this.#mtuTest.abort(new AbortedError('The connection is closed.'));
     const { machine } = this.#components;

@@ -51,7 +51,7 @@ export class DataPlane implements AsyncDisposable {
   readonly #options: DataPlaneOptions;
   readonly #hop: Hop;
   readonly #stopWatching: () => void;
-  readonly #closed = new AbortController();
+  #isClosed = false;
   #path: PeerPath | undefined;
   /** Of the path and its ends as they were set: a path may become plain, and no longer be it. */
   #pathId: string | undefined;
@@ -110,7 +110,7 @@ export class DataPlane implements AsyncDisposable {
    * path before is left, and the new path is spliced when it has lasted.
    */
   setPaths(path: PeerPath | undefined, second?: PeerPath): void {
-    if (this.#closed.signal.aborted) return;
+    if (this.#isClosed) return;
     this.#hop.setPaths(path, second);
     const id = pathId(path);
     const changed = id !== this.#pathId || (second === undefined) !== (this.#second === undefined);
@@ -135,7 +135,7 @@ export class DataPlane implements AsyncDisposable {
    * packets would leave through a port that no NAT on the way knows.
    */
   async repair(peer: WireGuardPeer): Promise<void> {
-    if (this.#closed.signal.aborted || this.#kind !== 'hop' || this.#entry !== undefined) return;
+    if (this.#isClosed || this.#kind !== 'hop' || this.#entry !== undefined) return;
     if (peer.endpoint !== undefined && sameEndpoint(peer.endpoint, this.#hop.endpoint)) return;
     await this.#components.wireGuard.setEndpoint(this.#options.publicKey, this.#hop.endpoint);
     if (peer.endpoint !== undefined) this.#become('hop', MeshReason.endpointStray);
@@ -143,8 +143,8 @@ export class DataPlane implements AsyncDisposable {
 
   /** Leaves the splice and closes the hop. Idempotent. */
   async close(): Promise<void> {
-    if (this.#closed.signal.aborted) return;
-    this.#closed.abort();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#attempt.abort();
     this.#stopWatching();
     await this.#moves;

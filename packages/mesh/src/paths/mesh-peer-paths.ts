@@ -10,6 +10,7 @@ import {
   type PathStatus,
   type Random,
   RateLimit,
+  Tasks,
   TowpathError,
   Wakeup,
   backoff,
@@ -48,8 +49,8 @@ import { decodePunchSignal } from './punch-signal.ts';
 import { PeerPunching } from './peer-punching.ts';
 import { PeerTransports, transportEnds, transportId } from './peer-transports.ts';
 
-/** What the paths of one peer use of the finder that they share. */
-export interface MeshPeerPathsComponents {
+/** What the paths of all peers use of the finder that they share. */
+export interface SharedByPeers {
   network: Network;
   clock: Clock;
   random: Random;
@@ -75,6 +76,10 @@ export interface MeshPeerPathsComponents {
   nat: NatWatch;
   budget: PunchBudget;
   memory: PairMemory;
+}
+
+export interface MeshPeerPathsComponents {
+  shared: SharedByPeers;
   /** Sends a message to the peer. */
   signal(data: Uint8Array): Promise<void>;
   /** Called once when everything is released. */
@@ -107,7 +112,8 @@ const LOST: ReadonlySet<PathReason> = new Set([PathReason.probesLost, PathReason
 /** The paths to one peer: signals candidates, checks the peer's, and keeps what was verified in a path set. */
 export class MeshPeerPaths implements PeerPaths {
   readonly events: Events<PeerPathsEvents> = new Events();
-  readonly #components: MeshPeerPathsComponents;
+  readonly #components: SharedByPeers;
+  readonly #peer: MeshPeerPathsComponents;
   readonly #options: PeerPathsOptions;
   readonly #checks: ConnectivityChecks;
   readonly #set: PathSet<MeshPath>;
@@ -125,7 +131,7 @@ export class MeshPeerPaths implements PeerPaths {
   readonly #permissions: RateLimit;
   readonly #running: Promise<void>;
   /** What must have ended before the paths are closed. */
-  readonly #work = new Set<Promise<void>>();
+  readonly #work = new Tasks();
   #remotes: readonly MeshCandidate[] = [];
   #remoteSession: number | undefined;
   #wantedBefore: readonly RelayKey[] = [];
@@ -134,8 +140,10 @@ export class MeshPeerPaths implements PeerPaths {
   #elsewhereAtMs = Number.NEGATIVE_INFINITY;
   #policy: { policy?: PathPolicy | undefined };
 
-  constructor(components: MeshPeerPathsComponents, options: PeerPathsOptions, secrets: PairSecrets) {
+  constructor(peer: MeshPeerPathsComponents, options: PeerPathsOptions, secrets: PairSecrets) {
+    const { shared: components } = peer;
     this.#components = components;
+    this.#peer = peer;
     this.#options = options;
     this.#policy = options;
     const { clock, random, log } = components;
@@ -221,7 +229,6 @@ export class MeshPeerPaths implements PeerPaths {
         ...components,
         checks: this.#checks,
         peerTransports: this.#transports,
-        transports: () => components.transports(),
       },
       {
         remotes: () => this.#remotes,
@@ -351,7 +358,7 @@ export class MeshPeerPaths implements PeerPaths {
     if (this.#agreement.receive(data)) return;
     const punch = decodePunchSignal(data);
     if (punch !== undefined) {
-      if (this.#mayPunch()) this.#track(this.#punching.puncher.receive(punch));
+      if (this.#mayPunch()) this.#work.add(this.#punching.puncher.receive(punch));
       return;
     }
     const signal = decodeCandidateSignal(data);
@@ -359,11 +366,14 @@ export class MeshPeerPaths implements PeerPaths {
     this.#punching.puncher.theirNat = signal.nat;
     const isNew = signal.session !== this.#remoteSession;
     this.#remoteSession = signal.session;
+    const known = isNew ? [] : this.#remotes;
     this.#remotes = signal.candidates;
     if (isNew) this.#agreement.restart();
     this.#dropWithdrawn();
     for (const candidate of signal.candidates) {
-      this.#note('candidate', formatEndpoint(candidate.endpoint), candidate.type);
+      const { endpoint, type } = candidate;
+      if (!known.some((each) => sameEndpoint(each.endpoint, endpoint)))
+        this.#note('candidate', formatEndpoint(endpoint), type);
       this.#check(candidate);
     }
     if (signal.wantsAnswer || isNew) this.#send(false);
@@ -386,10 +396,10 @@ export class MeshPeerPaths implements PeerPaths {
     this.#checks.close();
     this.#agreement.close();
     await this.#running;
-    while (this.#work.size > 0) await Promise.all(this.#work);
+    await this.#work.settled();
     await this.#set.close();
     await this.#transports.close();
-    this.#components.onClosed();
+    this.#peer.onClosed();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -432,7 +442,7 @@ export class MeshPeerPaths implements PeerPaths {
   }
 
   #tell(data: Uint8Array): void {
-    this.#components
+    this.#peer
       .signal(data)
       .catch((error: unknown) =>
         this.#components.log.debug(`${this.#options.peer.name} was not signalled: ${errorMessage(error)}`),
@@ -622,16 +632,7 @@ export class MeshPeerPaths implements PeerPaths {
 
   #punchLater(): void {
     const work = this.#punching.later();
-    if (work !== undefined) this.#track(work);
-  }
-
-  #track(work: Promise<unknown>): void {
-    const tracked = work
-      .catch(() => {})
-      .then(() => {
-        this.#work.delete(tracked);
-      });
-    this.#work.add(tracked);
+    if (work !== undefined) this.#work.add(work);
   }
 
   #isRelayed(remote: Endpoint): boolean {

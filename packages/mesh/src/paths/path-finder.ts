@@ -9,7 +9,7 @@ import type { RelayKey } from '../relays/relay-key.ts';
 import { RelayPool } from '../relays/relay-pool.ts';
 import { localCandidates, localNetworks } from './local-candidates.ts';
 import { PathPortMapping } from './mapped-port.ts';
-import { MeshPeerPaths } from './mesh-peer-paths.ts';
+import { MeshPeerPaths, type SharedByPeers } from './mesh-peer-paths.ts';
 import { NatWatch } from './nat-watch.ts';
 import { PairMemory, type PairMemorySnapshot } from './pair-memory.ts';
 import { pairSecrets } from './pair-secrets.ts';
@@ -58,6 +58,7 @@ export class MeshPathFinder implements PathFinder {
   readonly #budget: PunchBudget;
   readonly #memory: PairMemory;
   readonly #relays: RelayPool;
+  readonly #shared: SharedByPeers;
   readonly #peers = new Map<PeerId, MeshPeerPaths>();
   readonly #stops: (() => void)[] = [];
   #closed = false;
@@ -100,6 +101,7 @@ export class MeshPathFinder implements PathFinder {
     if (options.portMapping !== false && socket !== undefined) {
       this.#portMapping = new PathPortMapping(this.#components, socket.local.port, () => this.#transportsChanged());
     }
+    this.#shared = this.#share();
     const changes = network.changes.subscribe((list) => {
       // The members' own interfaces come and go with this program, and carry nothing of its own.
       const foreign = list.filter((change) => !('name' in change && options.isOwnInterface?.(change.name)));
@@ -145,25 +147,10 @@ export class MeshPathFinder implements PathFinder {
         target: peer.id,
       });
     }
-    const { network, clock, random, log, control } = this.#components;
+    const { control } = this.#components;
     const paths = new MeshPeerPaths(
       {
-        network,
-        clock,
-        random,
-        log,
-        nat: this.#nat,
-        budget: this.#budget,
-        memory: this.#memory,
-        transports: () => this.#transports(),
-        candidates: () => this.#candidates(),
-        localNetworks: () => localNetworks(network, this.#options.isOwnInterface),
-        isInTunnel: (address) => this.#isInTunnel(address),
-        isRelayAddress: (address) => this.#relays.isRelayAddress(address),
-        relayAt: (address) => this.#relays.relayAt(address),
-        relayFigures: () => this.#relays.figures(),
-        onRelaysWanted: () => this.#relays.update(),
-        onRelaySuspect: (key) => this.#relays.suspect(key),
+        shared: this.#shared,
         signal: (data) => control.signal(party, peer.id, data),
         onClosed: () => {
           if (this.#peers.get(peer.id) === paths) this.#peers.delete(peer.id);
@@ -198,6 +185,29 @@ export class MeshPathFinder implements PathFinder {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** One object for all peers: there may be thousands. */
+  #share(): SharedByPeers {
+    const { network, clock, random, log } = this.#components;
+    return {
+      network,
+      clock,
+      random,
+      log,
+      nat: this.#nat,
+      budget: this.#budget,
+      memory: this.#memory,
+      transports: () => this.#transports(),
+      candidates: () => this.#candidates(),
+      localNetworks: () => localNetworks(network, this.#options.isOwnInterface),
+      isInTunnel: (address) => this.#isInTunnel(address),
+      isRelayAddress: (address) => this.#relays.isRelayAddress(address),
+      relayAt: (address) => this.#relays.relayAt(address),
+      relayFigures: () => this.#relays.figures(),
+      onRelaysWanted: () => this.#relays.update(),
+      onRelaySuspect: (key) => this.#relays.suspect(key),
+    };
   }
 
   #transports(): readonly PathTransport[] {

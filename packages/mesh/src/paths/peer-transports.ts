@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '@towpath/core';
+import { type Clock, SparseMap, SparseSet, Tasks, type Timer } from '@towpath/core';
 import { type Endpoint, formatEndpoint, isUnspecified } from '@towpath/net';
 import type { ConnectivityChecks, StunDemultiplexer } from '@towpath/stun';
 import { PathSocket, type PathTransport } from './path-socket.ts';
@@ -47,11 +47,11 @@ export class PeerTransports {
   readonly #options: PeerTransportsOptions;
   readonly #listening = new Map<StunDemultiplexer, Disposable>();
   readonly #transports = new Map<StunDemultiplexer, PathTransport>();
-  readonly #own = new Set<PathSocket>();
+  readonly #own = new SparseSet<PathSocket>();
   readonly #receivers = new Map<string, { stun: StunDemultiplexer; registration: Disposable }>();
   readonly #heardAtMs = new Map<StunDemultiplexer, number>();
-  readonly #lingering = new Map<PathSocket, Timer>();
-  readonly #closing = new Set<Promise<void>>();
+  readonly #lingering = new SparseMap<PathSocket, Timer>();
+  readonly #closing = new Tasks();
 
   /** @param first what the checks listen on already */
   constructor(components: PeerTransportsComponents, options: PeerTransportsOptions, first: PathTransport) {
@@ -123,7 +123,7 @@ export class PeerTransports {
     for (const id of [...this.#receivers.keys()]) this.#forget(id);
     for (const stun of [...this.#listening.keys()]) this.#leave(stun);
     for (const socket of this.#own) this.#close(socket);
-    await Promise.all(this.#closing);
+    await this.#closing.settled();
   }
 
   #listen(transport: PathTransport): void {
@@ -146,10 +146,6 @@ export class PeerTransports {
   }
 
   #close(socket: PathSocket): void {
-    const closing = socket
-      .close()
-      .catch(() => {})
-      .then(() => void this.#closing.delete(closing));
-    this.#closing.add(closing);
+    this.#closing.add(socket.close());
   }
 }

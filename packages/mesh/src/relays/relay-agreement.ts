@@ -1,4 +1,4 @@
-import { backoff, type Clock, type Random, Repeat, type Timer } from '@towpath/core';
+import { backoff, type Clock, type Random, Repeat, SparseMap, type Timer } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import { chooseRelays, isGoodChoice, type RelayChoice } from './relay-choice.ts';
 import type { RelayKey } from './relay-key.ts';
@@ -36,6 +36,8 @@ interface Offer extends RelayChoice {
   readonly number: number;
 }
 
+/** What is measured before anything is. */
+const NO_FIGURES: ReadonlyMap<RelayKey, number> = new Map();
 /** Signals that got no answer are sent again, ms: 1, 2, 4 … 30 s. */
 const AGAIN = { baseMs: 1_000, maxMs: 30_000 };
 /** Figures are told, and offers made or taken, this often at most, ms: a hostile peer causes no more signals than that. */
@@ -53,19 +55,19 @@ export class RelayAgreement {
   readonly #options: RelayAgreementOptions;
   readonly #session: number;
   #sequence = 0;
-  #told: ReadonlyMap<RelayKey, number> = new Map();
+  #told: ReadonlyMap<RelayKey, number> = NO_FIGURES;
   #toldAtMs = Number.NEGATIVE_INFINITY;
   #figuresTimer: Timer | undefined;
   #offerTimer: Timer | undefined;
   #offeredAtMs = Number.NEGATIVE_INFINITY;
-  readonly #excluded = new Map<RelayKey, Timer>();
-  readonly #failures = new Map<RelayKey, { count: number; atMs: number }>();
+  readonly #excluded = new SparseMap<RelayKey, Timer>();
+  readonly #failures = new SparseMap<RelayKey, { count: number; atMs: number }>();
   /** One end has left what was agreed, because a path died: the two must agree anew. */
   #isUnsettled = false;
   #isDue = true;
   #theirs: FiguresSignal | undefined;
-  #theirFigures: ReadonlyMap<RelayKey, number> = new Map();
-  #theirRelayed: ReadonlyMap<string, RelayKey> = new Map();
+  #theirFigures: ReadonlyMap<RelayKey, number> = NO_FIGURES;
+  #theirRelayed: ReadonlyMap<string, RelayKey> | undefined;
   #agreed: Offer | undefined;
   /** The offer under way: made by this end, or by the peer. */
   #pending: Offer | undefined;
@@ -102,7 +104,7 @@ export class RelayAgreement {
 
   /** The relay of one of the peer's relayed addresses, as the peer says. */
   relayOf(endpoint: Endpoint): RelayKey | undefined {
-    return this.#theirRelayed.get(formatEndpoint(endpoint));
+    return this.#theirRelayed?.get(formatEndpoint(endpoint));
   }
 
   /** Own figures or relayed addresses have changed, or data goes over a relay again. */
@@ -188,7 +190,7 @@ export class RelayAgreement {
     this.#theirs = signal;
     this.#theirFigures = new Map(signal.figures.map(({ key, rttMs }) => [key, rttMs]));
     const relayed = signal.figures.flatMap(({ key, relayed: at }) => (at ? [[formatEndpoint(at), key] as const] : []));
-    this.#theirRelayed = new Map(relayed);
+    this.#theirRelayed = relayed.length === 0 ? undefined : new Map(relayed);
     if (signal.wantsAnswer || known?.session !== signal.session) {
       this.#isDue = true;
       this.#tell(true, false);

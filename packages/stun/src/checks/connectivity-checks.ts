@@ -1,4 +1,4 @@
-import { type Log, silentLog, type Timer } from '@towpath/core';
+import { type Log, silentLog, SparseMap, SparseSet, type Timer } from '@towpath/core';
 import { type Endpoint, formatEndpoint, sameEndpoint } from '@towpath/net';
 import * as attr from '../message/attributes.ts';
 import { StunErrorCode } from '../message/error-codes.ts';
@@ -70,12 +70,12 @@ export class ConnectivityChecks implements Disposable {
   readonly #pairs: PairTable;
   readonly #replays = new ReplayCache();
   readonly #listening = new Map<StunDemultiplexer, Disposable>();
-  readonly #runs = new Map<CheckRun, CandidatePair>();
+  readonly #runs = new SparseMap<CheckRun, CandidatePair>();
   /** The check of a pair that callers share. */
-  readonly #shared = new Map<CandidatePair, CheckRun>();
-  readonly #probes = new Set<Probe>();
-  readonly #consents = new Set<Consent>();
-  readonly #delayed = new Set<Timer>();
+  readonly #shared = new SparseMap<CandidatePair, CheckRun>();
+  readonly #probes = new SparseSet<Probe>();
+  readonly #consents = new SparseSet<Consent>();
+  readonly #delayed = new SparseSet<Timer>();
   readonly #counters = { sent: 0, answered: 0, received: 0, limited: 0 };
   readonly #ignored: IgnoredChecks = {
     badIntegrity: 0,

@@ -1,4 +1,4 @@
-import { type Clock, RateLimit } from '@towpath/core';
+import { type Clock, RateLimit, SparseMap } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 
 /** What checks may send. Defaults keep a third party whose address a peer names from more than a few small datagrams. */
@@ -37,7 +37,7 @@ export class ProbeBudget {
   readonly #total: RateLimit;
   readonly #answers: RateLimit;
   /** Requests beyond the budget, by address. */
-  readonly #extra = new Map<string, number>();
+  readonly #extra = new SparseMap<string, number>();
 
   constructor(components: { clock: Clock }, limits: CheckLimits) {
     this.limits = { ...DEFAULTS, ...limits };
@@ -60,7 +60,8 @@ export class ProbeBudget {
     const extra = this.#extra.get(address) ?? 0;
     this.#extra.delete(address);
     this.#extra.set(address, extra + count);
-    if (this.#extra.size > MAX_EXTRA_ADDRESSES) this.#extra.delete(this.#extra.keys().next().value!);
+    const [oldest] = this.#extra.keys();
+    if (this.#extra.size > MAX_EXTRA_ADDRESSES && oldest !== undefined) this.#extra.delete(oldest);
   }
 
   /** Takes one request of those that {@link grant} has allowed to an address. */
