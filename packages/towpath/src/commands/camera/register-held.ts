@@ -50,7 +50,7 @@ function list(camera: Command, runtime: Runtime): void {
 function remove(camera: Command, runtime: Runtime): void {
   common(camera.command('remove'))
     .description('hold a camera no longer; its pictures stay on this machine')
-    .argument('<camera>', 'its name, as it was added')
+    .argument('<camera>', 'name of a camera that was added')
     .addHelpText('after', '\nExample:\n  towpath camera remove feeder\n')
     .action(async (name, options) => (await import('./held.ts')).remove(runtime, name, options));
 }

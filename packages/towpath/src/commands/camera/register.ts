@@ -45,6 +45,8 @@ export function registerCamera(program: Command, runtime: Runtime): void {
   camera.hook('preAction', async (_camera, action) => {
     const at = action.registeredArguments.findIndex((argument) => argument.name() === 'camera');
     if (at < 0 || action.processedArgs[at] === undefined) return;
+    // What is taken out of the configuration is named, and not reached.
+    if (action.name() === 'remove') return;
     await runtime.prepare?.();
     const { useConfigured } = await import('./named.ts');
     useConfigured(runtime, action, at);
