@@ -168,6 +168,40 @@ describe('the configuration', () => {
     expect([up.code, up.err]).toEqual([5, expect.stringContaining('towpath config check')]);
   });
 
+  test('every fault has its line, in the order of the file, also in a group that is one value, or lacks something', async () => {
+    using commandLine = new CommandLine();
+    const camera = (name: string, lines: string) => `  ${name}:\n${lines.replaceAll(/^/gm, '    ')}\n`;
+    const check = async (...cameras: string[]) => {
+      const log = cameras.length > 2 ? 'log:\n  level: loud\n' : '';
+      write(commandLine, `cameras:\n${cameras.join('')}${log}`);
+      return (await commandLine.run(['config', 'check'])).out;
+    };
+    const wrong = [
+      camera('a', 'target: 192.0.2.1\noutputs:\n  webhook: ftp://x\n  export: photos'),
+      camera('b', 'outputs: { mqtt: "http://x" }'),
+      camera('c', 'target: 192.0.2.3\nunknown: 1'),
+    ];
+    const faults = await check(...wrong);
+    expect(faults.map((fault) => /^line \d+, [\w.-]+/.exec(fault)?.[0])).toEqual([
+      'line 5, cameras.a.outputs.webhook.url',
+      'line 6, cameras.a.outputs.export',
+      'line 7, cameras.b.target',
+      'line 8, cameras.b.outputs.mqtt.url',
+      'line 11, cameras.c.unknown',
+      'line 13, log.level',
+    ]);
+    const between = await check(
+      camera('a', 'target: 192.0.2.1\noutputs: { rtsp: 4180, allow-hosts: [x] }\ntime-zone: Nowhere'),
+      camera('b', 'target: 192.0.2.2\nvia: pi\nwake: { every: 2 h }'),
+    );
+    expect(between.map((fault) => /^line \d+, [\w.-]+/.exec(fault)?.[0])).toEqual([
+      'line 4, cameras.a.outputs.allow-hosts',
+      'line 4, cameras.a.outputs.rtsp',
+      'line 5, cameras.a.time-zone',
+      'line 6, cameras.b',
+    ]);
+  });
+
   test('a wrong value of the environment or the command line is named as such', async () => {
     using commandLine = new CommandLine();
     const { code, err } = await commandLine.run(['config', 'show'], { TOWPATH_API_PORT: 'x' });

@@ -5,7 +5,7 @@ import { Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { Runtime } from '../../cli/runtime.ts';
 import { readPrivateFile, writePrivateFile } from '../../config/private-file.ts';
 import { type DaemonConfig, DEFAULT_API_PORT, withDefaults } from './config.ts';
-import { describeIssue, lineOf, type PlaceOf } from './faults.ts';
+import { describeIssue, inFileOrder, lineOf, type PlaceOf, where } from './faults.ts';
 import { parseListen } from './quantities.ts';
 import { type CameraFile, type ConfigFile, fileSchema } from './schema.ts';
 import { SETTINGS } from './settings.ts';
@@ -171,46 +171,52 @@ function sourceOf(place: readonly PropertyKey[], env: Runtime['io']['env'], give
 function check(path: string, value: unknown, placeOf: PlaceOf): ConfigFile {
   const parsed = fileSchema.safeParse(value ?? {}, { reportInput: true });
   if (!parsed.success) {
-    throw new ConfigError(
-      path,
-      parsed.error.issues.flatMap((issue) => describeIssue(issue, placeOf)),
-    );
+    throw new ConfigError(path, inFileOrder(parsed.error.issues.flatMap((issue) => describeIssue(issue, placeOf))));
   }
   const faults = Object.entries(parsed.data.cameras ?? {}).flatMap(([name, camera]) => cameraFaults(name, camera));
   faults.push(...betweenCameras(parsed.data));
   if (parsed.data.pictures?.folder !== undefined && !isAbsolute(parsed.data.pictures.folder)) {
-    faults.push('pictures.folder must be an absolute path');
+    faults.push([['pictures', 'folder'], ' must be an absolute path']);
   }
-  if (faults.length > 0) throw new ConfigError(path, faults);
+  const shown = faults.map(([place, words]) => `${where(place, placeOf)}${words}`);
+  if (shown.length > 0) throw new ConfigError(path, inFileOrder(shown));
   return parsed.data;
 }
 
-function cameraFaults(name: string, camera: CameraFile): string[] {
-  const faults = [...(camera.servers ?? []), ...(camera.relays ?? [])]
-    .filter((text) => !parseEndpoint(text, 1).ok)
-    .map((text) => `cameras.${name}: "${text}" is not HOST or HOST:PORT`);
+/** What is wrong between settings: the one that is named, and what follows its name. */
+type Fault = readonly [path: readonly string[], words: string];
+
+function cameraFaults(name: string, camera: CameraFile): Fault[] {
+  const faults: Fault[] = [];
+  const at = (keys: string, words: string) =>
+    void faults.push([['cameras', name, ...keys.split('.').filter(Boolean)], words]);
+  for (const kind of ['servers', 'relays'] as const) {
+    for (const text of camera[kind] ?? []) {
+      if (!parseEndpoint(text, 1).ok) at(kind, `: "${text}" is not HOST or HOST:PORT`);
+    }
+  }
   if (camera['time-zone'] !== undefined && !isTimeZone(camera['time-zone'])) {
-    faults.push(`cameras.${name}.time-zone must be a zone such as Europe/Berlin or +02:00`);
+    at('time-zone', ' must be a zone such as Europe/Berlin or +02:00');
   }
   const { wake } = camera;
   if (wake !== undefined) {
     if ((wake.every === undefined) === (wake.at === undefined)) {
-      faults.push(`cameras.${name}.wake must have either every or at, such as { every: 2 h }`);
+      at('wake', ' must have either every or at, such as { every: 2 h }');
     }
     if (camera.via !== undefined) {
-      faults.push(`cameras.${name}: wake and via exclude each other; the member beside the camera wakes it`);
+      at('', ': wake and via exclude each other; the member beside the camera wakes it');
     }
   }
   const { outputs } = camera;
   if (outputs?.['allow-hosts'] !== undefined && outputs.http === undefined) {
-    faults.push(`cameras.${name}.outputs.allow-hosts is for http, which is not set`);
+    at('outputs.allow-hosts', ' is for http, which is not set');
   }
   return faults;
 }
 
 /** What cameras cannot share. */
-function betweenCameras({ api, cameras = {} }: ConfigFile): string[] {
-  const faults: string[] = [];
+function betweenCameras({ api, cameras = {} }: ConfigFile): Fault[] {
+  const faults: Fault[] = [];
   const taken = new Map<number, string>([[api?.port ?? DEFAULT_API_PORT, 'api.port']]);
   for (const [name, { outputs }] of Object.entries(cameras)) {
     for (const kind of ['rtsp', 'http'] as const) {
@@ -220,14 +226,14 @@ function betweenCameras({ api, cameras = {} }: ConfigFile): string[] {
       const place = `cameras.${name}.outputs.${kind}`;
       const other = taken.get(port);
       if (other === undefined) taken.set(port, place);
-      else faults.push(`${place}: port ${port} is that of ${other}`);
+      else faults.push([['cameras', name, 'outputs', kind], `: port ${port} is that of ${other}`]);
     }
   }
   const woken = Object.entries(cameras).filter(([, { wake }]) => wake !== undefined);
   if (woken.length > 1) {
     for (const [name, { wake }] of woken) {
       if (wake?.bluetooth !== undefined) continue;
-      faults.push(`cameras.${name}.wake.bluetooth is missing; it tells the cameras apart that are woken`);
+      faults.push([['cameras', name, 'wake', 'bluetooth'], ' is missing; it tells the cameras apart that are woken']);
     }
   }
   return faults;

@@ -34,7 +34,8 @@ function closest(branches: readonly (readonly z.core.$ZodIssue[])[]): readonly z
   return branches.filter((issues) => depth(issues) > 0).toSorted((a, b) => depth(b) - depth(a))[0];
 }
 
-function where(path: readonly PropertyKey[], placeOf: PlaceOf): string {
+/** Names a setting with its place. */
+export function where(path: readonly PropertyKey[], placeOf: PlaceOf): string {
   const place = placeOf(path);
   const name = path.length === 0 ? 'the file' : path.map(String).join('.');
   return place === undefined ? name : `${place}, ${name}`;
@@ -47,13 +48,26 @@ function found({ input, path }: z.core.$ZodIssue): string {
   return text.length > MAX_SHOWN ? '' : `, not ${text}`;
 }
 
-/** The line of a setting in the file; undefined when the file does not have it. */
+/** Puts faults in the order of the file; those from elsewhere come last. */
+export function inFileOrder(faults: readonly string[]): string[] {
+  const line = (fault: string) => Number(/^line (\d+), /.exec(fault)?.[1] ?? Number.POSITIVE_INFINITY);
+  // Two without a line would differ by NaN.
+  return faults.toSorted((a, b) => (line(a) === line(b) ? 0 : line(a) - line(b)));
+}
+
+/**
+ * The line of a setting in the file, or of the group that lacks it; undefined when the file has neither. A group that is
+ * written as one value, such as a URL, has the line of the value.
+ */
 export function lineOf(document: Document, lines: LineCounter, path: readonly PropertyKey[]): string | undefined {
   const last = path.at(-1);
   const parent = document.getIn(path.slice(0, -1), true);
   const pair = isMap(parent)
     ? parent.items.find(({ key }) => (isScalar(key) ? String(key.value) : String(key)) === String(last))
     : undefined;
+  if (path.length > 1 && pair === undefined && (isMap(parent) || isScalar(parent))) {
+    return lineOf(document, lines, path.slice(0, -1));
+  }
   const node = pair === undefined ? document.getIn(path, true) : pair.key;
   const offset = isNode(node) ? node.range?.[0] : undefined;
   return offset === undefined ? undefined : `line ${lines.linePos(offset).line}`;
