@@ -42,6 +42,7 @@ export {
   race,
 } from './race/race.ts';
 export { type Random, SeededRandom, SystemRandom } from './random.ts';
+export { openRegular, readRegular, readRegularSync, type ReadRegularOptions } from './read-regular.ts';
 export { replaceFile } from './replace-file.ts';
 export { RoundTripEstimator, type RoundTripOptions } from './rtt.ts';
 export {

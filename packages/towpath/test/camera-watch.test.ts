@@ -1,4 +1,5 @@
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { CommandLine, components } from './command-line.ts';
@@ -78,4 +79,27 @@ test('--exec without a folder is refused: nothing would be run (C3)', async () =
     2,
     expect.stringContaining('--exec runs for downloaded files. Next: add --output FOLDER.'),
   ]);
+});
+
+test('two watches in one folder are refused, and so is a download into it; the lock of a killed one is taken over (C3)', async () => {
+  const folder = commandLine.file('garden');
+  const place = ['127.0.0.1', '--ports', String(camera.listen.port)];
+  const first = commandLine.start(['camera', 'watch', ...place, '-o', folder, '--every', '1', '--json']);
+  await expect.poll(() => first.out.some((line) => JSON.parse(line).type === 'waiting'), LONG).toBe(true);
+  for (const args of [
+    ['camera', 'watch', ...place, '-o', folder],
+    ['camera', 'watch', '--wake', ...place, '--every', '2h', '-o', folder],
+    ['camera', 'download', ...place, '-o', folder],
+  ]) {
+    const { code, err } = await commandLine.run(args);
+    expect(err).toContain(`Another towpath process (${process.pid}) writes to ${folder}. Next: choose another folder`);
+    expect(code).toBe(5);
+  }
+  expect(await first.stop()).toBe(130);
+  const lock = join(folder, '.towpath.lock');
+  expect(existsSync(lock)).toBe(false);
+  writeFileSync(lock, '4194999 1\n');
+  const { code, out } = await commandLine.run(['camera', 'download', ...place, '-o', folder]);
+  expect([code, out.length]).toEqual([0, 5]);
+  expect(existsSync(lock)).toBe(false);
 });

@@ -199,4 +199,20 @@ describe('the lock of a daemon', () => {
     expect(readFileSync(path, 'utf8')).toMatch(new RegExp(`^${process.pid} \\d+\n$`));
     expect(readdirSync(folder)).toEqual(['connected.lock']);
   });
+
+  test('a file system without hard links, as on a memory card, has locks too', () => {
+    const link = () => {
+      throw Object.assign(new Error('not permitted'), { code: 'EPERM' });
+    };
+    const locked = () => takeProcessLock(path, { what: 'is tested' }, { link });
+    {
+      using _lock = locked();
+      expect(readFileSync(path, 'utf8')).toMatch(new RegExp(`^${process.pid} \\d+\n$`));
+      expect(locked).toThrow(expect.objectContaining({ code: 'already-running' }));
+    }
+    expect(readdirSync(folder)).toEqual([]);
+    writeFileSync(path, '4194999 1\n');
+    locked()[Symbol.dispose]();
+    expect(readdirSync(folder)).toEqual([]);
+  });
 });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { silentLog } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { lockPictures } from '../src/config/pictures-lock.ts';
 import { MediaCatalog, mediaId } from '../src/daemon/cameras/media-catalog.ts';
 
 let folder: string;
@@ -63,4 +64,14 @@ test('what one item costs does not grow with the card (A2)', () => {
   }
   for (const one of items) catalog.deletedFromCard(mediaId(one));
   expect(catalog.size).toBe(0);
+});
+
+test('nobody else writes to its folder, until it is closed (C3)', async () => {
+  const options = { name: 'feeder', folder, timeZone: 'UTC' };
+  const open = () => MediaCatalog.open({ clock: new VirtualClock(), log: silentLog }, options);
+  await expect(open()).rejects.toMatchObject({ code: 'already-running' });
+  expect(() => lockPictures(folder)).toThrow(expect.objectContaining({ code: 'already-running' }));
+  await catalog[Symbol.asyncDispose]();
+  lockPictures(folder)[Symbol.dispose]();
+  catalog = await open();
 });

@@ -6,6 +6,9 @@ import { FILE_NAME } from './file-name.ts';
 
 export const INDEX_NAME = 'index.json';
 
+/** That of a card with 250,000 items has 90 MB. */
+export const MAX_INDEX_BYTES: number = 256 * 1024 * 1024;
+
 const VERSION = 1;
 
 /** Device ids are MAC addresses in text form; a record has room for 31 characters. */

@@ -1,12 +1,12 @@
-import { mkdir, readFile, rename, stat } from 'node:fs/promises';
+import { mkdir, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Clock, errorCode, type Log, silentLog, SystemClock } from '@towpath/core';
+import { type Clock, errorCode, type Log, readRegular, silentLog, SystemClock } from '@towpath/core';
 import type { MediaItem } from '../artemis/media-item.ts';
 import { diskError, replaceFile, syncFolder } from '../store/disk.ts';
 import { CameraError } from '../artemis/camera-error.ts';
 import { captureTime } from './capture-time.ts';
 import { fileName } from './file-name.ts';
-import { entryKey, formatIndex, INDEX_NAME, type IndexEntry, parseIndex } from './media-index.ts';
+import { entryKey, formatIndex, INDEX_NAME, type IndexEntry, MAX_INDEX_BYTES, parseIndex } from './media-index.ts';
 import type { RecordedVideo } from './record-video.ts';
 
 export interface MediaLibraryComponents {
@@ -216,7 +216,7 @@ export class MediaLibrary implements AsyncDisposable {
     const path = join(this.folder, INDEX_NAME);
     let text: string;
     try {
-      text = await readFile(path, 'utf8');
+      text = (await readRegular(path, { maxBytes: MAX_INDEX_BYTES })).toString();
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return;
       throw error;
@@ -289,7 +289,7 @@ export class MediaLibrary implements AsyncDisposable {
   /** A file of this name with other content: another picture, or a file of the user. */
   async #belongsToAnother(path: string, data: Uint8Array): Promise<boolean> {
     try {
-      return Buffer.compare(await readFile(path), data) !== 0;
+      return Buffer.compare(await readRegular(path, { maxBytes: Number.POSITIVE_INFINITY }), data) !== 0;
     } catch (error) {
       if (errorCode(error) === 'ENOENT') return false;
       throw diskError(error, path);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode, errorMessage, type Log, silentLog } from '@towpath/core';
+import { errorCode, errorMessage, type Log, readRegular, silentLog } from '@towpath/core';
 import { z } from 'zod';
 import { type DeviceRecord, type DeviceStore, deviceRecordSchema, merged } from './device-store.ts';
 import { diskError, replaceFile } from './disk.ts';
@@ -83,7 +83,7 @@ export class FileDeviceStore implements DeviceStore {
   async #read(device: string): Promise<Found> {
     const path = this.#path(device);
     try {
-      const json: unknown = JSON.parse(await readFile(path, 'utf8'));
+      const json: unknown = JSON.parse((await readRegular(path)).toString());
       const parsed = fileSchema.safeParse(json);
       if (parsed.success && parsed.data.version === VERSION) return { state: 'usable', record: parsed.data.record };
       if (parsed.success && parsed.data.version > VERSION) return { state: 'newer' };
@@ -106,7 +106,7 @@ export class FileDeviceStore implements DeviceStore {
 
 async function deviceOf(path: string): Promise<string | undefined> {
   try {
-    const parsed = fileSchema.safeParse(JSON.parse(await readFile(path, 'utf8')));
+    const parsed = fileSchema.safeParse(JSON.parse((await readRegular(path)).toString()));
     return parsed.success ? parsed.data.device : undefined;
   } catch {
     // Damaged, or removed meanwhile: `load` logs it.

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errorCode, TowpathError, writeFailure } from '@towpath/core';
+import { errorCode, readRegular, TowpathError, writeFailure } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 
 /**
@@ -25,30 +24,24 @@ export async function writeSecretFile(path: string, content: Uint8Array | string
   }
 }
 
-/** The log of the largest party is far smaller. */
-const MAX_BYTES = 64 * 1024 * 1024;
-
 /**
  * Reads what {@link writeSecretFile} wrote; undefined when there is no such file.
  * @throws ControlError `invalid-identity` when other users can read it, or it is no file
  */
 export async function readSecretFile(path: string): Promise<Uint8Array | undefined> {
   try {
-    // Without O_NONBLOCK a FIFO would be waited for.
-    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const found = await file.stat();
-    if (!found.isFile() || found.size > MAX_BYTES) {
-      throw new ControlError('invalid-identity', `${path} is not a file with keys. Next: move it away.`);
-    }
-    if ((found.mode & 0o077) !== 0) {
-      throw new ControlError(
-        'invalid-identity',
-        `${path} contains keys and is readable by other users. Next: chmod 600 ${path}`,
-      );
-    }
-    return new Uint8Array(await file.readFile());
+    return new Uint8Array(await readRegular(path, { check: (found) => checkPrivate(path, found) }));
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
-    throw error;
+    if (errorCode(error) !== 'file-unreadable') throw error;
+    throw new ControlError('invalid-identity', `${path} is not a file with keys. Next: move it away.`, {
+      cause: error,
+    });
   }
+}
+
+function checkPrivate(path: string, { mode }: { readonly mode: number }): void {
+  if ((mode & 0o077) === 0) return;
+  const message = `${path} contains keys and is readable by other users. Next: chmod 600 ${path}`;
+  throw new ControlError('invalid-identity', message);
 }

@@ -1,5 +1,5 @@
-import { chmodSync, chownSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { errorCode } from '@towpath/core';
+import { chmodSync, chownSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { errorCode, readRegularSync } from '@towpath/core';
 import { isIpAddress } from '@towpath/net';
 import { MeshError } from '../mesh-error.ts';
 
@@ -108,7 +108,7 @@ function replaceHosts(
 
 function readOrEmpty(path: string): string {
   try {
-    return readFileSync(path, 'utf8');
+    return readRegularSync(path).toString();
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return '';
     throw error;

@@ -1,6 +1,6 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { errorCode, errorMessage, writeFailure } from '@towpath/core';
+import { errorCode, errorMessage, readRegularSync, writeFailure } from '@towpath/core';
 import { MeshError } from '../mesh-error.ts';
 import { type Artifact, sameArtifact } from './artifact.ts';
 import { isAlive, ownIdentity, type ProcessIdentity } from './process-identity.ts';
@@ -212,7 +212,7 @@ function setAside(path: string, seen: string | undefined): void {
 
 function readLock(path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8');
+    return readRegularSync(path).toString();
   } catch {
     // Given back a moment ago.
     return undefined;

@@ -1,6 +1,6 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode, replaceFile, writeFailure } from '@towpath/core';
+import { errorCode, readRegularSync, replaceFile, TowpathError, writeFailure } from '@towpath/core';
 import { MeshError } from '../mesh-error.ts';
 import { type Artifact, decodeArtifact } from './artifact.ts';
 import { currentBootId, type ProcessIdentity } from './process-identity.ts';
@@ -17,10 +17,11 @@ const MAX_STATE_BYTES = 1024 * 1024;
 export function readStateFile(path: string): StateRecord | undefined {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readRegularSync(path).toString();
   } catch (cause) {
     if (errorCode(cause) === 'ENOENT') return undefined;
-    throw new MeshError('disk-failed', `${path} cannot be read (${errorCode(cause)}).`, { target: path, cause });
+    const message = cause instanceof TowpathError ? cause.message : `${path} cannot be read (${errorCode(cause)}).`;
+    throw new MeshError('disk-failed', message, { target: path, cause });
   }
   const record = decodeStateRecord(text);
   if (record !== undefined) return record;

@@ -1,6 +1,5 @@
 import { lookup, promises as dns } from 'node:dns';
-import { readFile } from 'node:fs/promises';
-import { type Clock, errorCode } from '@towpath/core';
+import { type Clock, errorCode, readRegular } from '@towpath/core';
 import { addressFamily } from '../address/ip.ts';
 import { type NetErrorCode, nameError } from '../net-error.ts';
 import type { ResolveOptions } from '../network.ts';
@@ -47,7 +46,7 @@ export class NodeNames {
 
   async #listed(name: string): Promise<string[]> {
     try {
-      return hostsEntries(await readFile(this.#hostsFile, 'utf8'), name);
+      return hostsEntries((await readRegular(this.#hostsFile)).toString(), name);
     } catch {
       // No such file, or not readable: the name servers decide.
       return [];

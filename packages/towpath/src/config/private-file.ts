@@ -1,12 +1,11 @@
 import { dirname } from 'node:path';
-import { errorCode, replaceFile, TowpathError, writeFailure } from '@towpath/core';
+import { errorCode, readRegularSync, replaceFile, TowpathError, writeFailure } from '@towpath/core';
 import { makeFolder } from './make-folder.ts';
-import { readRegular } from './read-regular.ts';
 
 /** Reads a private file; undefined when it does not exist. @throws TowpathError `file-unreadable`. */
 export function readPrivateFile(path: string): string | undefined {
   try {
-    return readRegular(path);
+    return readRegularSync(path).toString();
   } catch (cause) {
     if (cause instanceof TowpathError) throw cause;
     if (errorCode(cause) === 'ENOENT') return undefined;

@@ -1,9 +1,8 @@
 import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { errorCode, TowpathError } from '@towpath/core';
+import { errorCode, readRegularSync, TowpathError } from '@towpath/core';
 import { makeFolder } from './make-folder.ts';
 import { notWritten } from './private-file.ts';
-import { readRegular } from './read-regular.ts';
 
 /** Another process can take over an abandoned lock at the same time; the second try then meets its new owner. */
 const MAX_TRIES = 3;
@@ -22,26 +21,34 @@ export const CONNECTED: LockedFor = {
   next: 'towpath status shows it, and towpath down ends towpath up; end anything else with Ctrl-C',
 };
 
+export interface ProcessLockOptions {
+  /** Creates the folder. @default with mode 0700 */
+  makeFolder?(folder: string): void;
+  /** Makes a hard link. @default that of the system */
+  link?(from: string, to: string): void;
+}
+
 /**
  * Takes a lock that at most one running process holds; it ends with the returned object, or with the process. The lock
  * of a process that has ended is taken over.
  * @throws TowpathError `already-running`, `disk-full`, `disk-failed`.
  */
-export function takeProcessLock(path: string, purpose: LockedFor): Disposable {
+export function takeProcessLock(path: string, purpose: LockedFor, options: ProcessLockOptions = {}): Disposable {
+  const { link = linkSync } = options;
   const mine = `${path}.${process.pid}`;
   try {
-    makeFolder(dirname(path));
+    (options.makeFolder ?? makeFolder)(dirname(path));
     // A link appears with its whole content, so nobody reads a lock that is half written.
     writeFileSync(mine, `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`, { mode: 0o600 });
     for (let tries = 1; ; tries++) {
       try {
-        linkSync(mine, path);
+        putInPlace(mine, path, link);
         return { [Symbol.dispose]: () => rmSync(path, { force: true }) };
       } catch (cause) {
         if (errorCode(cause) !== 'EEXIST') throw cause;
         const owner = ownerOf(path);
         if (tries === MAX_TRIES || (owner !== undefined && isAlive(owner))) throw taken(path, purpose, owner?.pid);
-        setAside(path, owner);
+        setAside(path, owner, link);
       }
     }
   } catch (cause) {
@@ -52,6 +59,20 @@ export function takeProcessLock(path: string, purpose: LockedFor): Disposable {
   }
 }
 
+/** Answers of file systems without hard links: FAT on a memory card, some network shares. */
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+
+/** Gives a file another name, which nobody may have. @throws the system's error, `EEXIST` when it exists */
+function putInPlace(from: string, to: string, link: (from: string, to: string) => void): void {
+  try {
+    link(from, to);
+  } catch (error) {
+    if (!NO_LINKS.has(errorCode(error))) throw error;
+    // Whoever reads it between its making and its filling takes it for abandoned; without links there is no better way.
+    writeFileSync(to, readRegularSync(from), { mode: 0o600, flag: 'wx' });
+  }
+}
+
 interface Owner {
   readonly pid: number;
   /** When it was started, in ticks since the boot: a number that another process got later is not its owner. */
@@ -59,12 +80,12 @@ interface Owner {
 }
 
 /** Removes an abandoned lock, unless a new owner has taken it over meanwhile. */
-function setAside(path: string, abandoned: Owner | undefined): void {
+function setAside(path: string, abandoned: Owner | undefined, link: (from: string, to: string) => void): void {
   const aside = `${path}.${process.pid}.stale`;
   try {
     renameSync(path, aside);
     const found = ownerOf(aside);
-    if (found !== undefined && found.pid !== abandoned?.pid && isAlive(found)) linkSync(aside, path);
+    if (found !== undefined && found.pid !== abandoned?.pid && isAlive(found)) putInPlace(aside, path, link);
   } catch (error) {
     if (!['ENOENT', 'EEXIST'].includes(errorCode(error))) throw error;
   } finally {
@@ -83,7 +104,7 @@ function taken(path: string, { what, next = 'end it first' }: LockedFor, pid: nu
 
 function ownerOf(path: string): Owner | undefined {
   try {
-    const match = /^(\d+)(?: (\d*))?\s*$/.exec(readRegular(path));
+    const match = /^(\d+)(?: (\d*))?\s*$/.exec(readRegularSync(path).toString());
     return match === null ? undefined : { pid: Number(match[1]), startTime: match[2] || undefined };
   } catch {
     // It was released meanwhile, or is no file.

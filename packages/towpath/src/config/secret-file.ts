@@ -1,19 +1,33 @@
-import { readFileSync, statSync } from 'node:fs';
-import { errorCode, TowpathError } from '@towpath/core';
+import { errorCode, readRegularSync, TowpathError } from '@towpath/core';
 import { UsageError } from '../cli/failure.ts';
+
+/** A secret, a key or a chain of certificates is far smaller. */
+const MAX_BYTES = 1024 * 1024;
 
 /**
  * Reads a file with a secret, without its final newline.
  * @throws UsageError when other users can read it; TowpathError `file-unreadable`. Neither contains the content.
  */
 export function readSecret(file: string): string {
-  try {
-    if ((statSync(file).mode & 0o077) !== 0) {
+  const bytes = readGiven(file, ({ mode }) => {
+    if ((mode & 0o077) !== 0) {
       throw new UsageError(`${file} contains a secret and is readable by other users. Next: chmod 600 ${file}`);
     }
-    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+  });
+  return bytes.toString().replace(/\r?\n$/, '');
+}
+
+/** Reads a file that the user has named: a certificate, a key. @throws TowpathError `file-unreadable`. */
+export function readText(file: string): string {
+  return readGiven(file).toString();
+}
+
+/** The bytes of such a file. Throws as {@link readText}, and what `check` throws. */
+export function readGiven(file: string, check?: (found: { readonly mode: number }) => void): Buffer {
+  try {
+    return readRegularSync(file, { maxBytes: MAX_BYTES, next: 'name a file', ...(check && { check }) });
   } catch (cause) {
-    if (cause instanceof UsageError) throw cause;
+    if (cause instanceof TowpathError) throw cause;
     throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
   }
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readFile } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errorCode } from '@towpath/core';
+import { errorCode, readRegular } from '@towpath/core';
 import type { MediaItem } from '../../artemis/media-item.ts';
 import { entryKey } from '../../media/media-index.ts';
 import { diskError, replaceFile } from '../../store/disk.ts';
@@ -29,7 +29,7 @@ export class AnnouncedItems {
   static async open(path: string): Promise<AnnouncedItems> {
     try {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      const text = await readFile(path, 'utf8');
+      const text = (await readRegular(path)).toString();
       // A line that a killed process had not completed has no end.
       const lines = text.split('\n').slice(0, -1);
       const keys = new Set(lines.slice(-MAX_ITEMS));

@@ -1,6 +1,6 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Clock, errorCode, errorMessage, type Log, Mutex, silentLog, Wakeup } from '@towpath/core';
+import { type Clock, errorCode, errorMessage, type Log, Mutex, readRegular, silentLog, Wakeup } from '@towpath/core';
 import { z } from 'zod';
 import type { MediaItem } from '../../artemis/media-item.ts';
 import { FileType } from '../../artemis/media-item.ts';
@@ -158,8 +158,7 @@ export class EventQueue {
     const path = own ?? (event.item.fileType === FileType.photo ? event.file : undefined);
     if (path === undefined) return undefined;
     try {
-      const data = await readFile(path);
-      return data.length <= MAX_PICTURE_BYTES ? data : undefined;
+      return await readRegular(path, { maxBytes: MAX_PICTURE_BYTES });
     } catch (error) {
       // Deleted meanwhile: the event matters more than its picture.
       if (errorCode(error) !== 'ENOENT') this.#log.warn(`${path} was not read: ${errorMessage(error)}`);
@@ -214,7 +213,7 @@ export class EventQueue {
 }
 
 async function readEvent(path: string): Promise<Omit<PictureEvent, 'jpeg'> | undefined> {
-  const text = await readFile(path, 'utf8');
+  const text = (await readRegular(path)).toString();
   if (text.length > MAX_FILE_BYTES) return undefined;
   const parsed = eventSchema.safeParse(parseJson(text));
   if (!parsed.success) return undefined;

@@ -1,10 +1,10 @@
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { errorCode } from '@towpath/core';
+import { errorCode, readRegular } from '@towpath/core';
 import { CameraError } from '../../artemis/camera-error.ts';
 import type { MediaItem } from '../../artemis/media-item.ts';
 import { type CaptureTime, captureTime } from '../../media/capture-time.ts';
-import { INDEX_NAME, type IndexEntry, parseIndex } from '../../media/media-index.ts';
+import { INDEX_NAME, type IndexEntry, MAX_INDEX_BYTES, parseIndex } from '../../media/media-index.ts';
 import { diskError, replaceFile } from '../../store/disk.ts';
 import { type CamtrapOptions, camtrapPackage } from './camtrap-dp.ts';
 import { withExif } from './exif.ts';
@@ -138,7 +138,7 @@ async function readIndex(folder: string): Promise<{ deviceId: string | undefined
 
 async function readIfPresent(path: string): Promise<Buffer | undefined> {
   try {
-    return await readFile(path);
+    return await readRegular(path, { maxBytes: MAX_INDEX_BYTES });
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
     throw diskError(error, path);

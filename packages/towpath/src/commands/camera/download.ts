@@ -14,6 +14,7 @@ import { bar, ProgressLine } from '../../cli/progress.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatBytes, formatMs } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
+import { lockPictures } from '../../config/pictures-lock.ts';
 import { cameraSeconds, itemName, lostText, unreadableText } from './media.ts';
 import { type TargetOptions, withCamera } from './target.ts';
 import { printJson } from '../../cli/json-output.ts';
@@ -96,6 +97,7 @@ export async function fetchInto(
   choice: Pick<DownloadMediaOptions, 'since' | 'newOnly' | 'limit' | 'items'>,
 ): Promise<DownloadSummary> {
   const line = new ProgressLine(io);
+  using _lock = lockPictures(folder);
   await using library = await MediaLibrary.open({ clock, log }, { folder, timeZone });
   try {
     return await downloadMedia({

@@ -6,6 +6,7 @@ import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { formatMs } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
+import { lockPictures } from '../../config/pictures-lock.ts';
 import { MIN_WAKE_MS } from '../../daemon/config/quantities.ts';
 import { visitCamera } from './hotspot.ts';
 import { cameraTime } from './info.ts';
@@ -24,6 +25,7 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
     throw new UsageError(`With --wake, --every is at least ${MIN_WAKE_MS / 60_000} minutes, such as --every 2h.`);
   }
   const { clock, random, log } = runtime;
+  using _lock = lockPictures(options.output);
   const say = speaker(runtime, options.json ?? false);
   let shortfall: Shortfall = { pending: 0, damaged: 0, unreadable: 0 };
   let first = true;

@@ -11,6 +11,7 @@ import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatMs } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
+import { lockPictures } from '../../config/pictures-lock.ts';
 import { runForPicture } from '../../outputs/run-for-picture.ts';
 import { stateText } from './connect-line.ts';
 import { cameraTime } from './info.ts';
@@ -44,6 +45,7 @@ export async function watch(runtime: Runtime, host: string, options: WatchOption
   await camera.connectWithRetries({ signal: runtime.signal });
   using limit = timeLimit(runtime, options.for);
   const { signal } = limit;
+  using _lock = options.output === undefined ? undefined : lockPictures(options.output);
   await using folder = await WatchedFolder.open({ runtime, camera, signal, say }, options);
   const everyMs = options.every * 1_000;
   say('waiting', waitingText(everyMs, options), { everyMs, output: options.output ?? null });

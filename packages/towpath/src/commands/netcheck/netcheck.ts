@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises';
-import { errorCode, TowpathError } from '@towpath/core';
 import { addressFamily, type Endpoint } from '@towpath/net';
 import { describeNetcheck, netcheck } from '@towpath/netcheck';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { jsonLine } from '../../cli/json-output.ts';
+import { readText } from '../../config/secret-file.ts';
 
 interface NetcheckCommandOptions extends CommonOptions {
   server?: Endpoint[];
@@ -22,7 +21,7 @@ export async function runNetcheck(runtime: Runtime, options: NetcheckCommandOpti
   if (gateway !== undefined && addressFamily(gateway) !== 4) {
     throw new UsageError(`--gateway ${gateway} is not an IPv4 address.`);
   }
-  const authorities = ca === undefined ? undefined : await readPem(ca);
+  const authorities = ca === undefined ? undefined : readText(ca);
   if (!json) io.err(io.style('dim', 'Checking, up to 3 s …'));
   const report = await netcheck(
     { network, clock, random, log },
@@ -53,12 +52,4 @@ function named({ address, port }: Endpoint): { host: string; port: number } {
 /** Times are measured to more digits than anybody wants to read. */
 function rounded(key: string, value: unknown): unknown {
   return typeof value === 'number' && key.endsWith('Ms') ? Math.round(value * 100) / 100 : value;
-}
-
-async function readPem(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
-  }
 }

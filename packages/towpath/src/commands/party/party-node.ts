@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { ControlClient, HttpTransport, type PartyView, type Suspicion } from '@towpath/control';
 import type { PartyId } from '@towpath/membership';
 import { type Clock, deadline, errorCode, TowpathError } from '@towpath/core';
@@ -7,6 +6,7 @@ import { serverUrl } from '../../cli/server-url.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { startsId } from './starts-id.ts';
 import { type KnownParty, PartyHome, type Servers } from '../../config/party-home.ts';
+import { readText } from '../../config/secret-file.ts';
 
 /** Options of every command that takes control servers. */
 export interface ServerOptions extends CommonOptions {
@@ -120,19 +120,11 @@ export function findParty(runtime: Runtime, wanted: string | undefined): KnownPa
 /** Returns the servers of this command, or those saved by an earlier one. @throws UsageError when there are none. */
 export function serversFor(runtime: Runtime, options: ServerOptions, otherwise?: readonly string[]): Servers {
   const known = homeOf(runtime).servers;
-  const ca = options.ca === undefined ? undefined : readAuthority(options.ca);
+  const ca = options.ca === undefined ? undefined : readText(options.ca);
   if (options.server !== undefined) return { addresses: options.server.map(serverUrl), ca };
   if (otherwise !== undefined && otherwise.length > 0) return { addresses: otherwise, ca: ca ?? known?.ca };
   if (known !== undefined) return { ...known, ca: ca ?? known.ca };
   throw new UsageError(
     `No control server is known. Next: add --server HOST or --server https://HOST:PORT; to run one: towpath serve`,
   );
-}
-
-function readAuthority(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
-  }
 }

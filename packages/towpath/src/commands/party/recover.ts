@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { errorCode, TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
+import { readGiven } from '../../config/secret-file.ts';
 import { homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
 import { jsonLine } from '../../cli/json-output.ts';
 
@@ -23,11 +22,7 @@ export async function recover(runtime: Runtime, file: string, options: ServerOpt
 }
 
 function readKey(file: string): Uint8Array {
-  try {
-    const key = new Uint8Array(readFileSync(file));
-    if (key.length === KEY_FILE_BYTES) return key;
-  } catch (cause) {
-    throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
-  }
+  const key = new Uint8Array(readGiven(file));
+  if (key.length === KEY_FILE_BYTES) return key;
   throw new UsageError(`${file} is not the key file of a party.`);
 }

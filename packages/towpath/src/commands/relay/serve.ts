@@ -1,11 +1,10 @@
-import { readFileSync } from 'node:fs';
-import { errorCode, type Random, TowpathError } from '@towpath/core';
+import type { Random } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import { DEFAULT_LIMITS } from '@towpath/stun/server';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { serverUrl } from '../../cli/server-url.ts';
-import { readSecret } from '../../config/secret-file.ts';
+import { readSecret, readText } from '../../config/secret-file.ts';
 import { MetricsServer } from '../../serve/metrics-server.ts';
 import type { DataPlaneMode } from '../../cli/values.ts';
 import { announcePlane } from '../../serve/kernel-plane.ts';
@@ -158,14 +157,6 @@ function limitsOf(options: RelayServeOptions): RelayPlan['limits'] {
       bindingsPerSecond: options.sourceBindings,
     }),
   };
-}
-
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
-  }
 }
 
 /** Says what is served, to whom and within which limits: a line each for a person, or JSON. */

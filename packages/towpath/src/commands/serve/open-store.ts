@@ -1,12 +1,12 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ControlStore, NatsStore, SqliteStore } from '@towpath/control/server';
-import { type Clock, errorCode, type Log, type Random, TowpathError } from '@towpath/core';
+import type { Clock, Log, Random } from '@towpath/core';
 import { parseEndpoint } from '@towpath/net/address';
 import { UsageError } from '../../cli/failure.ts';
 import type { Io } from '../../cli/io.ts';
 import { takeProcessLock } from '../../config/process-lock.ts';
 import { DATABASE } from './data-folder.ts';
+import { readText } from '../../config/secret-file.ts';
 
 const NATS_PORT = 4222;
 
@@ -53,13 +53,4 @@ export async function openStore(
       },
     ),
   );
-}
-
-/** @throws TowpathError `file-unreadable`. */
-export function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
-  }
 }

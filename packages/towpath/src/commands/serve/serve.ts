@@ -5,7 +5,7 @@ import { deadlineInterval, errorCode, errorMessage, type Log, TowpathError } fro
 import { formatEndpoint, isUnspecified } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { readSecret } from '../../config/secret-file.ts';
+import { readSecret, readText } from '../../config/secret-file.ts';
 import { MetricsServer } from '../../serve/metrics-server.ts';
 import { announcePlane } from '../../serve/kernel-plane.ts';
 import { untilOver } from '../../serve/run-time.ts';
@@ -15,7 +15,7 @@ import { RELAY_GAUGES, RelayNode } from '../relay/relay-node.ts';
 import { given } from '../relay/quotas.ts';
 import { createSecret, readSecrets } from '../relay/secrets.ts';
 import { dataFolder } from './data-folder.ts';
-import { openStore, readText, type StoreOptions } from './open-store.ts';
+import { openStore, type StoreOptions } from './open-store.ts';
 import { type BuiltinRelayOptions, builtinRelay, builtinRelayPlan, fleet, MAX_ALLOCATIONS } from './relays.ts';
 import { printJson } from '../../cli/json-output.ts';
 

@@ -1,7 +1,6 @@
-import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
-import { errorCode, TowpathError } from '@towpath/core';
+import { errorCode, openRegular, TowpathError } from '@towpath/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -35,26 +34,30 @@ export async function sendFile(
   path: string,
   options: { download: boolean },
 ): Promise<FastifyReply> {
-  const size = await sizeOf(path);
+  const file = await openedFile(path);
+  const { size } = await file.stat();
   const range = parseRange(request.headers.range, size);
   reply.header('accept-ranges', 'bytes').header('cache-control', 'private, max-age=3600');
   reply.type(TYPES[extname(path)] ?? 'application/octet-stream');
   // Names of files consist of digits and a few signs: see the library of the camera package.
   if (options.download) reply.header('content-disposition', `attachment; filename="${basename(path)}"`);
-  if (range === 'invalid') return reply.status(416).header('content-range', `bytes */${size}`).send();
-  if (range === undefined) return reply.header('content-length', size).send(createReadStream(path));
+  if (range === 'invalid') {
+    await file.close();
+    return reply.status(416).header('content-range', `bytes */${size}`).send();
+  }
+  if (range === undefined) return reply.header('content-length', size).send(file.createReadStream());
   const { start, end } = range;
   return reply
     .status(206)
     .header('content-range', `bytes ${start}-${end}/${size}`)
     .header('content-length', end - start + 1)
-    .send(createReadStream(path, { start, end }));
+    .send(file.createReadStream({ start, end }));
 }
 
-async function sizeOf(path: string): Promise<number> {
+/** A video may be large. Its stream closes it. */
+async function openedFile(path: string): Promise<FileHandle> {
   try {
-    await using file = await open(path, 'r');
-    return (await file.stat()).size;
+    return await openRegular(path, { maxBytes: Number.POSITIVE_INFINITY });
   } catch (cause) {
     if (errorCode(cause) !== 'ENOENT') throw cause;
     throw new TowpathError('not-found', 'The file is not here any more.', { cause, kind: 'refused' });

@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { type DeviceInfo, captureTime } from '@towpath/camera';
 import type { CameraReadings, LiveSource } from '@towpath/camera/outputs';
-import { backoff, errorCode, errorMessage, Mutex, type Timer } from '@towpath/core';
+import { backoff, errorCode, errorMessage, Mutex, readRegular, type Timer } from '@towpath/core';
 import type { OutputProblem, Problem } from '@towpath/dashboard/api';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted } from '../../cli/table.ts';
@@ -137,5 +136,5 @@ function describe(name: string, { output, receiver, message, sinceMs, waiting }:
 
 async function newestPhoto(catalog: MediaCatalog): Promise<Uint8Array | undefined> {
   const path = catalog.newestPhoto();
-  return path === undefined ? undefined : await readFile(path);
+  return path === undefined ? undefined : await readRegular(path);
 }

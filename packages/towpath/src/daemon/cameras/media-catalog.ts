@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { captureTimes, FileType, type IndexEntry, MediaLibrary, type MediaItem as CardItem } from '@towpath/camera';
 import { type Clock, errorCode, type Log } from '@towpath/core';
 import { type MediaDay, type MediaItem, type MediaList, routePath } from '@towpath/dashboard/api';
+import { lockPictures } from '../../config/pictures-lock.ts';
 import type { KeptFile } from './retention.ts';
 
 const THUMBNAILS = 'thumbnails';
@@ -29,6 +30,7 @@ export function mediaId({ fileType, dirNum, mediaNum, mediaId: id, mediaTime }: 
 /** What one camera has: on its card as far as it was listed, and on this machine. */
 export class MediaCatalog implements AsyncDisposable {
   readonly library: MediaLibrary;
+  readonly #lock: Disposable;
   readonly #options: CatalogOptions;
   readonly #captureTime: ReturnType<typeof captureTimes>;
   /** Items of the card by id; undefined before the first listing. */
@@ -41,21 +43,27 @@ export class MediaCatalog implements AsyncDisposable {
   /** Newest first; undefined when something came or went. */
   #sorted: Found[] | undefined;
 
-  private constructor(library: MediaLibrary, options: CatalogOptions, files: Set<string>, thumbnails: Set<string>) {
+  private constructor(
+    { library, lock }: { library: MediaLibrary; lock: Disposable },
+    { files, thumbnails, ...options }: CatalogOptions & { files: Set<string>; thumbnails: Set<string> },
+  ) {
     this.library = library;
+    this.#lock = lock;
     this.#captureTime = captureTimes(options.timeZone);
     this.#options = options;
     this.#files = files;
     this.#thumbnails = thumbnails;
   }
 
-  /** @throws CameraError `disk-full`, `permission-denied`, `disk-failed`. */
+  /** @throws CameraError `disk-full`, `permission-denied`, `disk-failed`; TowpathError `already-running`. */
   static async open(components: { clock: Clock; log: Log }, options: CatalogOptions): Promise<MediaCatalog> {
     const { folder, timeZone } = options;
+    using stack = new DisposableStack();
+    stack.use(lockPictures(folder));
     const library = await MediaLibrary.open(components, { folder, timeZone });
     const files = await filesOf(folder);
     const thumbnails = await filesOf(join(folder, THUMBNAILS));
-    return new MediaCatalog(library, options, files, thumbnails);
+    return new MediaCatalog({ library, lock: stack.move() }, { ...options, files, thumbnails });
   }
 
   /** How many items are on the card; undefined before the first listing. */
@@ -231,6 +239,7 @@ export class MediaCatalog implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    using _lock = this.#lock;
     await this.library.flush().catch((error: unknown) => {
       // A full disk at the end: files without an entry are recognised when they are downloaded again.
       if (!['disk-full', 'disk-failed', 'permission-denied'].includes(errorCode(error))) throw error;
