@@ -256,3 +256,14 @@ describe('single commands', () => {
     expect(await clock.runUntil(client.command(641, { mode: 1 }))).toMatchObject({ result: 0 });
   });
 });
+
+test('a thumbnail of more bytes than a thumbnail has is refused and said; the others come (C10)', async () => {
+  const { clock, camera, client } = await connectedBench();
+  camera.fill(3, 1000);
+  camera.items[1]!.data = new Uint8Array(1024 * 1024 + 1);
+  const results = await clock.runUntil(drain(client.thumbnails(camera.items)));
+  const byNumber = new Map(results.map(({ item, data, error }) => [item.mediaNum, data?.length ?? error?.code]));
+  expect([1, 2, 3].map((number) => byNumber.get(number))).toEqual([1000, 'item-damaged', 1000]);
+  expect(results.find(({ item }) => item.mediaNum === 2)?.error?.message).toContain('1048577 bytes');
+  await client.close();
+});

@@ -1,10 +1,13 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { createLog, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
+import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
 import { EventQueue } from '../src/outputs/events/event-queue.ts';
 import { ReceiverHealth } from '../src/outputs/events/receiver-health.ts';
 import { MqttOutput } from '../src/outputs/mqtt/mqtt-output.ts';
+import { watchPacketSize } from '../src/outputs/mqtt/packet-limit.ts';
 
 const info = { devId: 'C2:00:5E:00:53:0A' } as Parameters<typeof MqttOutput.connect>[1]['info'];
 const parts = async (clock: VirtualClock) => ({
@@ -18,6 +21,7 @@ afterEach(() => {
   for (const stop of stops.splice(0)) stop();
 });
 
+const CONNECT = 1;
 const PUBLISH = 3;
 const PUBACK = 4;
 const SUBSCRIBE = 8;
@@ -154,4 +158,60 @@ test('a broker that stays away is one warning until it was connected again (B13)
   expect(changes).toEqual([false, true, false]);
   await output[Symbol.asyncDispose]();
   expect(clock.pendingTimers).toBe(0);
+});
+
+test.each([
+  ['the first', 1],
+  ['a later', 2],
+])('a packet of 256 MB from the broker on %s connection is refused when it begins (B13)', async (_name, on) => {
+  let connects = 0;
+  let sentBytes = 0;
+  const flooded = Promise.withResolvers<void>();
+  const piece = Buffer.alloc(64 * 1024);
+  const { url, sockets } = await broker((type, _id, _body, socket) => {
+    if (type !== CONNECT) return;
+    if (++connects !== on) {
+      if (on > connects) setImmediate(() => socket.destroy());
+      return;
+    }
+    socket.on('close', () => flooded.resolve());
+    socket.write(Buffer.of(0x30, 0xff, 0xff, 0xff, 0x7f));
+    const send = () => {
+      while (!socket.destroyed && socket.write(piece)) sentBytes += piece.length;
+      if (sentBytes < 64 * piece.length) socket.once('drain', send);
+    };
+    send();
+  });
+  const clock = new VirtualClock();
+  const connecting = MqttOutput.connect(await parts(clock), { url, info, patient: true });
+  const output = await connecting;
+  stops.push(() => void output[Symbol.asyncDispose]());
+  await flooded.promise;
+  expect(connects).toBeGreaterThanOrEqual(on);
+  expect(sentBytes).toBeLessThan(64 * piece.length);
+  expect(sockets.size).toBeGreaterThan(0);
+});
+
+test('the size of packets is told whatever pieces they come in (B13)', () => {
+  const packet = (length: number) => [
+    0x30,
+    (length & 0x7f) | 0x80,
+    length >> 7,
+    ...new Array<number>(length).fill(0xff),
+  ];
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 128, max: 400 }), { minLength: 1 }),
+      fc.integer({ min: 1, max: 50 }),
+      (sizes, step) => {
+        const found: number[] = [];
+        const stream = new PassThrough();
+        watchPacketSize(stream, 300, (bytes) => found.push(bytes));
+        const bytes = Buffer.from(sizes.flatMap(packet));
+        for (let at = 0; at < bytes.length; at += step) stream.emit('data', bytes.subarray(at, at + step));
+        const first = sizes.find((size) => size > 300);
+        expect(found.length).toBe(first === undefined ? 0 : 1);
+      },
+    ),
+  );
 });

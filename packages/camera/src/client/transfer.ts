@@ -1,7 +1,7 @@
 import { Wakeup } from '@towpath/core';
 import { CameraError, type CameraErrorCode } from '../artemis/camera-error.ts';
 import { type Command, download, thumbnails } from '../artemis/commands.ts';
-import { Channel, type Frame } from '../artemis/frame.ts';
+import { Channel, type Frame, MAX_FRAME_BODY_BYTES } from '../artemis/frame.ts';
 import { type ItemId, itemFields, itemKey } from '../artemis/media-item.ts';
 import { decodeFileRecord, decodeThumbnailRecord, fileCheckHolds, type ItemRecord } from '../artemis/record.ts';
 import type { Decoded } from '../artemis/result.ts';
@@ -12,6 +12,8 @@ export interface TransferKind {
   readonly channel: number;
   /** Items in one request. */
   readonly batchItems: number;
+  /** Longer data is refused. */
+  readonly maxBytes: number;
   /** Sends the request for some items. */
   ask(session: ArtemisSession, items: readonly ItemId[], signal?: AbortSignal): Promise<unknown>;
   decode(body: Uint8Array): Decoded<ItemRecord>;
@@ -23,6 +25,8 @@ export interface TransferKind {
 export const THUMBNAILS: TransferKind = {
   channel: Channel.thumbnail,
   batchItems: 45,
+  // Recorded ones have up to 20 kB.
+  maxBytes: 1024 * 1024,
   ask: (session, items, signal) => request(session, thumbnails, { thumbnailReqs: items.map(itemFields) }, signal),
   decode: decodeThumbnailRecord,
   intact: () => true,
@@ -32,6 +36,7 @@ export const THUMBNAILS: TransferKind = {
 export const FILES: TransferKind = {
   channel: Channel.file,
   batchItems: 16,
+  maxBytes: MAX_FRAME_BODY_BYTES,
   ask: (session, items, signal) => request(session, download, { downloadReqs: items.map(itemFields) }, signal),
   decode: decodeFileRecord,
   intact: fileCheckHolds,
@@ -278,6 +283,9 @@ export class Transfer<Item extends ItemId> {
     this.#silentItems = 0;
     this.#batchItems = this.#kind.batchItems;
     if (record.data.length === 0) return this.#fail(item, 'item-empty', 'The camera sent no data for it.');
+    const { maxBytes } = this.#kind;
+    if (record.data.length > maxBytes)
+      return this.#fail(item, 'item-damaged', `It has ${record.data.length} bytes; at most ${maxBytes} are taken.`);
     if (!this.#isListed(item, record))
       return this.#fail(item, 'item-missing', 'The card has another picture of this number now.');
     if (this.#kind.intact(record)) {

@@ -16,6 +16,7 @@ import type { EventQueue } from '../events/event-queue.ts';
 import { ReceiverHealth } from '../events/receiver-health.ts';
 import { eventJson, type PictureEvent } from '../picture-event.ts';
 import { type CameraReadings, cameraTopics, discoveryMessages, stateMessage, topicId } from './discovery.ts';
+import { watchPacketSize } from './packet-limit.ts';
 
 export interface MqttOutputComponents {
   readonly clock: Clock;
@@ -56,6 +57,22 @@ const ONLINE = 'online';
 
 /** Shortest time between two introductions that are asked for, ms: each sends the newest picture. */
 const INTRODUCTION_MS = 10_000;
+
+/** What is subscribed to has a few bytes, and so have all other packets of a broker. */
+const MAX_PACKET_BYTES = 64 * 1024;
+
+/** Ends a connection, of this client and whenever it connects again, over which a larger packet comes. */
+function limitPackets(client: MqttClient): void {
+  const connect = client.connect.bind(client);
+  client.connect = () => {
+    connect();
+    const { stream } = client;
+    watchPacketSize(stream, MAX_PACKET_BYTES, (bytes) => {
+      stream.destroy(new Error(`It sends packets of more than ${MAX_PACKET_BYTES} bytes (${bytes}).`));
+    });
+    return client;
+  };
+}
 
 /**
  * Publishes a camera to an MQTT broker, with discovery for Home Assistant. Events of pictures are sent at least once
@@ -126,7 +143,9 @@ export class MqttOutput implements AsyncDisposable {
     let client: MqttClient | undefined;
     using limit = deadline(components.clock, CONNECT_LIMIT_MS, signal);
     try {
-      client = connect(url, settings);
+      client = connect(url, { ...settings, manualConnect: true });
+      limitPackets(client);
+      client.connect();
       if (!patient) await abortable(firstConnection(client), limit.signal);
       const log = (components.log ?? silentLog).child('MQTT');
       const output = new MqttOutput({ ...components, client, log }, options);
