@@ -44,9 +44,9 @@ export interface RelayRules {
 
 /**
  * Sessions are spread over so many maps with counters: nft reads a map as a whole, and makes no change meanwhile, so that a
- * move waits for a sixty-fourth of the counters at most.
+ * move waits for a thirty-second of the counters at most.
  */
-export const COUNTER_MAPS = 64;
+export const COUNTER_MAPS = 32;
 
 /** Name of the map with counters that a session of this number is in. */
 export function counterMap(number: number): string {
