@@ -13,6 +13,8 @@ const R = '203.0.113.10';
 const PEER = '203.0.113.31';
 const R6 = '2001:db8::10';
 const PEER6 = '2001:db8::31';
+/** The relay's address on its second uplink. */
+const SECOND = '10.1.0.20';
 const PORT = 3_478;
 const PEER_PORT = 5_000;
 const CLIENT = new URL('./support/plain-client.ts', import.meta.url).pathname;
@@ -113,8 +115,12 @@ describe.skipIf(!available && process.env.CI !== 'true')(
     }
 
     /** Counts at the peer what a client sends meanwhile. */
-    async function counted(while_: () => Promise<unknown>, [address, port]: [string, number] = [PEER, PEER_PORT]) {
-      const child = b.spawn('python3', [LOAD, 'count', address, String(port)]);
+    async function counted(
+      while_: () => Promise<unknown>,
+      [address, port]: [string, number] = [PEER, PEER_PORT],
+      at: LabHost = b,
+    ) {
+      const child = at.spawn('python3', [LOAD, 'count', address, String(port)]);
       const done = finished(child, 60_000);
       await says(child, 'ready');
       await while_();
@@ -135,6 +141,7 @@ describe.skipIf(!available && process.env.CI !== 'true')(
       ['kernel', 'IPv4', R, PEER],
       ['kernel', 'IPv6', R6, PEER6],
       ['user', 'IPv4', R, PEER],
+      ['user', 'IPv6', R6, PEER6],
     ])('data plane %s, %s: both ways, and to nobody else (D2)', async (mode, _family, server, to) => {
       const { plane, metrics, child } = await serve(['--data-plane', mode]);
       expect(plane).toBe(mode);
@@ -230,35 +237,86 @@ describe.skipIf(!available && process.env.CI !== 'true')(
       },
     );
 
-    test('behind a one-to-one NAT, with FORWARD dropped, the kernel forwards (D2)', async () => {
-      const nat = lab.nat('front', '203.0.113.60', NAT_KINDS['full-cone']);
-      const inside = nat.host('inside');
-      // One-to-one: every port, both ways.
-      lab.nft(
-        nat.namespace,
-        `flush ruleset
+    test.each([
+      ['kernel', [R, SECOND], []],
+      ['kernel', ['0.0.0.0'], ['--relay-address', R]],
+      ['user', [R, SECOND], []],
+    ] as const)(
+      'data plane %s, two uplinks, listening on %j: data passes by either one, also in by one and out by the other (D2)',
+      async (mode, addresses, more) => {
+        const router = lab.nat('second', '203.0.113.50', NAT_KINDS['full-cone']);
+        lab.nft(router.namespace, 'flush ruleset');
+        lab.join(r, router, 'eth1', `${SECOND}/24`);
+        const [far, inside] = [router.host('far'), router.host('inside')];
+        const a = lab.host('a', '203.0.113.30');
+        await r.run('ip', ['route', 'add', 'default', 'via', '10.1.0.1']);
+        await r.run('sysctl', ['-qw', ...['all', 'eth0', 'eth1'].map((each) => `net.ipv4.conf.${each}.rp_filter=0`)]);
+        for (const each of [a, b]) await each.run('ip', ['route', 'add', '10.1.0.0/24', 'via', '203.0.113.50']);
+        // The relayed and plain ports have the first uplink's address; what the second network sends there comes by the second one.
+        for (const each of [far, inside]) await each.run('ip', ['route', 'add', `${R}/32`, 'via', SECOND]);
+        const { plane, metrics } = await serve(['--data-plane', mode, ...more], { addresses });
+        expect(plane).toBe(mode);
+        const near = await connect(a, { address: far.address, port: PEER_PORT });
+        const remote = await connect(inside, { address: PEER, port: PEER_PORT }, SECOND);
+        if (mode === 'kernel') await inKernel(metrics, 2);
+        const atFar = await counted(() => near.ask('send 100 1000 2000'), [far.address, PEER_PORT], far);
+        expect(atFar).toMatchObject({ packets: 100, sources: { [`${R}:${near.relayed.port}`]: 100 } });
+        await send(far, [far.address, PEER_PORT], near.relayed, 60);
+        await expect.poll(() => near.ask('received')).toEqual({ [`${far.address}:${PEER_PORT}`]: 60 });
+        const atNear = await counted(() => remote.ask('send 100 1000 2000'));
+        expect(atNear).toMatchObject({ packets: 100, sources: { [`${R}:${remote.relayed.port}`]: 100 } });
+        await send(b, [PEER, PEER_PORT], remote.relayed, 60);
+        await expect.poll(() => remote.ask('received')).toEqual({ [`${PEER}:${PEER_PORT}`]: 60 });
+        // Asymmetric: out by the second uplink, in by the first.
+        await far.run('ip', ['route', 'del', `${R}/32`]);
+        await send(far, [far.address, PEER_PORT], near.relayed, 40);
+        await expect.poll(() => near.ask('received')).toEqual({ [`${far.address}:${PEER_PORT}`]: 100 });
+        for (const { child } of [near, remote]) child.stdin!.write('close\n');
+        await expect.poll(async () => (await metrics()).plain_ports).toBe(0);
+        const [here, there] = mode === 'kernel' ? ['kernel_', ''] : ['', 'kernel_'];
+        await expect.poll(metrics, { timeout: 5_000 }).toMatchObject({
+          [`${here}packets_to_peers`]: 200,
+          [`${here}packets_to_clients`]: 160,
+          [`${there}packets_to_peers`]: 0,
+          [`${there}packets_to_clients`]: 0,
+        });
+      },
+    );
+
+    test.each(['kernel', 'user'])(
+      'behind a one-to-one NAT, with FORWARD dropped, data plane %s forwards (D2)',
+      async (mode) => {
+        const nat = lab.nat('front', '203.0.113.60', NAT_KINDS['full-cone']);
+        const inside = nat.host('inside');
+        // One-to-one: every port, both ways.
+        lab.nft(
+          nat.namespace,
+          `flush ruleset
          table ip nat { chain pre { type nat hook prerouting priority -100; ip daddr 203.0.113.60 dnat to ${inside.address}; };
            chain post { type nat hook postrouting priority 100; ip saddr ${inside.address} oifname "wan" snat to 203.0.113.60; }; }`,
-      );
-      r = inside;
-      lab.nft(
-        inside.namespace,
-        'table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }',
-      );
-      const { plane, metrics } = await serve(['--data-plane', 'kernel', '--public-address', '203.0.113.60'], {
-        addresses: [inside.address],
-      });
-      expect(plane).toBe('kernel');
-      const home = lab.nat('home', '203.0.113.70', NAT_KINDS['port-restricted']);
-      const client = await connect(home.host('a'), { address: PEER, port: PEER_PORT }, '203.0.113.60');
-      expect([client.relayed.address, client.plain.address]).toEqual(['203.0.113.60', '203.0.113.60']);
-      await inKernel(metrics, 1);
-      const there = await counted(() => client.ask('send 200 1000 2000'));
-      expect(there).toMatchObject({ packets: 200, sources: { [`203.0.113.60:${client.relayed.port}`]: 200 } });
-      await send(b, [PEER, PEER_PORT], client.relayed, 100);
-      await expect.poll(() => client.ask('received')).toEqual({ [`${PEER}:${PEER_PORT}`]: 100 });
-      expect(await metrics()).toMatchObject({ packets_to_peers: 0, packets_to_clients: 0 });
-    });
+        );
+        r = inside;
+        lab.nft(
+          inside.namespace,
+          'table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }',
+        );
+        const { plane, metrics } = await serve(['--data-plane', mode, '--public-address', '203.0.113.60'], {
+          addresses: [inside.address],
+        });
+        expect(plane).toBe(mode);
+        const home = lab.nat('home', '203.0.113.70', NAT_KINDS['port-restricted']);
+        const client = await connect(home.host('a'), { address: PEER, port: PEER_PORT }, '203.0.113.60');
+        expect([client.relayed.address, client.plain.address]).toEqual(['203.0.113.60', '203.0.113.60']);
+        if (mode === 'kernel') await inKernel(metrics, 1);
+        const there = await counted(() => client.ask('send 200 1000 2000'));
+        expect(there).toMatchObject({ packets: 200, sources: { [`203.0.113.60:${client.relayed.port}`]: 200 } });
+        await send(b, [PEER, PEER_PORT], client.relayed, 100);
+        await expect.poll(() => client.ask('received')).toEqual({ [`${PEER}:${PEER_PORT}`]: 100 });
+        const throughServer = mode === 'kernel' ? [0, 0] : [200, 100];
+        const { packets_to_peers, packets_to_clients } = await metrics();
+        expect([packets_to_peers, packets_to_clients]).toEqual(throughServer);
+      },
+    );
 
     test("coturn's client sees no difference", async () => {
       await serve(['--data-plane', 'kernel']);

@@ -29,7 +29,8 @@ def send(source, source_port, to, to_port, count, size, per_second, prefix):
         if wait > 0.001:
             time.sleep(wait)
         s.sendto(data, (to, int(to_port)))
-    print(json.dumps({"sent": int(count), "tookS": time.monotonic() - start}))
+    end = time.monotonic()
+    print(json.dumps({"sent": int(count), "tookS": end - start, "startS": start, "endS": end}))
 
 
 def count(address, port):
@@ -39,13 +40,17 @@ def count(address, port):
     signal.signal(signal.SIGTERM, lambda *_: ending.append(True))
     print("ready", flush=True)
     s.settimeout(0.1)
+    silent = 0
     while True:
         try:
             data, source = s.recvfrom(65536)
         except TimeoutError:
-            if ending:
+            # A relay in user space may be behind when the sender has ended.
+            silent += 1
+            if ending and silent >= 5:
                 break
             continue
+        silent = 0
         packets += 1
         size += len(data)
         name = "%s:%d" % source[:2]
