@@ -1,3 +1,4 @@
+import './supported-node.ts';
 export { type BackoffOptions, backoff } from './backoff.ts';
 export { type Clock, SystemClock, sleepOn, type Timer } from './clock.ts';
 export {
