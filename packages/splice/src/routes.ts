@@ -122,9 +122,13 @@ export interface Device {
   readonly index: number;
 }
 
+/** The kernel takes no more for one chain (NFT_NETDEVICE_MAX). */
+const MAX_DEVICES = 256;
+
 /**
  * Returns the network devices that datagrams to the given local addresses may arrive by: all that have an address, because with
- * two uplinks, or with an address of loopback that routers know, it need not be the device that holds it.
+ * two uplinks, or with an address of loopback that routers know, it need not be the device that holds it. Those that hold one
+ * are first, and kept when there are too many.
  * @throws SpliceError `no-route` when there is none, or no device holds any of the addresses.
  */
 export async function devicesOf(system: System, addresses: readonly string[]): Promise<Device[]> {
@@ -136,8 +140,12 @@ export async function devicesOf(system: System, addresses: readonly string[]): P
     const usable = addr_info.flatMap(({ local }) => (local === undefined || isHostLocal(local) ? [] : [local]));
     return usable.length === 0 ? [] : [{ name: ifname, index: ifindex, usable }];
   });
-  const devices = held.filter(({ name }) => name !== 'lo').map(({ name, index }) => ({ name, index }));
-  if (devices.length === 0 || !(any || held.some(({ usable }) => usable.some((each) => addresses.includes(each)))))
+  const holds = ({ usable }: { usable: readonly string[] }) => usable.some((each) => addresses.includes(each));
+  const devices = [...held.filter(holds), ...held.filter((each) => !holds(each))]
+    .filter(({ name }) => name !== 'lo')
+    .slice(0, MAX_DEVICES)
+    .map(({ name, index }) => ({ name, index }));
+  if (devices.length === 0 || !(any || held.some(holds)))
     throw new SpliceError('no-route', `No network device has the address ${addresses.join(', ')}.`);
   return devices;
 }

@@ -220,6 +220,14 @@ describe('the devices of a relay', () => {
     expect(Array.isArray(found) ? found.map(({ name }) => name) : found.code).toEqual(expected);
   });
 
+  test('are at most as many as a chain takes, among them the one that holds the address', async () => {
+    const system = FakeKernel.host([]);
+    system.devices = Array.from({ length: 300 }, (_, at) => ({ name: `br${at}`, addresses: [`10.0.${at % 256}.1`] }));
+    system.devices.push({ name: 'eth0', addresses: [RELAY] });
+    const found = await devicesOf(system, [RELAY]);
+    expect([found.length, found[0]?.name]).toEqual([256, 'eth0']);
+  });
+
   const run = (outcome: { code: number | undefined; stdout: string; stderr: string }) =>
     devicesOf(Object.assign(FakeKernel.host([RELAY]), { run: async () => outcome }), [RELAY]);
 
