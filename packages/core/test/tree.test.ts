@@ -16,6 +16,7 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'packages/control/src/store/sqlite-store.ts': 'gathers the writes of one turn of the event loop, without a delay',
   'packages/control/src/identity/secret-file.ts': 'a file name that no other process has',
   'packages/towpath/src/cli/io.ts': 'a mark in the output that text of a device cannot guess',
+  'packages/towpath/src/cli/end-process.ts': 'watches the end of the process, when everything that has a clock is gone',
   'packages/towpath/src/main.ts': 'tells two key presses from one, before any module is loaded',
   'packages/camera/src/store/disk.ts': 'the access time of a file, which nothing reads',
 };

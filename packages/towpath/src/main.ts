@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
 import { endOnUncaughtError } from './cli/crash.ts';
+import { endNow, endWhenDone } from './cli/end-process.ts';
 import { ExitCode } from './cli/exit-code.ts';
 import { type Io, processIo } from './cli/io.ts';
 import { createProgram } from './cli/program.ts';
@@ -49,7 +50,7 @@ export async function main(): Promise<void> {
       interrupt.abort(signal === 'SIGUSR2' ? new SuccessorExpected() : undefined);
     } else if (performance.now() - firstMs > SAME_KEY_PRESS_MS) {
       // A second Ctrl-C, while cleanup still runs, ends the process at once.
-      process.exit(ExitCode.Interrupted);
+      endNow(ExitCode.Interrupted);
     }
   };
   process.on('SIGINT', onSignal);
@@ -62,7 +63,7 @@ export async function main(): Promise<void> {
     args,
     new ProcessRuntime({ io, signal: interrupt.signal, verbose, configFolder: configFolder(io.env) }),
   );
-  process.exitCode = code;
+  endWhenDone(code);
 }
 
 /** A closed pipe (`towpath … | head`) ends the process without an error. */
