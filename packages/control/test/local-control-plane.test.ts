@@ -1,4 +1,4 @@
-import { AbortedError, SeededRandom } from '@towpath/core';
+import { AbortedError, createLog, type LogRecord, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { describe, expect, test } from 'vitest';
 import type { ControlClient } from '../src/client/control-client.ts';
@@ -262,6 +262,20 @@ describe('a control plane in one process', () => {
     // 1 genesis, 2 invites, 71 joins, and the checkpoint
     expect(newest.party(party)!.head.sequence).toBe(74);
     await local.close();
+  });
+
+  test('logs what a listener throws, and goes on', async () => {
+    const clock = new VirtualClock();
+    const records: LogRecord[] = [];
+    const log = createLog((record) => void records.push(record));
+    await using local = await LocalControlPlane.start({ clock, random: new SeededRandom(7), log });
+    const founder = await local.node();
+    founder.events.on('party', () => {
+      throw new Error('the listener is broken');
+    });
+    const { id } = await clock.runUntil(founder.createParty({ name: 'camp', memberName: 'Fay' }));
+    expect(founder.party(id)!.name).toBe('camp');
+    expect(records.filter(({ message }) => message.includes('the listener is broken'))).toHaveLength(1);
   });
 
   test('leaves no timer behind when it is closed', async () => {

@@ -14,12 +14,12 @@ export const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/camera/src/outputs/mqtt/mqtt-output.ts':
     'waits before the camera is introduced again, so that nobody can ask for it all the time',
   'packages/camera/src/outputs/rtsp/rtsp-connection.ts': 'RFC 2326 ends a silent session, and tells nobody',
-  'packages/control/src/client/control-client.ts': 'takes the newest list of relays when its rate limit allows',
   'packages/control/src/client/http-transport.ts': 'waits as long as the server said before a request is sent again',
   'packages/control/src/client/live-socket.ts': 'leaves the other end a moment to answer the close',
   'packages/control/src/client/own-announcement.ts': 'spreads what all members announce at the same event',
   'packages/control/src/client/party-session.ts':
     'waits a random time after a conflict, and spreads what several nodes do at the same event',
+  'packages/control/src/client/relay-list.ts': 'takes the newest list of relays when its rate limit allows',
   'packages/control/src/client/removed-members.ts': 'gathers questions for one request',
   'packages/control/src/client/server-link.ts': 'spreads the reconnections of many nodes',
   'packages/control/src/server/party-hub.ts': 'gathers changes for one message',

@@ -1,18 +1,29 @@
 import type { Clock, Random } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import {
+  authorAppointment,
+  authorFounderReplacement,
   authorGenesis,
+  authorJoin,
   generateSigningKey,
+  type Invite,
   type LogHead,
   type NodeKeys,
   type SignatureVerifier,
+  type SigningKey,
+  signingKeyFromSeed,
 } from '@towpath/membership';
 import { openSetupCode, proveSetupCode } from '../wire/setup-code.ts';
 import type { ClientStorage } from './client-storage.ts';
+import type { OwnKeys } from './own-keys.ts';
 import { failureError, PartyReplica } from './party-replica.ts';
+import type { PartySession } from './party-session.ts';
 import type { ControlTransport, RequestOptions } from './transport.ts';
 
-/** Creates a party with its own key, stores that key, and sends the first statement to a server. */
+/**
+ * Creates a party with its own key, stores that key, and sends the first statement to a server.
+ * @throws ControlError `invalid-statement`; as {@link ControlTransport.append}
+ */
 export async function foundParty(
   components: {
     transport: ControlTransport;
@@ -82,7 +93,7 @@ async function readAsGuest(
  * @param requests `invited` is signed with the key of the invite, `own` with the key of this node
  * @throws ControlError as {@link readAsGuest}; `invalid-invite`
  */
-export async function readInvited(
+async function readInvited(
   transport: ControlTransport,
   replica: PartyReplica,
   head: LogHead,
@@ -97,4 +108,52 @@ export async function readInvited(
       throw error;
     });
   }
+}
+
+/**
+ * Makes this node a member of the party that an invite is for; one that is a member already stays as it is.
+ * @param session of the invite's party
+ * @throws ControlError `invalid-invite`, `untrusted-log`; as {@link PartySession.appendStatement}
+ */
+export async function joinParty(
+  { transport, clock, keys }: { transport: ControlTransport; clock: Clock; keys: OwnKeys },
+  session: PartySession,
+  options: { invite: Invite; memberName: string; signal: AbortSignal | undefined },
+): Promise<void> {
+  const { invite, memberName, signal } = options;
+  const inviteKey = signingKeyFromSeed(invite.secret);
+  await readInvited(transport, session.replica, invite.head, {
+    invited: { key: inviteKey, signal },
+    own: keys.request(signal),
+  });
+  if (session.self !== undefined) return;
+  await session.appendStatement(
+    (state) => authorJoin(state, { invite: inviteKey, node: keys.node, name: memberName, timeMs: clock.wallTime() }),
+    signal,
+    inviteKey,
+  );
+}
+
+/**
+ * Makes this node the founder of a party with the party's key.
+ * @throws ControlError `forbidden` when the servers do not know the key's party; as {@link PartySession.appendStatement}
+ */
+export async function recoverParty(
+  { clock, keys }: { clock: Clock; keys: OwnKeys },
+  session: PartySession,
+  options: { partyKey: SigningKey; memberName: string; signal: AbortSignal | undefined },
+): Promise<void> {
+  const { partyKey, memberName, signal } = options;
+  await session.sync(signal, partyKey);
+  const timeMs = clock.wallTime();
+  await session.appendStatement(
+    (state) => {
+      const member = state.memberByKey(keys.current.signing.publicKey);
+      if (member?.role === 'founder') return undefined;
+      if (member !== undefined) return authorAppointment(state, { partyKey, member: member.id, timeMs });
+      return authorFounderReplacement(state, { partyKey, node: keys.node, name: memberName, timeMs });
+    },
+    signal,
+    partyKey,
+  );
 }

@@ -12,6 +12,7 @@ import {
   MAX_ANNOUNCEMENT_DATA_BYTES,
   MAX_SIGNAL_DATA_BYTES,
   type Member,
+  type MemberContent,
   type PartyId,
   type PartyState,
   type PeerId,
@@ -57,6 +58,7 @@ const RESTORE_EVERY_MS = 60_000;
 const FOLLOW_AGAIN_MS = 5_000;
 /** A member may claim any head, with every signal and echo: this many claims of one member cause reads of the log. */
 const CLAIMS_OF_MEMBER = { perSecond: 0.2, burst: 4 };
+
 /** One party as this node follows it. */
 export class PartySession {
   readonly replica: PartyReplica;
@@ -230,6 +232,12 @@ export class PartySession {
       'conflict',
       'The party was changed by others at every attempt. Next: try again in a moment.',
     );
+  }
+
+  /** Appends a statement of this node, as {@link appendStatement}. */
+  appendAsMember(content: MemberContent, signal: AbortSignal | undefined): Promise<void> {
+    const { signing } = this.#identity();
+    return this.appendStatement((state) => authorByMember(state, signing, content, this.#clock.wallTime()), signal);
   }
 
   /** Reads the statements that this node does not have. @returns the number of statements that the servers report */
