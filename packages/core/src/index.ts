@@ -32,16 +32,9 @@ export {
 } from './paths/statistics.ts';
 export { type Lease, type PoolOptions, SharedPool } from './pool.ts';
 export type { AttemptState, PathKindOptions } from './race/machine.ts';
-export {
-  type AttemptReport,
-  type Candidate,
-  Race,
-  type RaceOptions,
-  type RaceProgress,
-  type RaceReport,
-  type RaceResult,
-  race,
-} from './race/race.ts';
+export type { Candidate, RaceOptions } from './race/options.ts';
+export { Race, race } from './race/race.ts';
+export type { AttemptReport, RaceProgress, RaceReport, RaceResult } from './race/report.ts';
 export { type Random, SeededRandom, SystemRandom } from './random.ts';
 export { openRegular, readRegular, readRegularSync, type ReadRegularOptions } from './read-regular.ts';
 export { replaceFile } from './replace-file.ts';
@@ -59,13 +52,8 @@ export {
 export type { PathKind } from './paths/path-kind.ts';
 export { Monitor, type MonitorOptions } from './paths/path-monitor.ts';
 export { PathReason } from './paths/path-reason.ts';
-export {
-  type PathDescription,
-  PathSet,
-  type PathSetEvents,
-  type PathSetOptions,
-  type PathStatus,
-} from './paths/path-set.ts';
+export { PathSet } from './paths/path-set.ts';
+export type { PathDescription, PathSetEvents, PathSetOptions, PathStatus } from './paths/path-set-options.ts';
 export { type PathPolicy, SELECTION, type SelectionOptions } from './paths/selection.ts';
 export { abortable } from './time/abortable.ts';
 export { type Deadline, deadline } from './time/deadline.ts';

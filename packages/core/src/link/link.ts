@@ -3,7 +3,8 @@ import { AbortedError, errorCode, errorMessage, TowpathError } from '../errors.t
 import { Events } from '../events.ts';
 import { type Log, silentLog } from '../log.ts';
 import { PathReason } from '../paths/path-reason.ts';
-import { type PathDescription, PathSet, type PathSetEvents } from '../paths/path-set.ts';
+import { PathSet } from '../paths/path-set.ts';
+import type { PathDescription, PathSetEvents } from '../paths/path-set-options.ts';
 import { RunToCompletion } from '../run-to-completion.ts';
 import { abortable } from '../time/abortable.ts';
 import { deadline } from '../time/deadline.ts';

@@ -1,7 +1,7 @@
 import type { TowpathError } from '../errors.ts';
 import type { MonitorTimes, PathHealth } from '../paths/monitor.ts';
 import type { PathReason } from '../paths/path-reason.ts';
-import type { PathDescription, PathStatus } from '../paths/path-set.ts';
+import type { PathDescription, PathStatus } from '../paths/path-set-options.ts';
 import type { SelectionOptions } from '../paths/selection.ts';
 import type { LinkPhase } from './machine.ts';
 

@@ -1,4 +1,4 @@
-import type { RaceReport } from '../race/race.ts';
+import type { RaceReport } from '../race/report.ts';
 
 /** Upper bounds of the buckets of time to connect, ms; the last bucket has none. */
 export const CONNECT_TIME_BOUNDS_MS: readonly number[] = [

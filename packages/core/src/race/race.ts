@@ -3,7 +3,6 @@ import { AbortedError, errorCode, errorMessage, TowpathError } from '../errors.t
 import { type Log, silentLog } from '../log.ts';
 import { RunToCompletion } from '../run-to-completion.ts';
 import {
-  type AttemptState,
   initialRace,
   type PathKindOptions,
   type LossReason,
@@ -12,94 +11,8 @@ import {
   type RaceState,
   stepRace,
 } from './machine.ts';
-
-/** What an attempt may report of itself while it runs; the last value of each field counts. */
-export interface AttemptNotes {
-  /** The local port of the attempt's own socket, read after bind. */
-  localPort?: number;
-  /** Packets or requests sent again so far. */
-  retries?: number;
-  /** Anything else that belongs into a report. */
-  detail?: string;
-}
-
-/** One concrete way to reach a target. */
-export interface Candidate<Path> {
-  /** Unique within the race. */
-  readonly id: string;
-  /** Path kind (`lan`, `p2p`, `relay`): candidates of one kind are staggered, kinds run side by side. */
-  readonly kind: string;
-  /** Where to, as a person reads it: `192.168.43.1:40611`. */
-  readonly label: string;
-  /** Lower is better: with {@link RaceOptions.onPath}, better attempts go on after a worse one has won. @default 0 */
-  readonly rank?: number;
-  /** Own time limit of this attempt, ms. */
-  readonly limitMs?: number;
-  /**
-   * Brings the path or throws. When `signal` aborts, it releases every socket and timer before its promise settles.
-   */
-  connect(context: { signal: AbortSignal; note(notes: AttemptNotes): void }): Promise<Path>;
-}
-
-/** Result of one candidate. Times are ms since the race began. */
-export interface AttemptReport extends AttemptNotes {
-  readonly id: string;
-  readonly kind: string;
-  readonly label: string;
-  readonly state: AttemptState;
-  /** When it started; undefined when it never ran. */
-  readonly startedAtMs: number | undefined;
-  /** How long it ran; undefined when it never ran. */
-  readonly elapsedMs: number | undefined;
-  /** Why it failed. */
-  readonly error: TowpathError | undefined;
-  /** It is listed as cancelled because it goes on looking for a better path in the background. */
-  readonly continues: boolean;
-}
-
-export interface RaceReport {
-  readonly elapsedMs: number;
-  /** Id of the attempt that won. */
-  readonly winner: string | undefined;
-  /** In the order in which the candidates were added. */
-  readonly attempts: readonly AttemptReport[];
-}
-
-export type RaceResult<Path> =
-  | { readonly ok: true; readonly path: Path; readonly winner: AttemptReport; readonly report: RaceReport }
-  | { readonly ok: false; readonly reason: Exclude<LossReason, 'abort'>; readonly report: RaceReport };
-
-export type RaceProgress =
-  | { readonly type: 'started' | 'failed' | 'won' | 'found' | 'cancelled'; readonly attempt: AttemptReport }
-  | { readonly type: 'noted'; readonly attempt: AttemptReport };
-
-export interface RaceComponents {
-  clock: Clock;
-  log?: Log | undefined;
-}
-
-export interface RaceOptions<Path> {
-  /** Nothing outlives this, ms from the start. */
-  limitMs: number;
-  /** Time between two candidates of one kind, ms. RFC 8305 §5 recommends 250, and 10 at the least. @default 250 */
-  staggerMs?: number;
-  /** Head start and stagger of single kinds. */
-  kinds?: Readonly<Record<string, Partial<PathKindOptions>>>;
-  /** Releases a path that came too late or that a better one replaced before anybody took it. */
-  undo(path: Path): void | Promise<void>;
-  /** Called with every step. What it throws is logged; it may add and withdraw candidates. */
-  onProgress?(progress: RaceProgress): void;
-  /**
-   * Takes the paths that come after the first one, and owns them: those of attempts of the same rank within
-   * {@link settleMs}, those of better attempts until the limit, and those of attempts that succeeded although they were
-   * cancelled. Without it all of them are undone.
-   */
-  onPath?(path: Path, attempt: AttemptReport): void;
-  /** With {@link onPath}: after the first success, attempts of the same rank go on for this long, ms. @default 0 */
-  settleMs?: number;
-  /** Cancels the race and, later, the search for something better. */
-  signal?: AbortSignal | undefined;
-}
+import type { Candidate, RaceComponents, RaceOptions } from './options.ts';
+import type { AttemptNotes, AttemptReport, RaceProgress, RaceReport, RaceResult } from './report.ts';
 
 /** How long a cancelled attempt may take to release what it holds before the race stops waiting for it. */
 const CLEANUP_GRACE_MS = 1_000;
