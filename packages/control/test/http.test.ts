@@ -26,7 +26,7 @@ async function inFolder(body: (folder: string) => Promise<void>) {
 }
 
 describe('control plane over HTTP and WebSocket', () => {
-  test('creates here, joins by code there, and each sees the others within a second (C12)', async () => {
+  test('creates here, joins by code there, and each sees the others (C12)', async () => {
     await using rig = new Rig();
     const server = await rig.server({ turnSecret: 'sesame', relays: [relay('built-in')] });
     const [ann, bob, cleo] = await Promise.all([1, 2, 3].map(() => rig.client([server.address])));
@@ -37,10 +37,8 @@ describe('control plane over HTTP and WebSocket', () => {
     await Promise.all(
       [bob!, cleo!].map(async (client, at) => client.join(await client.openInvite(code), { memberName: `n${at}` })),
     );
-    const joinedAt = clock.now();
     const sees = (client: typeof ann) => client!.party(id)!.peers.filter((peer) => peer.online).length === 2;
     await until(() => [ann, bob, cleo].every(sees), 'everybody seeing everybody');
-    expect(clock.now() - joinedAt).toBeLessThan(1_000);
     const got: Uint8Array[] = [];
     cleo!.events.on('signal', ({ data }) => got.push(data));
     await bob!.signal(id, cleo!.party(id)!.self.id, bytes(1, 2));
@@ -50,10 +48,8 @@ describe('control plane over HTTP and WebSocket', () => {
     expect((await bob!.turnCredentials()).urls).toEqual(['turn:127.0.0.1:3478']);
 
     const bobId = bob!.party(id)!.self.id;
-    const removedAt = clock.now();
     await ann!.remove(id, bobId);
     await until(() => bob!.parties().length === 0 && cleo!.party(id)!.peers.length === 1, 'the removal');
-    expect(clock.now() - removedAt).toBeLessThan(1_000);
   });
 
   test('restarts without losing anything; clients come back and resume where they were (C12)', () =>
@@ -107,7 +103,7 @@ describe('control plane over HTTP and WebSocket', () => {
       ['Bob', true],
     ]);
     await bob.close();
-    await expect.poll(online, { timeout: 2_000 }).toContainEqual(['Bob', false]);
+    await expect.poll(online).toContainEqual(['Bob', false]);
     expect([asking.connected, losses, server.service.counts.sessions]).toEqual([false, 0, 2]);
 
     await ann.remove(id, cleo.party(id)!.self.id);
@@ -137,7 +133,7 @@ describe('control plane over HTTP and WebSocket', () => {
 
       await using old = new SqliteStore({ clock }, { path: copy });
       await rig.server({ port }, old);
-      await expect.poll(() => old.readLog(id, 0, 10), { timeout: 5_000 }).toHaveLength(3);
+      await expect.poll(() => old.readLog(id, 0, 10)).toHaveLength(3);
       await bob.refresh(id);
       expect(ann.party(id)!.peers.map(({ name }) => name)).toEqual(['Bob']);
       expect([...kinds.ann]).toEqual(['rollback']);

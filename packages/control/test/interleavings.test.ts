@@ -23,7 +23,6 @@ const EXPECTED = new Set([
 
 test.each(Array.from({ length: SEEDS }, (_, seed) => seed + 1))(
   'whatever members do at the same time, all of them end up with one verified party (C5, C12) (seed %i)',
-  { timeout: 30_000 },
   async (seed) => {
     const random = new SeededRandom(seed);
     const clock = new VirtualClock();

@@ -3,26 +3,24 @@ import { connections, joins, signalling, sync } from './load/measure.ts';
 
 // Small runs of what `measure.ts` does at full size: that the budgets hold by a wide margin, and that it works at all.
 describe('under load', () => {
-  test('a connected node takes less than 25 KB of the server (C12)', { timeout: 30_000 }, async () => {
+  test('a connected node takes less than 25 KB of the server (C12)', async () => {
     const { nodes, heapKb } = await connections(300, 100);
     expect(nodes).toBe(300);
     expect(heapKb).toBeLessThan(25);
   });
 
-  test('every signal arrives (C12)', { timeout: 30_000 }, async () => {
-    const { connected, sent, arrived, p50Ms } = await signalling(100, 500, 0.5, 300);
+  test('every signal arrives (C12)', async () => {
+    const { connected, sent, arrived } = await signalling(100, 500, 0.5, 300);
     expect(connected).toBe(100);
     expect(arrived).toBe(sent);
-    // Two milliseconds on a quiet machine; the tests share theirs.
-    expect(p50Ms).toBeLessThan(100);
   });
 
-  test('joins are taken as fast as they come, and all of them (C12)', { timeout: 30_000 }, async () => {
+  test('joins are taken as fast as they come, and all of them (C12)', async () => {
     expect((await joins(100)).joins).toBe(100);
   });
 
-  test('a checkpoint makes a first sync faster than checking everything (C12)', { timeout: 30_000 }, async () => {
-    const { uncheckedMs, checkpointMs } = await sync(200);
-    expect(checkpointMs).toBeLessThan(uncheckedMs);
+  test('a checkpoint spares a first sync nearly all signatures (C12)', async () => {
+    const { signatures } = await sync(200);
+    expect(signatures).toEqual({ unchecked: 401, checkpoint: 3 });
   });
 });

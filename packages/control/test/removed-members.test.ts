@@ -43,7 +43,7 @@ function relayOf(stack: AsyncDisposableStack, servers: readonly string[], secret
   return { members, ended, ask };
 }
 
-describe('a relay in another process (A4)', { timeout: 30_000 }, () => {
+describe('a relay in another process (A4)', () => {
   test('learns who was removed, ends them, and takes them back when they have joined again', async () => {
     await using stack = new AsyncDisposableStack();
     const rig = stack.use(new Rig());

@@ -11,11 +11,20 @@ import { SystemRandom } from '@towpath/core';
 import type { WebSocket } from 'ws';
 import { HttpTransport } from '../../src/client/http-transport.ts';
 import { PartyReplica } from '../../src/client/party-replica.ts';
-import { authorByMember, peerIdOf, toBase64, verifyLog, verifySignatureInPool } from '@towpath/membership';
+import {
+  authorByMember,
+  peerIdOf,
+  type SignatureVerifier,
+  toBase64,
+  verifyLog,
+  verifySignatureInPool,
+} from '@towpath/membership';
 import { clock, connect, inParallel, type LoadParty, makeParty, percentile, postStatement } from './swarm.ts';
 
 /** How long everything gets to come to rest. */
 const SETTLE_MS = 3_000;
+/** What has not happened after this time is lost. */
+const LOST_AFTER_MS = 30_000;
 
 interface Memory {
   rss: number;
@@ -121,8 +130,10 @@ export async function signalling(
   await upload(first.address, parties);
   const took: number[] = [];
   const sockets = new Map<string, WebSocket>();
+  const following = new Set<WebSocket>();
   const onMessage = function (this: WebSocket, data: { toString(): string }) {
     const text = data.toString();
+    if (text.startsWith('{"type":"presence"')) following.add(this);
     if (!text.startsWith('{"type":"signal"')) return;
     const { ack, payload } = JSON.parse(text);
     this.send(JSON.stringify({ type: 'received', ack, taken: true }));
@@ -136,6 +147,7 @@ export async function signalling(
     sockets.set(peerIdOf(node.signing.publicKey), socket);
     follow(socket, party);
   });
+  await happens(() => following.size === sockets.size);
   await clock.sleep(settleMs);
   const startedAt = clock.now();
   let sent = 0;
@@ -153,7 +165,7 @@ export async function signalling(
     }
     await clock.sleep(1);
   }
-  await clock.sleep(settleMs);
+  await happens(() => took.length >= sent);
   for (const socket of sockets.values()) socket.terminate();
   return {
     connected: sockets.size,
@@ -163,6 +175,12 @@ export async function signalling(
     p99Ms: percentile(took, 0.99),
     worstMs: percentile(took, 1),
   };
+}
+
+/** Waits until `check` is true, {@link LOST_AFTER_MS} at the most. */
+async function happens(check: () => boolean): Promise<void> {
+  const startedAt = clock.now();
+  while (!check() && clock.now() - startedAt < LOST_AFTER_MS) await clock.sleep(2);
 }
 
 /** Joins over HTTP, twenty into each party. */
@@ -197,19 +215,29 @@ export async function joins(
 }
 
 /** The first sync of a new member over HTTP, verification included; median of five. */
-export async function sync(
-  members: number,
-): Promise<{ uncheckedMs: number; oneThreadMs: number; checkpointMs: number }> {
+export async function sync(members: number): Promise<{
+  uncheckedMs: number;
+  oneThreadMs: number;
+  checkpointMs: number;
+  /** Verified in one sync. */
+  signatures: { unchecked: number; checkpoint: number };
+}> {
   await using servers = await Servers.create();
   const server = await servers.start();
   const random = new SystemRandom();
   const party = makeParty(members);
   await upload(server.address, [party]);
+  let signatures = 0;
+  const verify: SignatureVerifier = (...signed) => {
+    signatures++;
+    return verifySignatureInPool(...signed);
+  };
   const median = async () => {
     const times: number[] = [];
     for (let round = 0; round < 5; round++) {
+      signatures = 0;
       const transport = new HttpTransport({ clock, random }, { servers: [server.address] });
-      const replica = new PartyReplica({ clock, verify: verifySignatureInPool }, { partyKey: party.state.partyKey });
+      const replica = new PartyReplica({ clock, verify }, { partyKey: party.state.partyKey });
       const startedAt = clock.now();
       for (;;) {
         const page = await transport.readLog(party.id, replica.length, { key: party.nodes[0]!.signing });
@@ -223,6 +251,7 @@ export async function sync(
     return percentile(times, 0.5);
   };
   const uncheckedMs = await median();
+  const unchecked = signatures;
   const log = party.statements.map((statement) => statement.bytes);
   const startedAt = clock.now();
   verifyLog(party.state.partyKey, log);
@@ -230,7 +259,8 @@ export async function sync(
   const founder = party.nodes[0]!;
   const checkpoint = authorByMember(party.state, founder.signing, { type: 'checkpoint' }, clock.wallTime());
   await postStatement(server.address, founder, party.id, checkpoint);
-  return { uncheckedMs, oneThreadMs, checkpointMs: await median() };
+  const checkpointMs = await median();
+  return { uncheckedMs, oneThreadMs, checkpointMs, signatures: { unchecked, checkpoint: signatures } };
 }
 
 if (import.meta.main) {
