@@ -198,9 +198,11 @@ describe('a simulated internet', () => {
       clock.timer(1_000, tick);
     };
     tick();
-    const startedAt = performance.now();
+    const before = process.cpuUsage();
     await clock.advance(3_600_000);
-    expect(performance.now() - startedAt).toBeLessThan(10_000);
+    const { user, system } = process.cpuUsage(before);
+    // Of the processor, so that other programs do not count.
+    expect((user + system) / 1_000).toBeLessThan(10_000);
     expect(client.received.length).toBe(3_600);
   });
 });

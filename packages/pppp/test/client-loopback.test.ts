@@ -31,13 +31,14 @@ test('over real sockets on loopback: found, punched, 5 MB exact, closed from bot
       },
     },
   );
+  const startedAt = clock.now();
   const session = await connectByLanSearch({
     network,
     clock,
     localAddress: '127.0.0.1',
     hosts: [device.search!],
     broadcast: false,
-    timeoutMs: 3000,
+    timeoutMs: 30_000,
   });
   const stream = new StreamCheck();
   await new Promise<void>((resolve) => {
@@ -50,8 +51,8 @@ test('over real sockets on loopback: found, punched, 5 MB exact, closed from bot
   });
   expect(stream).toMatchObject({ length: bytes, intact: true });
   expect(session.peer).toEqual(device.listen);
-  // Generous: the machine may be busy.
-  expect(session.stats.rttMs).toBeLessThan(2_000);
+  expect(session.stats.rttMs).toBeGreaterThan(0);
+  expect(session.stats.rttMs).toBeLessThan(clock.now() - startedAt);
   await session.close();
   expect(closed).toEqual(['closed-by-peer']);
   await device.close();

@@ -1,5 +1,5 @@
-import { connect, createServer, type Server, type Socket } from 'node:net';
-import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
+import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { type Endpoint, NodeNetwork } from '@towpath/net';
@@ -10,6 +10,7 @@ import { MessageClass, Method } from '../src/message/header.ts';
 import { StunWriter } from '../src/message/stun-writer.ts';
 import { allocate } from '../src/turn/client/turn-client.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
+import { badServer, MISBEHAVIOUR } from './support/bad-server.ts';
 import { certificate } from './support/certificate.ts';
 import { ALICE } from './support/turn.ts';
 
@@ -92,7 +93,7 @@ const FAULTS: [string, Uint8Array[]][] = [
   ['garbage after a good request', [binding, new Uint8Array(20).fill(0xee)]],
 ];
 
-describe.each(['tcp', 'tls'] as const)('a relay that listens on %s (A1)', { timeout: 30_000 }, (transport) => {
+describe.each(['tcp', 'tls'] as const)('a relay that listens on %s (A1)', (transport) => {
   test.each(FAULTS)('closes a connection that sends %s, and serves others', async (_what, chunks) => {
     const { server, at } = await relay(transport);
     const stranger = await dial(transport, at);
@@ -166,7 +167,7 @@ describe.each(['tcp', 'tls'] as const)('a relay that listens on %s (A1)', { time
   });
 });
 
-describe('a relay that listens on tls', { timeout: 30_000 }, () => {
+describe('a relay that listens on tls', () => {
   test('counts unfinished handshakes, and evicts them for others (A2)', async () => {
     const { server, at } = await relay('tls', { connections: 8, connectionsPerAddress: 6 });
     const stuck: Socket[] = [];
@@ -196,34 +197,9 @@ describe('a relay that listens on tls', { timeout: 30_000 }, () => {
   });
 });
 
-/** A server that behaves as badly as it is told to. */
-async function badServer(
-  transport: 'tcp' | 'tls',
-  behave: (socket: Socket) => void,
-): Promise<{ at: Endpoint; server: Server }> {
-  const onSocket = (socket: Socket) => {
-    socket.on('error', () => {});
-    behave(socket);
-  };
-  const server = transport === 'tcp' ? createServer(onSocket) : createTlsServer(identity, onSocket);
-  await new Promise<void>((resolve) => {
-    server.listen(0, HERE, resolve);
-  });
-  const { port } = server.address() as { port: number };
-  return { at: { address: HERE, port }, server };
-}
-
-const MISBEHAVIOUR: [string, (socket: Socket) => void][] = [
-  ['answers with garbage', (socket) => void socket.once('data', () => socket.write(Buffer.alloc(64, 0xff)))],
-  ['answers with HTTP', (socket) => void socket.once('data', () => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'))],
-  ['hangs up at once', (socket) => void socket.destroy()],
-  ['hangs up after the request', (socket) => void socket.once('data', () => socket.end())],
-  ['greets with garbage', (socket) => void socket.write(Buffer.alloc(4096, 0xee))],
-];
-
-describe.each(['tcp', 'tls'] as const)('a client over %s (A1)', { timeout: 30_000 }, (transport) => {
+describe.each(['tcp', 'tls'] as const)('a client over %s (A1)', (transport) => {
   test.each(MISBEHAVIOUR)('fails with a typed error when its server %s', async (_what, behave) => {
-    const { at, server } = await badServer(transport, behave);
+    const { at, server } = await badServer(transport, identity, behave);
     const options = { transport, tls: clientTls, reliableTimeoutMs: 2_000 } as const;
     const asked = StunClient.open(components, { server: at, ...options }).then((client) =>
       client.binding().finally(() => client.close()),
@@ -235,7 +211,7 @@ describe.each(['tcp', 'tls'] as const)('a client over %s (A1)', { timeout: 30_00
   });
 });
 
-describe.each(['tcp', 'tls'] as const)('a relay that listens on %s', { timeout: 30_000 }, (transport) => {
+describe.each(['tcp', 'tls'] as const)('a relay that listens on %s', (transport) => {
   test('closes a connection whose requests are over the limit, so that its client does not wait for answers', async () => {
     const { server, at } = await relay(transport, { bindingsPerSecond: 2 });
     const stranger = await dial(transport, at);

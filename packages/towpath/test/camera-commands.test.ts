@@ -215,11 +215,10 @@ describe('camera commands', () => {
 
   test('a host whose ports are all closed ends connect at once (A6)', async () => {
     const port = String(await freePort());
-    const startedAt = performance.now();
-    const { code, err } = await at.towpath('camera', 'connect', CAMERA, '--ports', port);
+    // Were the time limit awaited, this test would not end.
+    const { code, err } = await at.towpath('camera', 'connect', CAMERA, '--ports', port, '--timeout', '3600');
     expect(code).toBe(3);
     expect(err.at(-1)).toMatch(new RegExp(`reports every tried port .*${port}.* as closed`));
-    expect(performance.now() - startedAt).toBeLessThan(8_000);
   });
 
   test('--ports tries these ports only: a camera on another port is not found by search (B8)', async () => {

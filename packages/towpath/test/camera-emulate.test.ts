@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { freePort } from '../../net/test/free-port.ts';
 import { CommandLine } from './command-line.ts';
 
-const LONG = { interval: 20, timeout: 30_000 };
+const LONG = { interval: 20 };
 
 describe('camera emulate (C9)', { timeout: 120_000 }, () => {
   let commandLine: CommandLine;

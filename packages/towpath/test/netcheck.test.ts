@@ -7,7 +7,7 @@ import { components, CommandLine } from './command-line.ts';
 
 const HERE = '127.0.0.1';
 
-describe('netcheck', { timeout: 15_000 }, () => {
+describe('netcheck', () => {
   let commandLine: CommandLine;
   beforeEach(() => {
     commandLine = new CommandLine();
@@ -32,7 +32,6 @@ describe('netcheck', { timeout: 15_000 }, () => {
       portal: { state: 'open' },
       servers: [{ host: 'localhost', role: 'stun', best: { transport: 'udp', mapped: { address: HERE } } }],
     });
-    expect(report.elapsedMs).toBeLessThan(3_000);
     expect(words.out).toContain('Connecting');
     expect(words.out.join('\n')).toMatch(/NAT +no NAT/);
   });

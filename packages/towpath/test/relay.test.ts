@@ -208,7 +208,7 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     // Ports are the kernel's choice, so of twelve clients some are at each process; every pair must talk.
     for (const client of clients.slice(1)) await talk(clients[0]!, client).then(() => clients[0]!.received.splice(0));
     const page = async () => (await fetch(`http://${HERE}:${metrics!.port}/metrics`)).text();
-    await expect.poll(page, { interval: 200, timeout: 10_000 }).toMatch(/^towpath_turn_allocations 12$/m);
+    await expect.poll(page, { interval: 200 }).toMatch(/^towpath_turn_allocations 12$/m);
     expect(await page()).toMatch(/^towpath_turn_workers 2$/m);
     await Promise.all(clients.map(({ allocation }) => allocation.close()));
     expect(await running.stop()).toBe(130);
@@ -235,8 +235,8 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     const [server] = workers.listening[0]!.endpoints;
     const before = workers.pids;
     process.kill(before[0]!, 'SIGKILL');
-    await expect.poll(() => workers.metrics.workerRestarts, { timeout: 10_000 }).toBe(1);
-    await expect.poll(() => workers.metrics.allocations, { timeout: 10_000 }).toBe(0);
+    await expect.poll(() => workers.metrics.workerRestarts).toBe(1);
+    await expect.poll(() => workers.metrics.allocations).toBe(0);
     expect(workers.pids[1]).toBe(before[1]);
     expect(workers.pids[0]).not.toBe(before[0]);
     for (let count = 0; count < 8; count++) {
@@ -257,7 +257,7 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     const workers = readFileSync(`/proc/${first.pid}/task/${first.pid}/children`, 'utf8').trim().split(' ');
     expect(workers).toHaveLength(2);
     first.kill('SIGKILL');
-    await expect.poll(() => workers.filter(isRunning), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => workers.filter(isRunning)).toEqual([]);
     expect(err).toBe('');
   });
 
@@ -293,10 +293,11 @@ describe('secrets of a relay', () => {
     const file = commandLine.file('secret');
     writeFileSync(file, 'a secret of the present\na secret of the past\n', { mode: 0o600 });
     const args = ['relay', 'credentials', 'alice', '--secret-file', file];
+    const earliest = Math.floor(Date.now() / 1_000) + 60;
     const { out } = await commandLine.run([...args, '--lifetime', '60', '--json']);
     const { username, expires } = JSON.parse(out[0]!);
     const seconds = Number(/^(\d+):alice$/.exec(username)?.[1]);
-    expect(seconds - Date.now() / 1_000).toBeGreaterThan(55);
+    expect(seconds).toBeGreaterThanOrEqual(earliest);
     expect(seconds - Date.now() / 1_000).toBeLessThanOrEqual(60);
     expect(Date.parse(expires)).toBe(seconds * 1_000);
     expect((await commandLine.run(args)).out.map((line) => line.split(/\s{2,}/)[0])).toEqual([
