@@ -3,24 +3,13 @@ import { SystemClock, SystemRandom, silentLog } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
 import type { Runtime } from '../../packages/towpath/src/cli/runtime.ts';
 import { run } from '../../packages/towpath/src/main.ts';
+import { testIo } from '../../packages/towpath/test/test-io.ts';
 
 /** What commands need, with `configFolder` as the folder of a node; what they print goes to `out`. */
 export function nodeRuntime(configFolder: string, out: string[] = [], signal?: AbortSignal): Runtime {
   mkdirSync(configFolder, { recursive: true, mode: 0o700 });
-  const io = {
-    out: (line: string) => void out.push(line),
-    err: () => {},
-    draw: () => {},
-    redraw: () => {},
-    write: async () => {},
-    interactive: false,
-    columns: 200,
-    style: (_style: string, text: string) => text,
-    env: {},
-    readLine: async () => undefined,
-  };
   return {
-    io,
+    io: testIo({ out: (line) => void out.push(line), columns: 200, readLine: async () => undefined }),
     clock: new SystemClock(),
     random: new SystemRandom(),
     network: new NodeNetwork(),

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { createLog, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { MediaItem } from '../src/artemis/media-item.ts';
 import { AnnouncedItems } from '../src/outputs/events/announced-items.ts';
 import { Delivery, type Refusal } from '../src/outputs/events/delivery.ts';
 import { EventQueue, type EventQueueOptions } from '../src/outputs/events/event-queue.ts';
 import { ReceiverHealth } from '../src/outputs/events/receiver-health.ts';
 import { eventJson, type PictureEvent, pictureId } from '../src/outputs/picture-event.ts';
+import { item } from './media-items.ts';
 
 const clock = new VirtualClock();
 const never = new AbortController().signal;
@@ -23,14 +23,6 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const item = (mediaNum: number): MediaItem => ({
-  fileType: 0,
-  dirNum: 100,
-  mediaNum,
-  durationMs: 0,
-  mediaId: mediaNum,
-  mediaTime: 1_700_000_000,
-});
 const event = (mediaNum: number, changes: Partial<PictureEvent> = {}): PictureEvent => ({
   camera: 'C2:00:5E:00:53:0A',
   item: item(mediaNum),

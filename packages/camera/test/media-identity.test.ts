@@ -10,6 +10,7 @@ import { captureTime } from '../src/media/capture-time.ts';
 import { downloadMedia } from '../src/media/download-media.ts';
 import { MediaLibrary } from '../src/media/media-library.ts';
 import type { MediaSource } from '../src/media/media-source.ts';
+import { item } from './media-items.ts';
 
 let folder = '';
 
@@ -19,15 +20,6 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
-});
-
-const item = (mediaNum: number): MediaItem => ({
-  fileType: 0,
-  dirNum: 100,
-  mediaNum,
-  durationMs: 0,
-  mediaId: 1000 + mediaNum,
-  mediaTime: 1_700_000_000 + mediaNum,
 });
 
 /** A camera that lists some items and answers each request for data by `give`. */

@@ -7,22 +7,14 @@ import { SeededRandom, SystemClock } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type AvFrame, VideoType } from '../src/artemis/av.ts';
-import type { MediaItem } from '../src/artemis/media-item.ts';
 import { LiveScene } from '../src/emulator/media/live-scene.ts';
 import { EventQueue } from '../src/outputs/events/event-queue.ts';
 import { HttpOutputs } from '../src/outputs/http/http-outputs.ts';
 import { NewestPicture } from '../src/outputs/newest-picture.ts';
 import { Webhook } from '../src/outputs/webhook.ts';
 import { Hotspot } from './emulator-fixture.ts';
+import { item } from './media-items.ts';
 
-const item = (mediaNum: number): MediaItem => ({
-  fileType: 0,
-  dirNum: 100,
-  mediaNum,
-  durationMs: 0,
-  mediaId: mediaNum,
-  mediaTime: 1_700_000_000,
-});
 const picture = (mediaNum: number) => ({
   camera: 'C2:00:5E:00:53:0A',
   item: item(mediaNum),

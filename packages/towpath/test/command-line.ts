@@ -6,6 +6,7 @@ import { type Endpoint, NodeNetwork } from '@towpath/net';
 import { expect } from 'vitest';
 import type { ExitCode } from '../src/cli/exit-code.ts';
 import { run } from '../src/main.ts';
+import { testIo } from './test-io.ts';
 
 /** The real world, as commands get it. */
 export const components: { network: NodeNetwork; clock: SystemClock; random: SystemRandom } = {
@@ -43,19 +44,15 @@ export class CommandLine implements Disposable {
     const out: string[] = [];
     const err: string[] = [];
     const interrupt = new AbortController();
-    const io = {
-      out: (line: string) => void out.push(line),
-      err: (line: string) => void err.push(line),
-      draw: () => {},
-      redraw: () => {},
-      write: async () => {},
+    const io = testIo({
+      out: (line) => void out.push(line),
+      err: (line) => void err.push(line),
       interactive: terminal.interactive ?? false,
       columns: terminal.columns ?? 200,
       piped: terminal.piped ?? false,
-      style: (_style: string, text: string) => text,
       env,
       readLine: async () => input,
-    };
+    });
     const runtime = { ...components, io, log: silentLog, signal: interrupt.signal, configFolder: this.file('config') };
     const code = run(args, runtime);
     const said = (what: string) =>

@@ -23,22 +23,12 @@ import { logPath } from '../src/daemon/log/file-log.ts';
 import { StateFolder } from '../src/daemon/state/state-folder.ts';
 import { components, CommandLine } from './command-line.ts';
 import { cameraOf, fakeDaemon } from './fake-daemon.ts';
+import { testIo } from './test-io.ts';
 
 function runtimeOf(commandLine: CommandLine, out: string[] = []): Runtime {
-  const io = {
-    out: (line: string) => void out.push(line),
-    err: () => {},
-    draw: () => {},
-    redraw: () => {},
-    write: async () => {},
-    interactive: false,
-    columns: 80,
-    style: (_style: string, text: string) => text,
-    env: {},
-  };
   return {
     ...components,
-    io,
+    io: testIo({ out: (line) => void out.push(line) }),
     log: silentLog,
     signal: new AbortController().signal,
     configFolder: commandLine.file('config'),

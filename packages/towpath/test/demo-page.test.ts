@@ -13,18 +13,15 @@ import type { Runtime } from '../src/cli/runtime.ts';
 import { type DemoPage, openDemoPage } from '../src/commands/demo/demo-page.ts';
 import { components } from './command-line.ts';
 import { body, emulatedCamera, until } from './daemon-rig.ts';
+import { testIo } from './test-io.ts';
 
 describe('the daemon of the demo: two peers behind simulated NATs, and a camera (C3, C13)', () => {
   let page: DemoPage;
   let camera: Awaited<ReturnType<typeof emulatedCamera>>;
-  const io = {
-    ...{ out: () => {}, err: () => {}, draw: () => {}, redraw: () => {}, write: async () => {} },
-    ...{ interactive: false, columns: 80, style: (_style: string, text: string) => text, env: {} },
-  };
   beforeAll(async () => {
     camera = await emulatedCamera();
     const signal = new AbortController().signal;
-    const runtime: Runtime = { ...components, io, log: silentLog, signal, configFolder: '/nonexistent' };
+    const runtime: Runtime = { ...components, io: testIo(), log: silentLog, signal, configFolder: '/nonexistent' };
     const [, ports = '', , search = ''] = camera.flags;
     page = await openDemoPage(runtime, [{ name: 'demo', port: Number(ports), searchPort: Number(search) }]);
     await until(() => peers().length === 2 && peers().every(({ status }) => status === 'connected'));

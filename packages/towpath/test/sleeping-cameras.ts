@@ -8,6 +8,7 @@ import type { Network } from '@towpath/net';
 import { SimulatedInternet } from '@towpath/net/simulated';
 import type { Runtime } from '../src/cli/runtime.ts';
 import { SimulatedRadio, type SleepingCamera } from './simulated-radio.ts';
+import { testIo } from './test-io.ts';
 
 const CAMERA_ADDRESS = '192.168.43.1';
 const OWN_ADDRESS = '192.168.43.20';
@@ -97,18 +98,8 @@ export class SleepingWorld implements AsyncDisposable {
 
   runtime(signal: AbortSignal = new AbortController().signal): Runtime {
     const { clock, random } = this;
-    const io = {
-      out: (line: string) => void this.lines.push(line),
-      err: (line: string) => void this.lines.push(line),
-      draw: () => {},
-      redraw: () => {},
-      write: async () => {},
-      interactive: false,
-      columns: 200,
-      style: (_style: string, text: string) => text,
-      env: {},
-      readLine: async () => undefined,
-    };
+    const print = (line: string) => void this.lines.push(line);
+    const io = testIo({ out: print, err: print, columns: 200, readLine: async () => undefined });
     // The network of the machine is that of the hotspot that it is in.
     const network = new Proxy({} as Network, {
       get: (_target, name) => {

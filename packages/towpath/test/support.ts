@@ -8,6 +8,7 @@ import { freePort } from '../../net/test/free-port.ts';
 import type { ExitCode } from '../src/cli/exit-code.ts';
 import type { Io } from '../src/cli/io.ts';
 import { run } from '../src/main.ts';
+import { testIo } from './test-io.ts';
 
 export const CAMERA = '127.0.0.1';
 
@@ -76,17 +77,12 @@ export async function commandLine(init: CameraEmulatorOptions = {}): Promise<Com
 }
 
 function recordingIo(out: string[], err: string[]): Io {
-  return {
+  return testIo({
     out: (line) => out.push(line),
     err: (line) => err.push(line),
-    draw: () => {},
-    redraw: () => {},
     write: async (bytes) => {
       out.push(`${bytes.length} bytes`);
     },
-    interactive: false,
     columns: 200,
-    style: (_style, text) => text,
-    env: {},
-  };
+  });
 }

@@ -1,7 +1,7 @@
 import type { Io } from '../src/cli/io.ts';
 
-/** Prints nothing. */
-export function testIo(): Io {
+/** Returns an `Io` that prints nothing, on a page of 80 columns, with `changes`. */
+export function testIo(changes: Partial<Io> = {}): Io {
   return {
     out: () => {},
     err: () => {},
@@ -12,5 +12,6 @@ export function testIo(): Io {
     columns: 80,
     style: (_style, text) => text,
     env: {},
+    ...changes,
   };
 }
