@@ -1,5 +1,5 @@
 import { cpus } from 'node:os';
-import { allocate, type TurnAllocation } from '@towpath/stun';
+import { TurnAllocation } from '@towpath/stun';
 import { type Bench, type BenchRow, row } from './support/bench.ts';
 import { HERE, realComponents } from './support/loopback.ts';
 import { residentBytes } from './support/processor.ts';
@@ -203,7 +203,9 @@ async function memoryEach(started: TurnRelay, count: number): Promise<number> {
     const server = { address: HERE, port: relay.port };
     const init = { server, credentials: USER, handlers: { onData() {} } };
     while (held.length < to) {
-      const asked = Array.from({ length: Math.min(AT_ONCE, to - held.length) }, () => allocate(components, init));
+      const asked = Array.from({ length: Math.min(AT_ONCE, to - held.length) }, () =>
+        TurnAllocation.connect(components, init),
+      );
       held.push(...(await Promise.all(asked)));
     }
     await sleep(SETTLE_MS);

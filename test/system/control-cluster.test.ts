@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { allocate } from '@towpath/stun';
+import { TurnAllocation } from '@towpath/stun';
 import { NodeNetwork } from '@towpath/net';
 import { finished, says } from './support/lab.ts';
 import { NatsNode, natsAvailable } from './support/nats.ts';
@@ -154,7 +154,7 @@ describe.skipIf(skip)(`towpath serve on a cluster${skip ? ' (skipped: nats-serve
       // Credentials of one server are accepted by the relay of the other.
       const issued = await run('node-0', 'relay', 'credentials', 'n0', '--secret-file', secret);
       for (const { turnPort } of control) {
-        const allocation = await allocate(
+        const allocation = await TurnAllocation.connect(
           { network: new NodeNetwork(), clock: new SystemClock(), random: new SystemRandom() },
           {
             server: { address: '127.0.0.1', port: turnPort },

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { type Endpoint, NodeNetwork } from '@towpath/net';
-import { allocate, discoverNat, StunClient, type TransportProtocol } from '@towpath/stun';
+import { discoverNat, StunClient, type TransportProtocol, TurnAllocation } from '@towpath/stun';
 import { StunServer, timeLimitedCredentials, TurnServer } from '@towpath/stun/server';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../packages/net/test/free-port.ts';
@@ -225,7 +225,7 @@ describe.skipIf(skip)(title, () => {
 
     test.each(['udp', 'tcp', 'tls'] as const)('relays both ways over %s, across a stale nonce', async (transport) => {
       const [received, heard]: [string[], string[]] = [[], []];
-      await using allocation = await allocate(components, {
+      await using allocation = await TurnAllocation.connect(components, {
         server: server(transport),
         ...carrier(transport),
         credentials: credentials(),
@@ -253,7 +253,7 @@ describe.skipIf(skip)(title, () => {
         address: HERE,
         onConnection: (connection) => ({ onData: (data) => connection.write(data) }),
       });
-      await using allocation = await allocate(components, {
+      await using allocation = await TurnAllocation.connect(components, {
         server: server('tcp'),
         transport: 'tcp',
         peerTransport: 'tcp',
@@ -273,7 +273,11 @@ describe.skipIf(skip)(title, () => {
 
     test('is refused with credentials of another secret', async () => {
       const forged = timeLimitedCredentials('south', 'alice', 60_000, clock.wallTime());
-      const refused = allocate(components, { server: server('udp'), credentials: forged, handlers: { onData() {} } });
+      const refused = TurnAllocation.connect(components, {
+        server: server('udp'),
+        credentials: forged,
+        handlers: { onData() {} },
+      });
       await expect(refused).rejects.toMatchObject({ code: 'stun-unauthenticated' });
     });
   });

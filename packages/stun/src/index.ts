@@ -11,8 +11,8 @@ export { StunError, type StunErrorName } from './client/stun-error.ts';
 export { StunTransactions } from './client/stun-transactions.ts';
 export type { TurnHandlers } from './turn/client/allocation-parts.ts';
 export type { PlainPath, SharedSocket } from './turn/client/plain-paths.ts';
-export type { TurnAllocation } from './turn/client/turn-allocation.ts';
-export { type AllocateOptions, allocate, allocateOn } from './turn/client/turn-client.ts';
+export { TurnAllocation } from './turn/client/turn-allocation.ts';
+export type { AllocateOptions } from './turn/client/turn-client.ts';
 export { type DiscoverNatOptions, discoverNat } from './behaviour/discover.ts';
 export {
   type MappingLifetime,

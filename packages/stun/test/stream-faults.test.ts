@@ -8,7 +8,7 @@ import { StunClient } from '../src/client/stun-client.ts';
 import { encodeChannelData } from '../src/message/channel-data.ts';
 import { MessageClass, Method } from '../src/message/header.ts';
 import { StunWriter } from '../src/message/stun-writer.ts';
-import { allocate } from '../src/turn/client/turn-client.ts';
+import { TurnAllocation } from '../src/turn/client/turn-allocation.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import { badServer, MISBEHAVIOUR } from './support/bad-server.ts';
 import { certificate } from './support/certificate.ts';
@@ -58,7 +58,7 @@ function closed(socket: Socket): Promise<void> {
 
 /** Proves that a well-behaved client is served. */
 async function serves(transport: 'tcp' | 'tls', at: Endpoint): Promise<void> {
-  const allocation = await allocate(components, {
+  const allocation = await TurnAllocation.connect(components, {
     server: at,
     transport,
     tls: clientTls,
@@ -152,7 +152,7 @@ describe.each(['tcp', 'tls'] as const)('a relay that listens on %s (A1)', (trans
   test('does not close a used connection to make room', async () => {
     const { server, at } = await relay(transport, { connections: 2, connectionsPerAddress: 2 });
     const lost: string[] = [];
-    const allocation = await allocate(components, {
+    const allocation = await TurnAllocation.connect(components, {
       server: at,
       transport,
       tls: clientTls,
@@ -205,7 +205,12 @@ describe.each(['tcp', 'tls'] as const)('a client over %s (A1)', (transport) => {
       client.binding().finally(() => client.close()),
     );
     await expect(asked).rejects.toMatchObject({ code: expect.stringMatching(/^(stun-|connection-|network-|tls-)/) });
-    const wanted = allocate(components, { server: at, credentials: ALICE, handlers: { onData() {} }, ...options });
+    const wanted = TurnAllocation.connect(components, {
+      server: at,
+      credentials: ALICE,
+      handlers: { onData() {} },
+      ...options,
+    });
     await expect(wanted).rejects.toMatchObject({ code: expect.stringMatching(/^(stun-|connection-|network-|tls-)/) });
     server.close();
   });

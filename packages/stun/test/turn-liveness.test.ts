@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import * as attr from '../src/message/attributes.ts';
 import { MessageClass, Method } from '../src/message/header.ts';
 import { StunWriter } from '../src/message/stun-writer.ts';
-import { allocateOn } from '../src/turn/client/turn-client.ts';
+import { TurnAllocation } from '../src/turn/client/turn-allocation.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import { world } from './support/internet.ts';
 import { describeInBothPlanes } from './support/planes.ts';
@@ -80,11 +80,11 @@ describeInBothPlanes('a client of a relay', () => {
     const host = at.internet.host();
     const init = { server: server.locals[0]!, credentials: ALICE, handlers: { onData() {} } };
     const socket = await host.network.bindUdp({ port: 40_000 });
-    await clock.runUntil(allocateOn({ clock, random, socket }, init));
+    await clock.runUntil(TurnAllocation.open({ clock, random, socket }, init));
     // The process dies: its socket goes, the allocation stays.
     await socket.close();
     const next = await host.network.bindUdp({ port: 40_000 });
-    const allocation = await clock.runUntil(allocateOn({ clock, random, socket: next }, init));
+    const allocation = await clock.runUntil(TurnAllocation.open({ clock, random, socket: next }, init));
     expect([allocation.alive, server.stats.allocations]).toEqual([true, 1]);
     await clock.runUntil(allocation.close());
     await Promise.all([next.close(), server.close()]);

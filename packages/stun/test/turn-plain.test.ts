@@ -20,8 +20,8 @@ import { isChannelData } from '../src/message/channel-data.ts';
 import { beginsLikeStun, MessageClass, Method } from '../src/message/header.ts';
 import { decodeStun, type StunMessage } from '../src/message/stun-message.ts';
 import { StunWriter } from '../src/message/stun-writer.ts';
-import { type AllocateOptions, allocateOn } from '../src/turn/client/turn-client.ts';
-import type { TurnAllocation } from '../src/turn/client/turn-allocation.ts';
+import { TurnAllocation } from '../src/turn/client/turn-allocation.ts';
+import type { AllocateOptions } from '../src/turn/client/turn-client.ts';
 import type { PlainPath } from '../src/turn/client/plain-paths.ts';
 import { timeLimitedCredentials } from '../src/turn/server/credentials.ts';
 import type { TurnServerOptions } from '../src/turn/server/options.ts';
@@ -96,7 +96,10 @@ async function allocateFrom(
   const handlers = {
     onData: (data: Uint8Array, from: Endpoint) => void received.push({ text: Buffer.from(data).toString(), from }),
   };
-  const asked = allocateOn({ clock, random, socket }, { server, credentials, handlers, family, lifetimeMs: HOUR_MS });
+  const asked = TurnAllocation.open(
+    { clock, random, socket },
+    { server, credentials, handlers, family, lifetimeMs: HOUR_MS },
+  );
   return { socket, allocation: await clock.runUntil(asked), received, changes: [] };
 }
 

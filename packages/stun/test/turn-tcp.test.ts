@@ -3,7 +3,7 @@ import { errorCode, SystemClock, SystemRandom } from '@towpath/core';
 import { type Endpoint, NodeNetwork, type TcpConnection } from '@towpath/net';
 import { natKinds, type SimulatedHost } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
-import { allocate } from '../src/turn/client/turn-client.ts';
+import { TurnAllocation } from '../src/turn/client/turn-allocation.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import type { Client } from './support/turn.ts';
 import { type World, world } from './support/internet.ts';
@@ -200,7 +200,7 @@ describe('TCP through the relay (RFC 6062)', () => {
         return { onData() {} };
       },
     });
-    await using allocation = await allocate(components, {
+    await using allocation = await TurnAllocation.connect(components, {
       server: server.locals[0]!,
       transport: 'tcp',
       peerTransport: 'tcp',

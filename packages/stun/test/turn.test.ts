@@ -3,7 +3,7 @@ import { natKinds } from '@towpath/net/simulated';
 import { expect, test } from 'vitest';
 import { StunError } from '../src/client/stun-error.ts';
 import { isChannelData } from '../src/message/channel-data.ts';
-import { allocateOn } from '../src/turn/client/turn-client.ts';
+import { TurnAllocation } from '../src/turn/client/turn-allocation.ts';
 import { timeLimitedCredentials } from '../src/turn/server/credentials.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import { world } from './support/internet.ts';
@@ -281,7 +281,7 @@ describeInBothPlanes('a TURN relay', () => {
     const socket = await host.network.bindUdp({ onMessage: (data) => other.push(Buffer.from(data).toString()) });
     const { clock, random } = at;
     const allocation = await clock.runUntil(
-      allocateOn(
+      TurnAllocation.open(
         { clock, random, socket },
         {
           server: server.locals[0]!,

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { ControlClient, generateNodeIdentity, HttpTransport } from '@towpath/control';
 import { errorCode } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
-import { allocate } from '@towpath/stun';
+import { TurnAllocation } from '@towpath/stun';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { CommandLine, components } from './command-line.ts';
 
@@ -43,9 +43,9 @@ describe('an additional relay', { timeout: TIMEOUT_MS }, () => {
     const handlers = { onData() {}, onLost: ({ code }: { code: string }) => void lost.push(code) };
     const ca = readFileSync(CERT, 'utf8');
     const init = { server, credentials, handlers, transport, tls: { ca, serverName: HERE } };
-    const allocation = await allocate(components, init);
+    const allocation = await TurnAllocation.connect(components, init);
     await allocation.permit([HERE]);
-    return { lost, allocation, again: () => allocate(components, init) };
+    return { lost, allocation, again: () => TurnAllocation.connect(components, init) };
   }
 
   test.each([

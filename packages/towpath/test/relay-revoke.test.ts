@@ -2,7 +2,7 @@ import { DEFAULT_TURN_CREDENTIALS_MS, issueTurnCredentials } from '@towpath/cont
 import { SeededRandom, silentLog } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { SimulatedInternet } from '@towpath/net/simulated';
-import { allocate } from '@towpath/stun';
+import { TurnAllocation } from '@towpath/stun';
 import { timeLimitedCredentials } from '@towpath/stun/server';
 import { expect, test } from 'vitest';
 import { NO_QUOTAS } from './quotas.ts';
@@ -44,7 +44,7 @@ test('a removed member loses its allocations and cannot allocate again until it 
   const lost: string[] = [];
   const join = (user: string) =>
     clock.runUntil(
-      allocate(
+      TurnAllocation.connect(
         { network: internet.host().network, clock, random },
         {
           server: { address, port: 3478 },
@@ -82,7 +82,7 @@ test('a relay that does not learn of removals lets go of a removed member when i
   });
   const start = () =>
     clock.runUntil(
-      allocate(
+      TurnAllocation.connect(
         { network: internet.host().network, clock, random },
         {
           server: { address, port: 3478 },

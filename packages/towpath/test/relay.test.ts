@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { SeededRandom, silentLog } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
-import { allocate, discoverNat, StunClient, type TurnAllocation } from '@towpath/stun';
+import { discoverNat, StunClient, TurnAllocation } from '@towpath/stun';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { listeningAddresses, type RelayPlan, stunPlaces } from '../src/commands/relay/plan.ts';
 import { addMetrics } from '../src/commands/relay/relay-node.ts';
@@ -29,7 +29,10 @@ async function relayed(
   const handlers = { onData: (data: Uint8Array) => void received.push(String(Buffer.from(data))), onLost: () => {} };
   const { transport = 'udp', ca } = options;
   const tls = ca === undefined ? undefined : { ca, serverName: 'relay.test' };
-  return { allocation: await allocate(components, { server, credentials, handlers, transport, tls }), received };
+  return {
+    allocation: await TurnAllocation.connect(components, { server, credentials, handlers, transport, tls }),
+    received,
+  };
 }
 
 /** False too for a process that has ended and that nobody has asked about yet. */

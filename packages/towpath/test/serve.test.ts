@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { ControlClient, generateNodeIdentity, HttpTransport, MemoryStorage } from '@towpath/control';
 import { formatEndpoint, type Network } from '@towpath/net';
-import { allocate, StunClient } from '@towpath/stun';
+import { StunClient, TurnAllocation } from '@towpath/stun';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { builtinRelay, builtinRelayPlan } from '../src/commands/serve/relays.ts';
 import { components, CommandLine, type Running } from './command-line.ts';
@@ -93,7 +93,7 @@ describe('serve', () => {
     const credentials = await client.turnCredentials();
     const where = formatEndpoint(turn!);
     expect(credentials.urls).toEqual([`turn:${where}?transport=udp`, `turn:${where}?transport=tcp`]);
-    const allocation = await allocate(components, {
+    const allocation = await TurnAllocation.connect(components, {
       server: turn!,
       credentials: { username: credentials.username, password: credentials.credential },
       handlers: { onData: () => {}, onLost: () => {} },
@@ -124,7 +124,7 @@ describe('serve', () => {
     await member.join(await founder.invite(id), { memberName: 'Ben' });
     const allocateFor = async (client: ControlClient) => {
       const { username, credential } = await client.turnCredentials();
-      return allocate(components, {
+      return TurnAllocation.connect(components, {
         server: turn!,
         credentials: { username, password: credential },
         handlers: { onData: () => {}, onLost: () => {} },

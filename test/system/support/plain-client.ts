@@ -6,7 +6,7 @@
 import { createInterface } from 'node:readline';
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
-import { allocateOn } from '@towpath/stun';
+import { TurnAllocation } from '@towpath/stun';
 
 const [server = '', port = '', username = '', password = '', peerAddress = '', peerPort = ''] = process.argv.slice(2);
 const clock = new SystemClock();
@@ -15,7 +15,7 @@ const peer = { address: peerAddress, port: Number(peerPort) };
 const family = server.includes(':') ? 6 : 4;
 const received: Record<string, number> = {};
 const socket = await new NodeNetwork().bindUdp({ family, receiveBufferBytes: 1 << 24, onMessage() {} });
-const allocation = await allocateOn(
+const allocation = await TurnAllocation.open(
   { clock, random, socket },
   {
     server: { address: server, port: Number(port) },

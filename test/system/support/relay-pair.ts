@@ -4,7 +4,7 @@
  */
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { type Endpoint, NodeNetwork } from '@towpath/net';
-import { allocate, StunClient } from '@towpath/stun';
+import { StunClient, TurnAllocation } from '@towpath/stun';
 
 /** What the program prints as JSON. */
 export interface RelayPairResult {
@@ -24,7 +24,7 @@ const components = { network: new NodeNetwork(), clock, random: new SystemRandom
 const heardFrom: (Endpoint | undefined)[] = [undefined, undefined];
 
 const one = (index: number) =>
-  allocate(components, {
+  TurnAllocation.connect(components, {
     server: { address, port: Number(port) },
     transport: transport === 'tcp' ? 'tcp' : 'udp',
     credentials: { username, password },

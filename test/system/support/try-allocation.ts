@@ -4,11 +4,11 @@
  */
 import { errorMessage, SystemClock, SystemRandom } from '@towpath/core';
 import { formatEndpoint, NodeNetwork } from '@towpath/net';
-import { allocate } from '@towpath/stun';
+import { TurnAllocation } from '@towpath/stun';
 
 const [address = '', port = '', username = '', password = ''] = process.argv.slice(2);
 try {
-  const allocation = await allocate(
+  const allocation = await TurnAllocation.connect(
     { network: new NodeNetwork(), clock: new SystemClock(), random: new SystemRandom() },
     {
       server: { address, port: Number(port) },

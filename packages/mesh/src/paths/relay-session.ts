@@ -11,14 +11,7 @@ import {
   Wakeup,
 } from '@towpath/core';
 import { addressScope, datagramKind, type Endpoint, type Network, parseEndpoint } from '@towpath/net';
-import {
-  allocate,
-  allocateOn,
-  type PlainPath,
-  StunDemultiplexer,
-  type TransportProtocol,
-  type TurnAllocation,
-} from '@towpath/stun';
+import { type PlainPath, StunDemultiplexer, type TransportProtocol, TurnAllocation } from '@towpath/stun';
 import type { MeshRelay, RelayCredentials } from '../control-plane.ts';
 import type { PlainEnds } from '../peer-path.ts';
 import { type RelayKey, relayKey } from '../relays/relay-key.ts';
@@ -235,9 +228,9 @@ export class RelaySession implements PathTransport, AsyncDisposable {
       onLost: () => this.#wakeup.wake(),
     };
     const options = { server: { address, port: server.port }, credentials, handlers, signal };
-    if (server.transport === 'udp') return allocateOn({ ...this.#components, socket: socket.shared }, options);
+    if (server.transport === 'udp') return TurnAllocation.open({ ...this.#components, socket: socket.shared }, options);
     const tls = server.transport === 'tls' ? { serverName: server.host } : undefined;
-    return allocate(this.#components, { ...options, transport: server.transport, tls });
+    return TurnAllocation.connect(this.#components, { ...options, transport: server.transport, tls });
   }
 
   #receive(data: Uint8Array, from: Endpoint): void {

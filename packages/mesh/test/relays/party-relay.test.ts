@@ -3,7 +3,7 @@ import { generateWireGuardKey } from '@towpath/membership';
 import type { Network } from '@towpath/net';
 import { natKinds } from '@towpath/net/simulated';
 import { FakeKernel } from '@towpath/splice/testing';
-import { allocate } from '@towpath/stun';
+import { TurnAllocation } from '@towpath/stun';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PartyRelay, type PartyRelayOptions } from '../../src/index.ts';
 import { partyRelayPassword } from '../../src/relays/party-credentials.ts';
@@ -206,7 +206,7 @@ describe('a member that relays for its party', () => {
     const server = { address: address(to), port: 3_478 };
     const handlers = { onData: () => {}, onLost: () => {} };
     try {
-      const made = await allocate(
+      const made = await TurnAllocation.connect(
         { network: from.network, clock, random },
         { server, credentials: { username, password }, handlers },
       );

@@ -1,8 +1,8 @@
 import type { Endpoint, UdpSocket } from '@towpath/net';
 import type { SimulatedHost } from '@towpath/net/simulated';
 import type { OwnTransportOptions } from '../../src/turn/client/turn-client.ts';
-import { type AllocateOptions, allocate } from '../../src/turn/client/turn-client.ts';
-import type { TurnAllocation } from '../../src/turn/client/turn-allocation.ts';
+import { TurnAllocation } from '../../src/turn/client/turn-allocation.ts';
+import type { AllocateOptions } from '../../src/turn/client/turn-client.ts';
 import type { TurnServerOptions } from '../../src/turn/server/options.ts';
 import { TurnServer } from '../../src/turn/server/turn-server.ts';
 import type { World } from './internet.ts';
@@ -53,7 +53,7 @@ export async function client(
   const lost: string[] = [];
   const attempts: Client['attempts'] = [];
   const { clock, random } = at;
-  const asked = allocate(
+  const asked = TurnAllocation.connect(
     { network: host.network, clock, random },
     {
       server,

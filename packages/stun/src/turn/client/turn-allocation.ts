@@ -5,13 +5,11 @@ import {
   errorCode,
   isAbort,
   type Log,
-  Monitor,
-  type MonitorTimes,
   type PathHealth,
   Renewal,
   silentLog,
 } from '@towpath/core';
-import { type Endpoint, formatEndpoint, type TcpConnection, type TcpHandlers } from '@towpath/net';
+import { type Endpoint, formatEndpoint, type Network, type TcpConnection, type TcpHandlers } from '@towpath/net';
 import type { LongTermCredentials } from '../../client/long-term-auth.ts';
 import { requestWithAuth } from '../../client/stun-client.ts';
 import { StunError } from '../../client/stun-error.ts';
@@ -23,24 +21,19 @@ import { MessageClass, Method, TRANSACTION_ID_BYTES } from '../../message/header
 import { decodeStun, type StunMessage } from '../../message/stun-message.ts';
 import { StunWriter } from '../../message/stun-writer.ts';
 import type { TurnAllocationParts } from './allocation-parts.ts';
-import { type PlainPath, type PlainPathHandlers, PlainPaths } from './plain-paths.ts';
+import { type PlainPath, type PlainPathHandlers, PlainPaths, type SharedSocket } from './plain-paths.ts';
 import { type ChannelEntry, PermissionTable } from './permission-table.ts';
+import { ServerWatch } from './server-watch.ts';
+import {
+  allocate,
+  allocateOn,
+  type AllocateOptions,
+  type OwnTransportOptions,
+  type TurnClientComponents,
+} from './turn-client.ts';
 
 /** Interval at which permissions and channels are checked for what is due, ms. */
 const UPKEEP_MS = 30_000;
-
-/** Times of the server's monitor: a restart or a dead connection is detected within 10 s while the allocation is
- * used. */
-const WATCH: Partial<MonitorTimes> = {
-  startIntervalMs: 3_000,
-  activeIntervalMs: 5_000,
-  unansweredMs: 1_500,
-  unansweredSpacingMs: 3_000,
-  minProbeLimitMs: 500,
-  trustMs: 20_000,
-  suspectAfter: 2,
-  deadAfter: 4,
-};
 
 /** A relayed address on a TURN server, kept alive until closed (RFC 8656). */
 export class TurnAllocation implements AsyncDisposable {
@@ -57,10 +50,10 @@ export class TurnAllocation implements AsyncDisposable {
   readonly #plain: PlainPaths | undefined;
   readonly #ended = new AbortController();
   readonly #refresh: Renewal;
-  #monitor: Monitor;
+  readonly #watch: ServerWatch;
   #closing: Promise<void> | undefined;
 
-  constructor(parts: TurnAllocationParts) {
+  private constructor(parts: TurnAllocationParts) {
     this.#parts = parts;
     this.#log = (parts.log ?? silentLog).child('TURN');
     this.server = parts.server;
@@ -79,7 +72,17 @@ export class TurnAllocation implements AsyncDisposable {
         onExpired: (cause) => this.lose(this.#lostError('it could not be refreshed in time', cause)),
       },
     );
-    this.#monitor = this.#watch();
+    this.#watch = new ServerWatch(
+      { clock },
+      {
+        keepAliveMs: parts.keepAliveMs,
+        // A Refresh: a restarted server answers it with 437, while it would answer a Binding request as before.
+        probe: async (signal) => {
+          await this.#renewAllocation({ signal, maxSends: 1 });
+        },
+        onHealth: (health) => this.#onHealth(health),
+      },
+    );
     deadlineInterval({
       clock,
       intervalMs: UPKEEP_MS,
@@ -88,6 +91,32 @@ export class TurnAllocation implements AsyncDisposable {
         this.#upkeep().catch((error: unknown) => this.#log.error('upkeep of an allocation failed', { error }));
       },
     });
+  }
+
+  /**
+   * Requests a relayed address over a UDP socket that carries other traffic too. TURN's messages and ChannelData from
+   * the server are routed to the allocation until it ends (RFC 7983); Binding requests and answers stay with the socket's
+   * other users. A client has one allocation per socket and server: an old one that is still there is released first.
+   * @throws as {@link connect}.
+   */
+  static open(
+    components: TurnClientComponents & { socket: SharedSocket },
+    options: AllocateOptions,
+  ): Promise<TurnAllocation> {
+    return allocateOn(components, options, (parts) => new TurnAllocation(parts));
+  }
+
+  /**
+   * Requests a relayed address over a socket or connection of its own (RFC 8656 §7).
+   * Follows redirects to other servers, and takes another port when the old one is still known there.
+   * @throws StunError `stun-refused` (486 quota, 403, 508 …), `stun-unauthenticated`, `stun-timed-out`;
+   *   NetError; the signal's reason.
+   */
+  static connect(
+    components: TurnClientComponents & { network: Network },
+    options: AllocateOptions & OwnTransportOptions,
+  ): Promise<TurnAllocation> {
+    return allocate(components, options, (parts) => new TurnAllocation(parts));
   }
 
   /** True until closed or lost. */
@@ -102,10 +131,10 @@ export class TurnAllocation implements AsyncDisposable {
   async permit(addresses: readonly string[], options: { signal?: AbortSignal } = {}): Promise<void> {
     const fresh = addresses.filter((address) => !this.#peers.hasPermission(address) && !this.#permitting.has(address));
     if (fresh.length > 0) {
-      const asked = this.#askPermission(fresh).finally(() => {
+      const requested = this.#requestPermission(fresh).finally(() => {
         for (const address of fresh) this.#permitting.delete(address);
       });
-      for (const address of fresh) this.#permitting.set(address, asked);
+      for (const address of fresh) this.#permitting.set(address, requested);
     }
     options.signal?.throwIfAborted();
     await abortable(Promise.all(addresses.map((address) => this.#permitting.get(address))), options.signal);
@@ -130,7 +159,7 @@ export class TurnAllocation implements AsyncDisposable {
   /**
    * Binds a channel and asks the relay for a port that carries this peer's data unframed: docs/protocol/turn-plain.md.
    * {@link send} uses it as soon as the relay has verified our address, and the channel whenever it cannot be used.
-   * @returns undefined when the relay does not offer it, or is not reached from a UDP socket of {@link allocateOn}
+   * @returns undefined when the relay does not offer it, or is not reached from a shared UDP socket, see {@link open}
    * @throws StunError as {@link bindChannel}.
    */
   async openPlain(
@@ -149,7 +178,7 @@ export class TurnAllocation implements AsyncDisposable {
   send(data: Uint8Array, peer: Endpoint): void {
     if (!this.alive) return;
     const { random, stream } = this.#parts;
-    this.#monitor.sent();
+    this.#watch.sent();
     if (this.#plain?.send(data, peer)) return;
     const channel = this.#peers.channelOf(peer);
     if (channel?.bound) {
@@ -310,7 +339,7 @@ export class TurnAllocation implements AsyncDisposable {
   }
 
   #finish(reason: Error): void {
-    this.#monitor.stop();
+    this.#watch.stop();
     this.#plain?.close();
     this.#ended.abort(reason);
     void this.#refresh.stop();
@@ -320,7 +349,7 @@ export class TurnAllocation implements AsyncDisposable {
     }
   }
 
-  async #askPermission(addresses: readonly string[]): Promise<void> {
+  async #requestPermission(addresses: readonly string[]): Promise<void> {
     await this.request({
       method: Method.CreatePermission,
       write: (writer) => {
@@ -354,7 +383,7 @@ export class TurnAllocation implements AsyncDisposable {
   }
 
   #deliver(data: Uint8Array, peer: Endpoint): void {
-    this.#monitor.heard();
+    this.#watch.heard();
     this.#parts.handlers.onData(data, peer);
   }
 
@@ -375,51 +404,12 @@ export class TurnAllocation implements AsyncDisposable {
     }
   }
 
-  /**
-   * Asks the server again and again whether it still has the allocation. The question is a Refresh: a restarted server
-   * answers it with 437, while it would answer a Binding request as before.
-   */
-  #watch({ afterDead }: { afterDead: boolean } = { afterDead: false }): Monitor {
-    const { clock, keepAliveMs } = this.#parts;
-    let dead = afterDead;
-    const monitor: Monitor = new Monitor(
-      { clock },
-      {
-        // A server that did not answer is asked at the normal interval until it does.
-        role: afterDead ? 'standby' : 'current',
-        times: { ...WATCH, idleIntervalMs: keepAliveMs, standbyIntervalMs: keepAliveMs },
-        probe: async (signal) => {
-          await this.#renewAllocation({ signal, maxSends: 1 });
-          return undefined;
-        },
-        onHealth: (health) => {
-          if (!dead) this.#onHealth(health);
-          else if (health === 'dead') this.#watchAgain();
-        },
-        onMeasured: () => {
-          if (!dead) return;
-          dead = false;
-          monitor.setRole('current');
-          this.#onHealth('good');
-        },
-      },
-    );
-    return monitor;
-  }
-
   #onHealth(health: PathHealth): void {
     if (!this.alive) return;
     this.#log.debug('health of the relay', { server: formatEndpoint(this.server), health });
     this.#parts.handlers.onHealth?.(health);
-    if (health !== 'dead' || !this.alive) return;
-    // Over UDP the allocation may outlive an interruption of the network.
-    if (this.#parts.stream) this.lose(this.#lostError('its server does not answer over this connection'));
-    else this.#watchAgain();
-  }
-
-  #watchAgain(): void {
-    this.#monitor.stop();
-    this.#monitor = this.#watch({ afterDead: true });
+    if (health !== 'dead' || !this.alive || !this.#parts.stream) return;
+    this.lose(this.#lostError('its server does not answer over this connection'));
   }
 
   async #upkeep(): Promise<void> {
@@ -429,7 +419,7 @@ export class TurnAllocation implements AsyncDisposable {
     if (due.length > 0)
       renewals.push(
         this.#renew(
-          () => this.#askPermission(due),
+          () => this.#requestPermission(due),
           () => due.map((address) => this.#peers.revoked(address)),
         ),
       );

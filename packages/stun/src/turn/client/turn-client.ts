@@ -19,9 +19,8 @@ import { isStun, Method, methodOf } from '../../message/header.ts';
 import type { StunMessage } from '../../message/stun-message.ts';
 import { decodeStun } from '../../message/stun-message.ts';
 import { openDataConnection } from './tcp-peer-connection.ts';
-import type { DataRequest, Grant, TurnHandlers } from './allocation-parts.ts';
+import type { DataRequest, Grant, TurnAllocationParts, TurnHandlers } from './allocation-parts.ts';
 import type { SharedSocket } from './plain-paths.ts';
-import { TurnAllocation } from './turn-allocation.ts';
 
 export interface TurnClientComponents {
   clock: Clock;
@@ -72,16 +71,20 @@ interface Inbox {
   lost(error: StunError): void;
 }
 
-/**
- * Asks a TURN server for a relayed address over a socket or connection of its own.
- * Follows redirects to other servers, and takes another port when the old one is still known there.
- * @throws StunError `stun-refused` (486 quota, 403, 508 …), `stun-unauthenticated`, `stun-timed-out`;
- *   NetError; the signal's reason.
- */
-export async function allocate(
+/** An allocation that was granted, as it receives what comes from the server. */
+interface Receiver {
+  handle(frame: Uint8Array, from: Endpoint): boolean;
+  lose(error: StunError): void;
+}
+
+type Create<Allocation extends Receiver> = (parts: TurnAllocationParts) => Allocation;
+
+/** Requests an allocation over a socket or connection of its own; see {@link TurnAllocation.connect}. */
+export async function allocate<Allocation extends Receiver>(
   components: TurnClientComponents & { network: Network },
   options: AllocateOptions & OwnTransportOptions,
-): Promise<TurnAllocation> {
+  create: Create<Allocation>,
+): Promise<Allocation> {
   const transport = options.transport ?? 'udp';
   return retryAllocate(options, async (server, attempt) => {
     const inbox: Inbox = { frame() {}, lost() {} };
@@ -104,7 +107,7 @@ export async function allocate(
       openData: isStream(transport) ? (data) => openDataConnection({ ...components, ...data, server, tls }) : undefined,
     };
     try {
-      return await allocateOver(components, options, server, link, inbox);
+      return await allocateOver(components, options, { server, link, inbox, create });
     } catch (error) {
       await channel.close();
       throw error;
@@ -112,16 +115,12 @@ export async function allocate(
   });
 }
 
-/**
- * {@link allocate} over a UDP socket that carries other traffic too. TURN's messages and ChannelData from the server are
- * routed to the allocation until it ends (RFC 7983); Binding requests and answers stay with the socket's other users.
- * A client has one allocation per socket and server: an old one that is still there is released first.
- * @throws as {@link allocate}.
- */
-export async function allocateOn(
+/** Requests an allocation over a UDP socket that carries other traffic too; see {@link TurnAllocation.open}. */
+export async function allocateOn<Allocation extends Receiver>(
   components: TurnClientComponents & { socket: SharedSocket },
   options: AllocateOptions,
-): Promise<TurnAllocation> {
+  create: Create<Allocation>,
+): Promise<Allocation> {
   const { socket } = components;
   return retryAllocate(options, async (server, attempt) => {
     const inbox: Inbox = { frame() {}, lost() {} };
@@ -137,7 +136,7 @@ export async function allocateOn(
     };
     try {
       if (attempt > 0) await releaseOld(components, options, server, link, inbox);
-      return await allocateOver(components, options, server, link, inbox);
+      return await allocateOver(components, options, { server, link, inbox, create });
     } catch (error) {
       route[Symbol.dispose]();
       throw error;
@@ -176,10 +175,10 @@ async function releaseOld(
 }
 
 /** Runs `attempt` until it does not end in a redirect or a clash of addresses. */
-async function retryAllocate(
+async function retryAllocate<Allocation>(
   options: AllocateOptions,
-  attempt: (server: Endpoint, count: number) => Promise<TurnAllocation>,
-): Promise<TurnAllocation> {
+  attempt: (server: Endpoint, count: number) => Promise<Allocation>,
+): Promise<Allocation> {
   const tried = new Set<string>();
   let server = options.server;
   for (let count = 0; ; count++) {
@@ -196,14 +195,13 @@ async function retryAllocate(
   }
 }
 
-async function allocateOver(
+async function allocateOver<Allocation extends Receiver>(
   components: TurnClientComponents,
   options: AllocateOptions,
-  server: Endpoint,
-  link: ServerLink,
-  inbox: Inbox,
-): Promise<TurnAllocation> {
+  over: { server: Endpoint; link: ServerLink; inbox: Inbox; create: Create<Allocation> },
+): Promise<Allocation> {
   const { clock, random, log } = components;
+  const { server, link, inbox, create } = over;
   const auth = new LongTermAuth(options.credentials);
   const transactions = new StunTransactions(
     { clock, random, reliable: link.stream, send: (data) => link.send(data) },
@@ -224,7 +222,7 @@ async function allocateOver(
       else if (options.family !== undefined) writer.add(attr.requestedAddressFamily, options.family);
     },
   });
-  const allocation = new TurnAllocation({
+  const allocation = create({
     clock,
     random,
     log,
