@@ -45,7 +45,7 @@ export interface TurnCredentials {
 
 /** Kinds of verification failures of a server's data. */
 export type SuspicionKind =
-  /** it presents a statement without a valid signature, or one that breaks the rules */
+  /** the server presents a statement without a valid signature, or one that breaks the rules */
   | 'forged'
   /** it shows two histories, or one that contradicts what this node has verified */
   | 'fork'
@@ -88,24 +88,31 @@ export interface ControlPlane extends AsyncDisposable {
   parties(): PartyView[];
   party(id: PartyId): PartyView | undefined;
 
-  /** @throws ControlError, as all the following. */
-  /** @param options.setupCode for a server that takes parties only from whoever holds one. */
+  /**
+   * Creates a party whose founder is this node. This and all methods below throw ControlError and the signal's reason.
+   * @param options.setupCode for a server that takes parties only from whoever has one
+   */
   createParty(options: {
     name: string;
     memberName: string;
     setupCode?: string;
     signal?: AbortSignal | undefined;
   }): Promise<PartyView>;
+  /** Makes this node a member of the party that the invite is for; returns the party when it is one already. */
   join(invite: Invite, options: { memberName: string; signal?: AbortSignal }): Promise<PartyView>;
   /** Removes this node from the party. A founder must appoint another founder first. */
   leave(party: PartyId, options?: { signal?: AbortSignal }): Promise<void>;
+  /** Creates an invite. */
   invite(party: PartyId, options?: InviteOptions): Promise<Invite>;
   /** Stores a sealed invite on the servers and returns the code that opens it. */
   shareInvite(party: PartyId, invite: Invite, options?: { signal?: AbortSignal }): Promise<string>;
   /** Returns the invite of a link or a short code. */
   openInvite(linkOrCode: string, options?: { signal?: AbortSignal }): Promise<Invite>;
+  /** Ends an invite: nobody can join by it any more. */
   revokeInvite(party: PartyId, inviteKey: Uint8Array, options?: { signal?: AbortSignal }): Promise<void>;
+  /** Removes another member. */
   remove(party: PartyId, peer: PeerId, options?: { signal?: AbortSignal }): Promise<void>;
+  /** Changes the role of another member. */
   setRole(party: PartyId, peer: PeerId, role: InvitedRole, options?: { signal?: AbortSignal }): Promise<void>;
 
   /** Announces to all members of a party how to reach this node; repeated after a reconnect. */
@@ -116,7 +123,9 @@ export interface ControlPlane extends AsyncDisposable {
    */
   signal(party: PartyId, peer: PeerId, data: Uint8Array, options?: { signal?: AbortSignal }): Promise<void>;
 
+  /** Returns the relays that the servers named last. */
   relays(): readonly Relay[];
+  /** Returns credentials for these relays: issued before, while they are valid for two more minutes, or new ones. */
   turnCredentials(options?: { signal?: AbortSignal }): Promise<TurnCredentials>;
 
   /**

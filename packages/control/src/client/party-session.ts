@@ -151,7 +151,7 @@ export class PartySession {
     }
   }
 
-  /** Connected: request everything that happened meanwhile. */
+  /** Requests everything that has happened since the last connection. */
   follow(): void {
     if (this.#left) return;
     const announcement = this.#own.text();

@@ -98,7 +98,7 @@ export class PartySessions {
     return view;
   }
 
-  /** Connected: requests what has happened in every party meanwhile. */
+  /** Requests what has happened in every party since the last connection. */
   follow(): void {
     for (const session of this.#sessions.values()) session.follow();
   }

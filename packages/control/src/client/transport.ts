@@ -4,8 +4,9 @@ import type { PartyId, SigningKey } from '@towpath/membership';
 import type { SealedInvite } from '../server/invite-codes.ts';
 import type { ClientMessage, PresenceEntry, ServerMessage } from '../wire/messages.ts';
 
-/** Key and time limit of a request. */
+/** Options of a request. */
 export interface RequestOptions {
+  /** Signs the request. */
   readonly key: SigningKey;
   readonly signal?: AbortSignal | undefined;
   /** Proof of a setup code, with a genesis statement. */

@@ -80,8 +80,7 @@ export interface ControlServiceOptions {
 
 const RELAYS_EVERY_MS = 5_000;
 /**
- * How long TURN credentials are valid: relays that do not ask who was removed accept those of a removed member for this time.
- * Nodes renew them a minute before.
+ * Validity of TURN credentials: relays that do not ask who was removed accept those of a removed member for this time.
  */
 export const DEFAULT_TURN_CREDENTIALS_MS = 600_000;
 /** Messages of one node, and of all nodes at one address. */
@@ -236,7 +235,7 @@ export class ControlService implements AsyncDisposable {
     return this.#founding.createCode();
   }
 
-  /** Whether anybody has created a party here, or has a setup code. */
+  /** Returns whether anybody has created a party here, or has a setup code. */
   hasFounders(): Promise<boolean> {
     return this.#founding.begun();
   }
@@ -296,7 +295,7 @@ export class ControlService implements AsyncDisposable {
   }
 
   /**
-   * Which of these are members no more, for a relay in another process. Members of parties that are not stored here are
+   * Returns which of these are members no more, for a relay in another process. Members of parties that are not stored here are
    * not among them: another server may have issued their credentials.
    * @param by key of the relay, see {@link relayKey}.
    * @throws ControlError `forbidden` unless the relay has the secret of this server.
@@ -356,8 +355,8 @@ export class ControlService implements AsyncDisposable {
   }
 
   /**
-   * A node has connected; an older connection of the same node is closed.
-   * @param source whose budget its messages come out of: its address.
+   * Registers the connection of a node; an older connection of the same node is closed.
+   * @param source what its messages are limited by: its address.
    */
   attach(key: Uint8Array, source: string, sink: SessionSink): Session {
     const session = this.#sessionRouter.attach(key, source, sink);
@@ -365,12 +364,12 @@ export class ControlService implements AsyncDisposable {
     return session;
   }
 
-  /** The node's connection is gone. Idempotent. */
+  /** Removes a connection that has ended. Idempotent. */
   detach(session: Session): void {
     this.#sessionRouter.detach(session);
   }
 
-  /** A message of a connected node. @returns false when the node sends too much and has to be dropped. */
+  /** Processes a message of a connected node. @returns false when the node sends too much and has to be dropped. */
   receive(session: Session, message: ClientMessage): Promise<boolean> {
     return this.#work.run(() => this.#sessionRouter.receive(session, message));
   }

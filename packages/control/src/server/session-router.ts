@@ -119,7 +119,7 @@ export class SessionRouter {
     for (const { opened } of this.#hubs.values()) (await opened)();
   }
 
-  /** A node has connected. An older connection of the same node is closed, unless it follows a party: see `follow`. */
+  /** Registers the connection of a node. An older connection of the same node is closed, unless it follows a party: see `follow`. */
   attach(key: Uint8Array, source: string, sink: SessionSink): Session {
     const keyText = toBase64(key);
     const session = new Session(key, keyText, source, sink);
@@ -135,7 +135,7 @@ export class SessionRouter {
     return session;
   }
 
-  /** The node's connection is gone. Idempotent. */
+  /** Removes a connection that has ended. Idempotent. */
   detach(session: Session): void {
     if (session.closed) return;
     session.closed = true;
@@ -146,7 +146,7 @@ export class SessionRouter {
     this.#signals.drop(session);
   }
 
-  /** A message of a connected node. @returns false when the node sends too much and has to be dropped. */
+  /** Processes a message of a connected node. @returns false when the node sends too much and has to be dropped. */
   async receive(session: Session, message: ClientMessage): Promise<boolean> {
     // An acknowledgement that was asked for counts for the sender of the signal.
     if (message.type === 'received' && this.#signals.acknowledge(session, message.ack, message.taken)) return true;
@@ -203,11 +203,11 @@ export class SessionRouter {
     const refuse = (reason: 'not-a-member' | 'not-found' | 'limit-exceeded') =>
       session.send({ type: 'refused', party, reason });
     if (!this.#limits.follows.take(session.keyText)) return refuse('limit-exceeded');
-    // Looked at first without a subscription, which a stranger could otherwise cause for any party.
+    // Checked without a subscription first: nodes that are not members cause none.
     if (!(await this.#mayFollow(session, message, refuse))) return;
     using open = this.#openHub(party);
     await open.opened;
-    // Read after the subscription stands: a removal before it is in the log, one after it is heard.
+    // Read once the subscription is active: an earlier removal is in the log, a later one arrives as a message.
     const state = await this.#mayFollow(session, message, refuse);
     const member = state?.memberByKey(session.key);
     if (state === undefined || member === undefined || session.closed) return;
@@ -224,7 +224,7 @@ export class SessionRouter {
       if (older !== session && older.parties.has(party)) older.close('replaced');
     session.parties.set(party, following);
     open.hub.enter(member.id, session, announcement);
-    // Said even when nothing is missing, so that a node notices when the server has less than it.
+    // Sent even when nothing is missing, so that a node notices when the server has fewer statements than it has.
     session.send({ type: 'statements', party, from: next, length: state.length, statements: [] });
     await this.#push(session, party, following);
   }

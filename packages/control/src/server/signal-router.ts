@@ -98,7 +98,7 @@ export class SignalRouter {
     else target.send({ type: 'signal', ack, party, from, payload });
   }
 
-  /** The bus may lose the question or its answer. */
+  /** Asks another server to deliver a signal; the wait is limited, because the bus may lose the question or its answer. */
   #askServer(server: string, signal: Signal, settle: (outcome: SignalOutcome) => void): void {
     const id = this.#nextElsewhere++;
     const timer = this.#clock.timer(BUS_LIMIT_MS, () => this.settleElsewhere(id, 'no-answer'));

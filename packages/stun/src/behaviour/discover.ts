@@ -154,7 +154,7 @@ async function reachedAlike(
   return isSameRoute(there, route) ? other : { address: from.address, port: other.port };
 }
 
-/** One server's answer, into the report; failures are written there too. */
+/** Writes one server's answer into the report, or why there was none. */
 async function ask(
   socket: ProbeSocket,
   server: Endpoint,
@@ -178,7 +178,7 @@ async function ask(
   }
 }
 
-/** The best server that answers: one with a second address at once, else the first within the grace period. */
+/** Returns the best server that answers: one with a second address at once, otherwise the first within the grace period. */
 async function choosePrimary(
   { clock }: ProbeComponents,
   asked: readonly Promise<void>[],
@@ -265,8 +265,8 @@ const HAIRPIN_SENDS_MS = [0, 100, 300] as const;
 const HAIRPIN_WAIT_MS = 600;
 
 /**
- * Two sockets send to each other's external address (RFC 5780 §4.5). Both do, because the NAT may let in
- * only whom they have sent to.
+ * Sends from two sockets to each other's external address (RFC 5780 §4.5). Both send, because the NAT may accept packets
+ * only from endpoints that were sent to.
  */
 async function tryHairpin(
   { clock, random }: ProbeComponents,

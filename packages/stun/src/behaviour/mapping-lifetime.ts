@@ -95,7 +95,7 @@ async function round(
   return { atLeastMs, belowMs };
 }
 
-/** True when a mapping still works after having been idle for `idleMs`. */
+/** Returns whether a mapping still works after it was idle for `idleMs`. */
 async function survives(
   components: ProbeComponents,
   options: MappingLifetimeOptions,

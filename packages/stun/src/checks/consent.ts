@@ -17,7 +17,7 @@ interface ConsentParts extends ConsentOptions {
   onEnd(): void;
 }
 
-/** Asks for consent again and again until it is not given any more. */
+/** Requests consent at intervals until it expires. */
 export class Consent implements Disposable {
   readonly #clock: Clock;
   readonly #random: Random;

@@ -18,9 +18,9 @@ export interface ConnectivityChecksOptions {
   /** Ours and the peer's user fragment: unique per peer on a socket, exchanged by signalling, no colon. */
   localUfrag: string;
   remoteUfrag: string;
-  /** Signs what the peer asks of us. */
+  /** Signs the peer's requests. */
   localPassword: string;
-  /** Signs what we ask of the peer. */
+  /** Signs our requests. */
   remotePassword: string;
   role: CheckRole;
   limits?: CheckLimits;
@@ -39,7 +39,7 @@ export interface ConnectivityChecksOptions {
 export interface CheckOptions extends CheckSchedule {
   /** @default the socket of the components */
   socket?: StunDemultiplexer;
-  /** PRIORITY: what a peer-reflexive candidate learned from this check is worth. */
+  /** PRIORITY of a peer-reflexive candidate that the peer learns from this check (RFC 8445 §7.1.1). */
   priority?: number;
   /** Nominates the pair; only for the controlling side. @default false */
   useCandidate?: boolean;

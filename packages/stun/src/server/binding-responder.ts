@@ -5,7 +5,7 @@ import { HEADER_BYTES, MessageClass, Method } from '../message/header.ts';
 import type { StunMessage } from '../message/stun-message.ts';
 import { StunWriter } from '../message/stun-writer.ts';
 
-/** What answers from one socket say besides the client's address. */
+/** Attributes of the answers from one socket, besides the client's address. */
 export interface BindingResponderOptions {
   /** The socket's own address (RESPONSE-ORIGIN). */
   origin?: Endpoint | undefined;
@@ -48,8 +48,8 @@ export class BindingResponder {
   }
 
   /**
-   * The answer to a Binding request without attributes, which is what nearly all are: a filled-in copy of
-   * a prepared one. Undefined when `data` is anything else.
+   * Returns the answer to a Binding request without attributes, the usual one: a copy of a prepared answer with the
+   * address filled in. Undefined when `data` is anything else.
    */
   plainAnswer(data: Uint8Array, from: Endpoint): Uint8Array | undefined {
     if (data.length !== HEADER_BYTES || data[0] !== 0 || data[1] !== 1 || data[2] !== 0 || data[3] !== 0)
@@ -73,7 +73,7 @@ export class BindingResponder {
     return answer;
   }
 
-  /** The answer to any Binding request; an error response when it asks for what we do not know. */
+  /** Returns the answer to any Binding request: an error response when it has attributes that are not understood. */
   answer(request: StunMessage, from: Endpoint): Uint8Array {
     const unknown = request.unknownRequired(KNOWN);
     if (unknown.length > 0) return unknownAttributes(request, unknown);

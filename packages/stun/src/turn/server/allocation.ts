@@ -169,7 +169,7 @@ export class Allocation {
 
   /**
    * Opens a port that carries the data of a bound channel unframed; returns the one that there is already.
-   * @returns undefined when there is none to be had
+   * @returns undefined when a limit is reached or no port is free
    * @throws NetError when binding fails.
    */
   async openPlain(number: number): Promise<PlainPort | undefined> {

@@ -22,7 +22,7 @@ export class Nonces {
 
   /**
    * @param wallMs time since the Unix epoch.
-   * @param scope what the nonce is for; good for nothing else.
+   * @param scope what the nonce is for; it is refused elsewhere.
    */
   issue(client: Endpoint, wallMs: number, scope = ''): string {
     const expiry = Math.ceil((wallMs + this.#lifetimeMs) / 1000)

@@ -88,7 +88,7 @@ export interface TurnServerOptions {
   /** Limits that users share with others of their group, besides their own. @default none */
   groups?: readonly TurnGroupLimits[];
   peers?: PeerPolicyOptions;
-  /** How long a nonce is good for, ms. @default 600000 */
+  /** Validity of a nonce, ms. @default 600000 */
   nonceLifetimeMs?: number;
   /** Signs nonces; servers that share one accept each other's. @default random */
   nonceSecret?: Uint8Array;

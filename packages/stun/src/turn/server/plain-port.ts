@@ -95,7 +95,7 @@ export class PlainPort {
     this.#socket.socket.send(data, to);
   }
 
-  /** The client has proven that it is there; it replaces one that was verified elsewhere. */
+  /** The client's address was verified; it replaces one that was verified before. */
   verify(client: Endpoint): void {
     if (this.#closed) return;
     this.#client = client;

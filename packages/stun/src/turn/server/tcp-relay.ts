@@ -83,7 +83,7 @@ export class PeerConnection {
     return this.#remote !== undefined && this.#client === undefined;
   }
 
-  /** The connection to the peer stands; it is read from when the client is there. */
+  /** The peer is connected; its connection is read once the client's is there. */
   connected(connection: TcpConnection): void {
     this.#remote = sideOf(connection);
     this.#remote.valve.shut(Reason.Unbound);
@@ -227,7 +227,7 @@ export class TcpRelay {
       });
       peer.connected(connection);
     } catch {
-      // Whatever the reason, the client is told 447; which one it was is not for it to know.
+      // 447 for every reason, so that clients cannot scan the networks of this server.
       peer.end();
       return 'failed';
     }
@@ -246,7 +246,7 @@ export class TcpRelay {
     peer.connected(near);
     peer.timeout = this.#context.clock.timer(TCP_BIND_TIMEOUT_MS, () => peer.destroy());
     far.attach(to.accept(far));
-    // The other side has hung up when it has no permission for us.
+    // The other side has closed it when it has no permission for us.
     return this.#mine.has(peer) ? peer : 'failed';
   }
 

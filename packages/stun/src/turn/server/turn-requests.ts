@@ -80,7 +80,7 @@ export function lifetimeFor(context: RequestContext, request: StunMessage, alloc
   return Math.min(wanted, leftMs);
 }
 
-/** The clock of the system may be set: what is left of credentials is looked at again after this time, ms. */
+/** The system's clock may be set: the rest of the credentials' life is calculated again after this time, ms. */
 const CREDENTIALS_CHECK_MS = 60_000;
 
 /**
@@ -217,7 +217,7 @@ export async function handleConnect(
   return success(context, authenticated, (writer) => writer.add(attr.connectionId, connection.id));
 }
 
-/** What a peer's address is refused with; undefined when it is allowed. */
+/** Returns the error for a peer's address; undefined when it is allowed. */
 function forbidden(context: RequestContext, allocation: Allocation, address: string): Refusal | undefined {
   if (!allocation.hasFamily(address.includes(':') ? 6 : 4)) return new Refusal(StunErrorCode.PeerAddressFamilyMismatch);
   if (context.policy.allows(address)) return undefined;

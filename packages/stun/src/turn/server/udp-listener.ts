@@ -31,7 +31,7 @@ class UdpLink implements ClientLink {
     this.#listener.forget(this);
   }
 
-  /** Nothing to do: the next datagram stands for itself. */
+  /** Does nothing: a datagram that is not answered changes nothing for the next one. */
   reject(): void {}
 }
 
