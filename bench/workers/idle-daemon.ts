@@ -97,7 +97,13 @@ async function mesh(under: Runtime, party: KnownParty): Promise<PartyMesh> {
     virtualNetwork: '10.66.0.0/16',
     manager,
     node,
-    network: { interfaceName: 'tp-bench', backend: 'kernel', splice: undefined, events: new Events() },
+    network: {
+      interfaceName: 'tp-bench',
+      backend: 'kernel',
+      splice: undefined,
+      filter: undefined,
+      events: new Events(),
+    },
     async [Symbol.asyncDispose]() {
       await manager.close();
       await nat.close();

@@ -57,6 +57,7 @@ export {
 } from './health/echo-service.ts';
 export { encodeHeadNote } from './health/head-note.ts';
 export type { PeerStatus } from './health/peer-health.ts';
+export { type FilterStatus, NOT_FILTERED } from './filter/filter-control.ts';
 export type { Offer } from './gateway/gateway.ts';
 export {
   type AcceptedNetwork,

@@ -2,6 +2,7 @@ export { HostSplice, type HostSpliceOptions, type SplicedPeer } from './host-spl
 export { KernelRelay, type KernelRelayOptions, type RelaySession, type SessionCounters } from './kernel-relay.ts';
 export { type PlaneAccount, type PlaneStats, RelayPlane, type RelayPlaneOptions } from './relay-plane.ts';
 export { NodeSystem } from './node-system.ts';
+export { type FilterCounts, type FilterOffer, PartyFilter, type PartyFilterOptions } from './party-filter.ts';
 export { type Prefix, PrefixTranslation, type PrefixTranslationOptions } from './prefix-translation.ts';
 export { type ChosenPlane, openRelayPlane } from './open-plane.ts';
 export { type KernelSupport, probeKernel } from './probe-kernel.ts';

@@ -31,6 +31,12 @@ export function address(text: string): string {
   return canonical;
 }
 
+/** Returns an IPv4 network as nft prints it. @throws SpliceError `invalid-value` for what is none of at least 8 bits. */
+export function network(value: { readonly address: string; readonly prefixLength: number }): string {
+  if (!isIPv4(value.address)) throw invalid('an IPv4 network', value.address);
+  return `${value.address}/${prefixLength(value.prefixLength)}`;
+}
+
 export function family(text: string): IpFamily {
   return text.includes(':') ? 6 : 4;
 }

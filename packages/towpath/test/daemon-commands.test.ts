@@ -88,6 +88,27 @@ describe('members and cameras by their names (13.2)', () => {
     for (const name of ['camp:', 'feeder']) expect(one).not.toContain(name);
   });
 
+  test('status says what was dropped, and of a party that is not filtered why and what that means', async () => {
+    using commandLine = new CommandLine();
+    const dropped = { strangers: 3, forged: 0, notOffered: 12, intoParty: 0 };
+    await using _daemon = await fakeDaemon(commandLine, [
+      { ...camp, filter: { problem: null, dropped } },
+      { ...farm, filter: { problem: 'The program nft\u001b[2J is not installed.', dropped } },
+    ]);
+    const said = async (party: string) =>
+      (await commandLine.run(['status', '--party', party])).out.join(' ').replace(/\s+/g, ' ');
+    const counted =
+      "3 from other networks to this machine's virtual address, 12 of members to networks that are not offered.";
+    expect(await said('camp')).toContain(`Packets dropped: ${counted}`);
+    const problem = await said('farm');
+    expect(problem).toContain('Not filtered: The program nft');
+    expect(problem).toContain('members can reach its networks and other parties.');
+    expect(problem).not.toContain('\u001b');
+    expect(problem).not.toContain('Packets dropped');
+    const { parties } = JSON.parse((await commandLine.run(['status', '--json'])).out.join(''));
+    expect(parties[0].filter).toEqual({ problem: null, dropped });
+  });
+
   test('why of nobody lists members and cameras', async () => {
     using commandLine = new CommandLine();
     await using _daemon = await fakeDaemon(commandLine, [camp], [cameraOf('feeder')]);

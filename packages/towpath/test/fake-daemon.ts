@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import type { Camera, DaemonStatus, Peer, PeerDetail } from '@towpath/dashboard/api';
+import type { Camera, DaemonStatus, Party, Peer, PeerDetail } from '@towpath/dashboard/api';
 import { type CommandLine, components } from './command-line.ts';
 
 const AT = '2026-05-01T12:00:00.000Z';
@@ -55,6 +55,7 @@ export function cameraOf(name: string, changes: Partial<Camera> = {}): Camera {
 export interface FakeParty {
   readonly name: string;
   readonly peers: readonly Peer[];
+  readonly filter?: Party['filter'];
 }
 
 /** Answers on the socket of a commandLine as a daemon with these parties and cameras. */
@@ -128,7 +129,7 @@ function statusOf(
     sequence: 0,
     host: 'here',
     startedAt: new Date(components.clock.wallTime()).toISOString(),
-    parties: parties.map(({ name, peers }) => ({
+    parties: parties.map(({ name, peers, filter }) => ({
       id: idOf(name),
       name,
       state: 'up',
@@ -141,6 +142,7 @@ function statusOf(
       offers: [],
       accepts: [],
       peers: [...peers],
+      ...(filter && { filter }),
     })),
     cameras: [...cameras],
     problems: [],

@@ -63,6 +63,17 @@ export const JSON_SCHEMAS: Readonly<Record<string, z.ZodObject>> = {
             dataPlaneReason: z.string().nullable(),
           })
           .nullable(),
+        filter: z
+          .strictObject({
+            problem: z.string().nullable(),
+            dropped: z.strictObject({
+              strangers: z.int(),
+              forged: z.int(),
+              notOffered: z.int(),
+              intoParty: z.int(),
+            }),
+          })
+          .nullable(),
       }),
     ),
     peers: z.array(peer),

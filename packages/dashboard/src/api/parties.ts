@@ -50,6 +50,27 @@ const ownRelaySchema: z.ZodType<OwnRelay> = z.object({
   dataPlaneReason: z.string().nullable(),
 });
 
+/** Whether this machine keeps a party apart from its other networks and parties. */
+export interface OwnFilter {
+  /** Why not; null while it does. */
+  problem: string | null;
+  /** Packets that were dropped since the party is up. */
+  dropped: {
+    /** For this machine's virtual address, from another interface. */
+    strangers: number;
+    /** With the address of a member or of an accepted network as the source, from another interface. */
+    forged: number;
+    /** From members to a network that is not offered to them. */
+    notOffered: number;
+    /** From other networks and other parties to members. */
+    intoParty: number;
+  };
+}
+const ownFilterSchema: z.ZodType<OwnFilter> = z.object({
+  problem: z.string().nullable(),
+  dropped: z.object({ strangers: z.number(), forged: z.number(), notOffered: z.number(), intoParty: z.number() }),
+});
+
 /** A party of this node. */
 export interface Party {
   /** Id; the `:party` of paths. */
@@ -73,6 +94,8 @@ export interface Party {
   accepts: { peer: string; network: string }[];
   /** Absent when this node does not relay for the others. */
   relay?: OwnRelay | undefined;
+  /** Absent while the party is not up. */
+  filter?: OwnFilter | undefined;
 }
 export const partySchema: z.ZodType<Party> = z.object({
   id: z.string(),
@@ -88,6 +111,7 @@ export const partySchema: z.ZodType<Party> = z.object({
   offers: z.array(z.string()),
   accepts: z.array(z.object({ peer: z.string(), network: z.string() })),
   relay: ownRelaySchema.optional(),
+  filter: ownFilterSchema.optional(),
 });
 
 /** An invite that was issued. */

@@ -1,5 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { errorMessage } from '@towpath/core';
+import { NOT_FILTERED } from '../filter/filter-control.ts';
 import { listLedgers } from '../state/ledger.ts';
 import type { Commands } from '../wireguard/command.ts';
 
@@ -77,7 +78,7 @@ async function program(
 ): Promise<DoctorFinding> {
   const version = await versionOf(commands, name, args, signal);
   if (version !== undefined) return { check, state: 'ok', found: version };
-  const effect = check === 'nftables' ? ' Direct paths then use the hop instead of the splice.' : '';
+  const effect = check === 'nftables' ? ` Direct paths then use the hop instead of the splice. ${NOT_FILTERED}` : '';
   return { check, state, found: `The program ${name} is not installed.${effect}`, next: `Run "${install}".` };
 }
 

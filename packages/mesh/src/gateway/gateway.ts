@@ -3,6 +3,7 @@ import { isIpAddress, parseSubnet, type Subnet } from '@towpath/net';
 import { MeshError } from '../mesh-error.ts';
 import type { Ledger } from '../state/ledger.ts';
 import { type Commands, runChecked } from '../wireguard/command.ts';
+import { isPartyInterface } from '../wireguard/interface-name.ts';
 import { loadRules } from '../wireguard/nft.ts';
 
 export interface GatewayComponents {
@@ -18,6 +19,14 @@ export type Offer =
       /** Virtual addresses of the members that may. WireGuard lets no member use the address of another. */
       readonly from: readonly string[];
     };
+
+/** Returns offers as rules have them. @throws MeshError `bad-argument` as {@link parseOffer}. */
+export function readOffers(offers: readonly Offer[]): OfferedSubnet[] {
+  return offers.slice(0, MAX_OFFERS).map((offer) => {
+    if (typeof offer === 'string') return parseOffer(offer);
+    return { ...parseOffer(offer.network), from: offer.from.filter((address) => isIpAddress(address)) };
+  });
+}
 
 /** An offer as the rules have it. */
 export interface OfferedSubnet extends Subnet {
@@ -83,7 +92,10 @@ export class Gateway implements AsyncDisposable {
   /** Replaces who may reach the offered networks, in one step. @throws MeshError `command-failed`, `bad-argument`. */
   async update(offers: readonly Offer[]): Promise<void> {
     this.#options = { ...this.#options, offers };
-    await loadRules(this.#components.commands, gatewayRules(this.#table, this.#options, this.#offers()));
+    await loadRules(
+      this.#components.commands,
+      gatewayRules(this.#table, this.#options, readOffers(this.#options.offers)),
+    );
   }
 
   /** Ends the forwarding and restores the kernel's settings. Idempotent. */
@@ -103,20 +115,13 @@ export class Gateway implements AsyncDisposable {
   async #open(): Promise<void> {
     const { commands, ledger } = this.#components;
     const { interfaceName } = this.#options;
-    const offers = this.#offers();
+    const offers = readOffers(this.#options.offers);
     const devices = new Set([interfaceName]);
     for (const offer of offers) devices.add(await deviceOf(commands, offer));
     // The rules come first: with forwarding on and without them, everything would be forwarded.
     ledger.record({ kind: 'nft-table', family: 'ip', name: this.#table });
     await loadRules(commands, gatewayRules(this.#table, this.#options, offers));
     for (const device of devices) await this.#enableForwarding(device);
-  }
-
-  #offers(): OfferedSubnet[] {
-    return this.#options.offers.slice(0, MAX_OFFERS).map((offer) => {
-      if (typeof offer === 'string') return parseOffer(offer);
-      return { ...parseOffer(offer.network), from: offer.from.filter((address) => isIpAddress(address)) };
-    });
   }
 
   async #enableForwarding(device: string): Promise<void> {
@@ -138,6 +143,12 @@ async function deviceOf(commands: Commands, offer: Subnet): Promise<string> {
   const text = `${offer.address}/${offer.prefixLength}`;
   const { stdout } = await commands.run('ip', ['-4', '-o', 'route', 'get', offer.address]);
   const device = / dev (\S+)/.exec(stdout)?.[1];
+  if (device !== undefined && isPartyInterface(device)) {
+    throw new MeshError(
+      'bad-argument',
+      `This machine reaches ${text} through a party itself; parties are kept apart. Next: offer it at a member that is connected to that network.`,
+    );
+  }
   if (device !== undefined) return device;
   throw new MeshError('bad-argument', `This machine has no route to ${text}. Next: connect it to that network first.`);
 }

@@ -4,7 +4,8 @@ import { broadcastAddress, type Endpoint, inSubnet, type Network, parseSubnet, t
 import { NodeSystem, PrefixTranslation } from '@towpath/splice';
 import { usedNetworks } from '../addresses/used-networks.ts';
 import { addressIn, overlaps, parseVirtualNetwork, requireFreeNetwork } from '../addresses/virtual-network.ts';
-import { Gateway, type Offer } from '../gateway/gateway.ts';
+import { FilterControl, type FilterStatus } from '../filter/filter-control.ts';
+import { Gateway, type Offer, readOffers } from '../gateway/gateway.ts';
 import type { PeerNetwork } from '../connection/peer-network.ts';
 import { EchoService } from '../health/echo-service.ts';
 import { HostSpliceControl } from '../hop/host-splice-control.ts';
@@ -69,9 +70,9 @@ const DEFAULT_NETWORK = '10.66.0.0/16';
 const RESTORE_MS = 5_000;
 
 /**
- * Everything of one party on this machine: the WireGuard interface with its peers, names, broadcast forwarding and offered
- * networks. Nothing else of the machine is touched, and all of it is gone after `cleanup()`, or found and removed after a
- * crash.
+ * Everything of one party on this machine: the WireGuard interface with its peers, names, broadcast forwarding, offered
+ * networks and the party filter. Nothing else of the machine is touched, and all of it is gone after `cleanup()`, or found
+ * and removed after a crash.
  */
 export class NetworkManager implements PeerNetwork, AsyncDisposable {
   readonly events: Events<NetworkManagerEvents> = new Events();
@@ -85,6 +86,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
   #names: PartyNames | undefined;
   #lan: LanForwarder | undefined;
   #gateway: Gateway | undefined;
+  #filter: FilterControl | undefined;
   #translation: PrefixTranslation | undefined;
   /** Set when the party's network is another one than this machine sees. */
   #networks: { inside: Subnet; outside: Subnet } | undefined;
@@ -120,6 +122,11 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     try {
       requireFreeNetwork(network, await usedNetworks(commands, signal), interfaceName);
       if (outside.address !== network.address) this.#networks = { inside: network, outside };
+      // Before the interface, so that nothing passes it unfiltered.
+      this.#filter = await FilterControl.open(this.#components, {
+        ...{ interfaceName, address, network },
+        offers: readOffers(offers),
+      });
       await this.#open(signal);
       await this.#translate();
       if (this.#options.splice !== false) {
@@ -150,9 +157,16 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     }
   }
 
-  /** Changes who may reach the offered networks. @throws MeshError as {@link Gateway.update}. */
+  /** Changes who may reach the offered networks. @throws MeshError as {@link Gateway.update}, SpliceError. */
   async setOffers(offers: readonly Offer[]): Promise<void> {
-    await this.#gateway?.update(offers);
+    if (this.#gateway === undefined) return;
+    await this.#gateway.update(offers);
+    await this.#filter?.setOffers(readOffers(offers));
+  }
+
+  /** Whether the machine keeps the party apart from its other networks; undefined before {@link initialize}. */
+  get filter(): FilterStatus | undefined {
+    return this.#filter?.status;
   }
 
   get interfaceName(): string {
@@ -246,6 +260,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
   /** Routes an accepted network into the tunnel. */
   async addRoute(network: string): Promise<void> {
     this.#routed.add(network);
+    await this.#filter?.addNetwork(network);
     await this.#required().addRoute(network);
   }
 
@@ -260,6 +275,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
   async removeRoute(network: string): Promise<void> {
     this.#routed.delete(network);
     await this.#wireguard?.removeRoute(network);
+    await this.#filter?.removeNetwork(network);
   }
 
   /**
@@ -284,6 +300,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     await this.#lan?.close();
     await this.#wireguard?.close();
     this.#translation?.close();
+    this.#filter?.close();
     await this.#ledger?.close();
     this.#wireguard = undefined;
   }

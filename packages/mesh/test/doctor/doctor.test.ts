@@ -23,6 +23,7 @@ describe('examineMachine', () => {
     const by = new Map(findings.map((finding) => [finding.check, finding]));
     expect(by.get('iproute2')).toMatchObject({ state: 'missing', next: 'Run "apt-get install iproute2".' });
     expect(by.get('nftables')).toMatchObject({ state: 'limited', next: 'Run "apt-get install nftables".' });
+    expect(by.get('nftables')?.found).toContain('does not keep its parties apart from its other networks');
     expect(by.get('hosts')).toMatchObject({ state: 'limited' });
     expect(by.get('wireguard')?.next).toContain('apt-get install wireguard');
     for (const { state, next } of findings) expect(state === 'ok' || next !== undefined).toBe(true);

@@ -32,6 +32,23 @@ describe('gateway', () => {
     expect(rules).not.toContain('192.168.44.0');
   });
 
+  it('does not offer a network that is reached through another party (C14)', async () => {
+    const programs: string[] = [];
+    const commands: Commands = {
+      run: async (program) => {
+        programs.push(program);
+        return { code: 0, stdout: '10.91.0.0 dev tp-0123456789 src 10.91.3.4\n', stderr: '' };
+      },
+    };
+    const ledger = { record: () => {}, artifacts: [] } as unknown as Ledger;
+    const options = { interfaceName: 'tp-9876543210', network: '10.66.0.0/16', offers: ['10.91.0.0/16'] };
+    await expect(Gateway.open({ commands, ledger }, options)).rejects.toMatchObject({
+      code: 'bad-argument',
+      message: expect.stringContaining('through a party itself'),
+    });
+    expect(programs).toEqual(['ip']);
+  });
+
   it('replaces who may in one load of the rules, and takes only addresses (C14)', async () => {
     const loaded: string[] = [];
     const commands: Commands = {

@@ -35,6 +35,8 @@ export class FakeKernel implements System {
   /** Lines, as written. */
   readonly lines: string[] = [];
   readonly files: Map<string, string> = new Map();
+  /** Packets of named counters; zero after they were read. */
+  readonly counters: Map<string, number> = new Map();
   /** Counters of a new element. */
   initial: { packets: number; bytes: number } = { packets: 0, bytes: 0 };
   /** Makes every start of nft fail so. */
@@ -197,7 +199,7 @@ export class FakeChild implements NftChild {
     }
     if (verb === 'add' && what === 'table') return this.#addTable(`${family} ${table}`);
     if (verb === 'list' && what === 'chains') return this.#chains(family ?? '');
-    if (verb === 'reset') return this.#kernel.tables.has(command.split(' ').slice(3).join(' ')) ? '' : NONE;
+    if (verb === 'reset') return this.#reset(command.split(' ').slice(3).join(' '));
     const found = this.#kernel.tables.get(`${family} ${table}`);
     if (found === undefined) return NONE;
     switch (`${verb} ${what}`) {
@@ -251,6 +253,13 @@ export class FakeChild implements NftChild {
       }
     }
     return verb === 'get' ? `table x {\n\tmap x {\n\t\telements = { ${found.join(',\n')} }\n\t}\n}\n` : '';
+  }
+
+  #reset(id: string): string {
+    if (!this.#kernel.tables.has(id)) return NONE;
+    const counters = [...this.#kernel.counters].map(([name, packets]) => ({ counter: { name, packets } }));
+    this.#kernel.counters.clear();
+    return `${JSON.stringify({ nftables: counters })}\n`;
   }
 
   #chains(family: string): string {

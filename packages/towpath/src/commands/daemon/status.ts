@@ -5,6 +5,7 @@ import { formatBytes, formatMs, table, wrap } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
 import { heldParties, type MemberOptions } from './find-target.ts';
 import { peerJson } from './json.ts';
+import { filterText } from './filter-text.ts';
 import { substituteText } from './substitute-text.ts';
 
 /** Prints how each member and camera is reached. */
@@ -28,6 +29,8 @@ export async function status(runtime: Runtime, { json, party: wanted }: MemberOp
     say(`${party.name}: ${state}, control server ${server}`);
     const seen = substituteText(party);
     if (seen !== undefined) say(seen, '  ');
+    const filtered = filterText(party);
+    if (filtered !== undefined) say(oneLine(filtered), '  ');
     if (party.relay !== undefined) say(`Relay for the members: ${relayText(party.relay)}`, '  ');
     const rows = party.peers.map((peer) => peerRow(peer, clock.wallTime()));
     if (rows.length > 0) for (const line of table(PEER_HEAD, rows, io.columns)) io.out(line);
@@ -116,6 +119,7 @@ function statusJson({ host, program, startedAt, parties, cameras, problems }: Da
       network: party.network ?? null,
       server: party.connected,
       relay: party.relay ?? null,
+      filter: party.filter ?? null,
     })),
     peers: parties.flatMap(peersOf),
     cameras,

@@ -2,6 +2,7 @@ import type { ConnectionStatus } from '@towpath/mesh';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { SuccessorExpected } from '../../cli/successor-expected.ts';
 import { timeText } from '../../cli/time-text.ts';
+import { oneLine } from '../../cli/terminal-text.ts';
 import { CONNECTED, takeProcessLock } from '../../config/process-lock.ts';
 import { publishAddress } from '../../daemon/api/address-file.ts';
 import { ApiServer } from '../../daemon/api/api-server.ts';
@@ -17,6 +18,7 @@ import { untilOver } from '../../serve/run-time.ts';
 import { homeOf } from '../party/party-node.ts';
 import { replaceRunning } from './replace.ts';
 import { chooseParties, type PartyFlags, rememberNetworks } from './party-options.ts';
+import { filterText } from './filter-text.ts';
 import { substituteText } from './substitute-text.ts';
 import { jsonLine, printJson } from '../../cli/json-output.ts';
 
@@ -125,8 +127,8 @@ function follow(runtime: Runtime, options: UpOptions, daemon: Daemon): void {
       if (options.json) printJson(io, 'up', { at: at(), ...head });
       else {
         io.out(`${head.party} is up: ${head.address} on ${interfaceName} (WireGuard: ${backend}). End with Ctrl-C.`);
-        const seen = substituteText(runner.describe());
-        if (seen !== undefined) io.out(seen);
+        const party = runner.describe();
+        for (const text of [substituteText(party), filterText(party)]) if (text !== undefined) io.out(oneLine(text));
       }
       tellPeers(runtime, options, runner, at);
     });

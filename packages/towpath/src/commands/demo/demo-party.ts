@@ -67,6 +67,7 @@ export async function demoParty(components: Components): Promise<DemoParty> {
         interfaceName: 'simulated',
         backend: 'userspace',
         splice: undefined,
+        filter: undefined,
         events: new Events<NetworkManagerEvents>(),
       },
       [Symbol.asyncDispose]: async () => {},

@@ -4,6 +4,7 @@ import type { DaemonEvent, Member, Party, Peer, Problem, Relay } from '@towpath/
 import {
   addressIn,
   type ConnectionManager,
+  type FilterStatus,
   memberRelays,
   type NetworkManager,
   type PartyRelay,
@@ -30,7 +31,7 @@ export interface PartyMesh extends AsyncDisposable {
   readonly virtualNetwork: string;
   readonly manager: ConnectionManager;
   readonly node: { readonly client: ControlClient };
-  readonly network: Pick<NetworkManager, 'interfaceName' | 'backend' | 'splice' | 'events'>;
+  readonly network: Pick<NetworkManager, 'interfaceName' | 'backend' | 'splice' | 'filter' | 'events'>;
   /** UDP port of the path sockets. */
   readonly pathPort?: number | undefined;
   /** Undefined when this node does not relay for the others. */
@@ -164,6 +165,7 @@ export class PartyRunner implements AsyncDisposable {
       offers: this.options.offers.map((offer) => (typeof offer === 'string' ? offer : offer.network)),
       accepts: this.#accept.map(({ peer, network }) => ({ peer, network })),
       ...(node?.relay && { relay: ownRelay(node.relay.status) }),
+      ...(node?.network.filter && { filter: ownFilter(node.network.filter) }),
     };
   }
 
@@ -306,6 +308,10 @@ function ownRelay({ address, problem, data, ...status }: PartyRelay['status']): 
     dataPlane: data?.plane ?? null,
     dataPlaneReason: data?.reason ?? null,
   };
+}
+
+function ownFilter({ problem, dropped }: FilterStatus): NonNullable<Party['filter']> {
+  return { problem: problem ?? null, dropped: { ...dropped } };
 }
 
 function membersOf(view: PartyView, connected: boolean, network: string): Member[] {
