@@ -205,6 +205,40 @@ describe.each(PLANES)('plain relaying, data through the %s plane', (kind) => {
     await close();
   });
 
+  test('nobody gets more bytes from a plain port than he sent, before he is verified (D8)', async () => {
+    const at = world();
+    const { server, close } = await relay(at, kind, { realm: `${'long.'.repeat(40)}example.org` });
+    const alice = await allocateFrom(at, at.internet.host(), server.locals[0]!);
+    const path = await openPlain(at, alice, (await peer(at.internet.host())).at);
+    const host = at.internet.host();
+    const received: Uint8Array[] = [];
+    const stranger = await host.network.bindUdp({
+      address: host.address,
+      onMessage: (data) => void received.push(Uint8Array.from(data)),
+    });
+    const before = server.stats.dropped.malformed;
+    const answered: number[] = [];
+    for (let padding = 0; padding <= 600; padding += 20) {
+      const request = new StunWriter(MessageClass.Request, Method.Binding, at.random.bytes(12));
+      request.add(attr.plainRelay, true);
+      if (padding > 0) request.add(attr.padding, new Uint8Array(padding));
+      const sent = request.finish();
+      stranger.send(sent, path.remote);
+      await at.clock.advance(1_000);
+      for (const answer of received.splice(0)) {
+        expect(answer.length).toBeLessThanOrEqual(sent.length);
+        const read = decodeStun(answer);
+        expect(read.ok && read.message.get(attr.errorCode)?.code).toBe(401);
+        answered.push(sent.length);
+      }
+    }
+    await stranger.close();
+    expect(answered.length).toBeGreaterThan(3);
+    expect(Math.min(...answered)).toBeGreaterThan(200);
+    expect(server.stats.dropped.malformed - before).toBe(31 - answered.length);
+    await close();
+  });
+
   test('a verification that is replayed from elsewhere, or made by another user, changes nothing', async () => {
     const at = world();
     const { server, close } = await relay(at, kind);
@@ -466,7 +500,7 @@ async function verifyAs(at: World, remote: Endpoint, credentials: typeof ALICE):
   const transactions = new StunTransactions({ clock, random, send: (data, to) => socket.send(data, to) });
   const asked = requestWithAuth(transactions, new LongTermAuth(credentials), remote, {
     method: Method.Binding,
-    write: (writer) => writer.add(attr.plainRelay, true),
+    write: (writer) => writer.add(attr.plainRelay, true).add(attr.padding, new Uint8Array(400)),
   });
   await clock.runUntil(asked.catch(() => undefined));
   await socket.close();

@@ -6,6 +6,7 @@ import { StunTransactions } from '../../client/stun-transactions.ts';
 import * as attr from '../../message/attributes.ts';
 import { beginsLikeStun, Method } from '../../message/header.ts';
 import { decodeStun } from '../../message/stun-message.ts';
+import type { StunWriter } from '../../message/stun-writer.ts';
 
 /** A UDP socket that carries other traffic too; `UdpSocket` of `@towpath/net` has these members. */
 export type SharedSocket = Pick<UdpSocket, 'send' | 'route' | 'local'>;
@@ -42,6 +43,13 @@ export interface PlainPathsParts {
  * (RFC 4787 §4.3). The relay keeps it for two minutes.
  */
 const VERIFIED_MS = 30_000;
+/**
+ * Length of a request that is not signed yet: a relay answers at a plain port with no more bytes than it got, and its challenge has
+ * a realm of up to about 380 bytes then. Fits every path.
+ */
+const UNSIGNED_BYTES = 512;
+/** Of a Binding request with PLAIN-RELAY, and of the header of PADDING. */
+const HEADER_BYTES = 28;
 /** One verification: four requests of two, in 2.4 s. */
 const VERIFY = { rtoMs: 200, maxSends: 4, lastWaitFactor: 4 } as const;
 
@@ -68,10 +76,11 @@ class Path implements PlainPath {
       {
         name: `the plain port ${formatEndpoint(remote)}`,
         renew: async (signal) => {
-          const write = {
-            write: (writer: Parameters<LongTermAuth['write']>[0]) => void writer.add(attr.plainRelay, true),
+          const write = (writer: StunWriter) => {
+            writer.add(attr.plainRelay, true);
+            if (this.auth.key === undefined) writer.add(attr.padding, new Uint8Array(UNSIGNED_BYTES - HEADER_BYTES));
           };
-          await requestWithAuth(this.transactions, this.auth, remote, { method: Method.Binding, signal, ...write });
+          await requestWithAuth(this.transactions, this.auth, remote, { method: Method.Binding, signal, write });
           return VERIFIED_MS;
         },
         onRenewed: () => this.#become(true),

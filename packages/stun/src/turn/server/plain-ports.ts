@@ -108,7 +108,7 @@ export class PlainPorts {
       counters.dropped.malformed++;
       return;
     }
-    if (message.has(attr.plainRelay)) this.#verify(port, message, from);
+    if (message.has(attr.plainRelay)) this.#verify(port, message, from, data.length);
     else this.#answerBinding(port, binding.answer(message, from), from);
   }
 
@@ -124,14 +124,18 @@ export class PlainPorts {
 
   /**
    * The nonce was sent to the address and port that the request comes from, for this port: whoever signs it receives what
-   * is sent there.
+   * is sent there. Nobody else gets more bytes than came from there.
    */
-  #verify(port: PlainPort, request: StunMessage, from: Endpoint): void {
+  #verify(port: PlainPort, request: StunMessage, from: Endpoint, requestBytes: number): void {
     const { counters, authenticator, unauthenticated, software } = this.#context;
     const { identity: owner } = port.owner;
     const scope = ` ${from.port} plain ${port.announced.port}`;
     const result = authenticator.authenticate(request, from, owner, scope);
     if (!result.ok) {
+      if (result.response.length > requestBytes) {
+        counters.dropped.malformed++;
+        return;
+      }
       counters.unauthenticated++;
       if (unauthenticated.allow(from.address)) port.sendAnswer(result.response, from);
       else counters.dropped.rate++;
