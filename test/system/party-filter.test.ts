@@ -115,8 +115,12 @@ describe.skipIf(!wireGuardAvailable())('a machine in two parties that forwards (
     host: LabHost,
     to: string,
     text: string,
-    { source, port = PORT }: { source?: string; port?: string } = {},
-  ) => host.run('python3', [PROGRAM, 'send', to, port, text, ...(source === undefined ? [] : [source])]);
+    { source = '0.0.0.0', port = PORT, times = 1 }: { source?: string; port?: string; times?: number } = {},
+  ) => host.run('python3', [PROGRAM, 'send', to, port, text, source, String(times)]);
+
+  /** Sends what must not arrive three times: a tunnel may lose one. */
+  const attack = (host: LabHost, to: string, text: string, source?: string) =>
+    send(host, to, text, { times: 3, ...(source && { source }) });
 
   const heard = (lines: () => string[], text: string) =>
     expect.poll(() => lines().filter((line) => line.startsWith(`${text} `)).length, { timeout: 10_000 }).toBe(1);
@@ -150,28 +154,33 @@ describe.skipIf(!wireGuardAvailable())('a machine in two parties that forwards (
     await neighbour.run('ip', ['route', 'add', camp.network.here, 'via', ANN]);
     await neighbour.run('ip', ['address', 'add', `${ben}/32`, 'dev', 'lo']);
     await send(neighbour, ANN, 'open');
-    await send(neighbour, camp.address, 'stranger');
-    await send(neighbour, ANN, 'forged', { source: ben });
+    await attack(neighbour, camp.address, 'stranger');
+    await attack(neighbour, ANN, 'forged', ben);
     await neighbour.run('ip', ['address', 'delete', `${ben}/32`, 'dev', 'lo']);
     // Through ann to a member.
-    await send(neighbour, ben, 'through');
-    await send(device, ben, 'through');
+    await attack(neighbour, ben, 'through');
+    await attack(device, ben, 'through');
     // A member: to the device, to ann in the other party, and through ann to a member of it.
     await routeIntoTunnel(camp, [farm.network.here, '192.168.77.0/24', `${OTHER}/32`]);
     await send(hosts.ben, camp.address, 'member');
-    await send(hosts.ben, DEVICE, 'not offered');
-    await send(hosts.ben, farm.address, 'other party');
-    await send(hosts.ben, carl, 'other member');
-    await send(hosts.ben, OTHER, 'other address');
+    await attack(hosts.ben, DEVICE, 'not offered');
+    await attack(hosts.ben, farm.address, 'other party');
+    await attack(hosts.ben, carl, 'other member');
+    await attack(hosts.ben, OTHER, 'other address');
     await heard(atAnn, 'member');
     expect(atAnn()).toEqual([`open from 203.0.113.24 to ${ANN}`, `member from ${ben} to ${camp.address}`]);
     expect([atDevice(), atBen(), atCarl()]).toEqual([[], [], []]);
     await expect
       .poll(() => dropped('camp'), { interval: 1_000, timeout: 20_000 })
-      .toEqual({ strangers: 1, forged: 1, notOffered: 4, intoParty: 2 });
+      .toMatchObject({ strangers: 3, forged: 3, intoParty: 6 });
+    // At least one of each kind.
+    await expect
+      .poll(async () => (await dropped('camp')).notOffered, { interval: 1_000, timeout: 20_000 })
+      .toBeGreaterThan(9);
+    expect((await dropped('camp')).notOffered).toBeLessThanOrEqual(12);
     expect(await dropped('farm')).toEqual({ strangers: 0, forged: 0, notOffered: 0, intoParty: 0 });
     const said = (await members.ann.run('status')).stdout.replace(/\s+/g, ' ');
-    expect(said).toContain("Packets dropped: 1 from other networks to this machine's virtual address");
+    expect(said).toContain("Packets dropped: 3 from other networks to this machine's virtual address");
 
     // What must go on: the machine itself, broadcasts, published ports, and what its own rules send in its name.
     await send(ann, camp.address, 'itself', { source: camp.address });
@@ -199,7 +208,7 @@ describe.skipIf(!wireGuardAvailable())('a machine in two parties that forwards (
         timeout: 20_000,
       })
       .toBe(2);
-    await send(neighbour, camp.address, 'again');
+    await attack(neighbour, camp.address, 'again');
     expect(atAnn().filter((line) => line.startsWith('again'))).toEqual([]);
 
     const ended = once(running[0]!, 'exit');
@@ -219,19 +228,19 @@ describe.skipIf(!wireGuardAvailable())('a machine in two parties that forwards (
     const atBen = await listen(hosts.ben);
     expect((await send(hosts.ben, DEVICE, 'offered')).stdout).toBe('back: offered\n');
     expect(atDevice()).toEqual([`offered from 192.168.77.1 to ${DEVICE}`]);
-    await send(hosts.device, ben, 'unasked');
+    await attack(hosts.device, ben, 'unasked');
     // A neighbour of ben's has the device's address.
     await hosts.neighbour.run('ip', ['address', 'add', `${DEVICE}/32`, 'dev', 'lo']);
-    await send(hosts.neighbour, '203.0.113.22', 'forged', { source: DEVICE });
+    await attack(hosts.neighbour, '203.0.113.22', 'forged', DEVICE);
     await routeIntoTunnel(camp, [farm.network.here, '192.168.77.0/24', `${OTHER}/32`]);
-    await send(hosts.ben, OTHER, 'other address');
+    await attack(hosts.ben, OTHER, 'other address');
     expect(atBen()).toEqual([]);
     await expect
       .poll(async () => (await statusOf('ben')).parties[0]!.filter!.dropped, { interval: 1_000, timeout: 20_000 })
-      .toMatchObject({ forged: 1 });
+      .toMatchObject({ forged: 3 });
     expect((await send(hosts.ben, DEVICE, 'again')).stdout).toBe('back: again\n');
     await expect
-      .poll(() => dropped('camp'), { interval: 1_000, timeout: 20_000 })
-      .toMatchObject({ notOffered: 1, intoParty: expect.any(Number) });
+      .poll(async () => (await dropped('camp')).notOffered, { interval: 1_000, timeout: 20_000 })
+      .toBeGreaterThan(0);
   });
 });
