@@ -1,7 +1,10 @@
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CameraEmulator } from '@towpath/camera/emulator';
+import { SystemClock, SystemRandom } from '@towpath/core';
+import { NodeNetwork } from '@towpath/net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const PROGRAM = join(import.meta.dirname, '../../packages/towpath/bin/towpath.js');
@@ -72,5 +75,107 @@ describe.skipIf(!isPossible)('a disk on which nothing can be written', () => {
       expect(JSON.parse(stdout)).toMatchObject({ error: { code } });
     }
     expect(contents(home)).toEqual(before);
+  });
+});
+
+/** A disk that fills while a watch runs, and has space again later. */
+describe.skipIf(!isPossible)('a watch on a disk that fills', () => {
+  let folder: string;
+  let camera: CameraEmulator;
+  const pictures = (): string => join(folder, 'pictures');
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'towpath-disk-'));
+    mkdirSync(pictures());
+    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', pictures()], { encoding: 'utf8' });
+    expect([mounted.status, mounted.stderr]).toEqual([0, '']);
+    const parts = { network: new NodeNetwork(), clock: new SystemClock(), random: new SystemRandom() };
+    camera = new CameraEmulator(parts, { address: '127.0.0.1', listenPort: 0, searchPort: false, itemCount: 3 });
+    await camera.start();
+  });
+  afterEach(async () => {
+    await camera.close();
+    spawnSync('umount', ['-l', pictures()]);
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  interface Line {
+    readonly type: string;
+    readonly code?: string;
+    readonly pending?: string[];
+    readonly item?: { dirNum: number; mediaNum: number };
+    readonly error?: { code: string; message: string };
+  }
+
+  /** A watch: what it printed so far, and its exit code. */
+  function watch(...more: string[]) {
+    const place = ['127.0.0.1', '--ports', String(camera.listen.port), '-o', pictures(), '--every', '1', '--json'];
+    const child = spawn(process.execPath, [PROGRAM, 'camera', 'watch', ...place, ...more], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, TOWPATH_HOME: join(folder, 'home'), NO_COLOR: '1' },
+    });
+    let [out, err] = ['', ''];
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+    const code = new Promise<number | null>((resolve) => child.once('close', resolve));
+    const of = (type: string): Line[] =>
+      (out.match(/.*\n/g) ?? []).map((line) => JSON.parse(line) as Line).filter((line) => line.type === type);
+    return { of, code, err: () => err, stop: () => child.kill('SIGINT') };
+  }
+
+  const fill = (): void => void spawnSync('dd', ['if=/dev/zero', `of=${join(pictures(), 'fill')}`, 'bs=4k']);
+  const free = (): void => rmSync(join(pictures(), 'fill'));
+  const photos = (): string[] => readdirSync(pictures()).filter((name) => name.endsWith('.jpg'));
+  const nameOf = ({ dirNum, mediaNum }: { dirNum: number; mediaNum: number }): string => `${dirNum}/${mediaNum}`;
+  const LONG = { interval: 50, timeout: 60_000 };
+
+  it('says what it cannot store, goes on when there is space again, and ends with 5 while there is none; nothing is lost (C3)', async () => {
+    const ran = join(folder, 'ran');
+    const script = join(folder, 'note.sh');
+    writeFileSync(script, `#!/bin/sh\necho "$1" >> ${ran}\n`, { mode: 0o755 });
+    const first = watch('--exec', script);
+    // The first check is over: what is on the card is not wanted.
+    await expect.poll(() => readdirSync(pictures()).some((name) => name.endsWith('.json')), LONG).toBe(true);
+    fill();
+    const taken = [camera.takePicture(), camera.takePicture()].map(nameOf).sort();
+    await expect.poll(() => first.of('failed').at(-1)?.pending?.toSorted(), LONG).toEqual(taken);
+    expect(first.of('failed').every(({ code }) => code === 'disk-full')).toBe(true);
+    expect(photos()).toEqual([]);
+    expect(readdirSync(pictures()).filter((name) => name.endsWith('.part'))).toEqual([]);
+    free();
+    await expect
+      .poll(
+        () =>
+          first
+            .of('saved')
+            .map(({ item }) => nameOf(item!))
+            .sort(),
+        LONG,
+      )
+      .toEqual(taken);
+    await expect.poll(() => readFileSync(ran, 'utf8').trim().split('\n').length, LONG).toBe(2);
+    first.stop();
+    expect([await first.code, first.err()]).toEqual([130, '']);
+
+    fill();
+    const missed = nameOf(camera.takePicture());
+    const second = watch('--for', '6');
+    expect(await second.code).toBe(5);
+    expect(second.of('failed').at(-1)).toMatchObject({ code: 'disk-full', pending: [missed] });
+    expect(second.err()).toMatch(/^towpath: not downloaded: 1 picture; .*: the disk is full\. Next: free space/m);
+    free();
+    const third = watch();
+    await expect.poll(() => third.of('saved').map(({ item }) => nameOf(item!)), LONG).toEqual([missed]);
+    third.stop();
+    expect(await third.code).toBe(130);
+    expect(photos()).toHaveLength(3);
+  });
+
+  it('a new folder on a full disk is refused with 5: the next watch would not know where it began', async () => {
+    fill();
+    const watched = watch();
+    expect(await watched.code).toBe(5);
+    expect(watched.err()).toMatch(/^towpath: .*: the disk is full\. Next: free space/m);
+    expect(photos()).toEqual([]);
   });
 });

@@ -11,7 +11,16 @@ import { MIN_WAKE_MS } from '../../daemon/config/quantities.ts';
 import { visitCamera } from './hotspot.ts';
 import { cameraTime } from './info.ts';
 import { itemName, unreadableText } from './media.ts';
-import { checkComplete, type Say, type Shortfall, speaker, tell, WatchedFolder, type WatchOptions } from './watch.ts';
+import {
+  checkComplete,
+  NOTHING_MISSING,
+  type Say,
+  type Shortfall,
+  speaker,
+  tell,
+  WatchedFolder,
+  type WatchOptions,
+} from './watch.ts';
 
 /**
  * `towpath camera watch --wake`: on a schedule, wakes the camera, joins its hotspot, downloads what the folder lacks, and
@@ -27,7 +36,7 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
   const { clock, random, log } = runtime;
   using _lock = lockPictures(options.output);
   const say = speaker(runtime, options.json ?? false);
-  let shortfall: Shortfall = { pending: 0, damaged: 0, unreadable: 0 };
+  let shortfall = NOTHING_MISSING;
   let first = true;
   using limit = timeLimit(runtime, options.for);
   const { signal } = limit;
@@ -38,10 +47,13 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
         times: { everyMs: options.every * 1_000 },
         signal,
         visit: async (until) => {
-          const { pending, damaged, unreadable } = await visit(runtime, host, options, say, { first, signal: until });
+          const { damaged, unreadable, ...missing } = await visit(runtime, host, options, say, {
+            first,
+            signal: until,
+          });
           first = false;
           shortfall = {
-            pending,
+            ...missing,
             damaged: shortfall.damaged + damaged,
             unreadable: Math.max(shortfall.unreadable, unreadable),
           };
@@ -76,7 +88,7 @@ async function visit(
   return await visitCamera(runtime, host, options, hooks, async (camera, until) => {
     await using folder = await WatchedFolder.open({ runtime, camera, signal: until, say }, options);
     let unreadable = 0;
-    if (folder === undefined) return { pending: 0, damaged: 0, unreadable };
+    if (folder === undefined) return NOTHING_MISSING;
     const onUnreadable = (count: number) => {
       unreadable = count;
     };
@@ -85,6 +97,6 @@ async function visit(
     const fresh = folder.news(items.reverse(), first);
     for (const item of fresh) say('picture', `${itemName(item)} taken ${cameraTime(item.mediaTime)}`, { item });
     await folder.fetch(fresh);
-    return { pending: folder.pending, damaged: folder.damaged, unreadable };
+    return { ...folder.shortfall, unreadable };
   });
 }

@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import {
   type CameraClient,
+  CameraError,
   type CameraEvent,
   downloadMedia,
   type MediaItem,
@@ -64,7 +66,7 @@ export async function watch(runtime: Runtime, host: string, options: WatchOption
   } catch (error) {
     if (!isAbort(error) || runtime.signal.aborted) throw error;
   }
-  checkComplete({ pending: folder?.pending ?? 0, damaged: folder?.damaged ?? 0, unreadable: notReadable });
+  checkComplete({ ...(folder?.shortfall ?? NOTHING_MISSING), unreadable: notReadable });
 }
 
 /** What a watch could not fetch. */
@@ -75,15 +77,24 @@ export interface Shortfall {
   readonly damaged: number;
   /** Entries of the card's list that could not be read. */
   readonly unreadable: number;
+  /** The full disk that the last check met. */
+  readonly disk?: CameraError | undefined;
 }
 
-/** @throws TowpathError `items-failed` when anything is missing */
-export function checkComplete({ pending, damaged, unreadable }: Shortfall): void {
+export const NOTHING_MISSING: Shortfall = { pending: 0, damaged: 0, unreadable: 0 };
+
+/** @throws TowpathError `disk-full` while the disk is full, `items-failed` when anything else is missing */
+export function checkComplete({ pending, damaged, unreadable, disk }: Shortfall): void {
+  if (disk !== undefined) throw new TowpathError('disk-full', fullText(pending, disk), { kind: 'local', cause: disk });
   const missing: string[] = [];
   if (pending > 0) missing.push(`not downloaded: ${counted(pending, 'picture')}`);
   if (damaged > 0) missing.push(`saved without some frames: ${counted(damaged, 'video')}`);
   if (unreadable > 0) missing.push(unreadableText(unreadable));
   if (missing.length > 0) throw new TowpathError('items-failed', `${missing.join('; ')}. Next: run it again.`);
+}
+
+function fullText(pending: number, { message }: CameraError): string {
+  return `${pending > 0 ? `not downloaded: ${counted(pending, 'picture')}; ` : ''}${message}`;
 }
 
 /** @throws UsageError */
@@ -111,13 +122,17 @@ export class WatchedFolder implements AsyncDisposable {
   readonly #library: MediaLibrary;
   readonly #exec: string | undefined;
   /** Items that could not be downloaded so far; each check tries them again. */
-  #pending: MediaItem[] = [];
+  #pending: readonly MediaItem[] = [];
   #damaged = 0;
+  #disk: CameraError | undefined;
+  /** Whether the index is on disk: without it the next watch would begin anew, and pass over what is on the card by then. */
+  #hasIndex: boolean;
 
   private constructor(components: WatchComponents, library: MediaLibrary, exec: string | undefined) {
     this.#components = components;
     this.#library = library;
     this.#exec = exec;
+    this.#hasIndex = !library.isNew;
   }
 
   /** @returns undefined without a folder. Throws as `MediaLibrary.open`. */
@@ -131,14 +146,9 @@ export class WatchedFolder implements AsyncDisposable {
     return new WatchedFolder(components, library, options.exec);
   }
 
-  /** How many items are known and not yet downloaded. */
-  get pending(): number {
-    return this.#pending.length;
-  }
-
-  /** How many videos were saved without some of their frames. */
-  get damaged(): number {
-    return this.#damaged;
+  /** What is known and not here, so far. */
+  get shortfall(): Shortfall {
+    return { pending: this.#pending.length, damaged: this.#damaged, unreadable: 0, disk: this.#disk };
   }
 
   /** Returns the items of a check that the folder lacks. A new folder starts with what appears after its first check. */
@@ -148,16 +158,40 @@ export class WatchedFolder implements AsyncDisposable {
     return items.filter((item) => !library.knows(item) && !library.isBaseline(item) && !library.isEmpty(item));
   }
 
-  /** Downloads new items, and those that failed before. Throws as `downloadMedia`. */
+  /**
+   * Downloads new items, and those that failed before. What a full disk does not take waits for the next check. Throws as
+   * `downloadMedia`, and `disk-full` in a new folder.
+   */
   async fetch(items: readonly MediaItem[]): Promise<void> {
+    const wanted = [...this.#pending, ...items];
+    const saved: string[] = [];
+    try {
+      await this.#download(wanted, saved);
+      this.#hasIndex = true;
+      this.#disk = undefined;
+    } catch (error) {
+      if (!isDiskFull(error) || !this.#hasIndex) throw error;
+      const library = this.#library;
+      // Its file is complete, and only the index was not written.
+      for (const item of wanted.filter((one) => library.knows(one))) {
+        const path = join(library.folder, library.entry(item)?.file ?? '');
+        if (saved.includes(path)) continue;
+        saved.push(path);
+        this.#components.say('saved', path, { path, item });
+      }
+      this.#pending = wanted.filter((item) => !library.knows(item) && !library.isEmpty(item));
+      this.#sayFull(error);
+    }
+    for (const path of saved) await this.#run(path);
+  }
+
+  async #download(among: readonly MediaItem[], saved: string[]): Promise<void> {
     const { runtime, camera, signal, say } = this.#components;
-    const among = [...this.#pending, ...items];
     if (among.length === 0) {
       await this.#library.flush();
       return;
     }
-    const saved: string[] = [];
-    const summary = await downloadMedia({
+    const { failed } = await downloadMedia({
       client: camera,
       library: this.#library,
       clock: runtime.clock,
@@ -168,20 +202,33 @@ export class WatchedFolder implements AsyncDisposable {
           saved.push(event.path);
           const { path, item, lostFrames } = event;
           say('saved', path, { path, item, ...(lostFrames && { lostFrames }) });
-          if (lostFrames) say('warning', lostText(item, lostFrames), { item, lostFrames });
+          if (!lostFrames) return;
+          this.#damaged++;
+          say('warning', lostText(item, lostFrames), { item, lostFrames });
         } else if (event.type === 'failed') {
           const { code, message } = event.error;
           say('failed', oneLine(message), { item: event.item, code, message });
         }
       },
     });
-    this.#damaged += summary.damaged.length;
-    this.#pending = summary.failed.filter(({ error }) => error.code !== 'item-empty').map(({ item }) => item);
-    for (const path of saved) await this.#run(path);
+    this.#pending = failed.filter(({ error }) => error.code !== 'item-empty').map(({ item }) => item);
+  }
+
+  #sayFull(error: CameraError): void {
+    this.#disk = error;
+    const { code, message } = error;
+    const pending = this.#pending.map(itemName);
+    this.#components.say('failed', oneLine(fullText(pending.length, error)), { code, message, pending });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#library.flush();
+    try {
+      await this.#library.flush();
+    } catch (error) {
+      // Files without an entry are recognised when they are downloaded again.
+      if (!isDiskFull(error)) throw error;
+      if (this.#disk === undefined) this.#sayFull(error);
+    }
   }
 
   async #run(path: string): Promise<void> {
@@ -190,6 +237,10 @@ export class WatchedFolder implements AsyncDisposable {
     const failure = await runForPicture(this.#exec, path, signal);
     if (failure !== undefined) say('exec', failure.message, { path, ...failure.fields });
   }
+}
+
+function isDiskFull(error: unknown): error is CameraError {
+  return error instanceof CameraError && error.code === 'disk-full';
 }
 
 /** Prints one event: its kind, its text, and its fields for `--json`. */
