@@ -42,6 +42,8 @@ export interface PeerPaths extends AsyncDisposable {
    * @param isData it was more than echoes and keep-alives
    */
   heard(path: PeerPath, isData: boolean): void;
+  /** Says that the data plane has sent data over `path` by the splice since `sinceMs` (`Clock.now`). */
+  sent(path: PeerPath, sinceMs: number): void;
   /** Says that the data plane has sent data over `path` by the splice, and received nothing there since `sinceMs` (`Clock.now`). */
   unanswered(path: PeerPath, sinceMs: number): void;
   /**

@@ -52,6 +52,19 @@ const RELAYED: [NatKind, NatKind][] = [
   ['udpBlocked', 'open'],
 ];
 
+test('a check tells the peer for how long nothing was heard, once, and a peer that does not ask for it answers all the same', async () => {
+  const told: (number | undefined)[] = [];
+  const onHeard = (_remote: unknown, _socket: unknown, unheardMs: number | undefined) => void told.push(unheardMs);
+  const { at, a, b } = await openPair(3, { b: { onHeard } });
+  await at.clock.runUntil(a.checks.check(b.local));
+  told.length = 0;
+  for (const unheardMs of [undefined, 250.4, 1e12]) {
+    expect(await at.clock.runUntil(a.checks.probe(b.local, { unheardMs }))).toBeGreaterThan(0);
+  }
+  expect(told).toEqual([undefined, 250, 0xffff_ffff]);
+  expect(await at.clock.runUntil(b.checks.probe(a.local, { unheardMs: 300 }))).toBeGreaterThan(0);
+});
+
 describe('connectivity checks behind NATs (C3)', () => {
   test.each(CONES.flatMap((a) => CONES.map((b) => [a, b] as const)))('%s and %s connect', async (kindA, kindB) => {
     const { a, b } = await punch(kindA, kindB, 200);

@@ -133,6 +133,12 @@ export class PathSet<Path> implements AsyncDisposable {
     this.#entryOf(path)?.monitor?.sent(sinceMs, data);
   }
 
+  /** For how long nothing was heard on a path although something was sent on it, ms; undefined when nothing awaits an answer. */
+  unansweredMs(path: Path): number | undefined {
+    const sinceMs = this.#entryOf(path)?.monitor?.state.unansweredSinceMs;
+    return sinceMs === undefined ? undefined : this.#clock.now() - sinceMs;
+  }
+
   /**
    * Says that the remote end suspects the current path. Unless its next probe is answered, data goes over the standby as
    * well from now on.

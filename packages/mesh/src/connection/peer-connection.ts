@@ -248,6 +248,7 @@ export class PeerConnection implements AsyncDisposable {
     const isHop = receivedPackets > this.#hopPackets;
     this.#hopPackets = receivedPackets;
     if (path === undefined || this.#dataPlane.kind !== 'splice') return;
+    if (sentBytes > 0) this.#paths.sent(path, sinceMs);
     if (receivedBytes > 0 && !isHop) this.#paths.heard(path, isBusy);
     else if (sentBytes > 0) this.#paths.unanswered(path, sinceMs);
   }

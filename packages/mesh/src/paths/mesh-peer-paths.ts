@@ -47,6 +47,7 @@ import type { PathTransport } from './path-socket.ts';
 import type { PunchBudget } from './punch-budget.ts';
 import { decodePunchSignal } from './punch-signal.ts';
 import { PeerPunching } from './peer-punching.ts';
+import { SentHistory } from './sent-history.ts';
 import { PeerTransports, transportEnds, transportId } from './peer-transports.ts';
 
 /** What the paths of all peers use of the finder that they share. */
@@ -90,6 +91,7 @@ interface MeshPath extends PeerPath {
   plain: PlainEnds | undefined;
   readonly transport: PathTransport;
   readonly rttMs: number;
+  readonly sent: SentHistory;
 }
 
 const MAX_LOG = 200;
@@ -105,6 +107,8 @@ const PERMISSIONS = { perSecond: 16, burst: 256 };
  * arrives there does not show that the peer receives anything on it: only the answer to a probe does.
  */
 const PEER_DOUBT_MS = 1_000;
+/** The peer is told that nothing is heard from it on a path after this time, ms. */
+const UNHEARD_MS = 200;
 
 /** Why a path is left that failed. */
 const LOST: ReadonlySet<PathReason> = new Set([PathReason.probesLost, PathReason.closed, PathReason.dataLost]);
@@ -160,7 +164,7 @@ export class MeshPeerPaths implements PeerPaths {
         ...secrets,
         role: this.#controlling ? 'controlling' : 'controlled',
         onPath: (path) => this.#verified(path),
-        onHeard: (remote, socket) => this.#heardCheck(remote, socket),
+        onHeard: (remote, socket, unheardMs) => this.#heardCheck(remote, socket, unheardMs),
       },
     );
     this.#transports = new PeerTransports(
@@ -301,6 +305,10 @@ export class MeshPeerPaths implements PeerPaths {
   heard(path: PeerPath, isData: boolean): void {
     const own = this.#byId.get(path.id);
     if (own !== undefined) this.#arrived(own, isData);
+  }
+
+  sent(path: PeerPath, sinceMs: number): void {
+    this.#byId.get(path.id)?.sent.add(sinceMs, this.#components.clock.now());
   }
 
   unanswered(path: PeerPath, sinceMs: number): void {
@@ -491,13 +499,24 @@ export class MeshPeerPaths implements PeerPaths {
   }
 
   /** A check of the peer came from here: its WireGuard's datagrams may come before our own check is answered. */
-  #heardCheck(remote: Endpoint, socket: StunDemultiplexer): void {
+  #heardCheck(remote: Endpoint, socket: StunDemultiplexer, unheardMs: number | undefined): void {
     const transport = this.#transports.of(socket);
     if (transport === undefined || this.#components.isInTunnel(remote.address)) return;
     this.#transports.heard(transport, remote);
     const path = this.#find(transportId(transport, remote));
-    if (path !== undefined) this.#arrived(path, false);
-    else this.#early.heard(transport, remote);
+    if (path === undefined) {
+      this.#early.heard(transport, remote);
+      return;
+    }
+    if (unheardMs !== undefined) this.#unheard(path, unheardMs);
+    this.#arrived(path, false);
+  }
+
+  /** The peer says that it hears nothing on a path. It is right to doubt the path if data was sent there meanwhile. */
+  #unheard(path: MeshPath, unheardMs: number): void {
+    if (path !== this.#set.current) return;
+    const { rttMs = path.rttMs } = this.#set.status().find((each) => each.path === path) ?? {};
+    if (path.sent.contradicts({ nowMs: this.#components.clock.now(), unheardMs, rttMs })) this.#peerDoubts();
   }
 
   /** Something of the peer arrived on a path, which shows that the peer hears this end too unless it uses another path. */
@@ -509,8 +528,11 @@ export class MeshPeerPaths implements PeerPaths {
     return this.#components.clock.now() - this.#elsewhereAtMs < PEER_DOUBT_MS;
   }
 
-  /** Data of the peer arrived on another path than the current one: the peer has left that, or is in doubt about it. */
-  #heardElsewhere(): void {
+  /**
+   * Data of the peer arrived on another path than the current one, or the peer says that it hears nothing there: it has left that
+   * path, or is in doubt about it.
+   */
+  #peerDoubts(): void {
     if (this.#set.current === undefined) return;
     const isNew = !this.#isPeerElsewhere;
     this.#elsewhereAtMs = this.#components.clock.now();
@@ -521,7 +543,7 @@ export class MeshPeerPaths implements PeerPaths {
   #received(datagram: Uint8Array, id: string, transport: PathTransport, remote: Endpoint): void {
     const path = this.#find(id);
     // Copies of a handshake arrive on other paths, too. The pair may be one of which this node holds the mirror instead.
-    if (path !== this.#set.current && datagram[0] === WIREGUARD_DATA) this.#heardElsewhere();
+    if (path !== this.#set.current && datagram[0] === WIREGUARD_DATA) this.#peerDoubts();
     if (path === undefined) {
       const isRelay = transport.relay !== undefined || this.#isRelayed(remote);
       const answer = isRelay && !this.#mayRelay() ? undefined : (data: Uint8Array) => transport.send(data, remote);
@@ -541,6 +563,7 @@ export class MeshPeerPaths implements PeerPaths {
     const transport = this.#transports.of(socket);
     if (transport === undefined || this.#closing.signal.aborted) return;
     if (this.#components.isInTunnel(remote.address)) return;
+    const { clock } = this.#components;
     const id = transportId(transport, remote);
     this.#punching.prove(remote.address);
     this.#note('success', labelOf(transport, remote), 'first');
@@ -561,8 +584,11 @@ export class MeshPeerPaths implements PeerPaths {
       plain: undefined,
       transport,
       rttMs,
+      sent: new SentHistory(),
       send: (datagram) => {
         transport.send(datagram, remote);
+        const nowMs = clock.now();
+        path.sent.add(nowMs, nowMs);
         this.#set.sent(path, undefined, carriesData(datagram));
       },
     };
@@ -645,9 +671,12 @@ export class MeshPeerPaths implements PeerPaths {
   }
 
   async #probe(path: MeshPath, signal: AbortSignal): Promise<number> {
+    // While the peer uses another path, what arrives here is not counted.
+    const unansweredMs = this.#isPeerElsewhere ? undefined : this.#set.unansweredMs(path);
     const rttMs = await this.#checks.probe(path.remote, {
       socket: path.transport.stun,
       timeoutMs: PROBE_TIMEOUT_MS,
+      unheardMs: unansweredMs !== undefined && unansweredMs >= UNHEARD_MS ? unansweredMs : undefined,
       signal,
     });
     if (rttMs === undefined) throw new TowpathError('no-answer', 'The probe was not answered.');

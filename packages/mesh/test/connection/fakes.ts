@@ -147,6 +147,8 @@ export class FakePaths implements PeerPaths {
 
   unanswered(): void {}
 
+  sent(): void {}
+
   probe(): void {}
 
   dataLost(): void {}

@@ -93,6 +93,59 @@ describe('the paths of two members', () => {
     },
   );
 
+  it('send on both within 400 ms when one direction is lost, because the end that hears nothing says so in its next check (D4)', async () => {
+    const outages: number[] = [];
+    for (let seed = 60; seed < 70; seed++) {
+      const hosts = await connect(seed, true);
+      await talk(2_000 + seed * 7);
+      const [from, to] = [hosts[1]!.address, hosts[0]!.address];
+      party.internet.intercept(({ source, destination }, next) => {
+        if (source !== from || destination !== to) next();
+      });
+      const blockedAtMs = party.clock.now();
+      await talk(1_500);
+      const first = a.received.map(Number).find((sentAtMs) => sentAtMs > blockedAtMs);
+      outages.push((first ?? Number.POSITIVE_INFINITY) - blockedAtMs);
+      if (seed < 69) await party.close();
+    }
+    expect(Math.max(...outages)).toBeLessThanOrEqual(400);
+  });
+
+  it('send on both within 700 ms when one direction of a spliced path is lost, whenever the counters are read (D4)', async () => {
+    const outages: number[] = [];
+    for (let phaseMs = 0; phaseMs < READ_MS; phaseMs += 20) {
+      const hosts = await connect(80 + phaseMs, true);
+      const [from, to] = [hosts[1]!.address, hosts[0]!.address];
+      const paths = [toB.current!, toA.current!] as const;
+      const readAtMs = [party.clock.now(), party.clock.now() + phaseMs];
+      let blockedAtMs = Number.POSITIVE_INFINITY;
+      // Both ends send all the time; until the block both hear each other, and then the second one alone does.
+      const read = (end: 0 | 1) => {
+        const own = end === 0 ? toB : toA;
+        const sinceMs = readAtMs[end]!;
+        readAtMs[end] = party.clock.now();
+        own.sent(paths[end], sinceMs);
+        if (end === 1 || sinceMs < blockedAtMs) own.heard(paths[end], true);
+        else own.unanswered(paths[end], sinceMs);
+      };
+      const run = async (ms: number, isOver: () => boolean = () => false) => {
+        for (let at = 0; at < ms && !isOver(); at += 10) {
+          await party.clock.advance(10);
+          for (const end of [0, 1] as const) if (party.clock.now() - readAtMs[end]! >= READ_MS) read(end);
+        }
+      };
+      await run(2_000);
+      party.internet.intercept(({ source, destination }, next) => {
+        if (source !== from || destination !== to) next();
+      });
+      blockedAtMs = party.clock.now();
+      await run(3_000, () => toA.also !== undefined);
+      outages.push(party.clock.now() - blockedAtMs);
+      if (phaseMs + 20 < READ_MS) await party.close();
+    }
+    expect(Math.max(...outages)).toBeLessThanOrEqual(700);
+  });
+
   it('stay where they are when data goes one way only, and ask no more than three times a second', async () => {
     await connect(33, true);
     const [before, probes] = [toB.current, toB.probesSent];

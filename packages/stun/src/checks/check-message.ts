@@ -20,6 +20,8 @@ export interface CheckRequest {
   readonly tieBreaker: bigint;
   /** Only from the controlling side. */
   readonly useCandidate: boolean;
+  /** The sender has heard nothing on the pair for so long, ms, although it has sent data. */
+  readonly unheardMs?: number | undefined;
 }
 
 /** Attributes that a check may carry without being refused. */
@@ -35,7 +37,11 @@ export function encodeCheck(check: CheckRequest, key: IntegrityKey): Uint8Array 
     .add(attr.username, check.username)
     .add(attr.priority, check.priority)
     .add(check.role === 'controlling' ? attr.iceControlling : attr.iceControlled, check.tieBreaker)
-    .addIf(attr.useCandidate, check.useCandidate && check.role === 'controlling' ? true : undefined);
+    .addIf(attr.useCandidate, check.useCandidate && check.role === 'controlling' ? true : undefined)
+    .addIf(
+      attr.unheardFor,
+      check.unheardMs === undefined ? undefined : Math.min(0xffff_ffff, Math.round(check.unheardMs)),
+    );
   return writer.integrity(key).fingerprint().finish();
 }
 
@@ -46,6 +52,7 @@ export interface ReceivedCheck {
   readonly role: CheckRole | undefined;
   readonly tieBreaker: bigint;
   readonly useCandidate: boolean;
+  readonly unheardMs: number | undefined;
 }
 
 /** Reads a check whose integrity was verified. */
@@ -57,6 +64,7 @@ export function readCheck(message: StunMessage): ReceivedCheck {
     role: controlling !== undefined ? 'controlling' : controlled !== undefined ? 'controlled' : undefined,
     tieBreaker: controlling ?? controlled ?? 0n,
     useCandidate: message.get(attr.useCandidate) ?? false,
+    unheardMs: message.get(attr.unheardFor),
   };
 }
 

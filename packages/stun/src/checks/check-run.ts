@@ -19,6 +19,8 @@ export interface RunOptions extends CheckSchedule {
   useCandidate?: boolean;
   /** A check of the peer caused this one. @default false */
   triggered?: boolean;
+  /** See {@link CheckRequest.unheardMs}. */
+  unheardMs?: number | undefined;
 }
 
 /** Answers a peer's check: the peer's own repetitions trigger more when these are lost. */
@@ -37,6 +39,7 @@ const OVER = new AbortedError('The check is over.');
 export class CheckRun {
   readonly useCandidate: boolean;
   readonly triggered: boolean;
+  readonly unheardMs: number | undefined;
   /** Role conflicts that were followed. */
   conflicts = 0;
   readonly #clock: Clock;
@@ -57,6 +60,7 @@ export class CheckRun {
     this.#schedule = { rtoMs, maxRtoMs, maxSends, lastWaitMs };
     this.useCandidate = options.useCandidate ?? false;
     this.triggered = options.triggered ?? false;
+    this.unheardMs = options.unheardMs;
     this.#handlers = handlers;
     this.#result = new Promise((resolve) => {
       this.#resolve = resolve;

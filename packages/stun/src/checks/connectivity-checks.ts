@@ -17,6 +17,7 @@ import {
   candidatePriority,
   encodeCheck,
   randomTieBreaker,
+  type ReceivedCheck,
   readCheck,
   signedBindingError,
   signedBindingSuccess,
@@ -144,17 +145,24 @@ export class ConnectivityChecks implements Disposable {
   /**
    * Sends one request on a pair and waits for its answer.
    * @param options.timeoutMs how long to wait. @default 1000
+   * @param options.unheardMs tells the peer that nothing was heard on the pair for so long although data was sent
    * @returns the round trip in ms; undefined when nothing came.
    * @throws the signal's reason.
    */
   async probe(
     remote: Endpoint,
-    options: { socket?: StunDemultiplexer; timeoutMs?: number; signal?: AbortSignal | undefined } = {},
+    options: {
+      socket?: StunDemultiplexer;
+      timeoutMs?: number;
+      unheardMs?: number | undefined;
+      signal?: AbortSignal | undefined;
+    } = {},
   ): Promise<number | undefined> {
     options.signal?.throwIfAborted();
     const pair = this.#pair(options.socket ?? this.#components.socket, remote, 'signalled');
     if (pair === undefined || this.#closed) return undefined;
-    const run = this.#newRun(pair, { maxSends: 1, lastWaitMs: options.timeoutMs ?? 1_000 });
+    const { timeoutMs = 1_000, unheardMs } = options;
+    const run = this.#newRun(pair, { maxSends: 1, lastWaitMs: timeoutMs, unheardMs });
     run.start();
     const result = await run.wait(options.signal);
     return result.ok ? result.path.rttMs : undefined;
@@ -312,17 +320,19 @@ export class ConnectivityChecks implements Disposable {
     };
     this.#probes.add(probe);
     this.#counters.sent++;
-    pair.socket.send(this.#encode(transactionId, useCandidate, priority), pair.remote);
+    pair.socket.send(this.#encode(transactionId, useCandidate, priority, run.unheardMs), pair.remote);
   }
 
   #encode(
     transactionId: Uint8Array,
     useCandidate: boolean,
     priority: number = candidatePriority('peer-reflexive'),
+    unheardMs?: number | undefined,
   ): Uint8Array {
     const { localUfrag, remoteUfrag } = this.#options;
     const username = `${remoteUfrag}:${localUfrag}`;
-    const check = { transactionId, username, priority, role: this.#role, tieBreaker: this.#tieBreaker, useCandidate };
+    const [role, tieBreaker] = [this.#role, this.#tieBreaker];
+    const check = { transactionId, username, priority, role, tieBreaker, useCandidate, unheardMs };
     return encodeCheck(check, this.#remoteKey);
   }
 
@@ -400,7 +410,7 @@ export class ConnectivityChecks implements Disposable {
     }
     this.#counters.received++;
     socket.send(signedBindingSuccess(message, from, this.#localKey), from);
-    if (replay === 'fresh') this.#triggered(socket, from, check.priority, check.useCandidate);
+    if (replay === 'fresh') this.#triggered(socket, from, check);
     return true;
   }
 
@@ -419,7 +429,7 @@ export class ConnectivityChecks implements Disposable {
   }
 
   /** Acts on a fresh valid request: checks the pair it came from (RFC 8445 §7.3.1.3 to §7.3.1.5). */
-  #triggered(socket: StunDemultiplexer, from: Endpoint, priority: number, useCandidate: boolean): void {
+  #triggered(socket: StunDemultiplexer, from: Endpoint, { priority, useCandidate, unheardMs }: ReceivedCheck): void {
     const known = this.#pairs.find(socket, from) !== undefined;
     const pair = this.#pair(socket, from, 'peer-reflexive');
     if (pair === undefined) {
@@ -430,7 +440,7 @@ export class ConnectivityChecks implements Disposable {
       this.#log.debug('peer-reflexive endpoint', { remote: formatEndpoint(from) });
       this.#tell(() => this.#options.onPeerReflexive?.(pair.remote, priority, socket));
     }
-    this.#tell(() => this.#options.onHeard?.(pair.remote, socket));
+    this.#tell(() => this.#options.onHeard?.(pair.remote, socket, unheardMs));
     if (this.#closed) return;
     if (useCandidate && this.#role === 'controlled') {
       if (pair.path === undefined) pair.nominationPending = true;

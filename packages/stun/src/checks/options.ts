@@ -32,8 +32,11 @@ export interface ConnectivityChecksOptions {
   onNominated?(path: VerifiedPath): void;
   /** Both sides had the same role and ours has changed (RFC 8445 §7.3.1.1). */
   onRoleChange?(role: CheckRole): void;
-  /** A valid check of the peer arrived: the path works in that direction. */
-  onHeard?(remote: Endpoint, socket: StunDemultiplexer): void;
+  /**
+   * A valid check of the peer arrived: the path works in that direction.
+   * @param unheardMs the peer has sent data for so long and heard nothing on the pair; undefined when it does not say so
+   */
+  onHeard?(remote: Endpoint, socket: StunDemultiplexer, unheardMs: number | undefined): void;
 }
 
 export interface CheckOptions extends CheckSchedule {

@@ -88,6 +88,8 @@ export const icmp: Attribute<IcmpValue> = icmpAttribute(0x8004, 'ICMP');
 
 // Plain relaying: docs/protocol/turn-plain.md.
 export const plainRelay: Attribute<true> = flagAttribute(0xc7a0, 'PLAIN-RELAY');
+/** docs/protocol/connectivity.md, "Suspicion": for how long nothing was heard although data was sent, ms. */
+export const unheardFor: Attribute<number> = uint32Attribute(0xc7a2, 'UNHEARD-FOR');
 export const xorPlainAddress: Attribute<Endpoint> = addressAttribute(0xc7a1, 'XOR-PLAIN-ADDRESS', true);
 
 // TURN over TCP: RFC 6062 §6.2.

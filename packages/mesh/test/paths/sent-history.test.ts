@@ -1,0 +1,44 @@
+import { describe, expect, it } from 'vitest';
+import { SentHistory } from '../../src/paths/sent-history.ts';
+
+describe('what was sent on a path lately', () => {
+  const rttMs = 20;
+
+  /** Sent each 50 ms. */
+  function talked(untilMs: number, sinceMs = 0): SentHistory {
+    const history = new SentHistory();
+    for (let at = sinceMs; at <= untilMs; at += 50) history.add(at, at);
+    return history;
+  }
+
+  it('contradicts an end that has heard nothing of it for longer than it takes', () => {
+    expect(talked(1_000).contradicts({ nowMs: 1_000, unheardMs: 250, rttMs })).toBe(true);
+    expect(talked(10_000).contradicts({ nowMs: 10_000, unheardMs: 9_000, rttMs })).toBe(true);
+  });
+
+  it.each([
+    ['nothing was sent in that time', talked(500), { nowMs: 1_000, unheardMs: 300, rttMs }],
+    ['it may be on its way', talked(1_000, 800), { nowMs: 1_000, unheardMs: 300, rttMs: 200 }],
+    ['it may have been heard before', talked(700), { nowMs: 1_000, unheardMs: 300, rttMs }],
+    ['too little was sent', talked(0), { nowMs: 400, unheardMs: 500, rttMs }],
+    ['nothing was ever sent', new SentHistory(), { nowMs: 400, unheardMs: 500, rttMs }],
+  ])('does not when %s', (_, history, report) => {
+    expect(history.contradicts(report)).toBe(false);
+  });
+
+  it('takes what a counter says only where all of its interval counts', () => {
+    const history = new SentHistory();
+    for (let at = 0; at < 1_000; at += 200) history.add(at, at + 200);
+    expect(history.contradicts({ nowMs: 1_060, unheardMs: 280, rttMs })).toBe(true);
+    expect(history.contradicts({ nowMs: 1_160, unheardMs: 280, rttMs })).toBe(false);
+    expect(history.contradicts({ nowMs: 1_160, unheardMs: 480, rttMs })).toBe(true);
+  });
+
+  it('remembers a second of a fast transfer, and no more', () => {
+    const history = new SentHistory();
+    for (let at = 0; at < 60_000; at++) history.add(at, at);
+    expect(history.contradicts({ nowMs: 60_000, unheardMs: 1_000, rttMs })).toBe(true);
+    expect(history.contradicts({ nowMs: 120_000, unheardMs: 60_500, rttMs })).toBe(true);
+    expect(history.contradicts({ nowMs: 130_000, unheardMs: 60_500, rttMs })).toBe(false);
+  });
+});
