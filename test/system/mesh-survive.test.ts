@@ -115,6 +115,14 @@ describe.skipIf(!wireGuardAvailable())('a TCP transfer through the tunnel', TIME
     await settled();
   });
 
+  it("goes on over a relay when the direct path passes checks and drops WireGuard's packets", async () => {
+    if (LONG) return;
+    await survives('WireGuard dropped', 3_000, () => disturb.dropWireGuard(), { watchMs: 4_000 });
+    await eventually(a, ({ status, kind }) => status === 'connected' && kind === 'relay', 1_000);
+    // The direct path is used again after a minute.
+    disturb.clear();
+  });
+
   it('goes on when the relay that it uses is killed, on the other one (C9)', async () => {
     if (LONG) return;
     disturb.block('both');

@@ -105,6 +105,14 @@ export class Disturbances {
     this.#rules(`${out} ip saddr ${other} drop;`);
   }
 
+  /** Drops WireGuard's messages between the two, and lets the checks of the path pass. */
+  dropWireGuard(): void {
+    const other = this.#b.nat!.outside;
+    // The first byte of the payload is the type, 1 to 4, and the next three are 0; STUN's are others.
+    const message = 'meta l4proto udp @th,64,8 1-4 @th,72,24 0';
+    this.#rules(`ip daddr ${other} ${message} counter drop; ip saddr ${other} ${message} counter drop;`);
+  }
+
   /** Drops everything of the first member. */
   cut(): void {
     this.#rules('drop;');
