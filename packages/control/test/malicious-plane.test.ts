@@ -128,6 +128,22 @@ describe('a malicious control plane', () => {
     await plane.close();
   });
 
+  test("cannot name relays on the member's own machine, or at addresses of nobody", async () => {
+    const { clock, plane, bob } = await scene();
+    const listed = (id: string, ...urls: string[]) => ({ id, urls, region: '', load: 0, healthy: true });
+    bob.inject({
+      type: 'relays',
+      relays: [
+        listed('own', 'turn:127.0.0.1:22?transport=tcp', 'turns:localhost:443'),
+        listed('nobody', 'turn:0.0.0.0:3478', 'turn:239.1.1.1:3478'),
+        listed('both', 'turn:[::1]:3478', 'turn:192.0.2.1:3478'),
+      ],
+    });
+    await clock.advance(5_000);
+    expect(bob.client.relays()).toEqual([listed('both', 'turn:192.0.2.1:3478')]);
+    await plane.close();
+  });
+
   test('cannot make a member ask one list of relays after the other; the newest list counts in the end', async () => {
     const { clock, plane, bob } = await scene();
     const listed = (at: number) => ({

@@ -50,6 +50,35 @@ describeInBothPlanes('somebody else’s allocation', () => {
     await server.close();
   });
 
+  test('is not made again when its request is repeated from other ports, which would fill the quota of the user', async () => {
+    const at = world();
+    const { server } = await turnServer(at, { limits: { allocationsPerUser: 4 } });
+    const host = at.internet.host();
+    const one = await raw(at, host, server.locals[0]!);
+    const sent: Uint8Array[] = [];
+    const send = one.socket.send.bind(one.socket);
+    one.socket.send = (data, to) => {
+      sent.push(Uint8Array.from(data));
+      return send(data, to);
+    };
+    await one.signed(allocateRequest());
+    expect(server.stats.allocations).toBe(1);
+    const request = sent.at(-1)!;
+    for (let turn = 0; turn < 6; turn++) {
+      const thief = await peer(host);
+      thief.socket.send(request, server.locals[0]!);
+      await at.clock.advance(50);
+      const tcp = await at.clock.runUntil(
+        host.network.connectTcp(server.locals[0]!, { onData: () => {} }).catch(() => undefined),
+      );
+      tcp?.write(request);
+      await at.clock.advance(50);
+      tcp?.destroy();
+    }
+    expect(server.stats.allocations).toBe(1);
+    await server.close();
+  });
+
   test('does not end through a forged, unsigned or wrongly signed request from its own address', async () => {
     const at = world();
     const { server } = await turnServer(at);

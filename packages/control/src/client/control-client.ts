@@ -30,6 +30,7 @@ import { OwnKeys } from './own-keys.ts';
 import { PartySessions } from './party-sessions.ts';
 import { RelayCredentials } from './relay-credentials.ts';
 import { RelayList } from './relay-list.ts';
+import { usableRelays } from './usable-relays.ts';
 import { ServerLink } from './server-link.ts';
 import type { ControlTransport } from './transport.ts';
 
@@ -310,7 +311,7 @@ export class ControlClient implements ControlPlane {
       const { message: text } = farDate(this.#link.connection?.address ?? '', message.timeMs, now);
       this.#sessions.suspectClock(text);
     } else if (message.type === 'relays') {
-      this.#relays.offer(message.relays);
+      this.#relays.offer(usableRelays(message.relays, this.#link.connection?.address));
     } else if ('party' in message) {
       await this.#sessions.receive(message);
     }

@@ -64,6 +64,21 @@ export function parseRelayUrl(url: string): RelayAddress | undefined {
   return { host: read.endpoint.address, port: read.endpoint.port, transport: tls ? 'tls' : plain };
 }
 
+/**
+ * Looks up the address of a relay; undefined when it has none.
+ * @throws TowpathError `no-answer` for a name that leads to no other host: whoever lists relays could make this node send to
+ *   its own local services. As `Network.resolve`.
+ */
+export async function resolveRelay(network: Network, host: string, signal: AbortSignal): Promise<string | undefined> {
+  const [address] = await network.resolve(host, { family: 4, signal });
+  if (address === undefined || address === host || host === 'localhost') return address;
+  if (!NOT_A_HOST.has(addressScope(address))) return address;
+  throw new TowpathError('no-answer', `The name of the relay ${host} leads to ${address}, which is no other host.`);
+}
+
+/** Scopes of addresses that are no other host's. */
+const NOT_A_HOST: ReadonlySet<string | undefined> = new Set(['loopback', 'unspecified', 'multicast', 'broadcast']);
+
 /** A relayed address on one relay, asked for again whenever it is lost; all peers share it. */
 export class RelaySession implements PathTransport, AsyncDisposable {
   readonly family = 4;
@@ -222,7 +237,7 @@ export class RelaySession implements PathTransport, AsyncDisposable {
     signal: AbortSignal,
   ): Promise<TurnAllocation> {
     const { network, socket } = this.#components;
-    const [address = server.host] = await network.resolve(server.host, { family: 4, signal });
+    const address = (await resolveRelay(network, server.host, signal)) ?? server.host;
     const handlers = {
       onData: (data: Uint8Array, from: Endpoint) => this.#receive(data, from),
       onLost: () => this.#wakeup.wake(),

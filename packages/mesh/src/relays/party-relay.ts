@@ -63,6 +63,8 @@ const DEFAULT_SESSIONS = 128;
 const DEFAULT_BYTES_PER_SECOND = 5_000_000;
 /** A member needs one relayed address, and two while its network changes. */
 const SESSIONS_PER_MEMBER = 4;
+/** The part of the rate that one member may use at most, so that the others are relayed for too. */
+const MEMBER_SHARE = 0.5;
 
 /** Where the server listens, and what it is called from outside. */
 interface Place {
@@ -228,7 +230,16 @@ export class PartyRelay implements AsyncDisposable {
         plainPorts: sessions,
         plainPortsPerUser: Math.min(sessions, SESSIONS_PER_MEMBER * 4),
       },
-      groups: [{ name: 'party', groupOf: () => 'party', allocations: sessions, bytesPerSecond }],
+      groups: [
+        { name: 'party', groupOf: () => 'party', allocations: sessions, bytesPerSecond },
+        {
+          name: 'member',
+          groupOf: (user) => user,
+          allocations: sessions,
+          bytesPerSecond: bytesPerSecond * MEMBER_SHARE,
+          isPart: true,
+        },
+      ],
       ...(allow && { peers: { allow } }),
     });
   }

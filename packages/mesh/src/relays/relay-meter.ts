@@ -14,7 +14,7 @@ import { type Endpoint, formatEndpoint, type Network, sameEndpoint } from '@towp
 import { StunClient, type StunDemultiplexer, StunTransactions, type TransportProtocol } from '@towpath/stun';
 import { MessageClass, Method } from '@towpath/stun/message';
 import type { MeshRelay } from '../control-plane.ts';
-import { parseRelayUrl } from '../paths/relay-session.ts';
+import { parseRelayUrl, resolveRelay } from '../paths/relay-session.ts';
 import { type RelayKey, relayKey } from './relay-key.ts';
 import { roundFigure } from './relay-signal.ts';
 
@@ -253,7 +253,7 @@ export class RelayMeter {
     for (const url of urls.split(' ')) {
       const relay = parseRelayUrl(url);
       if (relay?.transport !== transport) continue;
-      const [address] = await this.#components.network.resolve(relay.host, { family: 4, signal });
+      const address = await resolveRelay(this.#components.network, relay.host, signal);
       if (address !== undefined) return { address, port: relay.port, name: relay.host };
     }
     throw new TowpathError('no-answer', `The relay has no address for ${transport}.`);

@@ -3,7 +3,7 @@ import type { PartyId, PeerId, WireGuardKey } from '@towpath/membership';
 import type { Endpoint, Network } from '@towpath/net';
 import type { ControlPlane, MeshRelay, RelayCredentials } from '../control-plane.ts';
 import type { PathSocket } from '../paths/path-socket.ts';
-import { parseRelayUrl, RelaySession } from '../paths/relay-session.ts';
+import { parseRelayUrl, RelaySession, resolveRelay } from '../paths/relay-session.ts';
 import { partyRelayPassword } from './party-credentials.ts';
 import { memberRelays, ownerOf } from './relay-announcement.ts';
 import { pairOrder, type RelayKey, relayKey } from './relay-key.ts';
@@ -101,7 +101,7 @@ export class RelayPool implements AsyncDisposable {
       if (servers.length >= MAX_STUN_SERVERS) break;
       const server = parseRelayUrl(url);
       if (server?.transport !== 'udp') continue;
-      const [address] = await network.resolve(server.host, { family: 4, signal }).catch(() => []);
+      const address = await resolveRelay(network, server.host, signal).catch(() => undefined);
       if (address !== undefined) servers.push({ address, port: server.port });
     }
     return servers;

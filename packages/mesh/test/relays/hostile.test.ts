@@ -1,4 +1,5 @@
 import { SeededRandom } from '@towpath/core';
+import type { Network } from '@towpath/net';
 import { natKinds } from '@towpath/net/simulated';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -12,6 +13,7 @@ import {
   type RelayFigure,
   type RelaySignal,
 } from '../../src/relays/relay-signal.ts';
+import { resolveRelay } from '../../src/paths/relay-session.ts';
 import { encodeCandidateSignal } from '../../src/paths/candidate-signal.ts';
 import { datagramOf, SimulatedParty } from '../paths/party.ts';
 
@@ -45,6 +47,28 @@ const signal: fc.Arbitrary<RelaySignal> = fc.oneof(
     })
     .filter(({ first, second }) => first !== second),
 );
+
+describe('the name of a relay', () => {
+  it.each(['127.0.0.1', '127.0.1.1', '0.0.0.0', '224.0.0.1', '255.255.255.255'])(
+    'that leads to %s is refused: that is no other host (C1)',
+    async (address) => {
+      const network = { resolve: async () => [address] } as unknown as Network;
+      const { signal } = new AbortController();
+      await expect(resolveRelay(network, 'relay.example', signal)).rejects.toMatchObject({ code: 'no-answer' });
+    },
+  );
+
+  it('that leads to another host is used, and so is an address', async () => {
+    const network = { resolve: async (name: string) => [name === 'relay.example' ? '192.0.2.7' : name] };
+    const { signal } = new AbortController();
+    for (const [host, address] of [
+      ['relay.example', '192.0.2.7'],
+      ['127.0.0.1', '127.0.0.1'],
+    ] as const) {
+      expect(await resolveRelay(network as unknown as Network, host, signal)).toBe(address);
+    }
+  });
+});
 
 describe('signals about relays', () => {
   it('come back as they were', () => {

@@ -128,6 +128,38 @@ describe('a member that relays for its party', () => {
     expect(relay.status.relayedBytes - before).toBeGreaterThan(20_000 * 5);
   });
 
+  it('relays no more than half of its rate for one member, so that others are relayed for too (C9)', async () => {
+    const { a, c } = await three(43);
+    const relay = await relayOn(c, { bytesPerSecond: 40_000 });
+    const password = partyRelayPassword({
+      party: PARTY,
+      relay: c.peer.id,
+      user: a.peer.id,
+      own: a.key,
+      theirs: c.peer.wireGuardKey,
+    })!;
+    const allocation = await party.clock.runUntil(
+      allocate(
+        { network: a.network, clock: party.clock, random: party.random },
+        {
+          server: { address: address(c), port: 3_478 },
+          credentials: { username: a.peer.id, password },
+          handlers: { onData: () => {} },
+        },
+      ),
+    );
+    const to = { address: '11.9.9.9', port: 9 };
+    await party.clock.runUntil(allocation.permit([to.address]));
+    const before = relay.status.relayedBytes;
+    for (let turn = 0; turn < 1_000; turn++) {
+      allocation.send(new Uint8Array(1_000), to);
+      await party.clock.advance(10);
+    }
+    expect(relay.status.relayedBytes - before).toBeLessThan(20_000 * 12);
+    expect(relay.status.relayedBytes - before).toBeGreaterThan(20_000 * 5);
+    await party.clock.runUntil(allocation.close());
+  });
+
   it('leaves to the kernel what two members send through it, until one is removed (C9, A7)', async () => {
     const { a, b, c } = await three(41);
     const kernel = FakeKernel.host([address(c)]);

@@ -195,6 +195,7 @@ async function openTcp(
   allocation.tcp = new TcpRelay(
     {
       identity: allocation.identity,
+      client: allocation.link,
       network,
       clock,
       random,

@@ -10,6 +10,11 @@ export interface TurnGroupLimits {
   readonly allocations: number;
   /** Relayed bytes of one group per second, both directions together; Infinity is no limit. */
   readonly bytesPerSecond: number;
+  /**
+   * It is a part of another group. The kernel, which knows one account for each session, then keeps to the other group's rate.
+   * @default false
+   */
+  readonly isPart?: boolean;
 }
 
 /** Counts allocations and bytes of groups of users. */
@@ -45,6 +50,7 @@ interface SharedRate {
   readonly limit: RateLimit;
   /** A datagram larger than a second's rate takes all of it. */
   readonly mostBytes: number;
+  readonly isPart: boolean;
 }
 
 /** What one user's groups may relay; asked for every packet. */
@@ -67,9 +73,9 @@ export class GroupRates {
     for (const { limit, group } of this.#rates) limit.spend(group, bytes);
   }
 
-  /** The smallest of the rates, with a name of its own. */
+  /** The smallest of the rates of whole groups, with a name of its own. */
   get tightest(): { readonly id: string; readonly bytesPerSecond: number } | undefined {
-    const [first] = this.#rates.toSorted((a, b) => a.mostBytes - b.mostBytes);
+    const [first] = this.#rates.filter(({ isPart }) => !isPart).toSorted((a, b) => a.mostBytes - b.mostBytes);
     return first && { id: `${first.kind}:${first.group}`, bytesPerSecond: first.mostBytes };
   }
 
@@ -110,6 +116,7 @@ class Kind {
   rateOf(user: string): SharedRate | undefined {
     const group = this.limits.groupOf(user);
     if (group === undefined || this.#rate === undefined) return undefined;
-    return { kind: this.limits.name, group, limit: this.#rate, mostBytes: this.limits.bytesPerSecond };
+    const { name: kind, bytesPerSecond: mostBytes, isPart = false } = this.limits;
+    return { kind, group, limit: this.#rate, mostBytes, isPart };
   }
 }

@@ -44,7 +44,7 @@ export class Nonces {
     );
   }
 
-  /** The port is left out: a data connection (RFC 6062) comes from another and may use the same nonce. */
+  /** Ports are in the scope: a data connection (RFC 6062) comes from another and may use the same nonce. */
   #mac(expiry: string, { address }: Endpoint, scope: string): string {
     return createHmac('sha256', this.#key)
       .update(`${expiry} ${address}${scope}`)

@@ -1,6 +1,7 @@
 import { type Clock, deadline, type Random, type Timer } from '@towpath/core';
 import { localConnection } from './local-connection.ts';
 import type { Identity } from './authenticator.ts';
+import type { ClientLink } from './client-link.ts';
 import type { Endpoint, Network, TcpConnection, TcpHandlers, TcpListener } from '@towpath/net';
 
 /**
@@ -162,6 +163,7 @@ function sideOf(end: StreamEnd): Side {
 export interface TcpRelayContext {
   /** Whose allocation this is: only this user may bind its connections. */
   readonly identity: Identity;
+  readonly client: Pick<ClientLink, 'transport' | 'remote'>;
   readonly network: Network;
   readonly clock: Clock;
   readonly random: Random;
@@ -248,6 +250,11 @@ export class TcpRelay {
     far.attach(to.accept(far));
     // The other side has closed it when it has no permission for us.
     return this.#mine.has(peer) ? peer : 'failed';
+  }
+
+  /** The control connection. */
+  get client(): Pick<ClientLink, 'transport' | 'remote'> {
+    return this.#context.client;
   }
 
   get identity(): Identity {

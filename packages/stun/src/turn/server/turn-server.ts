@@ -360,7 +360,12 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       return;
     }
     if (held === undefined && this.#redirect(link, request)) return;
-    const result = this.#authenticator.authenticate(request, link.remote, allocation?.identity);
+    const result = this.#authenticator.authenticate(
+      request,
+      link.remote,
+      allocation?.identity,
+      this.#nonceScope(link, request),
+    );
     if (!result.ok) {
       counters.unauthenticated++;
       if (held === undefined || this.#unauthenticated.allow(address)) link.send(result.response);
@@ -372,6 +377,16 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       return;
     }
     this.#dispatch({ request, link, identity: result.identity }, allocation);
+  }
+
+  /**
+   * A nonce is good for one transport and port: who has seen a request cannot repeat it from another one. A ConnectionBind
+   * comes from a port of its own with the nonce of the control connection (RFC 6062 §4.3).
+   */
+  #nonceScope(link: ClientLink, request: StunMessage): string {
+    const bind = request.method === Method.ConnectionBind ? request.get(attr.connectionId) : undefined;
+    const { transport, remote } = this.#table.connections.get(bind ?? 0)?.relay.client ?? link;
+    return ` ${transport} ${remote.port}`;
   }
 
   /**
