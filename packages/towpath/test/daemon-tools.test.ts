@@ -99,6 +99,14 @@ describe('the service', () => {
     }
   });
 
+  test('is asked to end alone, so that WireGuard still carries its goodbye, and by another signal when it is started anew', () => {
+    for (const camerasOnly of [false, true]) {
+      const lines = unitText({ ...options, camerasOnly }).split('\n');
+      for (const line of ['KillMode=mixed', 'KillSignal=SIGTERM', 'RestartKillSignal=SIGUSR2'])
+        expect(lines).toContain(line);
+    }
+  });
+
   test('systemd finds no fault in the units', () => {
     if (spawnSync('systemd-analyze', ['--version']).status !== 0) return;
     using commandLine = new CommandLine();

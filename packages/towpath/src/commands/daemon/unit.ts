@@ -59,6 +59,8 @@ export function unitText({ program, stateFolder, camerasOnly }: UnitOptions): st
     `ExecStart=${command}`,
     '# It ends with 130 when it is asked to end.',
     'SuccessExitStatus=130',
+    '# wireguard-go and nft end with the daemon, after the peers were told.',
+    'KillMode=mixed',
     'KillSignal=SIGTERM',
     '# A daemon that is started anew tells the peers nothing: they go on as soon as it is back.',
     'RestartKillSignal=SIGUSR2',
