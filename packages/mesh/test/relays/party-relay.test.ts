@@ -139,7 +139,7 @@ describe('a member that relays for its party', () => {
       theirs: c.peer.wireGuardKey,
     })!;
     const allocation = await party.clock.runUntil(
-      allocate(
+      TurnAllocation.connect(
         { network: a.network, clock: party.clock, random: party.random },
         {
           server: { address: address(c), port: 3_478 },
