@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { NodeNetwork } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
 import { freePort } from '../../net/test/free-port.ts';
+import { CommandLine } from './command-line.ts';
 import { CAMERA } from './support.ts';
 
 const TOWPATH = fileURLToPath(new URL('../bin/towpath.js', import.meta.url));
@@ -59,4 +60,17 @@ describe('the process', () => {
     await once(child, 'exit');
     await released(port);
   });
+});
+
+test('a command that asks the daemon starts without loading fetch, which takes longer than the rest', () => {
+  using commandLine = new CommandLine();
+  const tell =
+    'process.on("exit", () => console.log(process.moduleLoadList.filter((name) => /undici| http$/.test(name)).join()))';
+  const { stdout, stderr, status } = spawnSync(
+    process.execPath,
+    ['--import', `data:text/javascript,${tell}`, TOWPATH, 'status'],
+    { encoding: 'utf8', env: { ...process.env, TOWPATH_HOME: commandLine.file('config') } },
+  );
+  expect([status, stderr]).toEqual([5, expect.stringContaining('towpath up is not running')]);
+  expect(stdout).toBe('NativeModule http\n');
 });

@@ -1,7 +1,9 @@
-import { request } from 'node:http';
 import { TowpathError } from '@towpath/core';
 import type { Runtime } from '../../cli/runtime.ts';
 import { apiSocketPath } from './socket-path.ts';
+
+// An import would read every export, and the one for WebSockets loads all of fetch, which takes longer than the rest.
+const { request } = process.getBuiltinModule('node:http');
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
