@@ -35,13 +35,13 @@ const QUICK: Plan = { connected: 500, signalling: 200, forSeconds: 1, joins: 200
 export const bench: Bench = {
   about:
     'a control server with its nodes in another process; beside bare WebSockets (memory, latency of an echo), bare SQLite inserts (joins) and bare Ed25519 verification (first sync)',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const plan = quick ? QUICK : FULL;
     const rows: BenchRow[] = [];
     for (const part of [connected, signalling, joins, sync]) {
       for (const result of await part(plan)) {
         rows.push(result);
-        say(`  ${result.case}: ${result.metric} ${result.value} ${result.unit}`);
+        print(`  ${result.case}: ${result.metric} ${result.value} ${result.unit}`);
       }
     }
     return rows;

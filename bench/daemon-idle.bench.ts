@@ -21,7 +21,7 @@ const GOAL_SHARE = 0.01;
 export const bench: Bench = {
   about:
     'memory and processor time of a built daemon with 50 peers and 3 cameras at rest, with the flags of its systemd unit, beside a Node that does nothing; WireGuard is left out',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     await using parts = new AsyncDisposableStack();
     const root = mkdtempSync(join(tmpdir(), 'towpath-idle-'));
     parts.defer(() => rmSync(root, { recursive: true, force: true }));
@@ -30,7 +30,7 @@ export const bench: Bench = {
     const home = join(root, 'home');
     const peersTask: IdlePeersTask = { home, peers: PEERS };
     parts.use((await Worker.start('idle-peers', peersTask)).worker);
-    say(`  ${PEERS} peers`);
+    print(`  ${PEERS} peers`);
     const emulatorsTask: EmulatorsTask = { kind: 'camera', count: CAMERAS, items: 30, photoBytes: 256 * 1_024 };
     const emulators = await Worker.start<EmulatorsReady>('emulators', emulatorsTask);
     parts.use(emulators.worker);

@@ -63,7 +63,7 @@ const CASES: readonly Case[] = [
 export const bench: Bench = {
   about:
     'scrolling 200 peers and 5,000 pictures in headless Chromium without a GPU, beside as many grey boxes of the same size in a list without React that is scrolled in turns with it',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     await using parts = new AsyncDisposableStack();
     const drawn = new FakePictures();
     drawn.drawThumbnails();
@@ -91,7 +91,7 @@ export const bench: Bench = {
       } finally {
         clearInterval(events);
       }
-      say(`  ${each.name}: ${ours.times.length} frames`);
+      print(`  ${each.name}: ${ours.times.length} frames`);
       rows.push(...rowsOf(each.name, ours, boxes));
     }
     return rows;

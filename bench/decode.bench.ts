@@ -15,14 +15,14 @@ const STRETCHES = 7;
 /** Packets per second through the decoder, over the recordings beside the repository, or over a generated one. */
 export const bench: Bench = {
   about: 'decoding recorded traffic, packets per second, beside reading the same recordings from their text',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const stretchMs = quick ? 60 : 400;
     const all = recordings();
     const rows: BenchRow[] = [];
     for (const recording of all) {
       if (recording.packets.length < MIN_PACKETS) continue;
       const { value, baseline } = measure([recording], stretchMs);
-      say(`  ${recording.name}: ${Math.round(value)} packets/s`);
+      print(`  ${recording.name}: ${Math.round(value)} packets/s`);
       rows.push(row({ case: recording.name, metric: 'decoded', value, unit: 'packets/s', baseline }));
     }
     const { value, baseline } = measure(all, 2 * stretchMs);

@@ -23,11 +23,11 @@ const SENDERS = ['as-device', 'adaptive'] as const;
 export const bench: Bench = {
   about:
     'ARTEMIS download from an emulated camera on loopback, beside a bare UDP loop with the same packets and one ack per 17; on lossy paths beside the same path without loss',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const rounds = quick ? 3 : 11;
     const rows = [...(await inOneProcess(rounds)), ...(await inTwoProcesses(rounds))];
     for (const sender of SENDERS) rows.push(...(await lossy(sender, quick ? 900 : 5_000)));
-    for (const { case: name, metric, value, unit } of rows) say(`  ${name}: ${metric} ${value} ${unit}`);
+    for (const { case: name, metric, value, unit } of rows) print(`  ${name}: ${metric} ${value} ${unit}`);
     return rows;
   },
 };

@@ -26,11 +26,11 @@ const GOAL_DRIFT_MS = 10;
 export const bench: Bench = {
   about:
     'lateness and drift of heartbeats while the process computes and downloads, beside loops that sleep 3 s after each send',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const real = await busyProcess(quick ? 12_500 : 60_000);
-    say(`  ${real.beats.length} heartbeats, ${(real.downloadedBytes / 1e6).toFixed(0)} MB downloaded meanwhile`);
+    print(`  ${real.beats.length} heartbeats, ${(real.downloadedBytes / 1e6).toFixed(0)} MB downloaded meanwhile`);
     const virtual = await manyHours();
-    say(`  ${virtual.beats} heartbeats in ${VIRTUAL_HOURS} virtual hours`);
+    print(`  ${virtual.beats} heartbeats in ${VIRTUAL_HOURS} virtual hours`);
     return [...realRows(real), ...virtualRows(virtual)];
   },
 };

@@ -9,7 +9,7 @@ const FRAME_MS = 1_000 / 15;
 export const bench: Bench = {
   about:
     'age of live pictures in the page, from the drawing in an emulated camera to the first display in headless Chromium (drawn time code, read from the canvas); three processes on loopback; beside the distance of two pictures',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const rows: BenchRow[] = [];
     await using stage = await LiveStage.open();
     for (const decoder of ['webcodecs', 'mediasource'] as const) {
@@ -17,7 +17,7 @@ export const bench: Bench = {
       // The first seconds belong to the start of the stream.
       await agesOfPictures(stage.page, element, 45);
       const ages = await agesOfPictures(stage.page, element, quick ? 150 : 900);
-      say(`  ${decoder}: ${ages.length} pictures`);
+      print(`  ${decoder}: ${ages.length} pictures`);
       const goal = decoder === 'webcodecs' ? `≤ ${GOAL_MS} ms` : undefined;
       for (const [metric, share] of [
         ['age, p50', 0.5],

@@ -48,7 +48,7 @@ interface Times {
 
 export const bench: Bench = {
   about: `time from connectToPeer at both ends to the first echo through the tunnel: in round trips of the simulated internet (${RTT_MS} ms between any two), beside WireGuard whose endpoints are known beforehand; in ms between namespaces without delay, beside plain wireguard-go`,
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const rows: BenchRow[] = [];
     for (const each of CASES) {
       const times = await simulated(each, quick ? 5 : 50);
@@ -57,7 +57,7 @@ export const bench: Bench = {
     if (!['wireguard-go', 'wg', 'ip', 'nft'].every(isInstalled)) return rows;
     const grid = await MeshGrid.open();
     try {
-      for (const each of CASES) rows.push(await real(grid, each, quick ? 2 : 5, say));
+      for (const each of CASES) rows.push(await real(grid, each, quick ? 2 : 5, print));
     } finally {
       await grid.close();
     }
@@ -148,7 +148,7 @@ async function real(
   grid: MeshGrid,
   { name, place, relayed }: Case,
   rounds: number,
-  say: (line: string) => void,
+  print: (line: string) => void,
 ): Promise<BenchRow> {
   const label = `${place.slice(0, 1)}${relayed ? 'r' : 'd'}`;
   const [a, b] = await Promise.all(['1', '2'].map((side) => grid.member(`${label}${side}`, place)));
@@ -162,7 +162,7 @@ async function real(
     for (const member of pair) member.release();
     plain.push(await plainMs(pair));
   }
-  say(`${name}: first echo after ${echo.map(Math.round)} ms, plain ${plain.map(Math.round)} ms`);
+  print(`${name}: first echo after ${echo.map(Math.round)} ms, plain ${plain.map(Math.round)} ms`);
   const fields = { metric: 'first echo, median', unit: 'ms', value: percentile(echo, 0.5) };
   return row({ case: `namespaces without delay: ${name}`, ...fields, baseline: percentile(plain, 0.5) });
 }

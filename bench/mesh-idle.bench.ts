@@ -39,7 +39,7 @@ interface Cost {
 export const bench: Bench = {
   about:
     'one process that is connected to 1,000 idle members with path sockets and echoes of their own, in another namespace, WireGuard simulated; beside one bare socket that sends each of as many peers 100 bytes every 30 s',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     if (!labAvailable()) throw new Error('This bench needs root, iproute2 and nftables.');
     const plan = quick ? QUICK : FULL;
     const lab = new Lab();
@@ -70,7 +70,7 @@ export const bench: Bench = {
           hub.order({ connect: some });
           for (const { again } of await Promise.all(both)) repeated += again;
         }
-        say(`${to} members are connected, ${repeated} attempts were repeated`);
+        print(`${to} members are connected, ${repeated} attempts were repeated`);
         await sleep(plan.settleMs);
       };
       await grow(0, plan.first);

@@ -30,8 +30,8 @@ const QUICK: Plan = { rounds: 2, seconds: 1, pings: 50 };
 
 type Pair = readonly [GridMember, GridMember];
 
-/** One way through a tunnel between two hosts. */
-interface Way {
+/** One direction through a tunnel between two hosts. */
+interface Direction {
   name: string;
   from: GridMember;
   to: GridMember;
@@ -40,14 +40,14 @@ interface Way {
 
 interface Context {
   plan: Plan;
-  say: (line: string) => void;
+  print: (line: string) => void;
 }
 
 export const bench: Bench = {
   about:
     'TCP through the tunnel between two members behind port-restricted NATs with host firewalls: spliced beside plain wireguard-go, through the hop beside a bare two-socket hop, relayed by our TURN server beside coturn; medians of alternating runs',
-  async run({ quick, say }) {
-    const context: Context = { plan: quick ? QUICK : FULL, say };
+  async run({ quick, print }) {
+    const context: Context = { plan: quick ? QUICK : FULL, print };
     await using stack = new AsyncDisposableStack();
     const grid = stack.adopt(await MeshGrid.open(), (one) => one.close());
     const direct = await pairOf(grid, 'd', true);
@@ -152,8 +152,8 @@ async function measureRelay(ours: Pair, coturns: Pair, context: Context): Promis
   const order = { id: 3, until: 'echo', forMs: CONNECT_MS, policy: 'relay-only' } as const;
   await Promise.all([connectPair(ours, order), connectPair(coturns, order)]);
   await sleep(SETTLE_MS);
-  const way = (name: string, [from, to]: Pair) => ({ name, from, to, address: to.address });
-  const measured = await alternate([way('coturn', coturns), way('ours', ours)], context);
+  const direction = (name: string, [from, to]: Pair) => ({ name, from, to, address: to.address });
+  const measured = await alternate([direction('coturn', coturns), direction('ours', ours)], context);
   for (const pair of [ours, coturns]) release(pair);
   const [value, baseline] = [median(measured.get('ours')), median(measured.get('coturn'))];
   return [
@@ -166,33 +166,37 @@ async function measureRelay(ours: Pair, coturns: Pair, context: Context): Promis
   ];
 }
 
-/** Runs a flow over each way in turn. @param daemons gets the share of a core that the busier of the last way's two used */
+/** Runs a flow in each direction in turn. @param daemons gets the share of a core that the busier of the last way's two used */
 async function alternate(
-  ways: readonly Way[],
-  { plan, say }: Context,
+  directions: readonly Direction[],
+  { plan, print }: Context,
   daemons: number[] = [],
 ): Promise<Map<string, number[]>> {
   await using stack = new AsyncDisposableStack();
-  const flows: { way: Way; flow: TcpFlow }[] = [];
-  for (const way of ways) {
-    const flow = await TcpFlow.open(way.from.host, way.to.host, { address: way.address, port: FLOW_PORT });
+  const flows: { direction: Direction; flow: TcpFlow }[] = [];
+  for (const direction of directions) {
+    const flow = await TcpFlow.open(direction.from.host, direction.to.host, {
+      address: direction.address,
+      port: FLOW_PORT,
+    });
     stack.defer(() => flow.close());
-    flows.push({ way, flow });
+    flows.push({ direction, flow });
   }
   const measured = new Map<string, number[]>();
   for (let round = 0; round < plan.rounds; round++) {
     // In the other order every second time: what the one leaves behind meets both alike.
-    for (const { way, flow } of round % 2 === 0 ? flows : flows.toReversed()) {
-      const ends = [way.from.pid, way.to.pid];
+    for (const { direction, flow } of round % 2 === 0 ? flows : flows.toReversed()) {
+      const ends = [direction.from.pid, direction.to.pid];
       const before = ends.map(ownSeconds);
       const startedMs = performance.now();
       const mbits = await flow.run(plan.seconds);
       const tookS = (performance.now() - startedMs) / 1_000;
-      measured.set(way.name, [...(measured.get(way.name) ?? []), mbits]);
-      if (way === ways.at(-1)) daemons.push(Math.max(...ends.map((pid, at) => ownSeconds(pid) - before[at]!)) / tookS);
+      measured.set(direction.name, [...(measured.get(direction.name) ?? []), mbits]);
+      if (direction === directions.at(-1))
+        daemons.push(Math.max(...ends.map((pid, at) => ownSeconds(pid) - before[at]!)) / tookS);
     }
     const last = [...measured].map(([name, all]) => `${name} ${Math.round(all.at(-1) ?? 0)} Mbit/s`);
-    say(`round ${round + 1} of ${plan.rounds}: ${last.join(', ')}`);
+    print(`round ${round + 1} of ${plan.rounds}: ${last.join(', ')}`);
   }
   return measured;
 }

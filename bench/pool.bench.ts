@@ -13,7 +13,7 @@ const SMALL_YOUNG_GENERATION = '--max-semi-space-size=4';
 /** Cost of one process that holds a thousand logged-in cameras with their heartbeats. */
 export const bench: Bench = {
   about: '1,000 cameras held by one process, heartbeats on, beside 1,000 bare UDP sockets that only answer keep-alives',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const times = quick ? { settleMs: 700, holdMs: 2_500 } : { settleMs: 3_000, holdMs: 24_000 };
     // Both run at the same time: each counts its own processor time and memory.
     const [baseline, ours, small] = await Promise.all([
@@ -21,9 +21,9 @@ export const bench: Bench = {
       hold('camera', 'cameras', times),
       hold('camera', 'cameras', times, [SMALL_YOUNG_GENERATION]),
     ]);
-    say(`  sockets: ${JSON.stringify(baseline)}`);
-    say(`  cameras: ${JSON.stringify(ours)}`);
-    say(`  cameras, ${SMALL_YOUNG_GENERATION}: ${JSON.stringify(small)}`);
+    print(`  sockets: ${JSON.stringify(baseline)}`);
+    print(`  cameras: ${JSON.stringify(ours)}`);
+    print(`  cameras, ${SMALL_YOUNG_GENERATION}: ${JSON.stringify(small)}`);
     return rowsOf({ baseline, ours, small, holdMs: times.holdMs });
   },
 };

@@ -24,12 +24,12 @@ const SETTLE_MS = 2_000;
 export const bench: Bench = {
   about:
     'the relay in a process of its own, 1,200-byte session packets, beside a bare dgram forwarder that takes turns with it',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const rows: BenchRow[] = [];
     for (const flows of FLOWS) rows.push(...(await throughput(flows, quick ? 3 : 11, quick ? 500 : 1_000)));
     rows.push(...(await latency(quick ? 20 : 150)));
     rows.push(...(await held()));
-    for (const { case: name, metric, value, unit } of rows) say(`  ${name}: ${metric} ${value} ${unit}`);
+    for (const { case: name, metric, value, unit } of rows) print(`  ${name}: ${metric} ${value} ${unit}`);
     return rows;
   },
 };

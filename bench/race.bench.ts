@@ -20,14 +20,14 @@ const OLD_TIMEOUT_MS = 5_000;
 export const bench: Bench = {
   about:
     'time to connected with a camera on port 1…6 of six, the others silent; beside one port after the other, 5 s each',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const rows: BenchRow[] = [];
     for (const rttMs of ROUND_TRIPS_MS) {
       for (let position = 1; position <= PORTS; position++) {
         const samples = await measure(rttMs, position, quick ? 3 : 15);
         const baseline = await oneAfterTheOther(rttMs, position);
         rows.push(...rowsOf(rttMs, position, samples, baseline));
-        say(`  RTT ${rttMs} ms, port ${position}: ${samples.path.map((ms) => ms.toFixed(0)).join(' ')}`);
+        print(`  RTT ${rttMs} ms, port ${position}: ${samples.path.map((ms) => ms.toFixed(0)).join(' ')}`);
       }
     }
     return rows;

@@ -36,7 +36,7 @@ interface Measured {
 export const bench: Bench = {
   about:
     'datagrams of 1,000 bytes from one namespace to another through relays that have one core, each at the offered rate at which it carries most: in the kernel, in user space, coturn (channels), beside IP routing; WireGuard through the relay beside WireGuard routed; medians of alternating runs',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const plan = quick ? QUICK : FULL;
     await using lab = await RelayLab.open();
     const bare = await open(lab.relay);
@@ -49,7 +49,7 @@ export const bench: Bench = {
       await lab.startServers({ coturn: isInstalled('turnserver') });
       const offered = new Map<string, number>();
       for (const route of lab.routes) offered.set(route.name, await bestOffer(lab, route));
-      say(`offered per second: ${[...offered].map(([name, rate]) => `${name} ${rate || 'no limit'}`).join(', ')}`);
+      print(`offered per second: ${[...offered].map(([name, rate]) => `${name} ${rate || 'no limit'}`).join(', ')}`);
       const results = new Map<string, Measured>();
       for (let round = 0; round < plan.rounds; round++) {
         for (const route of lab.routes) {
@@ -60,11 +60,11 @@ export const bench: Bench = {
           found.secondsPerMillion.push(secondsPerMillion);
         }
         const last = [...results].map(([name, { perSecond }]) => `${name} ${Math.round(perSecond.at(-1) ?? 0)}`);
-        say(`round ${round + 1} of ${plan.rounds}: ${last.join(', ')}`);
+        print(`round ${round + 1} of ${plan.rounds}: ${last.join(', ')}`);
       }
       const wireGuard =
         isInstalled('wireguard-go') && isInstalled('wg')
-          ? await wireGuardRounds(lab, bare, { rounds: plan.rounds, seconds: plan.wireGuardSeconds }, say)
+          ? await wireGuardRounds(lab, bare, { rounds: plan.rounds, seconds: plan.wireGuardSeconds }, print)
           : undefined;
       const moved = await moves(bare, lab.relay.address, plan.moves);
       return [...rows(results), ...wireGuardRows(wireGuard), moved];

@@ -29,9 +29,9 @@ async function load(name: string): Promise<Bench> {
 
 async function runOne(name: string): Promise<BenchResult> {
   const bench = await load(name);
-  const say = values.json ? () => {} : (line: string) => console.error(line);
-  say(`${name}: ${bench.about}`);
-  const rows = await bench.run({ quick: values.quick, say });
+  const print = values.json ? () => {} : (line: string) => console.error(line);
+  print(`${name}: ${bench.about}`);
+  const rows = await bench.run({ quick: values.quick, print });
   return { bench: name, machine: machine(), rows };
 }
 

@@ -20,9 +20,9 @@ const FINGERPRINT_ATTRIBUTE_BYTES = 8;
 export const bench: Bench = {
   about:
     'binding answers of a server in a process of its own, beside a bare dgram echo under the same load; decoding with integrity check, beside one HMAC over the same bytes',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const rows = [...(await answers(quick ? 3 : 11, quick ? 400 : 1_000)), ...checks(quick ? 50 : 300)];
-    for (const { case: name, metric, value, unit } of rows) say(`  ${name}: ${metric} ${value} ${unit}`);
+    for (const { case: name, metric, value, unit } of rows) print(`  ${name}: ${metric} ${value} ${unit}`);
     return rows;
   },
 };

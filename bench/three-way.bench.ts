@@ -31,16 +31,16 @@ const TELLING_PAIRS: readonly Pair[] = [
 export const bench: Bench = {
   about:
     'LAN, P2P and relay at once, client and camera behind port-restricted NATs, simulated; beside the same ways one after the other with the limits of the vendor’s library (LAN 1.45 s, P2P 4.5 s, relay); then every pair of the kernel’s NATs',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const rows: BenchRow[] = [];
     for (const lossRatio of LOSS_RATIOS) {
       for (const where of [{ direct: true }, { direct: false }, { direct: false, relayElsewhere: true }]) {
         const more = await simulated({ ...where, lossRatio }, quick ? 30 : 300);
-        for (const { case: name, metric, value } of more) say(`  ${name}: ${metric} ${value} ms`);
+        for (const { case: name, metric, value } of more) print(`  ${name}: ${metric} ${value} ms`);
         rows.push(...more);
       }
     }
-    return [...rows, ...(await kernel(quick ? TELLING_PAIRS : [...ALL_PAIRS, LATER_PAIR], say))];
+    return [...rows, ...(await kernel(quick ? TELLING_PAIRS : [...ALL_PAIRS, LATER_PAIR], print))];
   },
 };
 
@@ -59,7 +59,7 @@ async function simulated(options: Omit<PairOptions, 'seed'>, seeds: number): Pro
   const all = (pick: (times: RaceTimes) => number | undefined) =>
     races.map((times) => pick(times) ?? Number.POSITIVE_INFINITY);
   const limit = direct ? DIRECT_GOAL_MS : RELAY_GOAL_MS;
-  const way = direct ? 'direct' : 'relay carries';
+  const state = direct ? 'direct' : 'relay carries';
   const times = all((each) => (direct ? each.direct : each.relay));
   const figure = (share: number) => ({
     case: name,
@@ -74,9 +74,9 @@ async function simulated(options: Omit<PairOptions, 'seed'>, seeds: number): Pro
     0.5,
   );
   return [
-    row({ ...median, metric: `${way}, median`, ...goal(median.value) }),
+    row({ ...median, metric: `${state}, median`, ...goal(median.value) }),
     // Lost packets are retransmitted after a round trip: with loss the goal applies to the median, not to the slowest.
-    row({ ...p99, metric: `${way}, p99`, ...(lossRatio === 0 ? goal(p99.value) : {}) }),
+    row({ ...p99, metric: `${state}, p99`, ...(lossRatio === 0 ? goal(p99.value) : {}) }),
     row({
       case: name,
       metric: 'first path, p99',
@@ -99,7 +99,7 @@ async function withPair<T>(options: PairOptions, use: (pair: SimulatedPair) => P
   }
 }
 
-async function kernel(pairs: readonly Pair[], say: (line: string) => void): Promise<BenchRow[]> {
+async function kernel(pairs: readonly Pair[], print: (line: string) => void): Promise<BenchRow[]> {
   if (!labAvailable()) {
     const metric = 'left out: needs root, iproute2 and nftables';
     return [row({ case: 'pairs of the kernel’s NATs', metric, value: 0, unit: 'pairs' })];
@@ -108,7 +108,7 @@ async function kernel(pairs: readonly Pair[], say: (line: string) => void): Prom
   await measurePairs(pairs, PAIRS_MS, (outcome) => {
     const made = pairRow(outcome);
     rows.push(made);
-    say(`  ${made.case}: ${made.metric} ${made.value} ms, ${made.met ? 'as expected' : 'not as expected'}`);
+    print(`  ${made.case}: ${made.metric} ${made.value} ms, ${made.met ? 'as expected' : 'not as expected'}`);
   });
   return rows;
 }

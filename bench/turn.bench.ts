@@ -56,14 +56,14 @@ const QUICK: Plan = { steps: [{ clients: 10, rounds: 1 }], messages: 1_000, allo
 export const bench: Bench = {
   about:
     'channel data of 1,000 bytes from client to client by coturn’s turnutils_uclient, our TURN server beside coturn in alternating runs, one worker each; the same with two workers; memory per allocation',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const plan = quick ? QUICK : FULL;
     const rows: BenchRow[] = [];
     const coturn = ['turnserver', 'turnutils_uclient'].every(isInstalled);
-    if (coturn) rows.push(...(await relaying(plan, say)));
+    if (coturn) rows.push(...(await relaying(plan, print)));
     else rows.push(unmeasured('relayed packets', `≥ ${RATIO_GOAL} × coturn`, '/s'));
     rows.push(...(await memory(plan.allocations, coturn)));
-    for (const { case: name, metric, value, unit } of rows) say(`  ${name}: ${metric} ${value} ${unit}`);
+    for (const { case: name, metric, value, unit } of rows) print(`  ${name}: ${metric} ${value} ${unit}`);
     return rows;
   },
 };
@@ -85,7 +85,7 @@ interface Load {
   cores: UclientRun['cores'];
 }
 
-async function relaying(plan: Plan, say: (line: string) => void): Promise<BenchRow[]> {
+async function relaying(plan: Plan, print: (line: string) => void): Promise<BenchRow[]> {
   await using ours = await TurnRelay.towpath(1);
   await using theirs = await TurnRelay.coturn();
   await using workers = await TurnRelay.towpath(WORKERS);
@@ -93,7 +93,7 @@ async function relaying(plan: Plan, say: (line: string) => void): Promise<BenchR
   let two: Load | undefined;
   for (const step of plan.steps) {
     const relays = step === plan.steps.at(-1) ? [ours, theirs, workers] : [ours, theirs];
-    const runs = await takeTurns(relays, step, plan, say);
+    const runs = await takeTurns(relays, step, plan, print);
     loads.push({ one: means(runs.get(ours), step.clients), coturn: means(runs.get(theirs), step.clients) });
     if (relays.includes(workers)) two = means(runs.get(workers), step.clients);
   }
@@ -111,13 +111,15 @@ async function takeTurns(
   relays: readonly TurnRelay[],
   { clients, rounds }: Step,
   { messages, together }: Plan,
-  say: (line: string) => void,
+  print: (line: string) => void,
 ): Promise<Map<TurnRelay, UclientRun[]>> {
   const runs = new Map<TurnRelay, UclientRun[]>(relays.map((relay) => [relay, []]));
   const once = async (relay: TurnRelay) => {
     const run = await runUclient(relay, clients, messages);
     runs.get(relay)?.push(run);
-    say(`  ${relay.name}, ${clients} clients: ${run.received} of ${run.sent} arrived, ${Math.round(run.perSecond)}/s`);
+    print(
+      `  ${relay.name}, ${clients} clients: ${run.received} of ${run.sent} arrived, ${Math.round(run.perSecond)}/s`,
+    );
   };
   for (let round = 0; round < rounds; round++) {
     if (together) await Promise.all(relays.map(once));

@@ -21,7 +21,7 @@ export interface BenchOptions {
   /** A short run that shows that everything works; its figures are rougher. */
   quick: boolean;
   /** Progress for a person; silent with --json. */
-  say(line: string): void;
+  print(line: string): void;
 }
 
 export interface Bench {

@@ -82,7 +82,7 @@ function ask<T>(socket: Socket, message: Message, port: number, wanted: Wanted<T
       clearInterval(timer);
       socket.off('message', onMessage);
     };
-    const say = () => {
+    const announce = () => {
       if (tries++ < TRIES) {
         socket.send(datagram, port, HERE);
         return;
@@ -96,8 +96,8 @@ function ask<T>(socket: Socket, message: Message, port: number, wanted: Wanted<T
       end();
       resolve(found);
     };
-    const timer = setInterval(say, REPEAT_MS);
+    const timer = setInterval(announce, REPEAT_MS);
     socket.on('message', onMessage);
-    say();
+    announce();
   });
 }

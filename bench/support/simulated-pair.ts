@@ -118,15 +118,15 @@ export class SimulatedPair {
     const clock = this.#clock;
     const startedAt = clock.now();
     const common = { ...this.#components, uid: UID };
-    const ways: (() => Promise<PpppSession>)[] = [
+    const connects: (() => Promise<PpppSession>)[] = [
       () => connectByLanSearch({ ...common, broadcast: true, timeoutMs: VENDOR_LAN_MS }),
       () => connectByRendezvous({ ...common, servers: this.#servers, timeoutMs: VENDOR_P2P_MS }),
       () => connectByRelay({ ...common, servers: this.#servers }),
     ];
     let reason: unknown;
-    for (const way of ways) {
+    for (const connect of connects) {
       try {
-        this.#open.push(await clock.runUntil(way()));
+        this.#open.push(await clock.runUntil(connect()));
         return clock.now() - startedAt;
       } catch (error) {
         reason = error;

@@ -25,7 +25,7 @@ export async function wireGuardRounds(
   lab: RelayLab,
   relay: KernelRelay,
   { rounds, seconds }: { rounds: number; seconds: number },
-  say: (line: string) => void,
+  print: (line: string) => void,
 ): Promise<WireGuardRounds> {
   const { a, b } = lab;
   await using stack = new AsyncDisposableStack();
@@ -57,7 +57,7 @@ export async function wireGuardRounds(
     found.routed.push(await overRouting!.run(seconds));
     found.relayed.push(await overRelay!.run(seconds));
     const last = [found.routed.at(-1), found.relayed.at(-1)].map((each) => Math.round(each ?? 0));
-    say(`WireGuard, round ${round + 1} of ${rounds}: routed ${last[0]} Mbit/s, relayed ${last[1]} Mbit/s`);
+    print(`WireGuard, round ${round + 1} of ${rounds}: routed ${last[0]} Mbit/s, relayed ${last[1]} Mbit/s`);
   }
   return found;
 }

@@ -96,16 +96,16 @@ async function members(): Promise<void> {
       for (const each of own) each.control.peers.push(...order.connect.map(asPeer));
       const ids = order.connect.map(({ id }) => id);
       await Promise.all(ids.flatMap((id) => own.map(({ manager }) => connect(manager, id))));
-      say({ connected: order.connect.length, again });
+      print({ connected: order.connect.length, again });
       again = 0;
     } else if ('usage' in order) {
       const statuses = all.flatMap(({ manager }) => manager.statuses());
       const connected = statuses.filter(({ status }) => status === 'connected').length;
       const slow = statuses.filter(({ reason }) => reason === MeshReason.echoSlow).length;
-      say({ usage: { ...usage(), connected, reached: connected + slow } });
+      print({ usage: { ...usage(), connected, reached: connected + slow } });
     }
   });
-  say({ members: all.map(({ self }) => ({ ...self, wireGuardKey: Array.from(self.wireGuardKey) as never })) });
+  print({ members: all.map(({ self }) => ({ ...self, wireGuardKey: Array.from(self.wireGuardKey) as never })) });
   await parentLeft();
   process.exit(0);
 }
@@ -149,7 +149,7 @@ async function bare(): Promise<void> {
   const socket = createSocket('udp4');
   const data = new Uint8Array(BARE_BYTES);
   const peers: { port: number; timer: NodeJS.Timeout }[] = [];
-  socket.bind(0, HERE, () => say({ ports: [socket.address().port] }));
+  socket.bind(0, HERE, () => print({ ports: [socket.address().port] }));
   process.on('message', (order: MeshIdleOrder) => {
     if ('ports' in order) {
       for (const port of order.ports) {
@@ -159,8 +159,8 @@ async function bare(): Promise<void> {
         };
         peers.push(peer);
       }
-      say({ connected: order.ports.length, again: 0 });
-    } else if ('usage' in order) say({ usage: { ...usage(), connected: peers.length, reached: peers.length } });
+      print({ connected: order.ports.length, again: 0 });
+    } else if ('usage' in order) print({ usage: { ...usage(), connected: peers.length, reached: peers.length } });
   });
   await parentLeft();
   process.exit(0);
@@ -178,7 +178,7 @@ function cpuMs(): number {
   return (user + system) / 1_000;
 }
 
-function say(line: MeshIdleLine): void {
+function print(line: MeshIdleLine): void {
   tell(line);
 }
 
@@ -198,7 +198,7 @@ class ParentControl implements ControlPlane {
   }
 
   async signal(_party: string, to: string, data: Uint8Array): Promise<void> {
-    say({ signal: { from: this.#self.id, to, data: Buffer.from(data).toString('base64') } });
+    print({ signal: { from: this.#self.id, to, data: Buffer.from(data).toString('base64') } });
   }
 
   announce(): void {}

@@ -102,14 +102,14 @@ describe.skipIf(skip)(title, () => {
       credentials = ['-u', ALICE.username, '-w', ALICE.password],
     ) {
       const port = server.locals[{ udp: 0, tcp: 1, tls: 2 }[transport]]!.port;
-      const way = { udp: [], tcp: ['-t'], tls: ['-t', '-S'] }[transport];
+      const flags = { udp: [], tcp: ['-t'], tls: ['-t', '-S'] }[transport];
       const peer = ['-e', HERE, '-r', String(echoPort)];
       const { stdout } = await run('turnutils_uclient', [
         ...credentials,
         ...peer,
         '-p',
         String(port),
-        ...way,
+        ...flags,
         ...options,
         HERE,
       ]);

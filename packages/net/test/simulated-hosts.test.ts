@@ -11,8 +11,8 @@ describe('a host in a LAN', () => {
     const listeners = [await simulation.bind(one, { port: 32_108 }), await simulation.bind(two, { port: 32_108 })];
     const bound = await simulation.bind(three, { port: 32_108, address: three.address });
     const searcher = await simulation.bind(one, { broadcast: true });
-    searcher.say('all', { address: '255.255.255.255', port: 32_108 });
-    searcher.say('directed', { address: '192.168.43.255', port: 32_108 });
+    searcher.sendText('all', { address: '255.255.255.255', port: 32_108 });
+    searcher.sendText('directed', { address: '192.168.43.255', port: 32_108 });
     await clock.advance(10);
     for (const { received } of listeners) {
       expect(received.map(({ text, from }) => [text, from.address])).toEqual([
@@ -28,7 +28,7 @@ describe('a host in a LAN', () => {
     const neighbour = await simulation.bind(internet.host(), { port: 9 });
     const inside = await simulation.bind(internet.nat().host(), { broadcast: true });
     const outside = await simulation.bind(internet.host(), { broadcast: true });
-    for (const { say } of [inside, outside]) say('x', { address: '255.255.255.255', port: 9 });
+    for (const { sendText } of [inside, outside]) sendText('x', { address: '255.255.255.255', port: 9 });
     await clock.advance(100);
     expect(neighbour.received).toEqual([]);
     expect(internet.counters.inFlight).toBe(0);
@@ -41,10 +41,10 @@ describe('a host in a LAN', () => {
     const router = await simulation.bind(home.gateway, { port: 1_900, multicastGroups: [group] });
     const other = await simulation.bind(home.host(), { port: 1_900 });
     const client = await simulation.bind(home.host());
-    client.say('M-SEARCH', { address: group, port: 1_900 });
+    client.sendText('M-SEARCH', { address: group, port: 1_900 });
     await clock.advance(10);
     expect([router.texts(), other.texts()]).toEqual([['M-SEARCH'], []]);
-    router.say('answer', router.received[0]!.from);
+    router.sendText('answer', router.received[0]!.from);
     await clock.advance(10);
     expect(client.received).toMatchObject([{ text: 'answer', from: { address: home.gateway.address, port: 1_900 } }]);
   });
@@ -73,9 +73,9 @@ describe('a host in a LAN', () => {
     host.join(hotspot, { address: '192.168.43.20' });
     const camera = await simulation.bind(hotspot.host({ address: '192.168.43.1' }), { port: 1 });
     const server = await simulation.bind(internet.host({ address: '192.0.2.1' }), { port: 1 });
-    const { say } = await simulation.bind(host);
-    say('x', { address: '192.168.43.1', port: 1 });
-    say('x', { address: '192.0.2.1', port: 1 });
+    const { sendText } = await simulation.bind(host);
+    sendText('x', { address: '192.168.43.1', port: 1 });
+    sendText('x', { address: '192.0.2.1', port: 1 });
     await clock.advance(100);
     expect(camera.received[0]!.from.address).toBe('192.168.43.20');
     expect(server.received[0]!.from.address).toBe(host.address);
@@ -90,8 +90,8 @@ describe('a host in a LAN', () => {
     const bound = await simulation.bind(host, { address: host.address });
     const wlan = internet.nat({ subnet: '10.20.0.0/16' });
     host.roam(wlan.lan);
-    wildcard.say('still here', server);
-    bound.say('lost', server);
+    wildcard.sendText('still here', server);
+    bound.sendText('lost', server);
     await clock.advance(100);
     expect(host.address).toBe('10.20.0.2');
     expect(wildcard.texts()).toEqual(['still here']);
@@ -104,10 +104,10 @@ describe('a host in a LAN', () => {
     const before = host.address;
     const client = await simulation.bind(host, { port: 5_000 });
     const late = await simulation.bind(internet.host());
-    late.say('to the old address', { address: before, port: 5_000 });
+    late.sendText('to the old address', { address: before, port: 5_000 });
     host.roam(internet.network);
-    late.say('gone', { address: before, port: 5_000 });
-    late.say('to the new address', { address: host.address, port: 5_000 });
+    late.sendText('gone', { address: before, port: 5_000 });
+    late.sendText('to the new address', { address: host.address, port: 5_000 });
     await clock.advance(100);
     expect(host.address).not.toBe(before);
     expect(client.texts()).toEqual(['to the new address']);
@@ -151,40 +151,40 @@ describe("a host's firewall", () => {
 
   test('first-seen: serves the first (address, port) and nobody else until reset (B6)', async () => {
     const { clock, camera, service, search, first, second, to } = await cameraWith('first-seen');
-    first.say('first', to);
+    first.sendText('first', to);
     await clock.advance(1);
-    second.say('second', to);
-    first.say('first again', to);
-    second.say('unguarded', { ...to, port: search.socket.local.port });
+    second.sendText('second', to);
+    first.sendText('first again', to);
+    second.sendText('unguarded', { ...to, port: search.socket.local.port });
     await clock.advance(1);
     expect([service.texts(), search.texts()]).toEqual([['first', 'first again'], ['unguarded']]);
     camera.firewall.reset();
-    second.say('second at last', to);
+    second.sendText('second at last', to);
     await clock.advance(1);
     expect(service.texts().at(-1)).toBe('second at last');
   });
 
   test('first-seen: forgets a silent endpoint after its time (B6)', async () => {
     const { clock, service, first, second, to } = await cameraWith('first-seen', 30_000);
-    first.say('first', to);
+    first.sendText('first', to);
     await clock.advance(29_000);
-    first.say('refreshed', to);
+    first.sendText('refreshed', to);
     await clock.advance(29_000);
-    second.say('too early', to);
+    second.sendText('too early', to);
     await clock.advance(2_000);
-    second.say('free', to);
+    second.sendText('free', to);
     await clock.advance(1);
     expect(service.texts()).toEqual(['first', 'refreshed', 'free']);
   });
 
   test('contacted: lets in only the endpoints that were sent to', async () => {
     const { clock, internet, service, phone, first, second, to } = await cameraWith('contacted');
-    second.say('too early', to);
+    second.sendText('too early', to);
     await clock.advance(1);
-    service.say('hello', { address: phone.address, port: first.socket.local.port });
+    service.sendText('hello', { address: phone.address, port: first.socket.local.port });
     await clock.advance(1);
-    first.say('answer', to);
-    second.say('stranger', to);
+    first.sendText('answer', to);
+    second.sendText('stranger', to);
     await clock.advance(1);
     expect(service.texts()).toEqual(['answer']);
     expect(internet.counters.dropped).toEqual({ firewalled: 2 });
@@ -192,10 +192,10 @@ describe("a host's firewall", () => {
 
   test('closed: lets nothing in, and can be opened while it runs', async () => {
     const { clock, camera, service, first, to } = await cameraWith('closed');
-    first.say('no', to);
+    first.sendText('no', to);
     await clock.advance(1);
     camera.firewall.options = { policy: 'open' };
-    first.say('yes', to);
+    first.sendText('yes', to);
     await clock.advance(1);
     expect(service.texts()).toEqual(['yes']);
   });
@@ -206,8 +206,8 @@ describe('errors and accounts', () => {
     for (const icmpErrors of [false, true]) {
       const { clock, internet, ...simulation } = open({ icmpErrors });
       const client = await simulation.bind(internet.nat().host());
-      client.say('x', { address: internet.host().address, port: 9 });
-      client.say('x', { address: '198.51.100.9', port: 9 });
+      client.sendText('x', { address: internet.host().address, port: 9 });
+      client.sendText('x', { address: '198.51.100.9', port: 9 });
       await clock.advance(1_000);
       expect(client.errors.sort()).toEqual(icmpErrors ? ['connection-refused', 'unreachable'] : []);
       expect(internet.counters.dropped).toEqual({ 'no-listener': 1, 'no-route': 1 });
@@ -223,7 +223,7 @@ describe('errors and accounts', () => {
     const to = { address: other.address, port: 2 };
     const connection = await clock.runUntil(host.network.connectTcp(to, { onData: () => {} }));
     connection.write(new Uint8Array(100_000));
-    client.say('x', { address: other.address, port: 1 });
+    client.sendText('x', { address: other.address, port: 1 });
     expect(internet.openSockets).toBe(5);
     await clock.runUntil(connection.close());
     await Promise.all([server.socket.close(), client.socket.close(), listener.close()]);
@@ -245,14 +245,14 @@ describe('errors and accounts', () => {
       if (text === 'copy') next();
     });
     for (const text of ['drop', 'change', 'copy', 'delay', 'pass'])
-      client.say(text, { address: host.address, port: 1 });
+      client.sendText(text, { address: host.address, port: 1 });
     await clock.advance(100);
     expect(server.texts()).toEqual(['changed', 'copy', 'copy', 'pass']);
     await clock.advance(1_000);
     expect(server.texts().at(-1)).toBe('delay');
     expect(new Set(server.received.map(({ from }) => formatEndpoint(from))).size).toBe(1);
     stop();
-    client.say('drop', { address: host.address, port: 1 });
+    client.sendText('drop', { address: host.address, port: 1 });
     await clock.advance(100);
     expect(server.texts().at(-1)).toBe('drop');
     const { sent, copies, delivered, dropped, inFlight } = internet.counters;

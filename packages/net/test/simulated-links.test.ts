@@ -11,7 +11,7 @@ async function numbered(link: SimulatedLinkOptions, { count = 100, gapMs = 1, by
   const host = internet.host();
   const receiver = await simulation.bind(host, { port: 9 });
   for (let at = 0; at < count; at++) {
-    sender.say(String(at).padEnd(bytes), { address: host.address, port: 9 });
+    sender.sendText(String(at).padEnd(bytes), { address: host.address, port: 9 });
     await clock.advance(gapMs);
   }
   await clock.advance(60_000);
@@ -74,7 +74,7 @@ describe('a link', () => {
     const { received } = await simulation.bind(receiver, { port: 9 });
     const far = await simulation.bind(internet.host({ link: { delayMs: 500 } }));
     const near = await simulation.bind(internet.host({ link: { delayMs: 10 } }));
-    for (const { say } of [far, near]) say('x'.repeat(72), { address: receiver.address, port: 9 });
+    for (const { sendText } of [far, near]) sendText('x'.repeat(72), { address: receiver.address, port: 9 });
     await clock.advance(1_000);
     expect(received.map(({ atMs }) => atMs)).toEqual([110, 600]);
   });
@@ -90,7 +90,7 @@ describe('a link', () => {
     const simulation = new Simulation();
     const { clock, internet } = simulation;
     const client = await simulation.bind(internet.host({ link: { delayMs: 5, down: { delayMs: 50 } } }));
-    client.say('there and back', await simulation.echo(internet.host()));
+    client.sendText('there and back', await simulation.echo(internet.host()));
     await clock.advance(1_000);
     expect(client.received[0]!.atMs).toBe(5 + 10 + 10 + 50);
   });
@@ -102,9 +102,9 @@ describe('a link', () => {
     const client = await simulation.bind(host);
     const server = await simulation.echo(internet.host());
     host.link.change({ lossRatio: 1 });
-    client.say('lost', server);
+    client.sendText('lost', server);
     host.link.change({ lossRatio: 0, delayMs: 100 });
-    client.say('slow', server);
+    client.sendText('slow', server);
     await clock.advance(1_000);
     expect(client.received).toMatchObject([{ text: 'slow', atMs: 220 }]);
   });
@@ -115,15 +115,15 @@ describe('a link', () => {
     const host = internet.host();
     const client = await simulation.bind(host);
     const server = await simulation.echo(internet.host());
-    client.say('answer lost', server);
+    client.sendText('answer lost', server);
     await clock.advance(30);
     host.unplug();
     await clock.advance(100);
-    client.say('refused', server);
+    client.sendText('refused', server);
     await clock.advance(100);
     expect(host.network.interfaces().every(({ internal }) => internal)).toBe(true);
     host.replug();
-    client.say('back', server);
+    client.sendText('back', server);
     await clock.advance(100);
     expect(client.texts()).toEqual(['back']);
     expect(client.errors).toEqual(['unreachable']);
@@ -152,10 +152,10 @@ describe('a simulated internet', () => {
     await simulation.echo(hosts[0]!, { port: 7 });
     const sockets = await Promise.all(hosts.slice(1).map((host) => simulation.bind(host, { broadcast: true })));
     for (let round = 0; round < 30; round++) {
-      for (const { socket, say } of sockets) {
-        say(`round ${round}`.padEnd(round * 60), server);
-        if (round % 7 === 0) say('anybody?', { address: '255.255.255.255', port: socket.local.port });
-        if (round % 11 === 0) say('nobody', { address: '198.51.100.1', port: 9 });
+      for (const { socket, sendText } of sockets) {
+        sendText(`round ${round}`.padEnd(round * 60), server);
+        if (round % 7 === 0) sendText('anybody?', { address: '255.255.255.255', port: socket.local.port });
+        if (round % 11 === 0) sendText('nobody', { address: '198.51.100.1', port: 9 });
       }
       await clock.advance(13);
     }
@@ -194,7 +194,7 @@ describe('a simulated internet', () => {
     right.forward('udp', echo);
     const client = await simulation.bind(left.host());
     const tick = () => {
-      client.say('alive', { address: right.externalAddress, port: 5_000 });
+      client.sendText('alive', { address: right.externalAddress, port: 5_000 });
       clock.timer(1_000, tick);
     };
     tick();

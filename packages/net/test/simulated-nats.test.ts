@@ -21,7 +21,7 @@ async function behaviourServer(simulation: Simulation) {
         port,
         onMessage: (data, from) => {
           const answerFrom = new TextDecoder().decode(data) || `${address}:${port}`;
-          sockets.get(answerFrom)!.say(formatEndpoint(from), from);
+          sockets.get(answerFrom)!.sendText(formatEndpoint(from), from);
         },
       });
       sockets.set(`${address}:${port}`, socket);
@@ -37,7 +37,7 @@ async function probe(simulation: Simulation, host: SimulatedHost) {
   const client = await simulation.bind(host);
   const ask = async (socket: TestSocket, to: Endpoint, answerFrom = '') => {
     const before = socket.received.length;
-    socket.say(answerFrom, to);
+    socket.sendText(answerFrom, to);
     await clock.advance(500);
     return socket.received[before]?.text;
   };
@@ -107,7 +107,7 @@ describe('what an RFC 5780 client sees behind each kind of NAT', () => {
   }
 });
 
-/** A client behind a NAT that has spoken to a server, and what the server can say to it. */
+/** A client behind a NAT that has sent to a server, and what the server can send to it. */
 async function conversation(options: NatOptions) {
   const simulation = new Simulation();
   const { clock, internet } = simulation;
@@ -117,7 +117,7 @@ async function conversation(options: NatOptions) {
   const server = internet.host();
   const [main, other] = [await simulation.bind(server, { port: 1 }), await simulation.bind(server, { port: 2 })];
   const hello = async () => {
-    client.say('hello', { address: server.address, port: 1 });
+    client.sendText('hello', { address: server.address, port: 1 });
     await clock.advance(100);
     return main.received.at(-1)?.from as Endpoint;
   };
@@ -129,9 +129,9 @@ describe('mappings', () => {
     const { clock, client, main, nat, hello } = await conversation({ ports: 'random', mappingLifetimeMs: 30_000 });
     const before = await hello();
     await clock.advance(29_000);
-    main.say('in time', before);
+    main.sendText('in time', before);
     await clock.advance(31_000);
-    main.say('too late', before);
+    main.sendText('too late', before);
     await clock.advance(100);
     expect(client.texts()).toEqual(['in time']);
     expect(nat.mappings).toBe(0);
@@ -145,9 +145,9 @@ describe('mappings', () => {
     const { clock, client, main, hello } = await conversation({ refresh, mappingLifetimeMs: 30_000 });
     const external = await hello();
     await clock.advance(20_000);
-    main.say('kept alive', external);
+    main.sendText('kept alive', external);
     await clock.advance(20_000);
-    main.say('reached', external);
+    main.sendText('reached', external);
     await clock.advance(100);
     expect(client.texts()).toEqual(texts);
   });
@@ -161,8 +161,8 @@ describe('mappings', () => {
   test('count what they refuse: no mapping, or filtered', async () => {
     const { clock, internet, main, other, nat, hello } = await conversation(natKinds.portRestricted);
     const external = await hello();
-    other.say('stranger', external);
-    main.say('no such port', { address: nat.externalAddress, port: 6_000 });
+    other.sendText('stranger', external);
+    main.sendText('no such port', { address: nat.externalAddress, port: 6_000 });
     await clock.advance(100);
     expect(internet.counters.dropped).toEqual({ filtered: 1, 'no-mapping': 1 });
   });
@@ -171,7 +171,7 @@ describe('mappings', () => {
     const { clock, simulation, nat, server, main, hello } = await conversation(natKinds.portRestricted);
     expect((await hello()).port).toBe(5_000);
     const twin = await simulation.bind(nat.host(), { port: 5_000 });
-    twin.say('me too', { address: server.address, port: 1 });
+    twin.sendText('me too', { address: server.address, port: 1 });
     await clock.advance(100);
     expect(main.received.at(-1)!.from.port).toBe(5_001);
   });
@@ -180,7 +180,7 @@ describe('mappings', () => {
     const { clock, simulation, internet, host, server, hello } = await conversation({ portRange: [7_000, 7_001] });
     expect((await hello()).port).toBeGreaterThanOrEqual(7_000);
     for (let count = 0; count < 3; count++) {
-      (await simulation.bind(host)).say('x', { address: server.address, port: 1 });
+      (await simulation.bind(host)).sendText('x', { address: server.address, port: 1 });
     }
     await clock.advance(100);
     expect(internet.counters.dropped).toEqual({ 'no-port-left': 2 });
@@ -190,7 +190,7 @@ describe('mappings', () => {
     const { clock, client, main, nat, hello } = await conversation(natKinds.portRestricted);
     const before = await hello();
     nat.flush();
-    main.say('lost', before);
+    main.sendText('lost', before);
     await clock.advance(100);
     expect(client.texts()).toEqual([]);
     expect(await hello()).toEqual(before);
@@ -203,8 +203,8 @@ describe('mappings', () => {
     const after = await hello();
     expect(after.address).toBe(before.address);
     expect(after.port).not.toBe(before.port);
-    main.say('old', before);
-    main.say('new', after);
+    main.sendText('old', before);
+    main.sendText('new', after);
     await clock.advance(100);
     expect(client.texts()).toEqual(['new']);
   });
@@ -215,8 +215,8 @@ describe('mappings', () => {
     nat.changeExternalAddress();
     const after = await hello();
     expect([before.address === after.address, after.address]).toEqual([false, nat.externalAddress]);
-    main.say('old', before);
-    main.say('new', after);
+    main.sendText('old', before);
+    main.sendText('new', after);
     await clock.advance(100);
     expect(client.texts()).toEqual(['new']);
     expect(internet.counters.dropped).toEqual({ 'no-route': 1 });
@@ -228,12 +228,12 @@ describe('mappings', () => {
     expect(nat.forward('udp', { address: host.address, port: 5_001 }, 40_000)).toBeUndefined();
     await clock.advance(86_400_000);
     const external = { address: nat.externalAddress, port: 40_000 };
-    other.say('stranger', external);
+    other.sendText('stranger', external);
     await clock.advance(100);
     expect(client.texts()).toEqual(['stranger']);
     expect(await hello()).toEqual(external);
     remove();
-    other.say('gone', external);
+    other.sendText('gone', external);
     await clock.advance(100);
     expect(client.texts()).toEqual(['stranger']);
     expect(await hello()).not.toEqual(external);
@@ -245,7 +245,7 @@ describe('hairpinning', () => {
     const { clock, internet, simulation, nat, client, hello } = await conversation(options);
     const target = await hello();
     const neighbour = await simulation.bind(nat.host(), { port: 6_000 });
-    neighbour.say('over the top', target);
+    neighbour.sendText('over the top', target);
     await clock.advance(100);
     return { from: client.received[0]?.from, internet, nat };
   };
@@ -282,11 +282,11 @@ describe('two layers and no layer', () => {
     const serverHost = internet.host();
     const server = await simulation.bind(serverHost, { port: 1 });
     const [left, right] = [await simulation.bind(hosts[0]!), await simulation.bind(hosts[1]!)];
-    for (const { say } of [left!, right!]) say('hello', { address: serverHost.address, port: 1 });
+    for (const { sendText } of [left!, right!]) sendText('hello', { address: serverHost.address, port: 1 });
     await clock.advance(100);
     const [leftSeen, rightSeen] = server.received.map(({ from }) => from);
     expect([leftSeen!.address, rightSeen!.address]).toEqual([carrier.externalAddress, carrier.externalAddress]);
-    left!.say('neighbour', rightSeen!);
+    left!.sendText('neighbour', rightSeen!);
     await clock.advance(100);
     expect(right!.received).toMatchObject([{ text: 'neighbour', from: leftSeen }]);
   });
@@ -297,7 +297,7 @@ describe('two layers and no layer', () => {
     expect(home.externalAddress).toBe('100.64.0.2');
     const server = simulation.internet.host();
     const seen = await simulation.bind(server, { port: 1 });
-    (await simulation.bind(home.host())).say('x', { address: server.address, port: 1 });
+    (await simulation.bind(home.host())).sendText('x', { address: server.address, port: 1 });
     await simulation.clock.advance(100);
     expect(seen.received[0]!.from.address).toBe('11.0.0.1');
   });
@@ -312,12 +312,12 @@ describe('two layers and no layer', () => {
     const serverHost = internet.host();
     const server = await simulation.bind(serverHost, { family: 6, port: 1 });
     const inside = { address: host.address6, port: 5_000 };
-    server.say('unasked', inside);
+    server.sendText('unasked', inside);
     await clock.advance(100);
-    client.say('hello', { address: serverHost.address6.toUpperCase(), port: 1 });
+    client.sendText('hello', { address: serverHost.address6.toUpperCase(), port: 1 });
     await clock.advance(100);
     expect(server.received).toMatchObject([{ text: 'hello', from: inside }]);
-    server.say('welcome', inside);
+    server.sendText('welcome', inside);
     await clock.advance(100);
     expect(client.texts()).toEqual(['welcome']);
     expect(internet.counters.dropped).toEqual({ firewalled: 1 });
@@ -330,7 +330,7 @@ describe('two layers and no layer', () => {
     const sockets = [await simulation.bind(server, { port: 40_611 }), await simulation.bind(server, { port: 32_100 })];
     const nat = internet.nat({ allows: ({ destinationPort }) => destinationPort !== 40_611 });
     const client = await simulation.bind(nat.host());
-    for (const { socket } of sockets) client.say('x', { address: server.address, port: socket.local.port });
+    for (const { socket } of sockets) client.sendText('x', { address: server.address, port: socket.local.port });
     await clock.advance(100);
     expect(sockets.map(({ texts }) => texts())).toEqual([[], ['x']]);
     expect(internet.counters.dropped).toEqual({ blocked: 1 });
@@ -362,17 +362,17 @@ describe('hole punching with plain packets from both ends at once', () => {
     const ends: TestSocket[] = [];
     const nats: SimulatedNat[] = [internet.nat(left), internet.nat(right)];
     for (const nat of nats) ends.push(await simulation.bind(nat.host()));
-    ends.forEach(({ say }, at) => {
-      say(String(at), { address: serverHost.address, port: 1 });
+    ends.forEach(({ sendText }, at) => {
+      sendText(String(at), { address: serverHost.address, port: 1 });
     });
     await clock.advance(100);
     const known = server.received.sort((a, b) => Number(a.text) - Number(b.text)).map(({ from }) => from);
     if (known.length < 2) return false;
-    ends[0]!.say('punch', known[1]!);
+    ends[0]!.sendText('punch', known[1]!);
     await clock.advance(headStartMs);
     for (let round = 0; round < 20; round++) {
-      ends[0]!.say('punch', known[1]!);
-      ends[1]!.say('punch', known[0]!);
+      ends[0]!.sendText('punch', known[1]!);
+      ends[1]!.sendText('punch', known[0]!);
       await clock.advance(50);
     }
     return ends.every(({ received }) => received.length > 0);

@@ -20,7 +20,7 @@ export interface TestSocket {
   received: Received[];
   errors: string[];
   /** Sends a text. */
-  say(text: string, to: Endpoint): void;
+  sendText(text: string, to: Endpoint): void;
   texts(): string[];
 }
 
@@ -49,7 +49,7 @@ export class Simulation {
       socket,
       received,
       errors,
-      say: (text, to) => socket.send(new TextEncoder().encode(text), to),
+      sendText: (text, to) => socket.send(new TextEncoder().encode(text), to),
       texts: () => received.map(({ text }) => text),
     };
   }

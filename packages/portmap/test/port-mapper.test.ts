@@ -1,10 +1,11 @@
 import { SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
-import { DelegatingNetwork } from '@towpath/net';
+import { DelegatingNetwork, type Endpoint } from '@towpath/net';
 import { natKinds, SimulatedInternet } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
 import { PortMapper } from '../src/index.ts';
 import { GatewayResponder, type Habit } from './gateway-responder.ts';
+import { reach } from './reach.ts';
 
 async function world(habit: Habit) {
   const clock = new VirtualClock();
@@ -18,21 +19,9 @@ async function world(habit: Habit) {
   const gateway = home.gateway.address;
   const mapper = new PortMapper({ network: laptop.network, clock, random }, { gateway, upnp: false });
   const map = () => clock.runUntil(mapper.map({ protocol: 'udp', internalPort: 41_000 }));
-  /** What the laptop's port 41000 hears from somebody whom it never wrote to. */
-  const reach = async (external: { address: string; port: number }) => {
-    const heard: string[] = [];
-    const inside = await laptop.network.bindUdp({
-      port: 41_000,
-      onMessage: (data) => heard.push(String(Buffer.from(data))),
-    });
-    const outside = await stranger.network.bindUdp({ onMessage: () => {} });
-    outside.send(Buffer.from('hello'), external);
-    await clock.advance(500);
-    await inside.close();
-    await outside.close();
-    return heard;
-  };
-  return { clock, random, internet, home, laptop, responder, map, reach };
+  const hosts = { inside: laptop.network, outside: stranger.network };
+  const reached = (external: Endpoint) => reach(clock, hosts, { internalPort: 41_000, external });
+  return { clock, random, internet, home, laptop, responder, map, reach: reached };
 }
 
 describe('port mapper', () => {

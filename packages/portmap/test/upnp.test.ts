@@ -1,5 +1,6 @@
 import { errorCode, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
+import type { Endpoint } from '@towpath/net';
 import { natKinds, SimulatedInternet } from '@towpath/net/simulated';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -7,6 +8,7 @@ import { readHttp } from '../src/http-exchange.ts';
 import { PortMapper } from '../src/index.ts';
 import { encodeAction, readArgument, readDescription, readFault } from '../src/upnp.ts';
 import { type UpnpHabits, UpnpResponder } from './upnp-responder.ts';
+import { reach } from './reach.ts';
 
 const PORT = 41_000;
 
@@ -24,18 +26,9 @@ async function home(habits: Partial<UpnpHabits> = {}) {
   const mapper = new PortMapper({ network: laptop.network, clock, random }, { gateway: nat.gateway.address });
   const map = (lifetimeMs?: number) =>
     clock.runUntil(mapper.map({ protocol: 'udp', internalPort: PORT, ...(lifetimeMs && { lifetimeMs }) }));
-  const reach = async (external: { address: string; port: number }) => {
-    const heard: string[] = [];
-    const onMessage = (data: Uint8Array) => void heard.push(String(Buffer.from(data)));
-    const inside = await laptop.network.bindUdp({ port: PORT, onMessage });
-    const outside = await stranger.network.bindUdp({ onMessage: () => {} });
-    outside.send(Buffer.from('hello'), external);
-    await clock.advance(500);
-    await inside.close();
-    await outside.close();
-    return heard;
-  };
-  return { clock, internet, nat, responder, map, reach };
+  const hosts = { inside: laptop.network, outside: stranger.network };
+  const reached = (external: Endpoint) => reach(clock, hosts, { internalPort: PORT, external });
+  return { clock, internet, nat, responder, map, reach: reached };
 }
 
 describe('UPnP', () => {

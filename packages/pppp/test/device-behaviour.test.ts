@@ -23,17 +23,17 @@ async function bare({ clock, phone }: Hotspot, port = 0) {
       heard.push({ at: clock.now() - startedAt, from: from.port, hex: Buffer.from(data).toString('hex') });
     },
   });
-  return { heard, socket, say: (text: string, to = LISTEN) => socket.send(bytes(text), to) };
+  return { heard, socket, sendHex: (text: string, to = LISTEN) => socket.send(bytes(text), to) };
 }
 
 describe('device (B1, B11)', () => {
   test('answers each search with PUNCH_PKT from its listen port, and keeps no state for it', async () => {
     const spot = hotspot();
     const { device } = await startDevice(spot);
-    const { heard, say } = await bare(spot);
-    say('f1300000', SEARCH);
-    say('f13000020000', SEARCH);
-    say('f130000000000000', SEARCH);
+    const { heard, sendHex } = await bare(spot);
+    sendHex('f1300000', SEARCH);
+    sendHex('f13000020000', SEARCH);
+    sendHex('f130000000000000', SEARCH);
     await spot.clock.advance(100);
     expect(heard.map(({ from, hex: text }) => `${from} ${text}`)).toEqual(new Array(3).fill(`${LISTEN_PORT} ${PUNCH}`));
     expect(device.sessions).toEqual([]);
@@ -42,8 +42,8 @@ describe('device (B1, B11)', () => {
   test('answers a search in the cipher in which it came', async () => {
     const spot = hotspot();
     await startDevice(spot, { keys: ['SHIX', 'camera'] });
-    const { heard, say } = await bare(spot);
-    for (const text of ['f1300000', '9fa1eeb9', '2cba5f5d', 'b1a6bb9a']) say(text, SEARCH);
+    const { heard, sendHex } = await bare(spot);
+    for (const text of ['f1300000', '9fa1eeb9', '2cba5f5d', 'b1a6bb9a']) sendHex(text, SEARCH);
     await spot.clock.advance(100);
     const keyed = (key: string) =>
       Buffer.from(new StreamCipher(key).encipher(encodeMessage({ type: 'PUNCH_PKT', uid: UID }))).toString('hex');
@@ -53,11 +53,11 @@ describe('device (B1, B11)', () => {
   test('meets an address that has not punched with silence', async () => {
     const spot = hotspot();
     await startDevice(spot);
-    const { heard, say } = await bare(spot);
+    const { heard, sendHex } = await bare(spot);
     for (const text of ['f1e00000', GREETING, 'f1d10006d10000010000', 'f1f00000', 'f1300000', 'f1aa0000', 'ff'])
-      say(text);
-    say(hex({ type: 'PUNCH_PKT', uid: 'OTHER-000001-BCDEF' }));
-    say(PUNCH, SEARCH);
+      sendHex(text);
+    sendHex(hex({ type: 'PUNCH_PKT', uid: 'OTHER-000001-BCDEF' }));
+    sendHex(PUNCH, SEARCH);
     await spot.clock.advance(3000);
     expect(heard).toEqual([]);
   });
@@ -65,14 +65,14 @@ describe('device (B1, B11)', () => {
   test('says P2P_RDY four times 10 to 20 ms apart, the first at once, and more until the client speaks', async () => {
     const spot = hotspot();
     await startDevice(spot, { session: { sending: 'as-device' } });
-    const { heard, say } = await bare(spot);
-    say(PUNCH);
+    const { heard, sendHex } = await bare(spot);
+    sendHex(PUNCH);
     await spot.clock.advance(200);
     const ready = heard.filter(({ hex: text }) => text === READY).map(({ at }) => Math.round(at));
     const greetings = heard.filter(({ hex: text }) => text === GREETING).map(({ at }) => Math.round(at));
     expect(greetings).toEqual([4, 44, 84, 124, 164]);
     expect(ready).toEqual([4, 19, 34, 44, 49, 84, 124, 164]);
-    say('f1e00000');
+    sendHex('f1e00000');
     await spot.clock.advance(10);
     const count = heard.filter(({ hex: text }) => text === READY).length;
     await spot.clock.advance(200);
@@ -83,12 +83,12 @@ describe('device (B1, B11)', () => {
   test('takes P2P_RDY for a punch, a CLOSE before it, and padded datagrams', async () => {
     const spot = hotspot();
     const { device, streams } = await startDevice(spot);
-    const { heard, say } = await bare(spot);
-    say('f1f00000');
-    say(`${READY}000000000000`);
+    const { heard, sendHex } = await bare(spot);
+    sendHex('f1f00000');
+    sendHex(`${READY}000000000000`);
     await spot.clock.advance(10);
     expect(device.sessions).toHaveLength(1);
-    say('f1d00006d200000001020000');
+    sendHex('f1d00006d200000001020000');
     await spot.clock.advance(30);
     expect(streams[0]!.length).toBe(2);
     expect(heard.some(({ hex: text }) => text === 'f1d10006d10000010000')).toBe(true);
@@ -111,15 +111,15 @@ describe('device (B1, B11)', () => {
     const spot = hotspot();
     const { device } = await startDevice(spot, { maxSessions: 2 });
     const clients = await Promise.all([bare(spot), bare(spot), bare(spot)]);
-    for (const { say } of clients) say(PUNCH);
+    for (const { sendHex } of clients) sendHex(PUNCH);
     await spot.clock.advance(20);
     expect(device.sessions.map(({ peer }) => peer.port)).toEqual(
       clients.slice(0, 2).map(({ socket }) => socket.local.port),
     );
     expect(clients[2]!.heard).toEqual([]);
-    clients[0]!.say('f1f00000');
+    clients[0]!.sendHex('f1f00000');
     await spot.clock.advance(5);
-    clients[2]!.say(PUNCH);
+    clients[2]!.sendHex(PUNCH);
     await spot.clock.advance(5);
     expect(device.sessions.map(({ peer }) => peer.port)).toContain(clients[2]!.socket.local.port);
   });
@@ -129,8 +129,8 @@ describe('device (B1, B11)', () => {
     const only = await bare(spot, 5000);
     const other = await bare(spot);
     await startDevice(spot, { admits: ({ port }) => port === 5000 });
-    other.say(PUNCH);
-    only.say(PUNCH);
+    other.sendHex(PUNCH);
+    only.sendHex(PUNCH);
     await spot.clock.advance(20);
     expect(other.heard).toEqual([]);
     expect(only.heard[0]?.hex).toBe(READY);
@@ -139,17 +139,17 @@ describe('device (B1, B11)', () => {
   test('begins anew when a client does on the same port, but not for a late copy of a punch', async () => {
     const spot = hotspot();
     const { device, sessions } = await startDevice(spot);
-    const { say, heard } = await bare(spot, 5000);
-    say(PUNCH);
+    const { sendHex, heard } = await bare(spot, 5000);
+    sendHex(PUNCH);
     await spot.clock.advance(10);
-    say('f1e00000');
+    sendHex('f1e00000');
     await spot.clock.advance(900);
-    say(PUNCH);
+    sendHex(PUNCH);
     await spot.clock.advance(10);
     expect(sessions).toHaveLength(1);
     await spot.clock.advance(500);
     heard.length = 0;
-    say(PUNCH);
+    sendHex(PUNCH);
     await spot.clock.advance(10);
     expect(sessions.map(({ closed }) => closed)).toEqual(['closed-by-peer', undefined]);
     expect(device.sessions).toEqual([sessions[1]]);
@@ -162,11 +162,11 @@ describe('device (B1, B11)', () => {
     const cipher = new StreamCipher('camera');
     const keyed = (text: string) => Buffer.from(cipher.encipher(bytes(text))).toString('hex');
     for (const write of [(text: string) => text, keyed]) {
-      const { say } = await bare(spot);
+      const { sendHex } = await bare(spot);
       for (let time = 0; time < 20; time++) {
-        say(write(PUNCH));
+        sendHex(write(PUNCH));
         await spot.clock.advance(200);
-        say(write('f1e00000'));
+        sendHex(write('f1e00000'));
         await spot.clock.advance(200);
       }
     }
@@ -192,11 +192,11 @@ describe('device (B1, B11)', () => {
   test('a punch in the middle of a deliberate close begins anew, and no further CLOSE disturbs it', async () => {
     const spot = hotspot();
     const { sessions } = await startDevice(spot);
-    const { say, heard } = await bare(spot);
-    say(PUNCH);
+    const { sendHex, heard } = await bare(spot);
+    sendHex(PUNCH);
     await spot.clock.advance(10);
     void sessions[0]!.close();
-    say(PUNCH);
+    sendHex(PUNCH);
     await spot.clock.advance(200);
     expect(sessions).toHaveLength(2);
     expect(sessions[1]!.closed).toBeUndefined();
@@ -206,8 +206,8 @@ describe('device (B1, B11)', () => {
   test('gives a client up that goes silent', async () => {
     const spot = hotspot();
     const { device, sessions } = await startDevice(spot);
-    const { say } = await bare(spot);
-    say(PUNCH);
+    const { sendHex } = await bare(spot);
+    sendHex(PUNCH);
     await spot.clock.advance(9000);
     expect(sessions[0]!.closed).toBe('timed-out');
     expect(device.sessions).toEqual([]);
@@ -233,8 +233,8 @@ describe('device (B1, B11)', () => {
     const spot = hotspot();
     const got: Message[] = [];
     const { device } = await startDevice(spot, { onMessage: (message) => got.push(message) });
-    const { heard, say, socket } = await bare(spot);
-    say(hex({ type: 'HELLO_ACK', address: { address: '192.0.2.7', port: 1234 } }));
+    const { heard, sendHex, socket } = await bare(spot);
+    sendHex(hex({ type: 'HELLO_ACK', address: { address: '192.0.2.7', port: 1234 } }));
     await spot.clock.advance(5);
     expect(got).toEqual([{ type: 'HELLO_ACK', address: { address: '192.0.2.7', port: 1234 } }]);
     device.send({ type: 'HELLO' }, { address: '192.168.43.20', port: socket.local.port });
@@ -246,8 +246,8 @@ describe('device (B1, B11)', () => {
     const spot = hotspot();
     await startDevice(spot);
     await startDevice(spot, { uid: 'TEST-000002-BCDEF', listenPort: 0 });
-    const { heard, say } = await bare(spot);
-    say('f1300000', { address: '192.168.43.255', port: 32_108 });
+    const { heard, sendHex } = await bare(spot);
+    sendHex('f1300000', { address: '192.168.43.255', port: 32_108 });
     await spot.clock.advance(10);
     expect(new Set(heard.map(({ hex: text }) => text)).size).toBe(2);
   });
@@ -257,10 +257,10 @@ describe('device (B1, B11)', () => {
     const { clock, internet } = spot;
     const { device, sessions } = await startDevice(spot, { offersTcp: true });
     const clients = await Promise.all([bare(spot), bare(spot)]);
-    clients[0]!.say(PUNCH);
+    clients[0]!.sendHex(PUNCH);
     await clock.advance(5);
-    clients[1]!.say('f1300000', SEARCH);
-    clients[1]!.say(PUNCH);
+    clients[1]!.sendHex('f1300000', SEARCH);
+    clients[1]!.sendHex(PUNCH);
     await clock.advance(50);
     await clock.runUntil(Promise.all([device.close(), device.close()]));
     expect(sessions[0]!.closed).toBe('closed-locally');

@@ -6,7 +6,8 @@ import { describe, expect, test } from 'vitest';
 import { decodeMessage, encodeMessage, encodeTcpFrame, type Message, NetworkKey } from '../src/codec/index.ts';
 import { StreamCipher } from '../src/index.ts';
 import type { RelayOptions } from '../src/relay/server/options.ts';
-import { PLANES, type Plane, RELAY, relayWorld } from './relay-planes.ts';
+import { PLANES, type Plane } from '../../stun/test/support/planes.ts';
+import { RELAY, relayWorld } from './relay-planes.ts';
 
 const UID = 'TEST-000001-BCDEF';
 const CLOSE = encodeMessage({ type: 'CLOSE' });

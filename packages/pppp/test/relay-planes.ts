@@ -3,31 +3,16 @@ import { VirtualClock } from '@towpath/core/testing';
 import { SimulatedInternet } from '@towpath/net/simulated';
 import { RelayPlane } from '@towpath/splice';
 import { FakeKernel } from '@towpath/splice/testing';
-import { beforeEach, describe } from 'vitest';
 import { StreamCipher } from '../src/index.ts';
 import { relayPlaneOptions } from '../src/relay/server/kernel-sessions.ts';
 import type { RelayEvents, RelayOptions } from '../src/relay/server/options.ts';
 import { RelayServer } from '../src/relay/server/relay-server.ts';
 import { KernelNetwork } from '../../stun/test/support/kernel-network.ts';
-import { closeWith } from '../../stun/test/support/planes.ts';
+import { closeWith, describeInBothPlanes, type Plane, presentPlane } from '../../stun/test/support/planes.ts';
 
 export const RELAY = { address: '198.51.100.7', port: 32_110 };
 
-/** Where relayed data passes. */
-export const PLANES = ['user', 'kernel'] as const;
-export type Plane = (typeof PLANES)[number];
-
-const now: { plane: Plane } = { plane: 'user' };
-
-/** Runs tests with relays of either data plane: results have to be the same. */
-export function describeInBothPlanes(title: string, body: () => void): void {
-  describe.each(PLANES)(`${title}, %s data plane`, (plane) => {
-    beforeEach(() => {
-      now.plane = plane;
-    });
-    body();
-  });
-}
+export { describeInBothPlanes };
 
 export interface RelayWorld {
   readonly clock: VirtualClock;
@@ -50,7 +35,7 @@ export interface RelayWorld {
 export async function relayWorld(
   options: RelayOptions = {},
   key?: string,
-  kind: Plane = now.plane,
+  kind: Plane = presentPlane(),
 ): Promise<RelayWorld> {
   const clock = new VirtualClock();
   const random = new SeededRandom(7);

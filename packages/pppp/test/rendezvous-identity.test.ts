@@ -26,16 +26,16 @@ async function world(options: RendezvousOptions = {}) {
   for (const name of ['online', 'moved', 'offline', 'contested', 'login-refused', 'asked'] as const) {
     server.events.on(name, (event: RendezvousEvents[typeof name]) => told.push(`${name} ${event.uid}`));
   }
-  const say = (from: Endpoint, message: Message): Message[] => {
+  const exchange = (from: Endpoint, message: Message): Message[] => {
     network.deliver(PORT, from, encodeMessage(message, PaidInFullBytes.P2P_REQ));
     return network.take(from.address, from.port).map((data) => decodeMessage(data) as Message);
   };
   /** Where clients are sent. */
   const connected = () =>
-    say(CLIENT, { type: 'P2P_REQ', uid: UID, local: undefined }).flatMap((message) =>
+    exchange(CLIENT, { type: 'P2P_REQ', uid: UID, local: undefined }).flatMap((message) =>
       message.type === 'PUNCH_TO' ? [message.address?.address] : [],
     );
-  return { network, clock, server, told, say, connected };
+  return { network, clock, server, told, exchange, connected };
 }
 
 function login(uid = UID, continuity?: number): Message {
@@ -47,13 +47,13 @@ const OK = [{ type: 'DEV_LGN_ACK', result: 0 }];
 
 describe('a device without a secret (A8)', () => {
   test('is not displaced by a second one with its UID while it is heard; all three sides are told', async () => {
-    const { clock, server, told, say, connected } = await world();
-    expect(say(DEVICE, login())).toEqual(OK);
-    expect(say(SECOND, login())).toEqual([]);
+    const { clock, server, told, exchange, connected } = await world();
+    expect(exchange(DEVICE, login())).toEqual(OK);
+    expect(exchange(SECOND, login())).toEqual([]);
     await clock.advance(1_000);
     // A repetition is no forged packet: the second device learns why it is not reached.
-    expect(say(SECOND, login())).toEqual([{ type: 'DEV_LGN_ACK', result: 0xfa }]);
-    const [answer] = say(CLIENT, { type: 'P2P_REQ', uid: UID, local: undefined });
+    expect(exchange(SECOND, login())).toEqual([{ type: 'DEV_LGN_ACK', result: 0xfa }]);
+    const [answer] = exchange(CLIENT, { type: 'P2P_REQ', uid: UID, local: undefined });
     expect(answer).toEqual({ type: 'P2P_REQ_ACK', result: 0, contested: true });
     expect(connected()).toEqual([DEVICE.address]);
     expect(server.metrics).toMatchObject({ devices: 1, logins: 1, loginsContested: 2 });
@@ -62,40 +62,40 @@ describe('a device without a secret (A8)', () => {
   });
 
   test('gives its UID up when it has not logged in for two and a half intervals', async () => {
-    const { clock, server, told, say, connected } = await world();
-    say(DEVICE, login());
-    say(SECOND, login());
+    const { clock, server, told, exchange, connected } = await world();
+    exchange(DEVICE, login());
+    exchange(SECOND, login());
     await clock.advance(76_000);
-    expect(say(SECOND, login())).toEqual(OK);
+    expect(exchange(SECOND, login())).toEqual(OK);
     expect(connected()).toEqual([SECOND.address]);
     expect(told.slice(0, 2)).toEqual([`online ${UID}`, `moved ${UID}`]);
     await server.close();
   });
 
   test('is known again at another address by its continuity value, at once', async () => {
-    const { server, say, connected } = await world();
-    say(DEVICE, login(UID, 1));
-    expect(say(SECOND, login(UID, 2))).toEqual([]);
-    expect(say(SECOND, login(UID, 1))).toEqual(OK);
+    const { server, exchange, connected } = await world();
+    exchange(DEVICE, login(UID, 1));
+    expect(exchange(SECOND, login(UID, 2))).toEqual([]);
+    expect(exchange(SECOND, login(UID, 1))).toEqual(OK);
     expect(connected()).toEqual([SECOND.address]);
     await server.close();
   });
 
   test('is not touched by a forged login of another UID from its address', async () => {
-    const { network, clock, server, say, connected } = await world();
-    say(DEVICE, login());
+    const { network, clock, server, exchange, connected } = await world();
+    exchange(DEVICE, login());
     await clock.advance(2_000);
-    expect(say(DEVICE, login(OTHER_UID))).toEqual([]);
+    expect(exchange(DEVICE, login(OTHER_UID))).toEqual([]);
     expect(connected()).toEqual([DEVICE.address]);
     network.take(DEVICE.address);
-    expect(say(CLIENT, { type: 'DEV_ONLINE_REQ', uid: OTHER_UID })).toMatchObject([{ result: 0xfe }]);
+    expect(exchange(CLIENT, { type: 'DEV_ONLINE_REQ', uid: OTHER_UID })).toMatchObject([{ result: 0xfe }]);
     expect(server.metrics).toMatchObject({ devices: 1, logins: 1, loginsContested: 1 });
     await server.close();
   });
 
   test('says when it goes', async () => {
-    const { clock, server, told, say } = await world();
-    say(DEVICE, login());
+    const { clock, server, told, exchange } = await world();
+    exchange(DEVICE, login());
     await clock.advance(320_000);
     expect(told).toEqual([`online ${UID}`, `offline ${UID}`]);
     expect(server.metrics.devices).toBe(0);
@@ -115,15 +115,15 @@ describe('a device with a secret (A8)', () => {
   });
 
   test('moves with it at once, and is not displaced or disturbed by logins without it', async () => {
-    const { clock, server, told, say, connected } = await world({ deviceSecret });
-    expect(say(DEVICE, withSecret('open-sesame'))).toEqual(OK);
+    const { clock, server, told, exchange, connected } = await world({ deviceSecret });
+    expect(exchange(DEVICE, withSecret('open-sesame'))).toEqual(OK);
     await clock.advance(2_000);
-    expect(say(SECOND, login())).toEqual([{ type: 'DEV_LGN_ACK', result: 0xfc }]);
+    expect(exchange(SECOND, login())).toEqual([{ type: 'DEV_LGN_ACK', result: 0xfc }]);
     // Forged, from its own address: an answer would be taken for one to its own login.
-    expect(say(DEVICE, withSecret('guess'))).toEqual([]);
-    expect(say(DEVICE, login(OTHER_UID))).toEqual([]);
+    expect(exchange(DEVICE, withSecret('guess'))).toEqual([]);
+    expect(exchange(DEVICE, login(OTHER_UID))).toEqual([]);
     expect(connected()).toEqual([DEVICE.address]);
-    expect(say(SECOND, withSecret('open-sesame'))).toEqual(OK);
+    expect(exchange(SECOND, withSecret('open-sesame'))).toEqual(OK);
     expect(connected()).toEqual([SECOND.address]);
     expect(told.filter((line) => line !== `asked ${UID}`)).toEqual([
       `online ${UID}`,
@@ -135,23 +135,25 @@ describe('a device with a secret (A8)', () => {
   });
 
   test('is asked for only with it on every path kind, where clients need it', async () => {
-    const { clock, network, server, say } = await world({ deviceSecret, clientsNeedSecret: true });
-    say(DEVICE, withSecret('open-sesame'));
+    const { clock, network, server, exchange } = await world({ deviceSecret, clientsNeedSecret: true });
+    exchange(DEVICE, withSecret('open-sesame'));
     const relay = { address: RELAY.address, port: 51234 };
     const relayed = (dsk?: string, from = CLIENT) =>
-      say(from, { type: 'RLY_REQ', uid: UID, relay, magic: 7, ...(dsk === undefined ? {} : { dsk }) })[0];
+      exchange(from, { type: 'RLY_REQ', uid: UID, relay, magic: 7, ...(dsk === undefined ? {} : { dsk }) })[0];
     const invited = () => network.take(DEVICE.address).length;
     const refused = { type: 'RLY_REQ_ACK', result: 0xfc };
     const granted = { type: 'RLY_REQ_ACK', result: 0 };
     expect([relayed(), relayed('guess'), invited()]).toEqual([refused, refused, 0]);
     expect([relayed('open-sesame'), invited()]).toEqual([granted, 1]);
-    expect(say(CLIENT, { type: 'P2P_REQ', uid: UID, local: undefined })[0]).toMatchObject({ result: 0xfc });
-    expect(say(CLIENT, { type: 'DEV_ONLINE_REQ', uid: UID })).toMatchObject([{ result: 0xfc, secondsSinceLogin: 0 }]);
+    expect(exchange(CLIENT, { type: 'P2P_REQ', uid: UID, local: undefined })[0]).toMatchObject({ result: 0xfc });
+    expect(exchange(CLIENT, { type: 'DEV_ONLINE_REQ', uid: UID })).toMatchObject([
+      { result: 0xfc, secondsSinceLogin: 0 },
+    ]);
     // Who does not know the secret does not learn either whether a device is there.
     expect(relayed(undefined, SECOND)).toEqual(refused);
 
     // A client of another make shows the secret with LIST_REQ_DSK, from the same address and port.
-    say(CLIENT, { type: 'LIST_REQ_DSK', uid: UID, dsk: 'open-sesame' });
+    exchange(CLIENT, { type: 'LIST_REQ_DSK', uid: UID, dsk: 'open-sesame' });
     expect([relayed(), invited()]).toEqual([granted, 1]);
     expect(relayed(undefined, { ...CLIENT, port: 8 })).toEqual(refused);
     expect(relayed(undefined, SECOND)).toEqual(refused);

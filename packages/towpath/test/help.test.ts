@@ -1,24 +1,12 @@
-import { SeededRandom, silentLog } from '@towpath/core';
-import { VirtualClock } from '@towpath/core/testing';
-import { NodeNetwork } from '@towpath/net';
 import { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { COMMAND_GROUPS } from '../src/cli/command-groups.ts';
 import { ExitCode } from '../src/cli/exit-code.ts';
 import { createProgram } from '../src/cli/program.ts';
-import type { Runtime } from '../src/cli/runtime.ts';
 import { sources } from '../../core/test/tree.ts';
-import { testIo } from './test-io.ts';
+import { idleRuntime, testIo } from './test-io.ts';
 
-const runtime: Runtime = {
-  io: testIo(),
-  clock: new VirtualClock(),
-  random: new SeededRandom(1),
-  network: new NodeNetwork(),
-  log: silentLog,
-  signal: new AbortController().signal,
-  configFolder: '/nowhere',
-};
+const runtime = idleRuntime();
 
 function program(args?: readonly string[]): Promise<Command> {
   return createProgram(runtime, args);

@@ -1,7 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { SeededRandom, silentLog } from '@towpath/core';
-import { VirtualClock } from '@towpath/core/testing';
-import { NodeNetwork } from '@towpath/net';
 import type { Command, Option } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_BUFFERS, DEFAULT_CONNECTIONS, DEFAULT_LIMITS } from '../../control/src/http/default-limits.ts';
@@ -14,19 +11,11 @@ import {
 } from '../../control/src/server/service.ts';
 import { DEFAULT_LIMITS as TURN_LIMITS } from '../../stun/src/turn/server/options.ts';
 import { createProgram } from '../src/cli/program.ts';
-import { testIo } from './test-io.ts';
+import { idleRuntime } from './test-io.ts';
 
 const doc = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8');
 
-const program = await createProgram({
-  io: testIo(),
-  clock: new VirtualClock(),
-  random: new SeededRandom(1),
-  network: new NodeNetwork(),
-  log: silentLog,
-  signal: new AbortController().signal,
-  configFolder: '/nowhere',
-});
+const program = await createProgram(idleRuntime());
 
 function command(...names: string[]): Command {
   return names.reduce((at, name) => at.commands.find((one) => one.name() === name)!, program);

@@ -123,7 +123,7 @@ process.once('SIGTERM', () => {
     .then(() => client.close())
     .then(() => process.exit(0));
 });
-say({ ready: options.name, address: party.self.virtualAddress });
+print({ ready: options.name, address: party.self.virtualAddress });
 
 async function obey(order: GridOrder): Promise<void> {
   const { id, policy, settleMs = 0 } = order;
@@ -156,14 +156,14 @@ async function obey(order: GridOrder): Promise<void> {
   manager.events.on('changed', ({ what, reason, status }) => {
     const { status: health, path, dataPlane } = status;
     const event = { what, reason, status: health, dataPlane, path: path?.id, kind: path?.kind, relay: path?.relay };
-    say({ id, event });
+    print({ id, event });
     events.push(`${Math.round(clock.now() - startedAt)} ${what} ${reason} ${health} ${dataPlane} ${path?.id ?? ''}`);
     if (what === 'path' && status.strategy === 'direct') directMs ??= clock.now() - startedAt;
   });
   const connecting = manager.connectToPeer(party.id, peer, { signal: ended.signal }).then(
     () => {
       firstEchoMs = clock.now() - startedAt;
-      say({ id, echo: true });
+      print({ id, echo: true });
     },
     (cause: Error) => {
       error = cause.message;
@@ -191,7 +191,7 @@ async function obey(order: GridOrder): Promise<void> {
     failures: Object.fromEntries(failures.map(({ label, reason }) => [label, reason])),
     error,
   };
-  say({ id, result });
+  print({ id, result });
   await released.promise;
   await manager.close();
   await connecting;
@@ -214,6 +214,6 @@ async function known(name: string): Promise<string> {
   }
 }
 
-function say(what: GridLine): void {
+function print(what: GridLine): void {
   console.log(JSON.stringify(what));
 }

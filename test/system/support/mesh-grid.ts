@@ -105,7 +105,7 @@ export class GridMember {
       this.#child.once('exit', () => reject(new Error(`${this.name} ended: ${this.#text}`)));
     });
     this.events.length = 0;
-    this.#say(order);
+    this.#send(order);
     return { echo, result };
   }
 
@@ -114,7 +114,7 @@ export class GridMember {
   }
 
   release(): void {
-    this.#say('release');
+    this.#send('release');
   }
 
   async close(): Promise<void> {
@@ -124,7 +124,7 @@ export class GridMember {
     await ended;
   }
 
-  #say(what: GridOrder | 'release'): void {
+  #send(what: GridOrder | 'release'): void {
     this.#child.stdin!.write(`${JSON.stringify(what)}\n`);
   }
 }

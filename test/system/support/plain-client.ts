@@ -31,12 +31,12 @@ const allocation = await TurnAllocation.open(
 const verified = Promise.withResolvers<void>();
 const path = await allocation.openPlain(peer, { onChange: () => verified.resolve() });
 if (path !== undefined) await verified.promise;
-say({ relayed: allocation.relayed[0], plain: path?.remote, local: socket.local });
+print({ relayed: allocation.relayed[0], plain: path?.remote, local: socket.local });
 
 for await (const line of createInterface({ input: process.stdin })) {
   const [command, count = '0', bytes = '0', perSecond = '1'] = line.split(' ');
-  if (command === 'send') say({ tookS: await send(Number(count), Number(bytes), Number(perSecond)) });
-  else if (command === 'received') say(received);
+  if (command === 'send') print({ tookS: await send(Number(count), Number(bytes), Number(perSecond)) });
+  else if (command === 'received') print(received);
   else if (command === 'close') break;
 }
 await allocation.close();
@@ -53,6 +53,6 @@ async function send(count: number, bytes: number, perSecond: number): Promise<nu
   return (clock.now() - startMs) / 1_000;
 }
 
-function say(value: object): void {
+function print(value: object): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
 }

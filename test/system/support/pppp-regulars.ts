@@ -130,16 +130,16 @@ async function newcomers(signal: AbortSignal): Promise<NewClients> {
   return { tookMs, failures };
 }
 
-function say(what: object): void {
+function print(what: object): void {
   console.log(JSON.stringify(what));
 }
 
-say({ quiet: await goOn(QUIET_MS) });
-say({ ready: port });
+print({ quiet: await goOn(QUIET_MS) });
+print({ ready: port });
 await once(process, 'SIGUSR2');
 const over = new AbortController();
 const newClients = newcomers(over.signal);
 const counts = await goOn(SECONDS * 1000);
 over.abort();
-say({ flooded: counts, newClients: await newClients });
+print({ flooded: counts, newClients: await newClients });
 process.exit(0);

@@ -91,7 +91,7 @@ const probing = setInterval(() => socket.send(probe, remote), 200);
 const reading = setInterval(() => {
   void machine.peer(publicKey).then((peer) => peer && plane.repair(peer));
 }, 1_000);
-say();
+print();
 for await (const line of createInterface({ input: process.stdin })) {
   const order: SpliceOrder = JSON.parse(line);
   if (order === 'splice') await moveTo(path);
@@ -102,7 +102,7 @@ for await (const line of createInterface({ input: process.stdin })) {
       await moveTo(plane.kind === 'splice' ? framed : path);
     }
   }
-  say();
+  print();
 }
 clearInterval(probing);
 clearInterval(reading);
@@ -116,7 +116,7 @@ async function moveTo(wanted: PeerPath): Promise<void> {
   await reached.promise;
 }
 
-function say(): void {
+function print(): void {
   const state: SpliceState = {
     kind: plane.kind,
     reason: plane.reason,

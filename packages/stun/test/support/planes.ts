@@ -23,6 +23,11 @@ export function describeInBothPlanes(title: string, body: () => void): void {
   });
 }
 
+/** Returns the data plane of the test that runs. */
+export function presentPlane(): Plane {
+  return now.plane;
+}
+
 /** Makes the end of a server also that of its plane. */
 export function closeWith<Server extends { close(): Promise<void> }>(
   server: Server,
