@@ -48,7 +48,7 @@ export const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/mesh/src/wireguard/network-manager.ts': 'waits before the interface is made again',
   'packages/mesh/src/wireguard/wireguard-interface.ts': 'waits until the socket of wireguard-go answers',
   'packages/net/src/change-watcher.ts': 'looks at the interfaces from time to time; the time that passed shows a sleep',
-  'packages/net/src/node/node-tcp.ts': 'leaves the other end a moment to answer the close',
+  'packages/net/src/node/node-tcp.ts': 'leaves the other end a moment to answer the close, and limits a TLS handshake',
   'packages/net/src/resolve-families.ts': 'the resolution delay of RFC 8305, section 3',
   'packages/net/src/simulated/fabric.ts': 'delays packets, as a network does',
   'packages/net/src/simulated/host.ts': 'a machine that sleeps',

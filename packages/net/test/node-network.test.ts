@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { VirtualClock } from '@towpath/core/testing';
@@ -211,6 +212,39 @@ describe.skipIf(!identity)('TLS on the real network (needs the openssl program)'
     await expect(dial({ ca: identity!.cert })).rejects.toMatchObject({ code: 'tls-failed' });
     await using connection = await dial({ insecure: true });
     expect(connection.remote).toEqual(listener.local);
+  });
+
+  test('drops a client that sends its TLS handshake a byte at a time, and no other (A2)', async () => {
+    const clock = new VirtualClock();
+    const accepted = new Mailbox<TcpConnection>();
+    await using listener = await new NodeNetwork({ clock }).listenTcp({
+      address: '127.0.0.1',
+      tls: identity!,
+      onConnection: (connection) => {
+        accepted.put(connection);
+        return { onData: () => {} };
+      },
+    });
+    const client = { ca: identity!.cert, serverName: 'relay.test' };
+    const quick = await new NodeNetwork().connectTcp(listener.local, { onData: () => {}, tls: client });
+    const [served] = await accepted.until(1);
+    const slow = connect(listener.local.port, listener.local.address);
+    await once(slow, 'connect');
+    slow.on('error', () => {});
+    const closed = once(slow, 'close');
+    // The beginning of a TLS record with a long greeting.
+    const hello = Buffer.concat([Buffer.from('16030105000100', 'hex'), Buffer.alloc(100)]);
+    await expect.poll(() => clock.pendingTimers).toBe(1);
+    for (let at = 0; at < 10; at++) {
+      expect(slow.destroyed).toBe(false);
+      slow.write(hello.subarray(at, at + 1));
+      await clock.advance(1_000);
+    }
+    await closed;
+    expect(served!.write(Uint8Array.of(1))).toBe(true);
+    expect(clock.pendingTimers).toBe(0);
+    quick.destroy();
+    served!.destroy();
   });
 
   test('names a bad certificate, and closes while a handshake is under way', async () => {

@@ -6,7 +6,7 @@ import {
   type ConnectionOptions,
   TLSSocket,
 } from 'node:tls';
-import type { Clock } from '@towpath/core';
+import type { Clock, Timer } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '../endpoint.ts';
 import type {
   TcpConnection,
@@ -22,7 +22,10 @@ import { toNetError } from './system-error.ts';
 /** How long a closed connection whose data is out waits for the other side to end too, before it is cut off. */
 const CLOSE_GRACE_MS = 5_000;
 
-/** A client that has not finished its TLS handshake after this time is dropped. */
+/**
+ * A client that has not finished its TLS handshake after this time, ms, is dropped. Node's own limit begins anew with each
+ * byte, so that a client could stay in its handshake for ever.
+ */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 /** Opens a TCP or TLS connection on `node:net`; see {@link TcpConnectOptions}. */
@@ -92,9 +95,7 @@ export async function listenNodeTcp(clock: Clock, options: TcpListenOptions): Pr
   const action = `listen on TCP ${formatEndpoint(wanted)}`;
   let server: Server;
   try {
-    server = tls
-      ? createTlsServer({ cert: tls.cert, key: tls.key, noDelay: true, handshakeTimeout: HANDSHAKE_TIMEOUT_MS })
-      : createServer({ noDelay: true });
+    server = tls ? createTlsServer({ cert: tls.cert, key: tls.key, noDelay: true }) : createServer({ noDelay: true });
   } catch (cause) {
     throw toNetError(cause, action, { target: formatEndpoint(wanted), tls: true });
   }
@@ -117,19 +118,25 @@ class NodeTcpListener implements TcpListener {
   readonly #options: TcpListenOptions;
   /** Every accepted socket, those in a TLS handshake too. */
   readonly #sockets = new Set<Socket>();
+  readonly #clock: Clock;
+  /** Time limits of TLS handshakes that are not finished, by the ends of the connection. */
+  readonly #handshakes = new Map<string, Timer>();
   #closing: Promise<void> | undefined;
 
   constructor(clock: Clock, server: Server, options: TcpListenOptions) {
+    this.#clock = clock;
     this.#server = server;
     this.#options = options;
     server.on('connection', (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
       this.#admit(socket);
+      if (options.tls) this.#limitHandshake(socket);
     });
     server.on(options.tls ? 'secureConnection' : 'connection', (socket: Socket) => {
       // It was refused above, or has ended since.
       if (socket.destroyed) return;
+      this.#handshakes.get(keyOf(socket))?.cancel();
       const connection = new NodeTcpConnection(clock, socket);
       options.limit?.replaceDrop(connection.local, connection.remote, () => connection.destroy());
       connection.attach(options.onConnection(connection));
@@ -141,6 +148,17 @@ class NodeTcpListener implements TcpListener {
   #admit(socket: Socket): void {
     const { limit } = this.#options;
     if (limit !== undefined) admitSocket(socket, limit);
+  }
+
+  #limitHandshake(socket: Socket): void {
+    if (socket.destroyed) return;
+    const key = keyOf(socket);
+    const timer = this.#clock.timer(HANDSHAKE_TIMEOUT_MS, () => socket.destroy());
+    this.#handshakes.set(key, timer);
+    socket.once('close', () => {
+      timer.cancel();
+      if (this.#handshakes.get(key) === timer) this.#handshakes.delete(key);
+    });
   }
 
   async listen({ address, port }: Endpoint): Promise<void> {
@@ -181,6 +199,11 @@ class NodeTcpListener implements TcpListener {
       this.#options.onError?.(toNetError(cause, `accept on TCP ${formatEndpoint(this.local)}`, { tls }));
     }
   }
+}
+
+/** The same for a TLS connection and for the TCP connection below it. */
+function keyOf(socket: Socket): string {
+  return endsOf(socket).map(formatEndpoint).join(' ');
 }
 
 class NodeTcpConnection implements TcpConnection {
