@@ -14,11 +14,11 @@ const STATUS_MS = 200;
 export const bench: Bench = {
   about:
     'starting the packaged command line (needs dpkg-deb), in turns with its own Node that runs nothing; status asks a daemon with one camera',
-  async run({ quick, say }) {
+  async run({ quick, print }) {
     const folder = mkdtempSync(join(tmpdir(), 'towpath-start-'));
     let daemon: ChildProcess | undefined;
     try {
-      say('  building the package');
+      print('  building the package');
       const arch = process.arch === 'arm64' ? 'arm64' : 'amd64';
       const build = [join(root, 'packaging/deb/build.ts'), '--arch', arch, '--output', folder];
       execFileSync(process.execPath, build, { stdio: 'ignore' });
