@@ -173,12 +173,11 @@ describe.skipIf(!wireGuardAvailable())('a machine in two parties that forwards (
     await expect
       .poll(() => dropped('camp'), { interval: 1_000, timeout: 20_000 })
       .toMatchObject({ strangers: 3, forged: 3, intoParty: 6 });
-    // At least one of each kind.
-    await expect
-      .poll(async () => (await dropped('camp')).notOffered, { interval: 1_000, timeout: 20_000 })
-      .toBeGreaterThan(9);
-    expect((await dropped('camp')).notOffered).toBeLessThanOrEqual(12);
-    expect(await dropped('farm')).toEqual({ strangers: 0, forged: 0, notOffered: 0, intoParty: 0 });
+    // At least one of each kind. What is for the machine's address in the other party is dropped by whichever party's rules were made first.
+    const between = async () => (await dropped('camp')).notOffered + (await dropped('farm')).strangers;
+    await expect.poll(between, { interval: 1_000, timeout: 20_000 }).toBeGreaterThan(9);
+    expect(await between()).toBeLessThanOrEqual(12);
+    expect(await dropped('farm')).toMatchObject({ forged: 0, notOffered: 0, intoParty: 0 });
     const said = (await members.ann.run('status')).stdout.replace(/\s+/g, ' ');
     expect(said).toContain("Packets dropped: 3 from other networks to this machine's virtual address");
 
