@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -114,6 +114,37 @@ describe.skipIf(!isPossible)('the Debian package', () => {
     expect(inside('getent passwd towpath').stdout).toBe('');
     const left = changed().filter((path) => !before.includes(path) && !OF_THE_SYSTEM.test(path));
     expect(left).toEqual([]);
+  });
+
+  test('a new version keeps configuration, keys and pictures, and its program is the new one', () => {
+    const next = join(folder, 'next');
+    run('dpkg-deb', '-R', join(folder, file), next);
+    writeFileSync(
+      join(next, 'DEBIAN/control'),
+      readFileSync(join(next, 'DEBIAN/control'), 'utf8').replace(/^Version: .*/m, '$&+next'),
+    );
+    writeFileSync(join(next, 'usr/lib/towpath/marker'), 'next');
+    run('dpkg-deb', '--root-owner-group', '-Znone', '--build', next, join(machine!, 'tmp/next.deb'));
+    rmSync(next, { recursive: true });
+    const done = inside(`dpkg -i /tmp/${file} && towpath camera add feeder 127.0.0.1 --ports 1`);
+    expect(done.status, done.stderr).toBe(0);
+    // Keys and the log of the daemon too.
+    expect(inside('towpath up --api-port 0 --for 1').status).toBe(0);
+    inside('mkdir -p /var/lib/towpath/pictures/feeder && echo picture >/var/lib/towpath/pictures/feeder/one.jpg');
+    const state = () => inside('cd /var/lib/towpath && find . -type f -exec sha256sum {} + | sort -k 2').stdout;
+    const before = state();
+    expect(before).toMatch(/config\.yaml\n[\s\S]*one\.jpg\n/);
+    const upgraded = inside('dpkg -i /tmp/next.deb');
+    expect([upgraded.status, upgraded.stderr]).toEqual([0, '']);
+    expect(inside('dpkg -s towpath').stdout).toMatch(/^Status: install ok installed\n[\s\S]*^Version: .*\+next$/m);
+    expect(inside('cat /usr/lib/towpath/marker').stdout).toBe('next');
+    expect(state()).toBe(before);
+    expect(inside('stat -c "%a %U" /var/lib/towpath').stdout).toBe('700 root\n');
+    expect(inside('towpath camera list').stdout).toMatch(/^feeder /m);
+    // And back, as somebody does who is not content.
+    expect(inside(`dpkg -i /tmp/${file}; test ! -e /usr/lib/towpath/marker`).status).toBe(0);
+    expect(state()).toBe(before);
+    expect(inside('dpkg -P towpath').status).toBe(0);
   });
 
   /** What dpkg and the user database note for themselves. */
