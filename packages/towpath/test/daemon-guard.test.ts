@@ -147,6 +147,13 @@ describe('who may use the API on the loopback address (A10, C13)', () => {
       expect([name, statSync(join(folder, name)).mode & 0o777]).toEqual([name, 0o600]);
     }
   });
+
+  test('folders of pictures that are made while the socket is made can be entered, as the umask says', () => {
+    const folder = rig.commandLine.file('config');
+    for (const name of ['pictures', 'pictures/feeder']) {
+      expect([name, statSync(join(folder, name)).mode & 0o777]).toEqual([name, 0o777 & ~process.umask()]);
+    }
+  });
 });
 
 async function session(rig: DaemonRig): Promise<string> {

@@ -1,5 +1,6 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { ListenOptions } from 'node:net';
 import { parserErrors } from '@towpath/control/parser-errors';
 import { errorCode, TowpathError } from '@towpath/core';
 import { ConnectionLimit, limitServer, markUsed } from '@towpath/net';
@@ -65,19 +66,14 @@ export class ApiServer implements AsyncDisposable {
     // The process lock says that nobody else listens there.
     rmSync(path, { force: true });
     const server = createServer(SERVER);
+    bindForOwner(server);
     const app = build(daemon, server);
     app.post('/v1/down', (request, reply) => {
       const { successor = false } = downSchema.parse(request.body ?? {});
       reply.raw.once('finish', () => daemon.ended.abort());
       return reply.status(202).send(successor ? { pathPorts: daemon.expectSuccessor() } : {});
     });
-    // The mode is right from the first moment: between bind and chmod others could connect.
-    const umask = process.umask(0o177);
-    try {
-      await listen(app, { path });
-    } finally {
-      process.umask(umask);
-    }
+    await listen(app, { path });
     chmodSync(path, 0o600);
     const sockets = new WebSockets(daemon, server, () => undefined);
     return new ApiServer(app, path, sockets, () => rmSync(path, { force: true }));
@@ -191,6 +187,24 @@ function addPage(app: FastifyInstance): void {
 
 function refuse(reply: FastifyReply, { status, code, message }: Refusal): FastifyReply {
   return reply.status(status).send({ error: { code, message } });
+}
+
+/**
+ * The socket's mode is right from the first moment: between bind and chmod others could connect. The umask is that of the whole
+ * process, so it is changed for the bind alone, which `listen` does before it returns: parties and cameras start meanwhile.
+ */
+function bindForOwner(server: Server): void {
+  const bind = server.listen.bind(server) as (options: ListenOptions) => Server;
+  Object.assign(server, {
+    listen: (options: ListenOptions) => {
+      const umask = process.umask(0o177);
+      try {
+        return bind(options);
+      } finally {
+        process.umask(umask);
+      }
+    },
+  });
 }
 
 async function listen(app: FastifyInstance, where: { path: string } | { host: string; port: number }): Promise<void> {
