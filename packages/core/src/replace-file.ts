@@ -8,7 +8,9 @@ import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } fro
  */
 export function replaceFile(path: string, content: string, { next, mode }: { next: string; mode: number }): void {
   try {
-    const file = openSync(next, 'w', mode);
+    rmSync(next, { force: true });
+    // A link or a FIFO that somebody put under this name is not written through.
+    const file = openSync(next, 'wx', mode);
     try {
       // Goes on when a disk that becomes full takes a part of it at once.
       writeFileSync(file, content);

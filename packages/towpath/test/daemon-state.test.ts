@@ -1,9 +1,13 @@
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
+  constants,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -79,6 +83,19 @@ describe('the state folder', () => {
     rmSync(file, { recursive: true });
     state.update({ cameras: { feeder: memo } });
     expect(open().state).toEqual({ cameras: { feeder: memo } });
+  });
+
+  test('the new content is written to a file of its own, not through a link or to readers of an older one', () => {
+    const state = open();
+    const next = join(folder, `state.json.${process.pid}.new`);
+    const victim = join(root, 'victim');
+    writeFileSync(victim, 'precious');
+    symlinkSync(victim, next);
+    state.update({ cameras: { feeder: memo } });
+    expect(readFileSync(victim, 'utf8')).toBe('precious');
+    writeFileSync(next, '', { mode: 0o644 });
+    state.update({ cameras: {} });
+    expect(lstatSync(join(folder, 'state.json')).mode & 0o777).toBe(0o600);
   });
 
   test('what killed processes left half written is removed; what a running one writes stays', () => {
@@ -198,6 +215,25 @@ describe('the lock of a daemon', () => {
     using _lock = take();
     expect(readFileSync(path, 'utf8')).toMatch(new RegExp(`^${process.pid} \\d+\n$`));
     expect(readdirSync(folder)).toEqual(['connected.lock']);
+  });
+
+  test('a link or a FIFO that another user put in its way is not written through', () => {
+    const mine = `${path}.${process.pid}`;
+    const victim = join(folder, 'victim');
+    writeFileSync(victim, 'precious');
+    symlinkSync(victim, mine);
+    take()[Symbol.dispose]();
+    expect(readFileSync(victim, 'utf8')).toBe('precious');
+    execFileSync('mkfifo', [mine]);
+    // With a reader, so that a writer would not wait for ever.
+    const reader = openSync(mine, constants.O_RDWR | constants.O_NONBLOCK);
+    try {
+      using _lock = take();
+      expect(lstatSync(path).isFile()).toBe(true);
+    } finally {
+      closeSync(reader);
+    }
+    expect(readdirSync(folder)).toEqual(['victim']);
   });
 
   test('a file system without hard links, as on a memory card, has locks too', () => {

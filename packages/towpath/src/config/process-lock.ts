@@ -38,8 +38,10 @@ export function takeProcessLock(path: string, purpose: LockedFor, options: Proce
   const mine = `${path}.${process.pid}`;
   try {
     (options.makeFolder ?? makeFolder)(dirname(path));
-    // A link appears with its whole content, so nobody reads a lock that is half written.
-    writeFileSync(mine, `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`, { mode: 0o600 });
+    // A link or a FIFO that somebody put under this name is not written through.
+    rmSync(mine, { force: true });
+    // A hard link appears with its whole content, so nobody reads a lock that is half written.
+    writeFileSync(mine, `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`, { mode: 0o600, flag: 'wx' });
     for (let tries = 1; ; tries++) {
       try {
         putInPlace(mine, path, link);
