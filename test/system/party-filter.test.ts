@@ -241,5 +241,13 @@ describe.skipIf(!wireGuardAvailable())('a machine in two parties that forwards (
     await expect
       .poll(async () => (await dropped('camp')).notOffered, { interval: 1_000, timeout: 20_000 })
       .toBeGreaterThan(0);
+
+    // Somebody else flushes the rules: what is offered is reached with this machine's address again.
+    await hosts.ann.run('nft', ['flush', 'ruleset']);
+    const source = async () => {
+      await send(hosts.ben, DEVICE, 'flushed');
+      return atDevice().at(-1);
+    };
+    await expect.poll(source, { interval: 200, timeout: 20_000 }).toBe(`flushed from 192.168.77.1 to ${DEVICE}`);
   });
 });

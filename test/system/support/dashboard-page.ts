@@ -28,7 +28,10 @@ const PACKAGE = join(root, 'packages/dashboard');
 /** Builds the page; returns its folder. */
 export function buildPage(): string {
   const vite = join(root, 'node_modules/vite/bin/vite.js');
-  const built = spawnSync(process.execPath, [vite, 'build', '--logLevel', 'warn'], { cwd: PACKAGE, encoding: 'utf8' });
+  // Vitest sets NODE_ENV to "test", with which React is built for development.
+  const env = { ...process.env, NODE_ENV: 'production' };
+  const args = [vite, 'build', '--logLevel', 'warn'];
+  const built = spawnSync(process.execPath, args, { cwd: PACKAGE, env, encoding: 'utf8' });
   if (built.status !== 0) throw new Error(`The page could not be built.\n${built.stdout}${built.stderr}`);
   return join(PACKAGE, 'page/');
 }

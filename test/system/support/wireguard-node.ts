@@ -54,7 +54,7 @@ if (options.lan) {
 }
 if (options.offers) {
   await Gateway.open(
-    { ...components, ledger },
+    { ...components, ledger, clock },
     { interfaceName: options.name, network: '10.66.0.0/16', offers: options.offers },
   );
 }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { type Clock, deadlineInterval, errorMessage, type Log, type Timer } from '@towpath/core';
 import { isIpAddress, parseSubnet, type Subnet } from '@towpath/net';
 import { MeshError } from '../mesh-error.ts';
 import type { Ledger } from '../state/ledger.ts';
@@ -7,9 +8,14 @@ import { isPartyInterface } from '../wireguard/interface-name.ts';
 import { loadRules } from '../wireguard/nft.ts';
 
 export interface GatewayComponents {
+  clock: Clock;
+  log: Log;
   commands: Commands;
   ledger: Ledger;
 }
+
+/** How often the presence of the rules is checked: somebody may flush all rules of the machine. */
+const WATCH_MS = 1_000;
 
 /** A network that members may reach: `192.168.43.0/24` for all of them. */
 export type Offer =
@@ -66,6 +72,8 @@ export class Gateway implements AsyncDisposable {
   readonly #components: GatewayComponents;
   #options: GatewayOptions;
   readonly #table: string;
+  #watch: Timer | undefined;
+  #isChecking = false;
 
   private constructor(components: GatewayComponents, options: GatewayOptions) {
     this.#components = components;
@@ -92,14 +100,30 @@ export class Gateway implements AsyncDisposable {
   /** Replaces who may reach the offered networks, in one step. @throws MeshError `command-failed`, `bad-argument`. */
   async update(offers: readonly Offer[]): Promise<void> {
     this.#options = { ...this.#options, offers };
-    await loadRules(
-      this.#components.commands,
-      gatewayRules(this.#table, this.#options, readOffers(this.#options.offers)),
-    );
+    await this.#load(readOffers(offers));
+  }
+
+  /** Looks now whether the rules are there and makes them again if not; it is done every second anyway. Never rejects. */
+  async check(): Promise<void> {
+    if (this.#isChecking || this.#watch === undefined) return;
+    const { commands, log } = this.#components;
+    this.#isChecking = true;
+    try {
+      const { code } = await commands.run('nft', ['list', 'table', 'ip', this.#table]);
+      if (code === 0 || this.#watch === undefined) return;
+      await this.#load(readOffers(this.#options.offers));
+      log.warn('The rules of the offered networks were removed by another program, and were made again.');
+    } catch (error) {
+      log.error(`The offered networks cannot be reached: ${errorMessage(error)}`);
+    } finally {
+      this.#isChecking = false;
+    }
   }
 
   /** Ends the forwarding and restores the kernel's settings. Idempotent. */
   async close(): Promise<void> {
+    this.#watch?.cancel();
+    this.#watch = undefined;
     const { ledger } = this.#components;
     for (const artifact of [...ledger.artifacts].reverse()) {
       const isOurs =
@@ -113,15 +137,20 @@ export class Gateway implements AsyncDisposable {
   }
 
   async #open(): Promise<void> {
-    const { commands, ledger } = this.#components;
+    const { clock, commands, ledger } = this.#components;
     const { interfaceName } = this.#options;
     const offers = readOffers(this.#options.offers);
     const devices = new Set([interfaceName]);
     for (const offer of offers) devices.add(await deviceOf(commands, offer));
     // The rules come first: with forwarding on and without them, everything would be forwarded.
     ledger.record({ kind: 'nft-table', family: 'ip', name: this.#table });
-    await loadRules(commands, gatewayRules(this.#table, this.#options, offers));
+    await this.#load(offers);
     for (const device of devices) await this.#enableForwarding(device);
+    this.#watch = deadlineInterval({ clock, intervalMs: WATCH_MS, onTick: () => void this.check() });
+  }
+
+  async #load(offers: readonly OfferedSubnet[]): Promise<void> {
+    await loadRules(this.#components.commands, gatewayRules(this.#table, this.#options, offers));
   }
 
   async #enableForwarding(device: string): Promise<void> {

@@ -148,7 +148,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
         await this.#lan.update([]);
       }
       if (offers.length > 0) {
-        const components = { commands, ledger: this.#ledger };
+        const components = { ...this.#components, ledger: this.#ledger };
         this.#gateway = await Gateway.open(components, { interfaceName, network: virtualNetwork, offers });
       }
     } catch (error) {

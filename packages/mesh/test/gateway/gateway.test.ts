@@ -1,9 +1,13 @@
+import { silentLog } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import { describe, expect, it } from 'vitest';
 import type { Commands, Ledger } from '../../src/index.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { gatewayRules, parseOffer } from '../../src/gateway/gateway.ts';
 
 describe('gateway', () => {
+  const quiet = { clock: new VirtualClock(), log: silentLog };
+
   it.each(['0.0.0.0/0', '10.0.0.0/7', 'fd00::/64', '192.168.43.0', 'x'])('does not offer %s', (text) => {
     expect(() => parseOffer(text)).toThrow(/no network that can be offered/);
   });
@@ -42,7 +46,7 @@ describe('gateway', () => {
     };
     const ledger = { record: () => {}, artifacts: [] } as unknown as Ledger;
     const options = { interfaceName: 'tp-9876543210', network: '10.66.0.0/16', offers: ['10.91.0.0/16'] };
-    await expect(Gateway.open({ commands, ledger }, options)).rejects.toMatchObject({
+    await expect(Gateway.open({ ...quiet, commands, ledger }, options)).rejects.toMatchObject({
       code: 'bad-argument',
       message: expect.stringContaining('through a party itself'),
     });
@@ -53,7 +57,7 @@ describe('gateway', () => {
     const loaded: string[] = [];
     const commands: Commands = {
       run: async (program, _args, options) => {
-        if (program === 'nft') loaded.push(options?.input ?? '');
+        if (program === 'nft' && options?.input !== undefined) loaded.push(options.input);
         return { code: 0, stdout: '192.168.43.1 dev lo src 127.0.0.1\n', stderr: '' };
       },
     };
@@ -61,10 +65,39 @@ describe('gateway', () => {
     const ledger = { record: (artifact: unknown) => void recorded.push(artifact), artifacts: [] } as unknown as Ledger;
     const offer = (from: string[]) => ({ network: '192.168.43.0/24', from });
     const options = { interfaceName: 'lo', network: '10.66.0.0/16', offers: [offer(['10.66.0.7'])] };
-    const gateway = await Gateway.open({ commands, ledger }, options);
+    const gateway = await Gateway.open({ ...quiet, commands, ledger }, options);
     await gateway.update([offer(['10.66.0.8', '0.0.0.0/0 } accept'])]);
     expect(loaded).toHaveLength(2);
     expect(loaded[1]).toContain('ip saddr { 10.66.0.8 } ip daddr { 192.168.43.0/24 } accept');
     expect(loaded[1]).not.toContain('10.66.0.7');
+    await gateway.close();
+  });
+
+  it('makes its rules again when somebody else has removed them, and not once it is closed (C14)', async () => {
+    const clock = new VirtualClock();
+    let there = false;
+    let loads = 0;
+    const commands: Commands = {
+      run: async (program, _args, options) => {
+        if (program === 'nft' && options?.input === undefined) return { code: there ? 0 : 1, stdout: '', stderr: '' };
+        if (program === 'nft') {
+          there = true;
+          loads++;
+        }
+        return { code: 0, stdout: '192.168.43.1 dev lo src 127.0.0.1\n', stderr: '' };
+      },
+    };
+    const ledger = { record: () => {}, artifacts: [] } as unknown as Ledger;
+    const options = { interfaceName: 'lo', network: '10.66.0.0/16', offers: ['192.168.43.0/24'] };
+    const gateway = await Gateway.open({ ...quiet, clock, commands, ledger }, options);
+    await clock.advance(10_000);
+    expect(loads).toBe(1);
+    there = false;
+    await clock.advance(1_000);
+    expect([there, loads]).toEqual([true, 2]);
+    there = false;
+    await gateway.close();
+    await gateway.check();
+    expect([there, clock.pendingTimers]).toEqual([false, 0]);
   });
 });
