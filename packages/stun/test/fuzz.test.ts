@@ -1,3 +1,4 @@
+import type { UdpSocket } from '@towpath/net';
 import type { SimulatedHost } from '@towpath/net/simulated';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -64,20 +65,23 @@ function mutated(data: Uint8Array, changes: readonly [number, number][]): Uint8A
   return copy;
 }
 
-/** The nonce that the server gives to a host. */
-async function nonceFor(at: World, host: SimulatedHost, server: { address: string; port: number }): Promise<string> {
+/** A socket of a host, and the nonce that the server gives to it: one is good for one port. */
+async function attackerSocket(
+  at: World,
+  host: SimulatedHost,
+  server: { address: string; port: number },
+): Promise<{ socket: UdpSocket; nonce: string }> {
   let nonce = '';
   const socket = await host.network.bindUdp({
     address: host.address,
     onMessage(data) {
       const result = decodeStun(data);
-      if (result.ok) nonce = result.message.get(attributes.nonce) ?? '';
+      if (result.ok && nonce === '') nonce = result.message.get(attributes.nonce) ?? '';
     },
   });
   socket.send(new StunWriter(MessageClass.Request, Method.Allocate, at.random.bytes(12)).finish(), server);
   await at.clock.advance(100);
-  await socket.close();
-  return nonce;
+  return { socket, nonce };
 }
 
 describe('a TURN server under fuzzed traffic', () => {
@@ -94,14 +98,12 @@ describe('a TURN server under fuzzed traffic', () => {
     const friend = await peer(at.internet.host());
     await at.clock.runUntil(honest.allocation.bindChannel(friend.at));
     const attacker = at.internet.host();
-    const nonce = await nonceFor(at, attacker, server.locals[0]!);
-    const sockets = await Promise.all(
-      Array.from({ length: 30 }, () => attacker.network.bindUdp({ address: attacker.address, onMessage() {} })),
-    );
+    const sockets: Awaited<ReturnType<typeof attackerSocket>>[] = [];
+    for (let made = 0; made < 30; made++) sockets.push(await attackerSocket(at, attacker, server.locals[0]!));
     const key = longTermKey(ALICE.username, REALM, ALICE.password);
 
     // What follows meets allocations as well as none, whatever is drawn.
-    for (const socket of sockets.slice(0, 10)) {
+    for (const { socket, nonce } of sockets.slice(0, 10)) {
       const writer = new StunWriter(MessageClass.Request, Method.Allocate, at.random.bytes(12));
       writeSensible(writer, Method.Allocate);
       writer.add(attributes.username, ALICE.username).add(attributes.realm, REALM).add(attributes.nonce, nonce);
@@ -122,12 +124,13 @@ describe('a TURN server under fuzzed traffic', () => {
       fc.asyncProperty(fc.array(request, { minLength: 1, maxLength: 20 }), async (requests) => {
         for (const { from, method, messageClass, attributes: entries, changes, sensible, intact } of requests) {
           const writer = new StunWriter(messageClass, method, at.random.bytes(12));
+          const { socket, nonce } = sockets[from]!;
           if (sensible) writeSensible(writer, method);
           for (const write of entries) write(writer);
           writer.add(attributes.username, ALICE.username).add(attributes.realm, REALM).add(attributes.nonce, nonce);
           const data = writer.integrity(key).finish();
-          sockets[from]!.send(intact ? data : mutated(data, changes), server.locals[0]!);
-          sockets[from]!.send(mutated(encodeChannelData(0x4000, bytes('channel'), false), changes), server.locals[0]!);
+          socket.send(intact ? data : mutated(data, changes), server.locals[0]!);
+          socket.send(mutated(encodeChannelData(0x4000, bytes('channel'), false), changes), server.locals[0]!);
         }
         await at.clock.advance(50);
         expect(server.stats.allocations).toBeLessThanOrEqual(21);
@@ -142,7 +145,9 @@ describe('a TURN server under fuzzed traffic', () => {
     expect(server.stats.allocated).toBeGreaterThan(5);
     expect(Object.keys(server.stats.refused).length).toBeGreaterThan(0);
     await server.close();
-    await Promise.all([...sockets, service.socket, friend.socket].map((socket) => socket.close()));
+    await Promise.all(
+      [...sockets.map(({ socket }) => socket), service.socket, friend.socket].map((socket) => socket.close()),
+    );
     await at.clock.runUntil(honest.allocation.close());
     await at.clock.advance(40_000);
     expect(at.internet.openSockets).toBe(0);
