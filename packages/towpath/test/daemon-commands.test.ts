@@ -3,7 +3,9 @@ import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { peerDetailSchema, daemonStatusSchema } from '@towpath/dashboard/api';
+import { formatEndpoint } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
+import { isService } from '../src/commands/party/data-plane-hint.ts';
 import { askDaemon } from '../src/daemon/api/api-client.ts';
 import { apiSocketPath } from '../src/daemon/api/socket-path.ts';
 import { CommandLine } from './command-line.ts';
@@ -197,4 +199,28 @@ describe('a narrow terminal (13.2)', () => {
       for (const line of out) expect(line.length, line).toBeLessThanOrEqual(40);
     },
   );
+});
+
+describe('the next step after a party was created or joined', () => {
+  test('is towpath up, or to start the daemon that runs anew', async () => {
+    using commandLine = new CommandLine();
+    const server = commandLine.start(['serve', '--port', '0', '--no-builtin-relay', '--open', '--json']);
+    const url = `http://${formatEndpoint((await server.listening('control'))[0]!)}`;
+    const create = async (name: string) => (await commandLine.run(['party', 'create', name, '--server', url])).out;
+    expect(await create('camp')).toContain('No packets flow between members yet. Next, on each of them: towpath up');
+    {
+      await using _daemon = await fakeDaemon(commandLine, []);
+      expect(await create('farm')).toContainEqual(expect.stringMatching(/next start\. Next: towpath up --replace$/));
+    }
+    await server.stop();
+  });
+
+  test('names the service where systemd runs the daemon', () => {
+    const isIn = (groups: string) => isService(7, () => groups);
+    expect(['0::/system.slice/towpath.service\n', '0::/user.slice/session-1.scope\n'].map(isIn)).toEqual([true, false]);
+    const ended = () => {
+      throw new Error('ENOENT');
+    };
+    expect([isService(7, ended), isService(undefined)]).toEqual([false, false]);
+  });
 });

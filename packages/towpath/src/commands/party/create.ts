@@ -40,6 +40,6 @@ export async function create(runtime: Runtime, name: string, options: CreateOpti
   io.out(
     `The party key is in ${keyFile}. Keep a copy in a safe place: it is needed to appoint another founder if this machine is lost.`,
   );
-  io.out(dataPlaneHint(options.hasUp));
+  io.out(await dataPlaneHint(runtime, options.hasUp));
   io.out('Next: towpath party invite');
 }

@@ -1,9 +1,36 @@
+import { readFileSync } from 'node:fs';
+import { errorCode } from '@towpath/core';
+import type { Runtime } from '../../cli/runtime.ts';
+import { lockOwner } from '../../config/process-lock.ts';
+import { askDaemon } from '../../daemon/api/api-client.ts';
+import { UNIT_NAME } from '../daemon/unit.ts';
+import { homeOf } from './party-node.ts';
+
 /**
  * Says what carries packets between members, and whether this version can: a party alone does not.
  * @param hasUp whether this program has the command `towpath up`.
  */
-export function dataPlaneHint(hasUp: boolean): string {
-  return hasUp
-    ? 'No packets flow between members yet. Next, on each of them: towpath up'
-    : 'This version manages the party only: it does not carry packets between members yet.';
+export async function dataPlaneHint(runtime: Runtime, hasUp: boolean): Promise<string> {
+  if (!hasUp) return 'This version manages the party only: it does not carry packets between members yet.';
+  const runs = await askDaemon(runtime, 'GET', '/health').then(
+    () => true,
+    (error: unknown) => errorCode(error) !== 'not-running',
+  );
+  if (!runs) return 'No packets flow between members yet. Next, on each of them: towpath up';
+  const next = isService(lockOwner(homeOf(runtime).lockPath)) ? 'systemctl restart towpath' : 'towpath up --replace';
+  return `No packets flow between members yet: towpath up, which runs here, takes the party at its next start. Next: ${next}`;
+}
+
+/** Whether systemd runs a process as the service. @param readGroups returns its line of control groups */
+export function isService(
+  pid: number | undefined,
+  readGroups: (pid: number) => string = (of) => readFileSync(`/proc/${of}/cgroup`, 'utf8'),
+): boolean {
+  if (pid === undefined) return false;
+  try {
+    return readGroups(pid).split(/[/\n]/).includes(UNIT_NAME);
+  } catch {
+    // Another system, or it has ended.
+    return false;
+  }
 }

@@ -36,7 +36,7 @@ export async function join(
   }
   io.out(`Joined ${name} as ${self.name} (${self.role}), ${self.virtualAddress}.`);
   io.out(`${counted(peers.length + 1, 'member')}; see towpath party members`);
-  io.out(dataPlaneHint(options.hasUp));
+  io.out(await dataPlaneHint(runtime, options.hasUp));
 }
 
 /** @throws UsageError for a text that is neither a code nor a link. */
