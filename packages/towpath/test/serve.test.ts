@@ -60,7 +60,7 @@ describe('the built-in relay', () => {
 
   test('is refused on a machine that has only loopback, with the next step', () => {
     expect(() => builtinRelayPlan(at('127.0.0.1'), { ...options, address: '0.0.0.0' }, [], undefined)).toThrow(
-      /no IPv4 address for the relay. Next: add --address/,
+      /no IPv4 address for the relay. Next: connect it to its network, or name an address/,
     );
   });
 });

@@ -120,5 +120,7 @@ function addressOfMachine(network: Network, family: 4 | 6): string {
     .interfaces()
     .find((each) => !each.internal && each.family === family && !/^(fe80:|169\.254\.)/i.test(each.address));
   if (usable !== undefined) return usable.address;
-  throw new UsageError(`This machine has no IPv${family} address for the relay. Next: add --address.`);
+  throw new UsageError(
+    `This machine has no IPv${family} address for the relay. Next: connect it to its network, or name an address of this machine with --address.`,
+  );
 }
