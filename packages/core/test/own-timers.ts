@@ -88,6 +88,7 @@ export const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/towpath/src/daemon/cameras/camera-holder.ts':
     'gathers what pages are told, lists the card anew from time to time, waits before a camera is tried again',
   'packages/towpath/src/daemon/cameras/held-outputs.ts': 'waits before outputs are opened again',
+  'packages/towpath/src/daemon/daemon.ts': 'waits before cameras that could not be begun are begun again',
   'packages/towpath/src/daemon/config/config-watch.ts': 'waits until an editor has written the whole file',
   'packages/towpath/src/daemon/events/hub.ts': 'gathers events for one message',
   'packages/towpath/src/serve/run-time.ts': 'runs as long as it was asked to',

@@ -159,4 +159,21 @@ describe('outputs of a camera of the daemon (B13)', () => {
     await until(async () => (await feeder()).outputProblems.length === 0);
     expect(await rig.json('/health')).toEqual({ status: 'ok', problems: [] });
   });
+
+  test('what waits for a receiver that is not configured any more is removed, with the receiver and with the camera', async () => {
+    const folder = file(`config/outputs/${readdirSync(file('config/outputs'))[0]}`);
+    const waiting = () => readdirSync(folder).filter((name) => name !== 'announced');
+    answer = 503;
+    write({ webhook: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/other` });
+    await until(async () => {
+      if ((await feeder()).outputProblems.some((each) => each.waiting > 0)) return true;
+      rig.camera.takePicture();
+      return false;
+    });
+    expect(waiting()).toEqual([expect.stringMatching(/^webhook-/)]);
+    write({ export: file('out') });
+    await until(() => waiting().length === 1 && waiting()[0]!.startsWith('export-'));
+    expect(await rig.commandLine.run(['camera', 'remove', 'feeder'])).toMatchObject({ code: 0 });
+    expect([waiting(), existsSync(join(folder, 'announced'))]).toEqual([[], true]);
+  });
 });

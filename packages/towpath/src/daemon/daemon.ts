@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { errorCode, errorMessage, TowpathError } from '@towpath/core';
+import { backoff, errorCode, errorMessage, type Timer, TowpathError } from '@towpath/core';
 import type { Camera, DaemonStatus, NewCamera, Party, Problem } from '@towpath/dashboard/api';
 import type { ServerToCheck } from '@towpath/netcheck';
 import { isIpAddress } from '@towpath/net/address';
@@ -18,6 +18,9 @@ import { NetworkChecks } from './network-check.ts';
 import { PartyRunner, type PartyRunnerComponents } from './parties/party-runner.ts';
 import type { DaemonState, StateFolder } from './state/state-folder.ts';
 import { VERSION } from '../cli/version.ts';
+
+/** Pauses before cameras that could not be begun are tried again, as when another process has a folder, ms. */
+const OPEN_AGAIN = { baseMs: 1_000, maxMs: 60_000 } as const;
 
 export interface DaemonOptions {
   readonly config: DaemonConfig;
@@ -47,6 +50,9 @@ export class Daemon implements AsyncDisposable {
   #config: DaemonConfig;
   #configProblem: Problem | undefined;
   #reloading: Promise<void> = Promise.resolve();
+  #openAgain: Timer | undefined;
+  #pauses: Iterator<number, void> | undefined;
+  #isClosing = false;
 
   constructor(runtime: Runtime, options: DaemonOptions) {
     this.runtime = runtime;
@@ -188,6 +194,8 @@ export class Daemon implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosing = true;
+    this.#openAgain?.cancel();
     await this.#reloading;
     await Promise.all([
       this.downloads[Symbol.asyncDispose](),
@@ -252,6 +260,7 @@ export class Daemon implements AsyncDisposable {
       ending.map(async ([name, holder]) => {
         this.cameras.delete(name);
         await holder[Symbol.asyncDispose]();
+        if (wanted.get(name)?.outputs === undefined) await holder.forgetOutputs();
         if (!wanted.has(name)) this.hub.publish({ type: 'camera-removed', camera: name });
       }),
     );
@@ -262,6 +271,14 @@ export class Daemon implements AsyncDisposable {
     }
     for (const name of this.#cameraProblems.keys()) if (!wanted.has(name)) this.#cameraProblems.delete(name);
     for (const [name, camera] of wanted) if (!this.cameras.has(name)) await this.#openCamera(name, camera);
+    this.#openAgain?.cancel();
+    if (this.#cameraProblems.size === 0) this.#pauses = undefined;
+    if (this.#cameraProblems.size === 0 || this.#isClosing) return;
+    const { clock, random } = this.runtime;
+    this.#pauses ??= backoff({ ...OPEN_AGAIN, random });
+    this.#openAgain = clock.timer(this.#pauses.next().value ?? OPEN_AGAIN.maxMs, () => {
+      this.#reloading = this.#reloading.then(() => (this.#isClosing ? undefined : this.#syncCameras(this.#config)));
+    });
   }
 
   async #openCamera(name: string, camera: CameraConfig): Promise<void> {
@@ -285,6 +302,7 @@ export class Daemon implements AsyncDisposable {
       hub.publish({ type: 'camera', camera: holder.describe() });
     } catch (error) {
       const problem = { code: errorCode(error), message: `${name}: ${errorMessage(error)}`, at: this.#now() };
+      if (this.#cameraProblems.get(name)?.message === problem.message) return;
       this.#cameraProblems.set(name, problem);
       runtime.log.error(`Camera ${problem.message}`, { code: problem.code });
       hub.publish({ type: 'notice', level: 'error', notice: problem });

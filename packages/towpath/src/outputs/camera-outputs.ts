@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DeviceInfo, MediaItem } from '@towpath/camera';
 import {
@@ -20,7 +21,7 @@ import {
   topicId,
   Webhook,
 } from '@towpath/camera/outputs';
-import { SystemRandom } from '@towpath/core';
+import { errorCode, SystemRandom } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import type { Runtime } from '../cli/runtime.ts';
 import { readSecret } from '../config/secret-file.ts';
@@ -88,6 +89,8 @@ export interface OutputFailure extends ReceiverFailure {
 }
 
 interface Receiver {
+  /** Of the folder in which its pictures wait. */
+  readonly name: string;
   readonly output: ReceiverKind;
   readonly receiver: string;
   readonly queue: EventQueue;
@@ -161,6 +164,12 @@ export class CameraOutputs implements AsyncDisposable {
   /** Begins with what there is, which nobody is told of. @throws CameraError `disk-full`, `permission-denied`, `disk-failed` */
   begin(items: Iterable<MediaItem>): Promise<void> {
     return this.#announced.begin(items);
+  }
+
+  /** Drops what waits for receivers that are not among these. @throws the system's error */
+  async dropOthers(): Promise<void> {
+    const { runtime, info } = this.#components;
+    await dropWaiting(runtime, info.devId, new Set(this.#receivers.map(({ name }) => name)));
   }
 
   wasAnnounced(item: MediaItem): boolean {
@@ -283,7 +292,7 @@ export class CameraOutputs implements AsyncDisposable {
         onChanged: (failure) => onReceiver({ output, receiver, failure }),
       },
     );
-    const opened = { output, receiver, queue, health };
+    const opened = { name, output, receiver, queue, health };
     this.#receivers.push(opened);
     return opened;
   }
@@ -305,6 +314,44 @@ export class CameraOutputs implements AsyncDisposable {
 /** Where the events of one camera wait, and which of its pictures were told of. */
 export function outputsFolder({ configFolder }: Pick<Runtime, 'configFolder'>, deviceId: string): string {
   return join(configFolder, 'outputs', topicId(deviceId));
+}
+
+/** `webhook-0123456789abcdef`. */
+const RECEIVER_NAME = /^(?:mqtt|webhook|exec|export)-[0-9a-f]{16}$/;
+
+/**
+ * Drops what waits for the receivers of a camera, but not what another process that still runs has put there, such as
+ * `towpath camera outputs`. @param kept names of folders that stay @throws the system's error
+ */
+export async function dropWaiting(
+  runtime: Pick<Runtime, 'configFolder'>,
+  deviceId: string,
+  kept: ReadonlySet<string> = new Set(),
+): Promise<void> {
+  const folder = outputsFolder(runtime, deviceId);
+  for (const name of await namesIn(folder)) {
+    if (!RECEIVER_NAME.test(name) || kept.has(name)) continue;
+    const writers = (await namesIn(join(folder, name))).map((file) => Number(/-(\d+)\.\w+$/.exec(file)?.[1]));
+    if (!writers.some((pid) => pid > 0 && pid !== process.pid && runs(pid)))
+      await rm(join(folder, name), { recursive: true, force: true });
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return [];
+    throw error;
+  }
+}
+
+function runs(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return errorCode(error) === 'EPERM';
+  }
 }
 
 /** Names a receiver for people. */

@@ -227,6 +227,7 @@ export class CameraHolder implements AsyncDisposable {
   async setOutputs(config: CameraConfig): Promise<void> {
     this.#config = config;
     await this.#outputs[Symbol.asyncDispose]();
+    if (config.outputs === undefined) await this.#outputs.forget();
     this.#outputs = this.#makeOutputs(config);
     if (this.#memo !== undefined) await this.#outputs.identify(infoOf(this.#memo));
     // New is what is not known now.
@@ -234,6 +235,11 @@ export class CameraHolder implements AsyncDisposable {
       await this.#outputs.begin().catch((error: unknown) => this.#failed(error));
     }
     this.changed();
+  }
+
+  /** Drops what waits for outputs of a camera that is no longer configured; when it is not held any more. */
+  async forgetOutputs(): Promise<void> {
+    if (this.#config.outputs !== undefined) await this.#outputs.forget();
   }
 
   /** Tells pages of one item. */

@@ -4,7 +4,13 @@ import { backoff, errorCode, errorMessage, Mutex, readRegular, type Timer } from
 import type { OutputProblem, Problem } from '@towpath/dashboard/api';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted } from '../../cli/table.ts';
-import { CameraOutputs, type OutputFailure, type OutputsConfig, receiverText } from '../../outputs/camera-outputs.ts';
+import {
+  CameraOutputs,
+  dropWaiting,
+  type OutputFailure,
+  type OutputsConfig,
+  receiverText,
+} from '../../outputs/camera-outputs.ts';
 import type { MediaCatalog } from './media-catalog.ts';
 
 export interface HeldOutputsComponents {
@@ -93,6 +99,18 @@ export class HeldOutputs implements AsyncDisposable {
     this.#outputs = undefined;
   }
 
+  /** Drops what waits for receivers, which are no longer configured. Never throws. */
+  async forget(): Promise<void> {
+    if (this.#info !== undefined) await this.#drop(dropWaiting(this.#components.runtime, this.#info.devId));
+  }
+
+  async #drop(dropping: Promise<void>): Promise<void> {
+    const { runtime, name } = this.#components;
+    await dropping.catch((error: unknown) => {
+      runtime.log.warn(`${name}: what waits for outputs of before was not removed: ${errorMessage(error)}`);
+    });
+  }
+
   async #open(): Promise<void> {
     const { config } = this;
     const { runtime, live, catalog, name, timeZone, changed } = this.#components;
@@ -107,6 +125,7 @@ export class HeldOutputs implements AsyncDisposable {
       const components = { runtime, live, newest, info, timeZone, name, patient: true, ...events };
       this.#outputs = await CameraOutputs.open(components, config, signal);
       if (this.#readings !== undefined) this.#outputs.update(this.#readings);
+      await this.#drop(this.#outputs.dropOthers());
       if (this.#problem === undefined) return;
       this.#problem = undefined;
     } catch (error) {
