@@ -8,7 +8,8 @@ import type { Camera, DaemonHealth, MediaList } from '@towpath/dashboard/api';
 import { expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { CommandLine } from './command-line.ts';
-import { daemonRig, emulatedCamera } from './daemon-rig.ts';
+import { lockPictures } from '../src/config/pictures-lock.ts';
+import { daemonRig, emulatedCamera, until } from './daemon-rig.ts';
 
 const PROGRAM = fileURLToPath(new URL('../bin/towpath.js', import.meta.url));
 /** 100 in the nightly run. */
@@ -115,6 +116,38 @@ test('--replace starts a daemon where none runs', async () => {
   await rig.run(['camera', 'add', 'feeder', '127.0.0.1', ...flags]);
   const { code, out, err } = await rig.run(['up', '--api-port', '0', '--replace', '--for', '0.1']);
   expect([code, out[0], err]).toEqual([0, 'Cameras: feeder', '']);
+  await camera.close();
+});
+
+test('up with nothing to hold is refused, and with --wait it takes the first camera that is added', async () => {
+  using rig = new CommandLine();
+  const { camera, flags } = await emulatedCamera();
+  const refused = await rig.run(['up', '--api-port', '0', '--for', '0.1']);
+  expect([refused.code, refused.err]).toEqual([2, expect.stringContaining('neither a party nor a camera')]);
+  const running = rig.start(['up', '--api-port', '0', '--wait']);
+  await expect.poll(() => running.out.join('\n')).toContain('Nothing is configured. Next: towpath camera add');
+  expect(await rig.run(['camera', 'add', 'feeder', '127.0.0.1', ...flags])).toMatchObject({ code: 0 });
+  const cameras = async () => JSON.parse((await rig.run(['status', '--json'])).out[0]!).cameras as Camera[];
+  await expect
+    .poll(async () => (await cameras()).map(({ name, state }) => [name, state]))
+    .toEqual([['feeder', 'connected']]);
+  expect(await running.stop()).toBe(130);
+  await camera.close();
+});
+
+test('a camera whose folder another process has is held as soon as the folder is free', async () => {
+  using rig = new CommandLine();
+  const { camera, flags } = await emulatedCamera();
+  await rig.run(['camera', 'add', 'feeder', '127.0.0.1', ...flags]);
+  const lock = lockPictures(rig.file('config/pictures/feeder'));
+  const running = rig.start(['up', '--api-port', '0']);
+  const status = async () => JSON.parse((await rig.run(['status', '--json'])).out[0] ?? '{}');
+  await until(async () => (await status()).problems?.length === 1);
+  expect(await status()).toMatchObject({ cameras: [], problems: [{ code: 'already-running' }] });
+  lock[Symbol.dispose]();
+  await until(async () => (await status()).cameras[0]?.state === 'connected');
+  expect((await status()).problems).toEqual([]);
+  expect(await running.stop()).toBe(130);
   await camera.close();
 });
 

@@ -82,7 +82,9 @@ describe('the service', () => {
 
   test('with parties keeps one capability, and without them none and no root', () => {
     const unit = unitText({ ...options, camerasOnly: false });
-    expect(unit).toContain(`ExecStart=/usr/bin/node ${NODE_FLAGS.join(' ')} "/opt/my towpath/bin/towpath.js" up\n`);
+    expect(unit).toContain(
+      `ExecStart=/usr/bin/node ${NODE_FLAGS.join(' ')} "/opt/my towpath/bin/towpath.js" up --wait\n`,
+    );
     expect(unit).toContain('CapabilityBoundingSet=CAP_NET_ADMIN\n');
     expect(unit).not.toContain('User=');
     const cameras = unitText({ ...options, camerasOnly: true });
@@ -105,6 +107,13 @@ describe('the service', () => {
       for (const line of ['KillMode=mixed', 'KillSignal=SIGTERM', 'RestartKillSignal=SIGUSR2'])
         expect(lines).toContain(line);
     }
+  });
+
+  test('waits for something to hold, and is not started again with a wrong option or configuration', () => {
+    for (const camerasOnly of [false, true])
+      expect(unitText({ ...options, camerasOnly })).toMatch(
+        / up --wait\n.*\nRestart=always\n.*\nRestartPreventExitStatus=2\n/s,
+      );
   });
 
   test('systemd finds no fault in the units', () => {

@@ -48,13 +48,14 @@ export interface ChosenParty {
 
 /**
  * The parties to keep up: the named one, else those of the configuration, else all of this node.
- * @throws UsageError when there is neither a party nor a camera, or an option is wrong.
+ * @throws UsageError when there is neither a party nor a camera and `mayBeNothing` is not set, or an option is wrong.
  */
 export function chooseParties(
   runtime: Runtime,
   config: DaemonConfig,
   name: string | undefined,
   flags: PartyFlags,
+  mayBeNothing = false,
 ): ChosenParty[] {
   const hasFlags = Object.values(flags).some((value) => value !== undefined);
   const all = homeOf(runtime).parties();
@@ -68,7 +69,7 @@ export function chooseParties(
         : config.parties === 'all'
           ? all
           : files.map((file) => findParty(runtime, file.party));
-  if (chosen.length === 0 && config.cameras.length === 0) {
+  if (chosen.length === 0 && config.cameras.length === 0 && !mayBeNothing) {
     throw new UsageError(
       'There is neither a party nor a camera to hold. Next: towpath camera add NAME ADDRESS, towpath party create NAME, or towpath party join CODE.',
     );

@@ -51,10 +51,8 @@ export function registerUp(program: Command, runtime: Runtime): void {
     .option('--mtu <bytes>', 'largest packet in the tunnel, bytes (default: 1420)', integer(576, 9_000))
     .option('--backend <backend>', 'auto, kernel or userspace (wireguard-go) (default: auto)')
     .option('--for <seconds>', 'end after this time, in seconds', number(0.1, 31_536_000))
-    .option(
-      '--replace',
-      'take over from a towpath up that runs, as after an upgrade: it ends once this one has loaded',
-    );
+    .option('--replace', 'take over from a towpath up that runs, as after an upgrade: it ends once this one has loaded')
+    .option('--wait', 'start also with neither a party nor a camera, and wait for the first camera');
   for (const { flag, value, description, byDefault } of SETTINGS) {
     command.option(`${flag} <${value.toLowerCase()}>`, `${description} (default: ${byDefault})`);
   }

@@ -23,7 +23,7 @@ export const SERVICE_USER = 'towpath';
 export function unitText({ program, stateFolder, camerasOnly }: UnitOptions): string {
   const [node, script] = program;
   // Not NODE_OPTIONS, which takes some of V8's options only.
-  const command = [node, ...NODE_FLAGS, script, 'up'].map(word).join(' ');
+  const command = [node, ...NODE_FLAGS, script, 'up', '--wait'].map(word).join(' ');
   const capability = camerasOnly ? '' : 'CAP_NET_ADMIN';
   const account = camerasOnly ? [`User=${SERVICE_USER}`, `Group=${SERVICE_USER}`] : [];
   const kernel = camerasOnly
@@ -67,6 +67,8 @@ export function unitText({ program, stateFolder, camerasOnly }: UnitOptions): st
     'TimeoutStopSec=15',
     'Restart=always',
     'RestartSec=2',
+    '# A wrong option or configuration: another start would find it again. Next: towpath config check.',
+    'RestartPreventExitStatus=2',
     'UMask=0077',
     'LimitNOFILE=65536',
     '',

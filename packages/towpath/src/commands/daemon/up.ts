@@ -28,6 +28,8 @@ export interface UpOptions extends CommonOptions, PartyFlags {
   for?: number;
   /** Take over from a daemon that runs. */
   replace?: boolean;
+  /** Start with nothing to hold. */
+  wait?: boolean;
 }
 
 /** The options of a party and of the command, out of all that were given. */
@@ -52,7 +54,7 @@ export async function up(
   const given = givenSettings(settings);
   const state = StateFolder.open(configFolder, { nowMs: clock.wallTime() });
   const config = loadConfig(runtime, given);
-  const chosen = chooseParties(runtime, config, name, partyFlags(options));
+  const chosen = chooseParties(runtime, config, name, partyFlags(options), options.wait ?? false);
   // Whatever can fail without it has been done: while neither daemon runs, peers are cut off.
   const { pathPorts } = options.replace ? await replaceRunning(runtime) : { pathPorts: undefined };
   const parties = chosen.map((each) => ({
@@ -91,7 +93,14 @@ export async function up(
   log.info('Ending');
 }
 
-function partyFlags({ json: _json, verbose: _verbose, for: _for, replace: _replace, ...flags }: UpOptions): PartyFlags {
+function partyFlags({
+  json: _json,
+  verbose: _verbose,
+  for: _for,
+  replace: _replace,
+  wait: _wait,
+  ...flags
+}: UpOptions): PartyFlags {
   return flags;
 }
 
