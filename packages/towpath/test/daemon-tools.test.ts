@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { createLog, silentLog } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
@@ -12,11 +13,13 @@ import type { Runtime } from '../src/cli/runtime.ts';
 import { table } from '../src/cli/table.ts';
 import { VERSION } from '../src/cli/version.ts';
 import { down } from '../src/commands/daemon/down.ts';
+import { replaceRunning } from '../src/commands/daemon/replace.ts';
 import { install, uninstall } from '../src/commands/daemon/service.ts';
 import { Redaction } from '../src/commands/daemon/redact.ts';
 import { NODE_FLAGS, unitText } from '../src/commands/daemon/unit.ts';
 import { homeOf } from '../src/commands/party/party-node.ts';
 import { CONNECTED, takeProcessLock } from '../src/config/process-lock.ts';
+import { apiSocketPath } from '../src/daemon/api/socket-path.ts';
 import { loadConfig } from '../src/daemon/config/config-file.ts';
 import { Daemon } from '../src/daemon/daemon.ts';
 import { logPath } from '../src/daemon/log/file-log.ts';
@@ -223,6 +226,33 @@ describe('towpath down', () => {
     lock[Symbol.dispose]();
     expect(await end()).toBeUndefined();
     expect(out).toEqual(['towpath up has ended. Cameras no longer held: feeder.']);
+  });
+});
+
+describe('a daemon that hangs', () => {
+  test.each([
+    ['towpath down', (runtime: Runtime) => down(runtime, {}), 'still-running'],
+    ['towpath up --replace', replaceRunning, 'already-running'],
+  ])('%s does not wait for its answer for ever', async (_command, run, code) => {
+    using commandLine = new CommandLine();
+    const clock = new VirtualClock();
+    const runtime = { ...runtimeOf(commandLine), clock };
+    mkdirSync(runtime.configFolder);
+    using _lock = takeProcessLock(homeOf(runtime).lockPath, CONNECTED);
+    const asked = Promise.withResolvers<void>();
+    // As one that was stopped: the kernel takes the connection and what is sent.
+    const server = createServer(() => asked.resolve());
+    await new Promise<void>((resolve) => {
+      server.listen(apiSocketPath(runtime.configFolder), resolve);
+    });
+    const failure = run(runtime).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    await asked.promise;
+    await clock.advance(15_000);
+    expect(await failure).toMatchObject({ code, message: expect.stringContaining(`(process ${process.pid})`) });
+    server.close();
   });
 });
 

@@ -1,4 +1,4 @@
-import { errorCode, silentLog, TowpathError } from '@towpath/core';
+import { deadline, errorCode, silentLog, TowpathError } from '@towpath/core';
 import { listLedgers, recoverLeftovers, SystemCommands } from '@towpath/mesh';
 import type { DaemonStatus } from '@towpath/dashboard/api';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
@@ -21,7 +21,7 @@ export async function down(runtime: Runtime, { json }: CommonOptions): Promise<v
   const folder = stateFolderOf(runtime);
   const { lockPath } = homeOf(runtime);
   const owner = lockOwner(lockPath);
-  const ended = await endDaemon(runtime);
+  const ended = await endDaemon(runtime, owner);
   const untilMs = clock.now() + LIMIT_MS;
   const runs = () => owner !== undefined && lockOwner(lockPath) === owner;
   const isLeft = () => runs() || listLedgers(folder).some(({ alive }) => alive);
@@ -36,11 +36,11 @@ export async function down(runtime: Runtime, { json }: CommonOptions): Promise<v
   for (const { name, message } of failed) io.err(`${name} could not be removed: ${message}`);
 }
 
-function stillRunning(owner: number): TowpathError {
+function stillRunning(owner: number | undefined): TowpathError {
   const limit = `${LIMIT_MS / 1_000} s`;
   return new TowpathError(
     'still-running',
-    `towpath up (process ${owner}) was told to end and has not ended within ${limit}. Next: see towpath logs, or kill -9 ${owner}.`,
+    `towpath up (process ${owner ?? 'unknown'}) was told to end and has not ended within ${limit}. Next: see towpath logs, or kill -9 ${owner ?? 'it'}.`,
     { kind: 'local' },
   );
 }
@@ -56,10 +56,13 @@ function described({ parties, cameras }: Ended): string {
 }
 
 /** @returns the names of what it held; undefined when it does not run */
-async function endDaemon(runtime: Runtime): Promise<Ended | undefined> {
+async function endDaemon(runtime: Runtime, owner: number | undefined): Promise<Ended | undefined> {
+  // A daemon that hangs, or was stopped, takes the question and never answers.
+  using limit = deadline(runtime.clock, LIMIT_MS, runtime.signal, () => stillRunning(owner));
+  const asking = { ...runtime, signal: limit.signal };
   try {
-    const { parties, cameras } = await askDaemon<DaemonStatus>(runtime, 'GET', '/v1/status');
-    await askDaemon(runtime, 'POST', '/v1/down');
+    const { parties, cameras } = await askDaemon<DaemonStatus>(asking, 'GET', '/v1/status');
+    await askDaemon(asking, 'POST', '/v1/down');
     return { parties: parties.map(({ name }) => name), cameras: cameras.map(({ name }) => name) };
   } catch (error) {
     if (errorCode(error) === 'not-running') return undefined;

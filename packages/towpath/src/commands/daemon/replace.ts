@@ -1,4 +1,4 @@
-import { errorCode, TowpathError } from '@towpath/core';
+import { deadline, errorCode, TowpathError } from '@towpath/core';
 import { z } from 'zod';
 import type { Runtime } from '../../cli/runtime.ts';
 import { lockOwner } from '../../config/process-lock.ts';
@@ -25,27 +25,26 @@ const answerSchema = z.object({ pathPorts: z.record(z.string(), z.int().min(1).m
  * @throws TowpathError `permission-denied`; `already-running` when it does not end in time.
  */
 export async function replaceRunning(runtime: Runtime): Promise<Inheritance> {
-  const { clock, signal } = runtime;
+  const { clock } = runtime;
+  const { lockPath } = homeOf(runtime);
+  // A daemon that hangs, or was stopped, takes the question and never answers.
+  using limit = deadline(clock, LIMIT_MS, runtime.signal, () => notEnded(lockPath));
+  const { signal } = limit;
   let answer: unknown;
   try {
-    answer = await askDaemon(runtime, 'POST', '/v1/down', { successor: true });
+    answer = await askDaemon({ ...runtime, signal }, 'POST', '/v1/down', { successor: true });
   } catch (error) {
     if (errorCode(error) === 'not-running') return NOTHING;
     throw error;
   }
-  const { lockPath } = homeOf(runtime);
-  const untilMs = clock.now() + LIMIT_MS;
-  for (;;) {
-    const owner = lockOwner(lockPath);
-    if (owner === undefined) break;
-    if (clock.now() >= untilMs) {
-      throw new TowpathError(
-        'already-running',
-        `towpath up (process ${owner}) was asked to end and has not. Next: towpath down, then towpath up.`,
-        { target: lockPath },
-      );
-    }
-    await clock.sleep(POLL_MS, signal);
-  }
+  while (lockOwner(lockPath) !== undefined) await clock.sleep(POLL_MS, signal);
   return answerSchema.safeParse(answer).data ?? NOTHING;
+}
+
+function notEnded(lockPath: string): TowpathError {
+  return new TowpathError(
+    'already-running',
+    `towpath up (process ${lockOwner(lockPath) ?? 'unknown'}) was asked to end and has not. Next: towpath down, then towpath up.`,
+    { target: lockPath },
+  );
 }

@@ -53,7 +53,7 @@ async function ask({ configFolder, signal }: Asking, method: Method, path: strin
           if (bytes > MAX_ANSWER_BYTES) answer.destroy(new RangeError('The answer is too long.'));
           else chunks.push(chunk);
         });
-        answer.once('error', reject);
+        answer.once('error', (cause) => reject(signal.aborted ? signal.reason : cause));
         answer.once('end', () => resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(chunks).toString() }));
       },
     );
