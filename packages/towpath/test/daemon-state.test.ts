@@ -17,11 +17,13 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { lockOwner, takeProcessLock } from '../src/config/process-lock.ts';
 import { type CameraMemo, MIGRATIONS, StateFolder } from '../src/daemon/state/state-folder.ts';
 import { CommandLine } from './command-line.ts';
 
+const PROGRAM = fileURLToPath(new URL('../bin/towpath.js', import.meta.url));
 const NOW_MS = Date.UTC(2026, 4, 1, 12);
 const memo: CameraMemo = {
   deviceId: '02:54:50:00:00:01',
@@ -71,6 +73,18 @@ describe('the state folder', () => {
     const file = join(folder, 'connected.lock');
     spawnSync('mkfifo', [file]);
     expect(lockOwner(file)).toBeUndefined();
+  });
+
+  test('a FIFO in place of the log is not waited for', () => {
+    mkdirSync(join(folder, 'log'), { recursive: true, mode: 0o700 });
+    execFileSync('mkfifo', [join(folder, 'log/towpath.log')]);
+    const { status, stderr } = spawnSync(process.execPath, [PROGRAM, 'up', '--wait', '--api-port', '0', '--for', '0.1'], {
+      env: { ...process.env, TOWPATH_HOME: folder },
+      encoding: 'utf8',
+      timeout: 30_000,
+      killSignal: 'SIGKILL',
+    });
+    expect([status, stderr]).toEqual([0, '']);
   });
 
   test('what could not be written is written by the next update, though it is the same', () => {

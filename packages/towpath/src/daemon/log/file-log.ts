@@ -1,4 +1,4 @@
-import { appendFileSync, renameSync, statSync } from 'node:fs';
+import { appendFileSync, constants, renameSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Clock, createLog, type Log, type LogLevel, type LogRecord } from '@towpath/core';
 import type { Io } from '../../cli/io.ts';
@@ -8,6 +8,9 @@ import { makeFolder } from '../../config/make-folder.ts';
 
 /** The file and the one before it together hold at most twice this. */
 const MAX_BYTES = 5_000_000;
+
+/** A FIFO without O_NONBLOCK is waited for until somebody reads it. */
+const FLAGS: number = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
 
 const ORDER: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
 
@@ -68,7 +71,7 @@ function fileSink(clock: Clock, path: string): (record: LogRecord) => void {
       const told = plainFields(Object.entries(fields).filter(([, value]) => value !== undefined));
       const time = new Date(clock.wallTime()).toISOString();
       const line = `${JSON.stringify({ time, level, scope, message, ...(Object.keys(told).length > 0 ? { fields: told } : {}) })}\n`;
-      appendFileSync(path, line, { mode: 0o600 });
+      appendFileSync(path, line, { mode: 0o600, flag: FLAGS });
       bytes += line.length;
     } catch {
       // A full disk or a removed folder: the next line tries again.
