@@ -78,12 +78,16 @@ describe('the state folder', () => {
   test('a FIFO in place of the log is not waited for', () => {
     mkdirSync(join(folder, 'log'), { recursive: true, mode: 0o700 });
     execFileSync('mkfifo', [join(folder, 'log/towpath.log')]);
-    const { status, stderr } = spawnSync(process.execPath, [PROGRAM, 'up', '--wait', '--api-port', '0', '--for', '0.1'], {
-      env: { ...process.env, TOWPATH_HOME: folder },
-      encoding: 'utf8',
-      timeout: 30_000,
-      killSignal: 'SIGKILL',
-    });
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [PROGRAM, 'up', '--wait', '--api-port', '0', '--for', '0.1'],
+      {
+        env: { ...process.env, TOWPATH_HOME: folder },
+        encoding: 'utf8',
+        timeout: 30_000,
+        killSignal: 'SIGKILL',
+      },
+    );
     expect([status, stderr]).toEqual([0, '']);
   });
 

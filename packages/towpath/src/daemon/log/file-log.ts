@@ -1,4 +1,4 @@
-import { appendFileSync, constants, renameSync, statSync } from 'node:fs';
+import { closeSync, constants, openSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Clock, createLog, type Log, type LogLevel, type LogRecord } from '@towpath/core';
 import type { Io } from '../../cli/io.ts';
@@ -71,11 +71,20 @@ function fileSink(clock: Clock, path: string): (record: LogRecord) => void {
       const told = plainFields(Object.entries(fields).filter(([, value]) => value !== undefined));
       const time = new Date(clock.wallTime()).toISOString();
       const line = `${JSON.stringify({ time, level, scope, message, ...(Object.keys(told).length > 0 ? { fields: told } : {}) })}\n`;
-      appendFileSync(path, line, { mode: 0o600, flag: FLAGS });
+      append(path, line);
       bytes += line.length;
     } catch {
       // A full disk or a removed folder: the next line tries again.
       bytes = undefined;
     }
   };
+}
+
+function append(path: string, line: string): void {
+  const file = openSync(path, FLAGS, 0o600);
+  try {
+    writeFileSync(file, line);
+  } finally {
+    closeSync(file);
+  }
 }
