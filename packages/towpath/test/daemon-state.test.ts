@@ -254,6 +254,23 @@ describe('the lock of a daemon', () => {
     expect(readdirSync(folder)).toEqual(['victim']);
   });
 
+  test.skipIf(process.getuid?.() !== 0)(
+    'one that another user keeps, and that cannot be read, is not taken over',
+    () => {
+      writeFileSync(path, `${process.ppid}\n`, { mode: 0o600 });
+      chmodSync(folder, 0o777);
+      process.seteuid?.(65_534);
+      try {
+        expect(take).toThrow(
+          expect.objectContaining({ code: 'already-running', message: expect.stringContaining(`remove ${path}`) }),
+        );
+      } finally {
+        process.seteuid?.(0);
+      }
+      expect(readdirSync(folder)).toEqual(['connected.lock']);
+    },
+  );
+
   test('a file system without hard links, as on a memory card, has locks too', () => {
     const link = () => {
       throw Object.assign(new Error('not permitted'), { code: 'EPERM' });

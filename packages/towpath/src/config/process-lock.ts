@@ -24,6 +24,8 @@ export const CONNECTED: LockedFor = {
 export interface ProcessLockOptions {
   /** Creates the folder. @default with mode 0700 */
   makeFolder?(folder: string): void;
+  /** Permission bits of the lock. @default 0600 */
+  mode?: number;
   /** Makes a hard link. @default that of the system */
   link?(from: string, to: string): void;
 }
@@ -34,23 +36,24 @@ export interface ProcessLockOptions {
  * @throws TowpathError `already-running`, `disk-full`, `disk-failed`.
  */
 export function takeProcessLock(path: string, purpose: LockedFor, options: ProcessLockOptions = {}): Disposable {
-  const { link = linkSync } = options;
+  const { link = linkSync, mode = 0o600 } = options;
   const mine = `${path}.${process.pid}`;
   try {
     (options.makeFolder ?? makeFolder)(dirname(path));
     // A link or a FIFO that somebody put under this name is not written through.
     rmSync(mine, { force: true });
     // A hard link appears with its whole content, so nobody reads a lock that is half written.
-    writeFileSync(mine, `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`, { mode: 0o600, flag: 'wx' });
+    writeFileSync(mine, `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`, { mode, flag: 'wx' });
     for (let tries = 1; ; tries++) {
       try {
-        putInPlace(mine, path, link);
+        putInPlace(mine, path, { link, mode });
         return { [Symbol.dispose]: () => rmSync(path, { force: true }) };
       } catch (cause) {
         if (errorCode(cause) !== 'EEXIST') throw cause;
         const owner = ownerOf(path);
-        if (tries === MAX_TRIES || (owner !== undefined && isAlive(owner))) throw taken(path, purpose, owner?.pid);
-        setAside(path, owner, link);
+        if (tries === MAX_TRIES || isHidden(path) || (owner !== undefined && isAlive(owner)))
+          throw taken(path, purpose, owner?.pid);
+        setAside(path, owner, { link, mode });
       }
     }
   } catch (cause) {
@@ -64,14 +67,16 @@ export function takeProcessLock(path: string, purpose: LockedFor, options: Proce
 /** Answers of file systems without hard links: FAT on a memory card, some network shares. */
 const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
+type Placing = Required<Pick<ProcessLockOptions, 'link' | 'mode'>>;
+
 /** Gives a file another name, which nobody may have. @throws the system's error, `EEXIST` when it exists */
-function putInPlace(from: string, to: string, link: (from: string, to: string) => void): void {
+function putInPlace(from: string, to: string, { link, mode }: Placing): void {
   try {
     link(from, to);
   } catch (error) {
     if (!NO_LINKS.has(errorCode(error))) throw error;
     // Whoever reads it between its making and its filling takes it for abandoned; without links there is no better way.
-    writeFileSync(to, readRegularSync(from), { mode: 0o600, flag: 'wx' });
+    writeFileSync(to, readRegularSync(from), { mode, flag: 'wx' });
   }
 }
 
@@ -82,12 +87,12 @@ interface Owner {
 }
 
 /** Removes an abandoned lock, unless a new owner has taken it over meanwhile. */
-function setAside(path: string, abandoned: Owner | undefined, link: (from: string, to: string) => void): void {
+function setAside(path: string, abandoned: Owner | undefined, placing: Placing): void {
   const aside = `${path}.${process.pid}.stale`;
   try {
     renameSync(path, aside);
     const found = ownerOf(aside);
-    if (found !== undefined && found.pid !== abandoned?.pid && isAlive(found)) putInPlace(aside, path, link);
+    if (found !== undefined && found.pid !== abandoned?.pid && isAlive(found)) putInPlace(aside, path, placing);
   } catch (error) {
     if (!['ENOENT', 'EEXIST'].includes(errorCode(error))) throw error;
   } finally {
@@ -111,6 +116,16 @@ function ownerOf(path: string): Owner | undefined {
   } catch {
     // It was released meanwhile, or is no file.
     return undefined;
+  }
+}
+
+/** True for the lock of another user that this one may not read: its owner may well run. */
+function isHidden(path: string): boolean {
+  try {
+    readRegularSync(path);
+    return false;
+  } catch (error) {
+    return errorCode(error) === 'EACCES';
   }
 }
 
