@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type AvFrame, VideoType } from '../src/artemis/av.ts';
 import { LiveScene } from '../src/emulator/media/live-scene.ts';
 import { EventQueue } from '../src/outputs/events/event-queue.ts';
+import { ReceiverHealth } from '../src/outputs/events/receiver-health.ts';
 import { HttpOutputs } from '../src/outputs/http/http-outputs.ts';
 import { NewestPicture } from '../src/outputs/newest-picture.ts';
 import { Webhook } from '../src/outputs/webhook.ts';
@@ -36,11 +37,12 @@ describe('the webhook (B13)', () => {
     }) as typeof fetch;
     const random = new SeededRandom(1);
     const queue = await EventQueue.open({ clock });
+    const health = new ReceiverHealth({ clock });
     const webhook = new Webhook(
-      { clock, random, queue, fetch: send },
+      { clock, random, queue, health, fetch: send },
       { url: 'https://example.org/hook', secret: 'key' },
     );
-    return { clock, webhook, received };
+    return { clock, webhook, received, health };
   }
 
   test('posts each picture with its data and a signature', async () => {
@@ -52,6 +54,17 @@ describe('the webhook (B13)', () => {
     expect(signature).toBe(`sha256=${createHmac('sha256', 'key').update(text).digest('hex')}`);
     await webhook[Symbol.asyncDispose]();
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  test.each([
+    new Error('connect ECONNREFUSED 192.0.2.1:80'),
+    new AggregateError([new Error('connect ECONNREFUSED 192.0.2.1:80'), new Error('connect EHOSTUNREACH ::1')]),
+  ])('says why a request failed, which the platform tells in the cause: %s', async (cause) => {
+    const { clock, webhook, health } = await receiver([new TypeError('fetch failed', { cause })]);
+    await webhook.picture(picture(1));
+    await clock.advance(10);
+    expect(health.failure?.message).toBe('connect ECONNREFUSED 192.0.2.1:80');
+    await webhook[Symbol.asyncDispose]();
   });
 
   test('tries again, in order, until the receiver takes it', async () => {

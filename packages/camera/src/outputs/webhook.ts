@@ -70,6 +70,8 @@ export class Webhook implements AsyncDisposable {
         'x-towpath-signature': `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`,
       },
       signal: limit.signal,
+    }).catch((error: unknown) => {
+      throw reasonOf(error);
     });
     await response.body?.cancel();
     if (response.ok) return undefined;
@@ -78,4 +80,10 @@ export class Webhook implements AsyncDisposable {
     const end = again ? 'it is asked again' : 'the event is dropped';
     return { message: `The receiver answered with status ${response.status}; ${end}.`, again };
   }
+}
+
+/** The platform says "fetch failed", and why in the cause; of a name with several addresses, for each of them. */
+function reasonOf(error: unknown): unknown {
+  if (!(error instanceof TypeError && error.cause instanceof Error)) return error;
+  return error.cause instanceof AggregateError ? (error.cause.errors[0] ?? error) : error.cause;
 }
