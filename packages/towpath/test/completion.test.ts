@@ -69,6 +69,7 @@ describe.each(Object.keys(SHELLS))('completion by %s', (shell) => {
     ['an option', 'towpath camera add --vi', '--via'],
     ['an option after a word that is also a command', 'towpath camera download status --tim', '--timeout'],
     ['a command after an option', 'towpath --version camera rem', 'remove'],
+    ['the name of a shell', 'towpath completion fi', 'fish'],
     ['the name of a camera', 'towpath camera download fe', 'feeder'],
     ['the name of a camera to remove', 'towpath camera remove ba', 'barn'],
   ])('completes %s', (_what, line, word) => {

@@ -126,7 +126,10 @@ test('up with nothing to hold is refused, and with --wait it takes the first cam
   expect([refused.code, refused.err]).toEqual([2, expect.stringContaining('neither a party nor a camera')]);
   const running = rig.start(['up', '--api-port', '0', '--wait']);
   await expect.poll(() => running.out.join('\n')).toContain('Nothing is configured. Next: towpath camera add');
-  expect(await rig.run(['camera', 'add', 'feeder', '127.0.0.1', ...flags])).toMatchObject({ code: 0 });
+  expect(await rig.run(['camera', 'add', 'feeder', '127.0.0.1', ...flags])).toMatchObject({
+    code: 0,
+    out: ['Camera feeder added. Next: towpath status'],
+  });
   const cameras = async () => JSON.parse((await rig.run(['status', '--json'])).out[0]!).cameras as Camera[];
   await expect
     .poll(async () => (await cameras()).map(({ name, state }) => [name, state]))

@@ -60,7 +60,8 @@ export async function add(runtime: Runtime, name: string, target: string, option
     });
   }
   if (options.json) printJson(io, 'camera-added', wanted);
-  else io.out(`Camera ${name} added. Next: ${running ? 'towpath status' : 'towpath up'}`);
+  else
+    io.out(`Camera ${name} added. Next: ${running || (await isDaemonUp(runtime)) ? 'towpath status' : 'towpath up'}`);
 }
 
 /** Removes a camera; its pictures stay. */
@@ -106,8 +107,17 @@ export async function list(runtime: Runtime, { json }: CommonOptions): Promise<v
   for (const line of table(['CAMERA', 'TARGET', 'VIA', 'STATE', 'KEEP'], rows, io.columns)) io.out(line);
 }
 
+async function isDaemonUp(runtime: Runtime): Promise<boolean> {
+  return await tell(runtime, 'GET', routePath('health'));
+}
+
 /** @returns false when no daemon runs */
-async function tell(runtime: Runtime, method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<boolean> {
+async function tell(
+  runtime: Runtime,
+  method: 'GET' | 'POST' | 'DELETE',
+  path: string,
+  body?: unknown,
+): Promise<boolean> {
   try {
     await askDaemon(runtime, method, path, body);
     return true;

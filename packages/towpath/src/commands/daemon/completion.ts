@@ -32,11 +32,21 @@ function withCamera(root: CommandInfo): string[] {
     .map(({ path }) => quote(path));
 }
 
+/** Words that an argument of a command takes. */
+function valuesOf(info: CommandInfo): { name: string; description: string }[] {
+  const takesShell = info.arguments.some(({ name }) => name === 'shell');
+  return takesShell ? Object.keys(SHELLS).map((name) => ({ name, description: 'shell' })) : [];
+}
+
 const NAMES_OF_CAMERAS = "camera list 2>/dev/null | awk 'NR > 1 { print $1 }'";
 
 function bash(root: CommandInfo): string[] {
-  const cases = all(root).map(({ path, commands, options }) => {
-    const words = new Set([...commands.map(({ name }) => name), ...options.map(({ long }) => long)]);
+  const cases = all(root).map((info) => {
+    const { path, commands, options } = info;
+    const words = new Set([
+      ...[...commands, ...valuesOf(info)].map(({ name }) => name),
+      ...options.map(({ long }) => long),
+    ]);
     return `    ${quote(path)}) words=${quote([...words].join(' '))} ;;`;
   });
   const groups = all(root)
@@ -64,11 +74,13 @@ function bash(root: CommandInfo): string[] {
 }
 
 function zsh(root: CommandInfo): string[] {
-  const cases = all(root).flatMap(({ path, commands, options }) => [
-    `    (${quote(path)})`,
+  const cases = all(root).flatMap((info) => [
+    `    (${quote(info.path)})`,
     '      items=(',
-    ...commands.map(({ name, description }) => `        ${quote(`${name}:${description.replaceAll(':', '\\:')}`)}`),
-    ...options.map(({ long, description }) => `        ${quote(`${long}:${description.replaceAll(':', '\\:')}`)}`),
+    ...[...info.commands, ...valuesOf(info)].map(
+      ({ name, description }) => `        ${quote(`${name}:${description.replaceAll(':', '\\:')}`)}`,
+    ),
+    ...info.options.map(({ long, description }) => `        ${quote(`${long}:${description.replaceAll(':', '\\:')}`)}`),
     '      ) ;;',
   ]);
   const groups = all(root)
@@ -120,9 +132,10 @@ function fish(root: CommandInfo): string[] {
     'end',
   ];
   const at = (paths: readonly string[]): string => ` -n ${quote(`contains -- (__towpath_path) ${paths.join(' ')}`)}`;
-  for (const { path, commands, options } of all(root)) {
+  for (const info of all(root)) {
+    const { path, commands, options } = info;
     const when = at([quote(path)]);
-    for (const { name, description } of commands) {
+    for (const { name, description } of [...commands, ...valuesOf(info)]) {
       lines.push(`complete -c towpath${when} -f -a ${name} -d ${quote(description)}`);
     }
     for (const { short, long, takesValue, description } of options) {
