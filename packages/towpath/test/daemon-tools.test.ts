@@ -112,7 +112,7 @@ describe('the service', () => {
     }
   });
 
-  test('waits for something to hold, and is not started again with a wrong option or configuration', () => {
+  test('waits for something to hold, and is not started again after a wrong command line', () => {
     for (const camerasOnly of [false, true])
       expect(unitText({ ...options, camerasOnly })).toMatch(
         / up --wait\n.*\nRestart=always\n.*\nRestartPreventExitStatus=2\n/s,

@@ -67,7 +67,7 @@ export function unitText({ program, stateFolder, camerasOnly }: UnitOptions): st
     'TimeoutStopSec=15',
     'Restart=always',
     'RestartSec=2',
-    '# A wrong option or configuration: another start would find it again. Next: towpath config check.',
+    '# A wrong command line, or a party of the configuration that is not here: another start would find the same.',
     'RestartPreventExitStatus=2',
     'UMask=0077',
     'LimitNOFILE=65536',
