@@ -224,3 +224,14 @@ describe('the next step after a party was created or joined', () => {
     expect([isService(7, ended), isService(undefined)]).toEqual([false, false]);
   });
 });
+
+test('why shows events that repeat in one row, with their number', async () => {
+  using commandLine = new CommandLine();
+  await using _daemon = await fakeDaemon(commandLine, [camp]);
+  const { out } = await commandLine.run(['why', 'ben']);
+  const rows = out.slice(out.indexOf('Last events:') + 2).map((line) => line.trim().split(/ {2,}/).slice(1, 3));
+  expect(rows).toEqual([
+    ['switch', '203.0.113.42:40000'],
+    ['3 × failure', '203.0.113.42:40000'],
+  ]);
+});

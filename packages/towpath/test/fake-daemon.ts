@@ -92,7 +92,12 @@ export async function fakeDaemon(
           lossRatio: 0.1,
         },
       ],
-      log: [{ at: AT, what: 'switch', label: '203.0.113.42:40000', reason: peer.pathReason }],
+      log: (['switch', 'failure', 'failure', 'failure'] as const).map((what) => ({
+        at: AT,
+        what,
+        label: '203.0.113.42:40000',
+        reason: peer.pathReason,
+      })),
       races: [],
       latency: [],
       timeline: [],

@@ -45,10 +45,24 @@ function explain({ io }: Runtime, { summary, reason, details, next }: Why, detai
   for (const each of next) say(each, 'Next: ');
   if (detail === undefined || detail.log.length === 0) return;
   io.out('Last events:');
-  const rows = detail.log
-    .slice(-LAST_EVENTS)
-    .map(({ at, what, label, reason: cause }) => [new Date(at).toTimeString().slice(0, 8), what, label, cause.code]);
-  for (const line of table(['TIME', 'WHAT', 'WHERE', 'REASON'], rows, io.columns - 2)) io.out(`  ${line}`);
+  const rows: string[][] = [];
+  const times: number[] = [];
+  for (const { at, what, label, reason: cause } of detail.log) {
+    const row = [new Date(at).toTimeString().slice(0, 8), what, label, cause.code];
+    // Every path to a dead candidate fails on its own: one row for all of them, with the last time.
+    const isSame = rows.at(-1)?.slice(1).join() === row.slice(1).join();
+    const count = isSame ? times.pop()! + 1 : 1;
+    if (isSame) rows.pop();
+    rows.push(row);
+    times.push(count);
+  }
+  const shown = rows.map(([at, what, ...rest], index) => [
+    at!,
+    times[index] === 1 ? what! : `${times[index]} × ${what}`,
+    ...rest,
+  ]);
+  for (const line of table(['TIME', 'WHAT', 'WHERE', 'REASON'], shown.slice(-LAST_EVENTS), io.columns - 2))
+    io.out(`  ${line}`);
 }
 
 /** The same for a camera. */
