@@ -13,11 +13,14 @@ const WORKERS = 20;
 const worker = Number(process.env.VITEST_POOL_ID ?? process.pid) % WORKERS;
 const first = FIRST + worker * PER_WORKER;
 let next = process.pid % PER_WORKER;
+/** Not beside each other: a server may take the port behind its own too (RFC 5780). Coprime with PER_WORKER. */
+const STEP = 7;
 
 /** A port of 127.0.0.1 that nobody uses, over UDP or TCP, and that no other caller is given. @throws when all are in use */
 export async function freePort(): Promise<number> {
   for (let tried = 0; tried < PER_WORKER; tried++) {
-    const port = first + (next++ % PER_WORKER);
+    next = (next + STEP) % PER_WORKER;
+    const port = first + next;
     if ((await isFreeForTcp(port)) && (await isFreeForUdp(port))) return port;
   }
   throw new Error(`All ports from ${first} to ${first + PER_WORKER - 1} are in use.`);

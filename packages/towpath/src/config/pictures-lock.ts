@@ -24,5 +24,6 @@ export function lockPictures(folder: string): Disposable {
   return takeProcessLock(path, purpose, {
     makeFolder: (parent) => makeFolder(parent, FOLDER_MODE),
     mode: LOCK_MODE,
+    onFullDisk: true,
   });
 }

@@ -1,4 +1,13 @@
-import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  linkSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errorCode, readRegularSync, TowpathError } from '@towpath/core';
 import { makeFolder } from './make-folder.ts';
@@ -26,6 +35,8 @@ export interface ProcessLockOptions {
   makeFolder?(folder: string): void;
   /** Permission bits of the lock. @default 0600 */
   mode?: number;
+  /** Takes the lock on a full disk too. @default false */
+  onFullDisk?: boolean;
   /** Makes a hard link. @default that of the system */
   link?(from: string, to: string): void;
 }
@@ -36,14 +47,14 @@ export interface ProcessLockOptions {
  * @throws TowpathError `already-running`, `disk-full`, `disk-failed`.
  */
 export function takeProcessLock(path: string, purpose: LockedFor, options: ProcessLockOptions = {}): Disposable {
-  const { link = linkSync, mode = 0o600 } = options;
+  const { link = linkSync, mode = 0o600, onFullDisk = false } = options;
   const mine = `${path}.${process.pid}`;
   try {
     (options.makeFolder ?? makeFolder)(dirname(path));
     // A link or a FIFO that somebody put under this name is not written through.
     rmSync(mine, { force: true });
     // A hard link appears with its whole content, so nobody reads a lock that is half written.
-    writeFileSync(mine, `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`, { mode, flag: 'wx' });
+    writeOwner(mine, `${process.pid} ${startTimeOf(process.pid) ?? ''}`, { mode, onFullDisk });
     for (let tries = 1; ; tries++) {
       try {
         putInPlace(mine, path, { link, mode });
@@ -61,6 +72,18 @@ export function takeProcessLock(path: string, purpose: LockedFor, options: Proce
     throw notWritten(path, cause);
   } finally {
     rmSync(mine, { force: true });
+  }
+}
+
+/** @throws the system's error */
+function writeOwner(path: string, text: string, { mode, onFullDisk }: { mode: number; onFullDisk: boolean }): void {
+  try {
+    writeFileSync(path, `${text}\n`, { mode, flag: 'wx' });
+  } catch (error) {
+    if (!onFullDisk || !['ENOSPC', 'EDQUOT'].includes(errorCode(error))) throw error;
+    // A full disk has no block for the text of a file; that of a short link is in its inode. The link leads nowhere.
+    rmSync(path, { force: true });
+    symlinkSync(text, path);
   }
 }
 
@@ -111,11 +134,20 @@ function taken(path: string, { what, next = 'end it first' }: LockedFor, pid: nu
 
 function ownerOf(path: string): Owner | undefined {
   try {
-    const match = /^(\d+)(?: (\d*))?\s*$/.exec(readRegularSync(path).toString());
+    const match = /^(\d+)(?: (\d*))?\s*$/.exec(readOwner(path));
     return match === null ? undefined : { pid: Number(match[1]), startTime: match[2] || undefined };
   } catch {
     // It was released meanwhile, or is no file.
     return undefined;
+  }
+}
+
+function readOwner(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    if (errorCode(error) !== 'EINVAL') throw error;
+    return readRegularSync(path).toString();
   }
 }
 
