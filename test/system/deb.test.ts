@@ -105,7 +105,7 @@ describe.skipIf(!isPossible)('the Debian package', () => {
       'cat /usr/lib/systemd/system/towpath.service /usr/lib/systemd/system/towpath-serve.service',
     ).stdout;
     expect(units).toContain(
-      'ExecStart=/usr/lib/towpath/bin/node --max-semi-space-size=1 --optimize-for-size /usr/lib/towpath/bin/towpath.js up\n',
+      'ExecStart=/usr/lib/towpath/bin/node --max-semi-space-size=1 --optimize-for-size /usr/lib/towpath/bin/towpath.js up --wait\n',
     );
     expect(units).toContain('ExecStart=/usr/bin/towpath serve --address 0.0.0.0 --data /var/lib/towpath-serve ');
 
