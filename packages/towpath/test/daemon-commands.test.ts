@@ -43,6 +43,17 @@ test('a daemon that has started anew answers at once, whatever the one before le
   await new Promise((resolve) => void server.close(resolve));
 });
 
+test('status names no path of a peer that does not answer', async () => {
+  using commandLine = new CommandLine();
+  const peers = [peerOf('ben', { status: 'failed', path: null }), peerOf('ann', { strategy: 'relay' })];
+  await using _daemon = await fakeDaemon(commandLine, [{ name: 'camp', peers }], []);
+  const { out } = await commandLine.run(['status']);
+  const row = (name: string) => out.find((line) => line.trim().startsWith(name));
+  expect(row('ben')).toContain('failed');
+  expect(row('ben')).not.toContain('direct');
+  expect(row('ann')).toContain('relay');
+});
+
 describe('without a daemon (13.2)', () => {
   test.each([
     [['status']],

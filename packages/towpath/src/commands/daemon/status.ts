@@ -65,7 +65,8 @@ function peerRow(peer: Peer, nowMs: number): string[] {
     peer.name,
     peer.address,
     peer.status,
-    peer.strategy ?? '',
+    // The path of a peer that does not answer is the last one, and carries nothing.
+    peer.status === 'failed' ? '' : (peer.strategy ?? ''),
     peer.latencyMs === null ? '' : formatMs(peer.latencyMs),
     peer.path === null ? '' : peer.dataPlane,
     peer.path?.since ? ago(peer.path.since, nowMs) : '',
