@@ -15,42 +15,17 @@ function fifo(commandLine: CommandLine, name: string): string {
   return path;
 }
 
+const relayWithTls = (certificate: string, key: string): string[] => [
+  ...['relay', 'serve', '--port', '0', '--secret-file', 'SECRET'],
+  ...['--tls-port', '0', '--tls-cert', certificate, '--tls-key', key],
+];
+
 describe('a FIFO in place of a file that is named on the command line is refused, not waited for (G3)', () => {
   test.each([
     [['relay', 'credentials', 'ann', '--secret-file', 'FIFO']],
     [['relay', 'serve', '--port', '0', '--secret-file', 'FIFO']],
-    [
-      [
-        'relay',
-        'serve',
-        '--port',
-        '0',
-        '--secret-file',
-        'SECRET',
-        '--tls-port',
-        '0',
-        '--tls-cert',
-        'FIFO',
-        '--tls-key',
-        'SECRET',
-      ],
-    ],
-    [
-      [
-        'relay',
-        'serve',
-        '--port',
-        '0',
-        '--secret-file',
-        'SECRET',
-        '--tls-port',
-        '0',
-        '--tls-cert',
-        'SECRET',
-        '--tls-key',
-        'FIFO',
-      ],
-    ],
+    [relayWithTls('FIFO', 'SECRET')],
+    [relayWithTls('SECRET', 'FIFO')],
     [['serve', '--port', '0', '--data', 'DATA', '--tls-cert', 'FIFO', '--tls-key', 'SECRET']],
     [['serve', '--port', '0', '--data', 'DATA', '--turn-secret-file', 'FIFO']],
     [['netcheck', '--server', '127.0.0.1:1', '--ca', 'FIFO']],

@@ -55,7 +55,7 @@ export async function up(
   const state = StateFolder.open(configFolder, { nowMs: clock.wallTime() });
   const config = loadConfig(runtime, given);
   const chosen = chooseParties(runtime, config, name, partyFlags(options), options.wait ?? false);
-  // Whatever can fail without it has been done: while neither daemon runs, peers are cut off.
+  // After options and configuration were accepted: while neither daemon runs, peers are cut off.
   const { pathPorts } = options.replace ? await replaceRunning(runtime) : { pathPorts: undefined };
   const parties = chosen.map((each) => ({
     ...each,
