@@ -1,4 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   closeSync,
@@ -18,6 +19,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { TowpathError } from '@towpath/core';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { lockOwner, takeProcessLock } from '../src/config/process-lock.ts';
 import { type CameraMemo, MIGRATIONS, StateFolder } from '../src/daemon/state/state-folder.ts';
@@ -212,15 +214,150 @@ describe('the lock of a daemon', () => {
     path = join(folder, 'connected.lock');
   });
   afterEach(() => rmSync(folder, { recursive: true, force: true }));
+  const ways = [
+    ['with locks of the system', {}],
+    ['without', { lockOpenFile: undefined }],
+  ] as const;
   const take = () => takeProcessLock(path, { what: 'is tested' });
 
-  test('a running owner keeps it, and nothing is left when it is released', () => {
-    writeFileSync(path, `${process.ppid}\n`);
-    expect(take).toThrow(expect.objectContaining({ code: 'already-running' }));
-    expect(lockOwner(path)).toBe(process.ppid);
-    rmSync(path);
-    take()[Symbol.dispose]();
+  test.each(ways)('%s, a running owner keeps it, and nothing is left when it is released', (_way, options) => {
+    const takeIt = () => takeProcessLock(path, { what: 'is tested' }, options);
+    const lock = takeIt();
+    expect(takeIt).toThrow(expect.objectContaining({ code: 'already-running' }));
+    expect(lockOwner(path)).toBe(process.pid);
+    lock[Symbol.dispose]();
+    takeIt()[Symbol.dispose]();
     expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test('without locks of the system, a running process that it names keeps it', () => {
+    writeFileSync(path, `${process.ppid}\n`);
+    const takeIt = () => takeProcessLock(path, { what: 'is tested' }, { lockOpenFile: undefined });
+    expect(takeIt).toThrow(expect.objectContaining({ code: 'already-running' }));
+    expect(lockOwner(path)).toBe(process.ppid);
+    expect(readFileSync(path, 'utf8')).toBe(`${process.ppid}\n`);
+  });
+
+  describe.skipIf(process.platform !== 'linux')('with locks of the system', () => {
+    const program = `
+      const { takeProcessLock } = await import(process.argv[1]);
+      try {
+        takeProcessLock(process.argv[2], { what: 'is tested' });
+        console.log('taken');
+        if (process.argv[3] === 'keep') setInterval(() => {}, 60_000);
+      } catch (error) {
+        console.log(error.code);
+      }`;
+    const argsFor = (...more: string[]) => [
+      '--input-type=module',
+      '-e',
+      program,
+      new URL('../src/config/process-lock.ts', import.meta.url).href,
+      path,
+      ...more,
+    ];
+
+    test.each([
+      ['with a process that runs', () => `${process.ppid} ${startTime(process.ppid)}\n`],
+      ['without a start time', () => `${process.ppid}\n`],
+    ])('a lock that somebody wrote, %s, keeps nobody out', (_what, text) => {
+      writeFileSync(path, text());
+      using _lock = take();
+      expect(lockOwner(path)).toBe(process.pid);
+      expect(take).toThrow(expect.objectContaining({ code: 'already-running' }));
+    });
+
+    test('it ends with a process that is killed, and lives on in one that was stopped', async () => {
+      const child = spawn(process.execPath, argsFor('keep'), { stdio: ['ignore', 'pipe', 'inherit'] });
+      await once(child.stdout, 'data');
+      child.kill('SIGSTOP');
+      expect(take).toThrow(
+        expect.objectContaining({ code: 'already-running', message: expect.stringContaining(`(${child.pid})`) }),
+      );
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      using _lock = take();
+      expect(lockOwner(path)).toBe(process.pid);
+    });
+
+    test.skipIf(process.getuid?.() !== 0)('it holds among containers, which share no process numbers', () => {
+      const inContainer = () =>
+        execFileSync('unshare', ['--pid', '--fork', '--mount-proc', process.execPath, ...argsFor()], {
+          encoding: 'utf8',
+        }).trim();
+      {
+        using _lock = take();
+        expect(inContainer()).toBe('already-running');
+      }
+      expect(inContainer()).toBe('taken');
+      using _lock = take();
+      expect(readFileSync(path, 'utf8')).toContain(`${process.pid} `);
+    });
+
+    test('whoever comes while it is released takes it or is refused, and never two at a time', async () => {
+      const loop = `
+        const { takeProcessLock } = await import(process.argv[1]);
+        const { openSync, closeSync, rmSync } = await import('node:fs');
+        let taken = 0;
+        for (let at = 0; at < 60; at++) {
+          try {
+            const lock = takeProcessLock(process.argv[2], { what: 'is tested' });
+            const inside = process.argv[2] + '.inside';
+            closeSync(openSync(inside, 'wx'));
+            rmSync(inside);
+            lock[Symbol.dispose]();
+            taken++;
+          } catch (error) {
+            if (error.code !== 'already-running') throw error;
+          }
+        }
+        console.log(taken);`;
+      const children = Array.from({ length: 3 }, () => {
+        const args = argsFor();
+        args[2] = loop;
+        return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+      });
+      const counts = await Promise.all(
+        children.map(async (child) => {
+          let text = '';
+          child.stdout.on('data', (data: Buffer) => {
+            text += data.toString();
+          });
+          const [code] = await once(child, 'exit');
+          expect(code).toBe(0);
+          return Number(text);
+        }),
+      );
+      expect(counts.reduce((sum, count) => sum + count)).toBeGreaterThan(0);
+      expect(readdirSync(folder)).toEqual([]);
+    });
+
+    test('a link, a FIFO or a folder in its place is removed, and where a link leads stays as it is', () => {
+      const victim = join(folder, 'victim');
+      for (const put of [
+        () => symlinkSync(victim, path),
+        () => execFileSync('mkfifo', [path]),
+        () => {
+          writeFileSync(victim, 'precious');
+          symlinkSync(victim, path);
+        },
+      ]) {
+        put();
+        take()[Symbol.dispose]();
+      }
+      expect(readFileSync(victim, 'utf8')).toBe('precious');
+      expect(readdirSync(folder)).toEqual(['victim']);
+      mkdirSync(path);
+      expect(take).toThrow(TowpathError);
+    });
+
+    test('where the file system has none, what is written decides', () => {
+      const locked = () => takeProcessLock(path, { what: 'is tested' }, { lockOpenFile: () => 'unsupported' });
+      const lock = locked();
+      expect(locked).toThrow(expect.objectContaining({ code: 'already-running' }));
+      lock[Symbol.dispose]();
+      expect(readdirSync(folder)).toEqual([]);
+    });
   });
 
   test.each([
@@ -229,10 +366,12 @@ describe('the lock of a daemon', () => {
     ['a crash in the middle of writing', ''],
     ['another file', 'not a lock'],
   ])('the lock of %s is taken over', (_what, text) => {
-    writeFileSync(path, text);
-    using _lock = take();
-    expect(readFileSync(path, 'utf8')).toMatch(new RegExp(`^${process.pid} \\d+\n$`));
-    expect(readdirSync(folder)).toEqual(['connected.lock']);
+    for (const [, options] of ways) {
+      writeFileSync(path, text);
+      using _lock = takeProcessLock(path, { what: 'is tested' }, options);
+      expect(readFileSync(path, 'utf8')).toMatch(new RegExp(`^${process.pid} \\d+\n$`));
+      expect(readdirSync(folder)).toEqual(['connected.lock']);
+    }
   });
 
   test('a link or a FIFO that another user put in its way is not written through', () => {
@@ -240,13 +379,14 @@ describe('the lock of a daemon', () => {
     const victim = join(folder, 'victim');
     writeFileSync(victim, 'precious');
     symlinkSync(victim, mine);
-    take()[Symbol.dispose]();
+    const written = () => takeProcessLock(path, { what: 'is tested' }, { lockOpenFile: undefined });
+    written()[Symbol.dispose]();
     expect(readFileSync(victim, 'utf8')).toBe('precious');
     execFileSync('mkfifo', [mine]);
     // With a reader, so that a writer would not wait for ever.
     const reader = openSync(mine, constants.O_RDWR | constants.O_NONBLOCK);
     try {
-      using _lock = take();
+      using _lock = written();
       expect(lstatSync(path).isFile()).toBe(true);
     } finally {
       closeSync(reader);
@@ -275,7 +415,7 @@ describe('the lock of a daemon', () => {
     const link = () => {
       throw Object.assign(new Error('not permitted'), { code: 'EPERM' });
     };
-    const locked = () => takeProcessLock(path, { what: 'is tested' }, { link });
+    const locked = () => takeProcessLock(path, { what: 'is tested' }, { link, lockOpenFile: undefined });
     {
       using _lock = locked();
       expect(readFileSync(path, 'utf8')).toMatch(new RegExp(`^${process.pid} \\d+\n$`));
@@ -287,3 +427,8 @@ describe('the lock of a daemon', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 });
+
+function startTime(pid: number): string {
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return text.slice(text.lastIndexOf(')') + 2).split(' ')[19]!;
+}

@@ -7,6 +7,7 @@ import { formatEndpoint, type Network } from '@towpath/net';
 import { StunClient, TurnAllocation } from '@towpath/stun';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { builtinRelay, builtinRelayPlan } from '../src/commands/serve/relays.ts';
+import { takeProcessLock } from '../src/config/process-lock.ts';
 import { components, CommandLine, type Running } from './command-line.ts';
 
 const SERVE = ['serve', '--port', '0', '--stun-port', '0', '--open', '--json'];
@@ -325,10 +326,12 @@ describe('serve', () => {
 
   test('refuses a folder that another server uses, and takes over the lock of a process that has ended', async () => {
     mkdirSync(commandLine.file('data'), { mode: 0o700 });
-    writeFileSync(commandLine.file('data/serve.lock'), `${process.ppid}\n`);
     const args = [...SERVE, '--data', commandLine.file('data'), '--for', '0.1'];
-    const refused = await commandLine.run(args);
-    expect([refused.code, refused.err]).toEqual([5, expect.stringContaining(`(${process.ppid}) serves from`)]);
+    {
+      using _lock = takeProcessLock(commandLine.file('data/serve.lock'), { what: 'is tested' });
+      const refused = await commandLine.run(args);
+      expect([refused.code, refused.err]).toEqual([5, expect.stringContaining(`(${process.pid}) serves from`)]);
+    }
     writeFileSync(commandLine.file('data/serve.lock'), '99999999\n');
     expect((await commandLine.run(args)).code).toBe(0);
   });

@@ -12,6 +12,7 @@ import { type PartyId, verifyLog } from '@towpath/membership';
 import { type Random, TowpathError } from '@towpath/core';
 import { z } from 'zod';
 import { readPrivateFile, writePrivateFile } from './private-file.ts';
+import { connectedLockIn } from './process-lock.ts';
 
 /** URLs of control servers, and a certificate authority if it is not one of the system's. */
 export interface Servers {
@@ -47,7 +48,7 @@ export class PartyHome {
 
   /** Lock of the process that keeps this node connected. */
   get lockPath(): string {
-    return join(this.#folder, 'connected.lock');
+    return connectedLockIn(this.#folder);
   }
 
   /** The file with the key of a party that was created here. */
