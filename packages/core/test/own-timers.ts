@@ -85,6 +85,7 @@ export const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/towpath/src/commands/relay/worker-process.ts': 'reports metrics from time to time',
   'packages/towpath/src/commands/relay/workers.ts':
     'kills a worker that does not end, and waits longer after each failure in a row',
+  'packages/towpath/src/daemon/api/api-client.ts': 'says that the daemon has not answered yet',
   'packages/towpath/src/daemon/cameras/camera-holder.ts':
     'gathers what pages are told, lists the card anew from time to time, waits before a camera is tried again',
   'packages/towpath/src/daemon/cameras/held-outputs.ts': 'waits before outputs are opened again',

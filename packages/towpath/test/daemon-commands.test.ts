@@ -2,23 +2,51 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
+import { type Clock, silentLog } from '@towpath/core';
+import { VirtualClock } from '@towpath/core/testing';
 import { peerDetailSchema, daemonStatusSchema } from '@towpath/dashboard/api';
 import { formatEndpoint } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
+import { WebSocketServer } from 'ws';
+import { exitCodeOf } from '../src/cli/failure.ts';
+import type { Runtime } from '../src/cli/runtime.ts';
+import { list } from '../src/commands/camera/held.ts';
+import { requireRoute } from '../src/commands/camera/via.ts';
+import { dashboard } from '../src/commands/daemon/dashboard.ts';
+import { status } from '../src/commands/daemon/status.ts';
+import { why } from '../src/commands/daemon/why.ts';
+import { paths } from '../src/commands/mesh/paths.ts';
+import { ping } from '../src/commands/mesh/ping.ts';
 import { isService } from '../src/commands/party/data-plane-hint.ts';
+import { CONNECTED, connectedLockIn, takeProcessLock } from '../src/config/process-lock.ts';
 import { askDaemon } from '../src/daemon/api/api-client.ts';
+import { followEvents } from '../src/daemon/api/follow-events.ts';
 import { apiSocketPath } from '../src/daemon/api/socket-path.ts';
-import { CommandLine } from './command-line.ts';
+import { CommandLine, components } from './command-line.ts';
 import { cameraOf, fakeDaemon, peerOf } from './fake-daemon.ts';
 import { JSON_SCHEMAS, parseJsonLine, peer } from './json-schemas.ts';
+import { testIo } from './test-io.ts';
 
 const camp = { name: 'camp', peers: [peerOf('ben'), peerOf('ann')] };
 const farm = { name: 'farm', peers: [peerOf('ben', { id: 'f'.repeat(32), address: '10.77.0.2' })] };
 
+function runtimeIn(commandLine: CommandLine, clock: Clock = components.clock): Runtime & { readonly said: string[] } {
+  const said: string[] = [];
+  return {
+    ...components,
+    clock,
+    said,
+    io: testIo({ err: (line) => void said.push(line) }),
+    log: silentLog,
+    signal: new AbortController().signal,
+    configFolder: commandLine.file('config'),
+  };
+}
+
 test('the daemon of these tests answers as the real one', async () => {
   using commandLine = new CommandLine();
   await using _daemon = await fakeDaemon(commandLine, [camp, farm], [cameraOf('feeder')]);
-  const runtime = { configFolder: commandLine.file('config'), signal: new AbortController().signal };
+  const runtime = runtimeIn(commandLine);
   const status = daemonStatusSchema.parse(await askDaemon(runtime, 'GET', '/v1/status'));
   const path = `/v1/parties/${status.parties[0]!.id}/peers/ben`;
   expect(peerDetailSchema.parse(await askDaemon(runtime, 'GET', path)).peer.name).toBe('ben');
@@ -26,7 +54,7 @@ test('the daemon of these tests answers as the real one', async () => {
 
 test('a daemon that has started anew answers at once, whatever the one before left open', async () => {
   using commandLine = new CommandLine();
-  const runtime = { configFolder: commandLine.file('config'), signal: new AbortController().signal };
+  const runtime = runtimeIn(commandLine);
   mkdirSync(runtime.configFolder);
   const used = new WeakSet<Socket>();
   const server = createServer(({ socket }, answer) => {
@@ -52,6 +80,74 @@ test('status names no path of a peer that does not answer', async () => {
   expect(row('ben')).toContain('failed');
   expect(row('ben')).not.toContain('direct');
   expect(row('ann')).toContain('relay');
+});
+
+describe('a daemon that takes every question and answers none', () => {
+  const commands: Readonly<Record<string, (runtime: Runtime) => Promise<unknown>>> = {
+    status: (runtime) => status(runtime, {}),
+    why: (runtime) => why(runtime, 'ben', {}),
+    ping: (runtime) => ping(runtime, 'ben', { count: 1, interval: 1 }),
+    paths: (runtime) => paths(runtime, 'ben', {}),
+    dashboard: (runtime) => dashboard(runtime, {}),
+    'camera list': (runtime) => list(runtime, {}),
+    'camera info --via': (runtime) => requireRoute(runtime, '192.0.2.1', 'ben'),
+  };
+
+  test.each(Object.entries(commands))('%s says what it waits for, and ends after 30 s', async (_name, command) => {
+    using commandLine = new CommandLine();
+    const clock = new VirtualClock();
+    const runtime = runtimeIn(commandLine, clock);
+    mkdirSync(runtime.configFolder);
+    using _lock = takeProcessLock(connectedLockIn(runtime.configFolder), CONNECTED);
+    const asked = Promise.withResolvers<void>();
+    const server = createServer(() => asked.resolve());
+    await new Promise<void>((resolve) => void server.listen(apiSocketPath(runtime.configFolder), resolve));
+    const failure = command(runtime).catch((error: unknown) => error);
+    await asked.promise;
+    await clock.advance(3_000);
+    expect(runtime.said).toEqual([`towpath up (process ${process.pid}) has not answered yet; waiting up to 30 s …`]);
+    await clock.advance(27_000);
+    const error = await failure;
+    expect(error).toMatchObject({ code: 'not-answering', message: expect.stringContaining('kill -9 ends it') });
+    expect(exitCodeOf(error)).toBe(5);
+    server.closeAllConnections();
+    await new Promise((resolve) => void server.close(resolve));
+  });
+
+  test('paths --follow notices that it has stopped in the middle', async () => {
+    using commandLine = new CommandLine();
+    const clock = new VirtualClock();
+    const runtime = runtimeIn(commandLine, clock);
+    mkdirSync(runtime.configFolder);
+    const server = createServer();
+    const opened = Promise.withResolvers<void>();
+    const sockets = new WebSocketServer({ server, autoPong: false });
+    sockets.on('connection', () => opened.resolve());
+    await new Promise<void>((resolve) => void server.listen(apiSocketPath(runtime.configFolder), resolve));
+    const failure = followEvents(runtime, () => {}).catch((error: unknown) => error);
+    await opened.promise;
+    await clock.advance(45_000);
+    expect(await failure).toMatchObject({ code: 'not-answering' });
+    for (const socket of sockets.clients) socket.terminate();
+    await new Promise((resolve) => void server.close(resolve));
+  });
+
+  test('another program on its socket is reported as such', async () => {
+    using commandLine = new CommandLine();
+    const runtime = runtimeIn(commandLine);
+    mkdirSync(runtime.configFolder);
+    for (const [code, text] of [
+      [200, '<html>'],
+      [500, '<html>'],
+      [500, 'null'],
+      [500, '{"error":{"code":7,"message":{}}}'],
+    ] as const) {
+      const server = createServer((_request, response) => response.writeHead(code).end(text));
+      await new Promise<void>((resolve) => void server.listen(apiSocketPath(runtime.configFolder), resolve));
+      await expect(askDaemon(runtime, 'GET', '/v1/status')).rejects.toMatchObject({ code: 'bad-answer' });
+      await new Promise((resolve) => void server.close(resolve));
+    }
+  });
 });
 
 describe('without a daemon (13.2)', () => {

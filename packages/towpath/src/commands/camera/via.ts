@@ -11,7 +11,7 @@ import { askDaemon } from '../../daemon/api/api-client.ts';
  * @throws UsageError for a host that is no address or is not routed there; TowpathError `not-running`, `not-reached`.
  */
 export async function requireRoute(
-  runtime: Pick<Runtime, 'configFolder' | 'signal'>,
+  runtime: Pick<Runtime, 'configFolder' | 'signal' | 'clock' | 'io'>,
   host: string,
   via: string,
 ): Promise<void> {

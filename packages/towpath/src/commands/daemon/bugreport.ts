@@ -8,7 +8,7 @@ import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { formatBytes, wrap } from '../../cli/table.ts';
 import { VERSION } from '../../cli/version.ts';
 import { notWritten, readPrivateFile } from '../../config/private-file.ts';
-import { askDaemon, askDaemonText } from '../../daemon/api/api-client.ts';
+import { askDaemonText } from '../../daemon/api/api-client.ts';
 import { tokenPath } from '../../daemon/api/token.ts';
 import { configPath } from '../../daemon/config/config-file.ts';
 import { logPath } from '../../daemon/log/file-log.ts';
@@ -30,12 +30,24 @@ export async function bugreport(runtime: Runtime, options: BugreportOptions): Pr
   const at = new Date(clock.wallTime()).toISOString();
   const output = options.output ?? `towpath-bugreport-${at.slice(0, 19).replaceAll(':', '')}.tar.gz`;
   const redaction = new Redaction([readPrivateFile(tokenPath(configFolder))?.trim() ?? '']);
+  // A daemon that hangs is asked once, and not for every part.
+  let hangs: unknown;
+  const fromDaemon = async (path: string) => {
+    if (hangs !== undefined) throw hangs;
+    try {
+      return await askDaemonText(runtime, path);
+    } catch (error) {
+      if (errorCode(error) === 'not-answering') hangs = error;
+      throw error;
+    }
+  };
+  const jsonFromDaemon = async (path: string) => JSON.stringify(JSON.parse(await fromDaemon(path)), undefined, 2);
   const parts: Readonly<Record<string, () => Promise<string> | string>> = {
     'versions.json': () => JSON.stringify(versions(), undefined, 2),
     'config.yaml': () => readPrivateFile(configPath(runtime)) ?? '(no configuration file)',
-    'status.json': async () => JSON.stringify(await askDaemon(runtime, 'GET', routePath('status')), undefined, 2),
-    'netcheck.json': async () => JSON.stringify(await askDaemon(runtime, 'GET', routePath('netcheck')), undefined, 2),
-    'metrics.txt': () => askDaemonText(runtime, routePath('metrics')),
+    'status.json': () => jsonFromDaemon(routePath('status')),
+    'netcheck.json': () => jsonFromDaemon(routePath('netcheck')),
+    'metrics.txt': () => fromDaemon(routePath('metrics')),
     'doctor.json': async () => {
       const components = { commands: new SystemCommands() };
       const findings = await examineMachine(components, { stateFolder: stateFolderOf(runtime), signal });

@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs';
-import { errorCode } from '@towpath/core';
+import { deadline, errorCode } from '@towpath/core';
 import type { Runtime } from '../../cli/runtime.ts';
 import { lockOwner } from '../../config/process-lock.ts';
 import { askDaemon } from '../../daemon/api/api-client.ts';
 import { UNIT_NAME } from '../daemon/unit.ts';
 import { homeOf } from './party-node.ts';
+
+/** Longer than a daemon needs that can be told from one that hangs; the answer changes one sentence. */
+const HEALTH_LIMIT_MS = 2_000;
 
 /**
  * Says what carries packets between members, and whether this version can: a party alone does not.
@@ -12,7 +15,8 @@ import { homeOf } from './party-node.ts';
  */
 export async function dataPlaneHint(runtime: Runtime, hasUp: boolean): Promise<string> {
   if (!hasUp) return 'This version manages the party only: it does not carry packets between members yet.';
-  const runs = await askDaemon(runtime, 'GET', '/health').then(
+  using limit = deadline(runtime.clock, HEALTH_LIMIT_MS, runtime.signal);
+  const runs = await askDaemon({ ...runtime, signal: limit.signal }, 'GET', '/health').then(
     () => true,
     (error: unknown) => errorCode(error) !== 'not-running',
   );

@@ -1,18 +1,23 @@
-import { TowpathError } from '@towpath/core';
+import { deadline, TowpathError } from '@towpath/core';
 import type { Runtime } from '../../cli/runtime.ts';
+import { connectedLockIn, lockOwner } from '../../config/process-lock.ts';
 import { apiSocketPath } from './socket-path.ts';
 
 // An import would read every export, and the one for WebSockets loads all of fetch, which takes longer than the rest.
 const { request } = process.getBuiltinModule('node:http');
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+/** A camera that is removed is logged out first, and a machine under load needs a while for anything. */
+const ANSWER_LIMIT_MS = 30_000;
+/** After this time a person wants to know what is waited for. */
+const SAY_WAITING_MS = 3_000;
 
-type Asking = Pick<Runtime, 'configFolder' | 'signal'>;
+type Asking = Pick<Runtime, 'configFolder' | 'signal' | 'clock' | 'io'>;
 type Method = 'GET' | 'POST' | 'DELETE';
 
 /**
  * Asks a running daemon over its Unix socket. @returns the answer's JSON; undefined for an empty one
- * @throws TowpathError `not-running`, `permission-denied`, or the error that the daemon answered.
+ * @throws TowpathError `not-running`, `permission-denied`, or `not-answering` after 30 s, or the error that the daemon answered.
  */
 export async function askDaemon<Answer>(
   runtime: Asking,
@@ -21,7 +26,11 @@ export async function askDaemon<Answer>(
   body?: unknown,
 ): Promise<Answer> {
   const text = await ask(runtime, method, path, body);
-  return (text === '' ? undefined : JSON.parse(text)) as Answer;
+  try {
+    return (text === '' ? undefined : JSON.parse(text)) as Answer;
+  } catch {
+    throw badAnswer('is not JSON');
+  }
 }
 
 /** Reads something that is not JSON. Throws as {@link askDaemon}. */
@@ -29,7 +38,14 @@ export function askDaemonText(runtime: Asking, path: string): Promise<string> {
   return ask(runtime, 'GET', path);
 }
 
-async function ask({ configFolder, signal }: Asking, method: Method, path: string, body?: unknown): Promise<string> {
+async function ask(asking: Asking, method: Method, path: string, body?: unknown): Promise<string> {
+  const { configFolder, clock, io } = asking;
+  // A daemon that hangs, or was stopped, takes the question and never answers.
+  using limit = deadline(clock, ANSWER_LIMIT_MS, asking.signal, () => notAnswering(configFolder, ANSWER_LIMIT_MS));
+  const { signal } = limit;
+  using _waiting = clock.timer(SAY_WAITING_MS, () =>
+    io.err(`towpath up${processOf(configFolder)} has not answered yet; waiting up to ${ANSWER_LIMIT_MS / 1_000} s …`),
+  );
   const { status, text } = await new Promise<{ status: number; text: string }>((resolve, reject) => {
     const payload = body === undefined ? undefined : JSON.stringify(body);
     const asked = request(
@@ -50,22 +66,57 @@ async function ask({ configFolder, signal }: Asking, method: Method, path: strin
         let bytes = 0;
         answer.on('data', (chunk: Buffer) => {
           bytes += chunk.length;
-          if (bytes > MAX_ANSWER_BYTES) answer.destroy(new RangeError('The answer is too long.'));
+          if (bytes > MAX_ANSWER_BYTES) answer.destroy(badAnswer(`is longer than ${MAX_ANSWER_BYTES} bytes`));
           else chunks.push(chunk);
         });
         answer.once('error', (cause) => reject(signal.aborted ? signal.reason : cause));
         answer.once('end', () => resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(chunks).toString() }));
       },
     );
-    asked.once('error', (cause) => reject(signal.aborted ? signal.reason : unreachable(cause)));
+    asked.once('error', (cause) => reject(signal.aborted ? signal.reason : unreachable(cause, configFolder)));
     asked.end(payload);
   });
   if (status < 400) return text;
-  const { error } = JSON.parse(text) as { error?: { code: string; message: string } };
-  throw new TowpathError(error?.code ?? 'bad-answer', error?.message ?? `The daemon answered ${status}.`);
+  const error = problemIn(text);
+  throw error === undefined ? badAnswer(`has the status ${status}`) : new TowpathError(error.code, error.message);
 }
 
-function unreachable(cause: NodeJS.ErrnoException): TowpathError {
+function problemIn(text: string): { code: string; message: string } | undefined {
+  try {
+    const { error } = JSON.parse(text) as { error?: { code?: unknown; message?: unknown } };
+    const { code, message } = error ?? {};
+    return typeof code === 'string' && typeof message === 'string' ? { code, message } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function badAnswer(what: string): TowpathError {
+  return new TowpathError(
+    'bad-answer',
+    `The answer of towpath up ${what}. Next: towpath down, then towpath up of this version.`,
+  );
+}
+
+/** ` (process 4711)`, where it is known. */
+function processOf(configFolder: string): string {
+  const pid = lockOwner(connectedLockIn(configFolder));
+  return pid === undefined ? '' : ` (process ${pid})`;
+}
+
+/** The same sentence and exit code for every command that a running daemon leaves without an answer. */
+export function notAnswering(configFolder: string, waitedMs: number): TowpathError {
+  const next = 'towpath logs shows what it did last; towpath down or kill -9 ends it';
+  return new TowpathError(
+    'not-answering',
+    `towpath up${processOf(configFolder)} runs and ${waitedMs === 0 ? 'accepts no connection' : `has not answered within ${waitedMs / 1_000} s`}. Next: ${next}.`,
+    { kind: 'local' },
+  );
+}
+
+function unreachable(cause: NodeJS.ErrnoException, configFolder: string): TowpathError {
+  // A daemon that hangs accepts no connections either, and the system's queue of them is full.
+  if (cause.code === 'EAGAIN') return notAnswering(configFolder, 0);
   if (cause.code === 'EACCES') {
     return new TowpathError('permission-denied', 'towpath up runs as another user. Next: use sudo.', { cause });
   }
