@@ -385,6 +385,55 @@ describe.each(PLANES)('plain relaying, data through the %s plane', (kind) => {
     await close();
   });
 
+  test('plain ports of a group are limited: many members of one party leave room for the others (A3)', async () => {
+    const at = world();
+    const camp = { name: 'party', groupOf: (user: string) => (user === BOB.username ? 'other' : 'camp') };
+    const users = Object.fromEntries(Array.from({ length: 4 }, (_, each) => [`member${each}`, 'secret']));
+    const { server, close } = await relay(at, kind, {
+      credentials: { users: { ...users, [BOB.username]: BOB.password } },
+      groups: [{ ...camp, allocations: 8, plainPorts: 3, bytesPerSecond: Number.POSITIVE_INFINITY }],
+    });
+    const peers = await Promise.all([1, 2].map(() => peer(at.internet.host())));
+    const members = await Promise.all(
+      Object.entries(users).map(([username, password]) =>
+        allocateFrom(at, at.internet.host(), server.locals[0]!, { username, password }),
+      ),
+    );
+    const bob = await allocateFrom(at, at.internet.host(), server.locals[0]!, BOB);
+    const openAll = (clients: readonly Client[]) =>
+      at.clock.runUntil(
+        Promise.all(clients.flatMap(({ allocation }) => peers.map(({ at: to }) => allocation.openPlain(to)))),
+      );
+    expect((await openAll(members)).filter((path) => path !== undefined)).toHaveLength(3);
+    expect((await openAll([bob])).filter((path) => path !== undefined)).toHaveLength(2);
+    await at.clock.runUntil(Promise.all(members.map(({ allocation }) => allocation.close())));
+    await at.clock.advance(1_000);
+    const again = await allocateFrom(at, at.internet.host(), server.locals[0]!, {
+      username: 'member0',
+      password: 'secret',
+    });
+    expect((await openAll([again])).filter((path) => path !== undefined)).toHaveLength(2);
+    await close();
+  });
+
+  test('no relayed port becomes the client of a plain port of processes that share them: nothing circles', async () => {
+    const at = world();
+    const { server, close } = await relay(at, kind, { shared: true });
+    const friend = await peer(at.internet.host());
+    const alice = await allocateFrom(at, at.internet.host(), server.locals[0]!);
+    const path = await openPlain(at, alice, friend.at);
+    const bob = await allocateFrom(at, at.internet.host(), server.locals[0]!, BOB);
+    await at.clock.runUntil(bob.allocation.permit([path.remote.address]));
+    const request = new StunWriter(MessageClass.Request, Method.Binding, at.random.bytes(12));
+    const asked = request.add(attr.plainRelay, true).add(attr.padding, new Uint8Array(512)).finish();
+    const before = server.stats.dropped.notPermitted;
+    bob.allocation.send(asked, path.remote);
+    await at.clock.advance(500);
+    expect(bob.received).toEqual([]);
+    expect(server.stats.dropped.notPermitted).toBe(before + 1);
+    await close();
+  });
+
   test('ends at once when the credentials are revoked', async () => {
     const at = world();
     const { server, kernel, close } = await relay(at, kind);

@@ -85,6 +85,13 @@ describe('the peer policy', () => {
     expect(policy({ allowOwn: true }).isOwn('8.8.4.1')).toBe(false);
   });
 
+  test('does not let an own address be reached inside another', () => {
+    for (const address of ['::ffff:8.8.4.1', '64:ff9b::808:401', '2002:808:401::1']) {
+      expect(policy().allows(address), address).toBe(false);
+      expect(policy({ allowOwn: true }).allows(address), address).toBe(true);
+    }
+  });
+
   test('counts addresses that the host gets later as its own', async () => {
     const clock = new VirtualClock();
     const later = policy({}, [], clock);

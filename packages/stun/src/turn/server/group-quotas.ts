@@ -8,6 +8,8 @@ export interface TurnGroupLimits {
   groupOf(user: string): string | undefined;
   /** Allocations of one group at a time, reserved ports included. */
   readonly allocations: number;
+  /** Ports for plain relaying of one group at a time. @default allocations */
+  readonly plainPorts?: number;
   /** Relayed bytes of one group per second, both directions together; Infinity is no limit. */
   readonly bytesPerSecond: number;
   /**
@@ -17,7 +19,7 @@ export interface TurnGroupLimits {
   readonly isPart?: boolean;
 }
 
-/** Counts allocations and bytes of groups of users. */
+/** Counts allocations, plain ports and bytes of groups of users. */
 export class GroupQuotas {
   readonly #kinds: readonly Kind[];
 
@@ -28,6 +30,17 @@ export class GroupQuotas {
   /** Returns the name of the kind of group that has no place for one more of this user; undefined when there is. */
   full(user: string, counted: number): string | undefined {
     return this.#kinds.find((kind) => !kind.hasRoom(user, counted))?.limits.name;
+  }
+
+  /** Counts a plain port of a user; false when a group has no place for it. */
+  takePlainPort(user: string): boolean {
+    if (!this.#kinds.every((kind) => kind.hasPlainRoom(user))) return false;
+    for (const kind of this.#kinds) kind.addPlain(user, 1);
+    return true;
+  }
+
+  giveBackPlainPort(user: string): void {
+    for (const kind of this.#kinds) kind.addPlain(user, -1);
   }
 
   take(user: string): void {
@@ -92,6 +105,7 @@ export class GroupRates {
 class Kind {
   readonly limits: TurnGroupLimits;
   readonly #used = new Map<string, number>();
+  readonly #plain = new Map<string, number>();
   readonly #rate: RateLimit | undefined;
 
   constructor(components: { clock: Clock }, limits: TurnGroupLimits) {
@@ -105,12 +119,26 @@ class Kind {
     return group === undefined || (this.#used.get(group) ?? 0) - counted < this.limits.allocations;
   }
 
+  hasPlainRoom(user: string): boolean {
+    const { allocations, plainPorts = allocations } = this.limits;
+    const group = this.limits.groupOf(user);
+    return group === undefined || (this.#plain.get(group) ?? 0) < plainPorts;
+  }
+
   add(user: string, change: 1 | -1): void {
+    this.#change(this.#used, user, change);
+  }
+
+  addPlain(user: string, change: 1 | -1): void {
+    this.#change(this.#plain, user, change);
+  }
+
+  #change(counts: Map<string, number>, user: string, change: 1 | -1): void {
     const group = this.limits.groupOf(user);
     if (group === undefined) return;
-    const used = (this.#used.get(group) ?? 0) + change;
-    if (used > 0) this.#used.set(group, used);
-    else this.#used.delete(group);
+    const used = (counts.get(group) ?? 0) + change;
+    if (used > 0) counts.set(group, used);
+    else counts.delete(group);
   }
 
   rateOf(user: string): SharedRate | undefined {

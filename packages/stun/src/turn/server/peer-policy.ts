@@ -72,7 +72,10 @@ export class PeerPolicy {
     const { deny = [] } = this.#options;
     // Clients of one relay reach each other's relayed ports whatever the scope of its address.
     if (this.#relayed.has(address)) return !deny.some((subnet) => inSubnet(address, subnet));
-    const forms = [address, ...embedded(address)];
+    const inner = embedded(address);
+    // The relayed ports of an own address are reached by the address itself.
+    if (!this.#options.allowOwn && inner.some((form) => this.#own.has(form))) return false;
+    const forms = [address, ...inner];
     return forms.every((form) => this.#allowsForm(form));
   }
 

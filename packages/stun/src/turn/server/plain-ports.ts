@@ -7,6 +7,7 @@ import { StunWriter } from '../../message/stun-writer.ts';
 import type { AnswerLimit } from '../../server/answer-limit.ts';
 import { type BindingResponder, errorResponse } from '../../server/binding-responder.ts';
 import { type Authenticator, sameUser } from './authenticator.ts';
+import type { GroupQuotas } from './group-quotas.ts';
 import { type PlainContext, type PlainOwner, PlainPort, type PlainServer } from './plain-port.ts';
 
 export interface PlainPortsComponents extends PlainServer {
@@ -16,6 +17,9 @@ export interface PlainPortsComponents extends PlainServer {
   readonly bindings: AnswerLimit;
   readonly unauthenticated: AnswerLimit;
   readonly software: string | undefined;
+  readonly groups: GroupQuotas;
+  /** True when the port may be a relayed one of this server, or of another process that shares its ports. */
+  isRelayed(peer: Endpoint): boolean;
   /** Counts one request of a user; false when it sends too many. */
   allowRequest(user: string): boolean;
 }
@@ -41,6 +45,7 @@ export class PlainPorts {
       ...components,
       logOf: (user) => components.logOf(user),
       allowRequest: (user) => components.allowRequest(user),
+      isRelayed: (peer) => components.isRelayed(peer),
       onStun: (port, data, from) => this.#onStun(port, data, from),
       onClosed: (port) => {
         if (this.#open.delete(port)) this.#release(port.owner.identity.user);
@@ -63,6 +68,7 @@ export class PlainPorts {
     const { user } = owner.identity;
     const count = this.#perUser.get(user) ?? 0;
     if (this.#taken >= this.#limits.total || count >= this.#limits.perUser) return undefined;
+    if (!this.#context.groups.takePlainPort(user)) return undefined;
     // Taken before the port is open: others may be asked for meanwhile.
     this.#perUser.set(user, count + 1);
     this.#taken++;
@@ -89,6 +95,7 @@ export class PlainPorts {
 
   #release(user: string): void {
     this.#taken--;
+    this.#context.groups.giveBackPlainPort(user);
     const left = (this.#perUser.get(user) ?? 1) - 1;
     if (left > 0) this.#perUser.set(user, left);
     else this.#perUser.delete(user);
@@ -106,6 +113,11 @@ export class PlainPorts {
     const { message } = result.ok ? result : { message: undefined };
     if (message?.class !== MessageClass.Request || message.method !== Method.Binding) {
       counters.dropped.malformed++;
+      return;
+    }
+    // Two plain ports whose clients are each other's relayed ports would pass a datagram to and fro without end.
+    if (message.has(attr.plainRelay) && this.#context.isRelayed(this.#context.ports.announced(from))) {
+      counters.dropped.notPermitted++;
       return;
     }
     if (message.has(attr.plainRelay)) this.#verify(port, message, from, data.length);

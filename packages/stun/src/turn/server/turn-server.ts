@@ -134,6 +134,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
     const policy = new PeerPolicy({ network, clock }, { ...options.peers, relayed });
     const ports = new RelayPorts({ network, random }, { addresses: options.relay, range: relayPorts });
     const logOf = (user: string) => userLog.of(user);
+    const isRelayed = (peer: Endpoint) => this.#table.isRelayed(peer) || isSibling(peer);
     this.#context = {
       network,
       clock,
@@ -156,6 +157,8 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
           bindings: this.#bindings,
           unauthenticated: this.#unauthenticated,
           software: options.software,
+          groups,
+          isRelayed,
           allowRequest: (user) => this.#table.allowRequest(user),
         },
         { total: limits.plainPorts, perUser: limits.plainPortsPerUser },
@@ -164,7 +167,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
       maxLifetimeMs: options.maxLifetimeMs ?? 3_600_000,
       shared,
       alternate: undefined,
-      isRelayed: (peer) => this.#table.isRelayed(peer) || isSibling(peer),
+      isRelayed,
       end: (allocation, why) => this.#end(allocation, why),
     };
   }

@@ -59,6 +59,8 @@ export function withQuotas(command: Command): Command {
 export function userLimits({ maxAllocations, userAllocations, userBandwidth }: QuotaOptions): Partial<TurnLimits> {
   return given({
     allocations: maxAllocations,
+    // A session needs one of each.
+    plainPorts: maxAllocations,
     allocationsPerUser: userAllocations,
     bytesPerSecondPerUser: userBandwidth === undefined ? undefined : userBandwidth * 1_000,
   });
