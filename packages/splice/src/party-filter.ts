@@ -22,7 +22,10 @@ export interface PartyFilterOptions extends Partial<Omit<TablesOptions, 'prefix'
   address: string;
   /** The party's network as this machine sees it. */
   network: Prefix;
-  /** Replies of offered networks pass. This needs connection tracking, which the other rules do without. @default false */
+  /**
+   * Members may reach what {@link PartyFilter.setOffers} names, with this machine's address as the source. This needs
+   * connection tracking, which the other rules do without. @default false
+   */
   gateway?: boolean;
 }
 
@@ -52,6 +55,9 @@ const GROUPS = ['224.0.0.0/4', '255.255.255.255'];
  * Keeps a party apart from the machine's other networks and parties (docs/daemon.md, "What the machine lets through"): Linux
  * by itself accepts its addresses on every interface, and once it forwards it forwards between all of them.
  *
+ * A gateway forwards what is offered, with its own address as the source: the devices there need no route to members, and
+ * cannot open connections to them.
+ *
  * The rules compare addresses inside the tunnel, and stand behind those of the splice and of prefix translation: WireGuard's own
  * packets pass. Where nothing is offered they keep no state, so that they do not switch on connection tracking.
  */
@@ -59,8 +65,10 @@ export class PartyFilter implements AsyncDisposable {
   readonly #tables: OwnedTables;
   readonly #interface: string;
   readonly #network: string;
+  readonly #gateway: boolean;
   readonly #mutex = new Mutex();
-  #offers: ObjectChange | undefined;
+  /** What the offers consist of now. */
+  #offers: OfferRules = { chains: [], elements: [] };
   #chains = 0;
   #counts = NONE;
 
@@ -79,7 +87,7 @@ export class PartyFilter implements AsyncDisposable {
         ...tables,
         prefix: 'towpath-filter',
       }),
-      { party: quoted, network: virtual },
+      { party: quoted, network: virtual, gateway },
     );
     try {
       await filter.setNetworks([]);
@@ -90,10 +98,11 @@ export class PartyFilter implements AsyncDisposable {
     }
   }
 
-  private constructor(tables: OwnedTables, names: { party: string; network: string }) {
+  private constructor(tables: OwnedTables, of: { party: string; network: string; gateway: boolean }) {
     this.#tables = tables;
-    this.#interface = names.party;
-    this.#network = names.network;
+    this.#interface = of.party;
+    this.#network = of.network;
+    this.#gateway = of.gateway;
   }
 
   /** Tells when the rules were made again, and when that fails. */
@@ -123,25 +132,36 @@ export class PartyFilter implements AsyncDisposable {
   /** Sets what members may reach beside this machine, in one step. @throws SpliceError */
   async setOffers(offers: readonly FilterOffer[]): Promise<void> {
     using _turn = await this.#mutex.acquire();
-    const rules = offers.flatMap((offer) => {
+    const matches = offers.flatMap((offer) => {
       const from = offer.from?.map(address) ?? [this.#network];
-      return from.length === 0 ? [] : [`ip saddr { ${from.join(', ')} } ip daddr ${network(offer)} accept`];
+      return from.length === 0 ? [] : [`ip saddr { ${from.join(', ')} } ip daddr ${network(offer)}`];
     });
     const before = this.#offers;
-    const chain: ObjectChange = {
+    const after = matches.length > 0 ? this.#rulesOf(matches) : { chains: [], elements: [] };
+    if (before.chains.length + after.chains.length === 0) return;
+    await this.#tables.apply({
+      remove: before.elements,
+      removeObjects: before.chains,
+      addObjects: after.chains,
+      add: after.elements,
+    });
+    this.#offers = after;
+  }
+
+  #rulesOf(matches: readonly string[]): OfferRules {
+    const number = ++this.#chains;
+    const chain = (name: string, verdict: string): ObjectChange => ({
       family: 'ip',
       kind: 'chain',
-      object: `offers_${++this.#chains}`,
-      definition: rules.join('\n'),
-    };
-    const element = (name: string): ElementChange => ({ ...OFFERS, key: this.#interface, value: `jump ${name}` });
-    const added = rules.length > 0 ? chain : undefined;
-    if (before === undefined && added === undefined) return;
-    await this.#tables.apply({
-      ...(before && { remove: [element(before.object)], removeObjects: [before] }),
-      ...(added && { add: [element(added.object)], addObjects: [added] }),
+      object: `${name}_${number}`,
+      definition: matches.map((match) => `${match} ${verdict}`).join('\n'),
     });
-    this.#offers = added;
+    const accepted = chain('offers', 'accept');
+    const offers = { ...OFFERS, key: this.#interface, value: `jump ${accepted.object}` };
+    if (!this.#gateway) return { chains: [accepted], elements: [offers] };
+    const translated = chain('sources', 'masquerade');
+    const sources = { ...SOURCES, key: this.#network, value: `jump ${translated.object}` };
+    return { chains: [accepted, translated], elements: [offers, sources] };
   }
 
   /**
@@ -179,8 +199,14 @@ export class PartyFilter implements AsyncDisposable {
 
 const NETWORKS = { family: 'ip', map: 'networks' } as const;
 const OFFERS = { family: 'ip', map: 'offers' } as const;
+const SOURCES = { family: 'ip', map: 'sources' } as const;
 /** A route for more is a default route: its packets come from everywhere. */
 const MIN_BITS = 8;
+
+interface OfferRules {
+  readonly chains: readonly ObjectChange[];
+  readonly elements: readonly ElementChange[];
+}
 
 interface Names {
   /** The party's interface, quoted, and the pattern of all parties' interfaces. */
@@ -218,12 +244,26 @@ function definition({ party, parties, local, gateway }: Names): TablesDefinition
       // An offer that contains another party's network, and multicast routers.
       `add rule ip ${table} forward iifname ${parties} oifname ${party} ${drop('into_party')}`,
       `add rule ip ${table} forward iifname ${party} ip daddr 224.0.0.0/4 ${drop('not_offered')}`,
-      ...(gateway ? [`add rule ip ${table} post oifname ${party} ct state established,related accept`] : []),
+      ...(gateway ? gatewayCommands(table, party) : []),
       // What this machine sends, and what its own NAT rules send in its name, has one of its addresses.
       `add rule ip ${table} post oifname ${party} fib saddr type != local ${drop('into_party')}`,
     ],
-    chains: () => [{ chain: 'pre' }, { chain: 'forward' }, { chain: 'post' }],
+    chains: () => ['pre', 'forward', 'post', ...(gateway ? ['source_nat'] : [])].map((chain) => ({ chain })),
   };
+}
+
+/** Forwards what is offered and its replies, also where destination NAT has changed the address since `pre`. */
+function gatewayCommands(table: string, party: string): string[] {
+  return [
+    `add map ip ${table} sources { type ipv4_addr : verdict; flags interval; }`,
+    `add chain ip ${table} source_nat { type nat hook postrouting priority 100; policy accept; }`,
+    `add rule ip ${table} forward iifname vmap @offers`,
+    `add rule ip ${table} forward iifname ${party} counter name not_offered drop`,
+    `add rule ip ${table} forward oifname ${party} ct state established,related accept`,
+    `add rule ip ${table} forward oifname ${party} counter name into_party drop`,
+    `add rule ip ${table} source_nat oifname != ${party} ip saddr vmap @sources`,
+    `add rule ip ${table} post oifname ${party} ct state established,related accept`,
+  ];
 }
 
 function contains(outer: string, inner: string): boolean {

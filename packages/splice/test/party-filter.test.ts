@@ -65,6 +65,36 @@ describe('PartyFilter (C4, C14)', () => {
     expect(chains().get('post')?.[0]).toBe('oifname "tp-0123456789" ct state established,related accept');
   });
 
+  test('forwards only what is offered to a member, with the own address as the source, and nothing back but replies', async () => {
+    const made = await open({ gateway: true });
+    await made.setOffers([
+      { address: '192.168.1.0', prefixLength: 24 },
+      { ...CAMERAS, from: ['10.66.0.7', '10.66.0.9'] },
+      { address: '192.168.44.0', prefixLength: 24, from: [] },
+    ]);
+    expect(chains().get('forward')?.slice(2)).toEqual([
+      'iifname vmap @offers',
+      'iifname "tp-0123456789" counter name not_offered drop',
+      'oifname "tp-0123456789" ct state established,related accept',
+      'oifname "tp-0123456789" counter name into_party drop',
+    ]);
+    expect(chains().get('source_nat')).toEqual(['oifname != "tp-0123456789" ip saddr vmap @sources']);
+    expect([...system.elements('ip', 'sources')]).toEqual([['10.66.0.0/16', 'jump sources_1']]);
+    expect(chains().get('sources_1')).toEqual([
+      'ip saddr { 10.66.0.0/16 } ip daddr 192.168.1.0/24 masquerade',
+      'ip saddr { 10.66.0.7, 10.66.0.9 } ip daddr 192.168.43.0/24 masquerade',
+    ]);
+    expect(chains().get('offers_1')).toEqual([
+      'ip saddr { 10.66.0.0/16 } ip daddr 192.168.1.0/24 accept',
+      'ip saddr { 10.66.0.7, 10.66.0.9 } ip daddr 192.168.43.0/24 accept',
+    ]);
+    const before = system.lines.length;
+    await made.setOffers([]);
+    expect(system.elements('ip', 'sources').size).toBe(0);
+    // One line and its mark: members are taken off the forwarding and the translation together.
+    expect(system.lines.length - before).toBe(2);
+  });
+
   test('replaces offers and accepted networks in one step each, and has them again after a flush', async () => {
     const made = await open({ gateway: true });
     await made.setOffers([CAMERAS, { ...CAMERAS, from: ['10.66.0.7', '10.66.0.9'] }, { ...CAMERAS, from: [] }]);
@@ -80,11 +110,15 @@ describe('PartyFilter (C4, C14)', () => {
     const now = () => [
       [...system.elements('ip', 'offers')],
       [...chains()].filter(([name]) => name.startsWith('offers')),
+      [...system.elements('ip', 'sources')],
+      [...chains()].filter(([name]) => name.startsWith('sources')),
       [...system.elements('ip', 'networks').keys()],
     ];
     const wanted = [
       [['"tp-0123456789"', 'jump offers_2']],
       [['offers_2', ['ip saddr { 10.66.0.7 } ip daddr 192.168.43.0/24 accept']]],
+      [['10.66.0.0/16', 'jump sources_2']],
+      [['sources_2', ['ip saddr { 10.66.0.7 } ip daddr 192.168.43.0/24 masquerade']]],
       ['10.66.0.0/16', '192.168.43.0/24'],
     ];
     expect(now()).toEqual(wanted);
@@ -95,7 +129,7 @@ describe('PartyFilter (C4, C14)', () => {
     expect(now()).toEqual(wanted);
     await made.setOffers([{ ...CAMERAS, from: [] }]);
     await made.setNetworks([]);
-    expect(now()).toEqual([[], [], ['10.66.0.0/16']]);
+    expect(now()).toEqual([[], [], [], [], ['10.66.0.0/16']]);
   });
 
   test('goes on counting when the rules were made again', async () => {

@@ -5,7 +5,8 @@
 import { SystemClock, SystemRandom, silentLog } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
 import { Ledger, SystemCommands, WireGuardInterface } from '../../../packages/mesh/src/index.ts';
-import { Gateway } from '../../../packages/mesh/src/gateway/gateway.ts';
+import { FilterControl } from '../../../packages/mesh/src/filter/filter-control.ts';
+import { Gateway, parseOffer } from '../../../packages/mesh/src/gateway/gateway.ts';
 import { LanForwarder } from '../../../packages/mesh/src/lan/lan-forwarder.ts';
 import { PartyNames } from '../../../packages/mesh/src/names/names.ts';
 
@@ -53,10 +54,12 @@ if (options.lan) {
   await forwarder.update([options.peer.address]);
 }
 if (options.offers) {
-  await Gateway.open(
-    { ...components, ledger, clock },
-    { interfaceName: options.name, network: '10.66.0.0/16', offers: options.offers },
+  const { name, address, offers } = options;
+  await FilterControl.open(
+    { ...components, clock, random: new SystemRandom() },
+    { interfaceName: name, address, network: parseOffer('10.66.0.0/16'), offers: offers.map(parseOffer) },
   );
+  await Gateway.open({ ...components, ledger }, { interfaceName: name, offers });
 }
 console.log('up');
 process.on('SIGTERM', () => {

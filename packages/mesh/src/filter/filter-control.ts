@@ -1,6 +1,14 @@
 import { type Clock, deadlineInterval, errorMessage, type Log, type Random, type Timer } from '@towpath/core';
 import { parseSubnet, type Subnet } from '@towpath/net';
-import { type FilterCounts, type FilterOffer, NodeSystem, PartyFilter, type System } from '@towpath/splice';
+import {
+  type FilterCounts,
+  type FilterOffer,
+  NodeSystem,
+  PartyFilter,
+  SpliceError,
+  type System,
+} from '@towpath/splice';
+import { MeshError, type MeshErrorCode } from '../mesh-error.ts';
 
 export interface FilterControlComponents {
   clock: Clock;
@@ -62,7 +70,11 @@ export class FilterControl implements Disposable {
     this.#reading = filter && deadlineInterval({ clock, intervalMs: READ_MS, onTick: () => void this.read() });
   }
 
-  /** Makes the rules. A failure leaves the party unfiltered, which is logged and in {@link status}. */
+  /**
+   * Makes the rules. A failure leaves the party unfiltered, which is logged and in {@link status}.
+   * @throws MeshError `program-missing`, `permission-denied`, `command-failed` when networks are offered: without the rules,
+   *   members would reach all networks of this machine.
+   */
   static async open(components: FilterControlComponents, options: FilterControlOptions): Promise<FilterControl> {
     const { system = new NodeSystem(), log } = components;
     const { offers, interfaceName, ...rest } = options;
@@ -82,6 +94,7 @@ export class FilterControl implements Disposable {
       return new FilterControl(components, filter, undefined);
     } catch (error) {
       filter?.close();
+      if (offers.length > 0) throw notOffered(error);
       const problem = errorMessage(error);
       log.warn(`${NOT_FILTERED} ${problem}`);
       return new FilterControl(components, undefined, problem);
@@ -134,3 +147,13 @@ export class FilterControl implements Disposable {
     }
   }
 }
+
+function notOffered(cause: unknown): MeshError {
+  const code = cause instanceof SpliceError ? CODES[cause.code] : undefined;
+  return new MeshError(code ?? 'command-failed', `No network can be offered: ${errorMessage(cause)}`, { cause });
+}
+
+const CODES: Partial<Record<SpliceError['code'], MeshErrorCode>> = {
+  'nft-missing': 'program-missing',
+  'not-permitted': 'permission-denied',
+};

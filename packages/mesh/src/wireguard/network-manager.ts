@@ -149,7 +149,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
       }
       if (offers.length > 0) {
         const components = { ...this.#components, ledger: this.#ledger };
-        this.#gateway = await Gateway.open(components, { interfaceName, network: virtualNetwork, offers });
+        this.#gateway = await Gateway.open(components, { interfaceName, offers });
       }
     } catch (error) {
       await this.cleanup();
@@ -157,11 +157,9 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     }
   }
 
-  /** Changes who may reach the offered networks. @throws MeshError as {@link Gateway.update}, SpliceError. */
+  /** Changes who may reach the offered networks. @throws MeshError `bad-argument`, SpliceError. */
   async setOffers(offers: readonly Offer[]): Promise<void> {
-    if (this.#gateway === undefined) return;
-    await this.#gateway.update(offers);
-    await this.#filter?.setOffers(readOffers(offers));
+    if (this.#gateway !== undefined) await this.#filter?.setOffers(readOffers(offers));
   }
 
   /** Whether the machine keeps the party apart from its other networks; undefined before {@link initialize}. */
@@ -299,6 +297,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     await this.#echo?.close();
     await this.#lan?.close();
     await this.#wireguard?.close();
+    await this.#gateway?.close();
     this.#translation?.close();
     this.#filter?.close();
     await this.#ledger?.close();

@@ -41,7 +41,7 @@ describe('FilterControl', () => {
   it('says that nothing is filtered where nft is missing or refuses, and the party goes on', async () => {
     const { system, clock, components, options, warnings } = rig();
     system.startFailure = { reason: 'exit code 127', missing: true };
-    const filter = await FilterControl.open(components, options);
+    const filter = await FilterControl.open(components, { ...options, offers: [] });
     await filter.addNetwork('192.168.43.0/24');
     await filter.setOffers([]);
     await filter.read();
@@ -49,6 +49,19 @@ describe('FilterControl', () => {
     expect(warnings).toEqual([expect.stringContaining('does not keep its parties apart')]);
     filter.close();
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('offers no network where the rules cannot be made (C14)', async () => {
+    const { system, clock, components, options } = rig();
+    system.startFailure = { reason: 'exit code 127', missing: true };
+    await expect(FilterControl.open(components, options)).rejects.toMatchObject({
+      code: 'program-missing',
+      message: expect.stringContaining('No network can be offered: The program nft is not installed.'),
+    });
+    system.startFailure = undefined;
+    system.reject = () => 'Error: Operation not permitted';
+    await expect(FilterControl.open(components, options)).rejects.toMatchObject({ code: 'permission-denied' });
+    expect([system.tables.size, clock.pendingTimers]).toEqual([0, 0]);
   });
 
   it('says so while the rules cannot be made again, and no longer when they are', async () => {
