@@ -1,12 +1,6 @@
-import type { Events } from '@towpath/core';
 import type { ElementChange } from './nft-commands.ts';
-import {
-  OwnedTables,
-  type TablesComponents,
-  type TablesDefinition,
-  type TablesEvents,
-  type TablesOptions,
-} from './owned-tables.ts';
+import { OwnedTables, type TablesComponents, type TablesDefinition, type TablesOptions } from './owned-tables.ts';
+import { OwnedRules } from './owned-rules.ts';
 import { address, type Endpoint, family, type IpFamily, port } from './values.ts';
 
 export interface HostSpliceOptions extends Partial<Omit<TablesOptions, 'prefix'>> {
@@ -39,10 +33,9 @@ const WIREGUARD_TYPES = '{ 0x01000000, 0x02000000, 0x03000000, 0x04000000 }';
  *
  * Moving a peer without loss: {@link addOut}, set WireGuard's endpoint to the peer's address and send, see
  * {@link counters} move, {@link addIn}. Back: {@link removeIn}, see the endpoint on the loopback port, {@link removeOut}.
+ * Peers must be back before {@link close}.
  */
-export class HostSplice implements AsyncDisposable {
-  readonly #tables: OwnedTables;
-
+export class HostSplice extends OwnedRules {
   /**
    * Makes the tables.
    * @throws SpliceError `nft-missing`, `not-permitted`, `not-supported`, `nft-rejected`, `nft-timeout`
@@ -58,22 +51,13 @@ export class HostSplice implements AsyncDisposable {
     );
   }
 
-  private constructor(tables: OwnedTables) {
-    this.#tables = tables;
-  }
-
-  /** Tells when the tables were made again, and when that fails. */
-  get events(): Events<TablesEvents> {
-    return this.#tables.events;
-  }
-
   /** Whether a peer is in the first rule (`in`) and the second (`out`). */
   state(peer: SplicedPeer): { in: boolean; out: boolean } {
     const inbound = inElement(peer);
     const outbound = outElement(peer);
     return {
-      in: this.#tables.confirmed(inbound).has(inbound.key),
-      out: this.#tables.confirmed(outbound).get(outbound.key)?.value === outbound.value,
+      in: this.tables.confirmed(inbound).has(inbound.key),
+      out: this.tables.confirmed(outbound).get(outbound.key)?.value === outbound.value,
     };
   }
 
@@ -83,35 +67,35 @@ export class HostSplice implements AsyncDisposable {
    */
   async addOut(peer: SplicedPeer): Promise<void> {
     const element = outElement(peer);
-    const before = this.#tables.confirmed(element).get(element.key);
+    const before = this.tables.confirmed(element).get(element.key);
     if (before?.value === element.value) return;
-    await this.#tables.apply({ remove: before === undefined ? [] : [before], add: [element] });
+    await this.tables.apply({ remove: before === undefined ? [] : [before], add: [element] });
   }
 
   /** Hands WireGuard what comes from this address to the path port. @throws SpliceError */
   async addIn(peer: SplicedPeer): Promise<void> {
     const element = inElement(peer);
-    if (!this.#tables.confirmed(element).has(element.key)) await this.#tables.apply({ add: [element] });
+    if (!this.tables.confirmed(element).has(element.key)) await this.tables.apply({ add: [element] });
   }
 
   /** Leaves what comes from this address to the path socket. @throws SpliceError */
   async removeIn(peer: SplicedPeer): Promise<void> {
     const element = inElement(peer);
-    if (this.#tables.confirmed(element).has(element.key)) await this.#tables.apply({ remove: [element] });
+    if (this.tables.confirmed(element).has(element.key)) await this.tables.apply({ remove: [element] });
   }
 
   /** Leaves what WireGuard sends to this address as it is. @throws SpliceError */
   async removeOut(peer: SplicedPeer): Promise<void> {
     const element = outElement(peer);
-    if (this.#tables.confirmed(element).has(element.key)) await this.#tables.apply({ remove: [element] });
+    if (this.tables.confirmed(element).has(element.key)) await this.tables.apply({ remove: [element] });
   }
 
   /** Reads one peer's counters; zeros for rules that it is not in. @throws SpliceError */
   async counters(peer: SplicedPeer): Promise<SpliceCounters> {
     const [inbound, outbound] = [inElement(peer), outElement(peer)];
-    const wanted = [inbound, outbound].filter((each) => this.#tables.confirmed(each).has(each.key));
+    const wanted = [inbound, outbound].filter((each) => this.tables.confirmed(each).has(each.key));
     if (wanted.length === 0) return NO_TRAFFIC;
-    const read = await this.#tables.apply({ readBefore: wanted });
+    const read = await this.tables.apply({ readBefore: wanted });
     const [first, second] = [inbound, outbound].map(({ key }) => read.find((each) => each.key === key));
     return {
       inPackets: first?.packets ?? 0,
@@ -119,20 +103,6 @@ export class HostSplice implements AsyncDisposable {
       outPackets: second?.packets ?? 0,
       outBytes: second?.bytes ?? 0,
     };
-  }
-
-  /** Looks now whether the tables are there and makes them again if not; it is done every 700 ms anyway. */
-  check(): Promise<void> {
-    return this.#tables.check();
-  }
-
-  /** Removes the tables. Peers must have been moved to the hop before. Idempotent. */
-  close(): void {
-    this.#tables.close();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.close();
   }
 }
 

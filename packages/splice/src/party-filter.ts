@@ -1,13 +1,8 @@
-import { type Events, Mutex } from '@towpath/core';
+import { Mutex } from '@towpath/core';
 import type { ElementChange, ObjectChange } from './nft-commands.ts';
 import { parseCounters } from './nft-output.ts';
-import {
-  OwnedTables,
-  type TablesComponents,
-  type TablesDefinition,
-  type TablesEvents,
-  type TablesOptions,
-} from './owned-tables.ts';
+import { OwnedTables, type TablesComponents, type TablesDefinition, type TablesOptions } from './owned-tables.ts';
+import { OwnedRules } from './owned-rules.ts';
 import type { Prefix } from './prefix-translation.ts';
 import { address, device, network } from './values.ts';
 
@@ -61,8 +56,7 @@ const GROUPS = ['224.0.0.0/4', '255.255.255.255'];
  * The rules compare addresses inside the tunnel, and stand behind those of the splice and of prefix translation: WireGuard's own
  * packets pass. Where nothing is offered they keep no state, so that they do not switch on connection tracking.
  */
-export class PartyFilter implements AsyncDisposable {
-  readonly #tables: OwnedTables;
+export class PartyFilter extends OwnedRules {
   readonly #interface: string;
   readonly #network: string;
   readonly #gateway: boolean;
@@ -99,15 +93,10 @@ export class PartyFilter implements AsyncDisposable {
   }
 
   private constructor(tables: OwnedTables, of: { party: string; network: string; gateway: boolean }) {
-    this.#tables = tables;
+    super(tables);
     this.#interface = of.party;
     this.#network = of.network;
     this.#gateway = of.gateway;
-  }
-
-  /** Tells when the rules were made again, and when that fails. */
-  get events(): Events<TablesEvents> {
-    return this.#tables.events;
   }
 
   /**
@@ -123,10 +112,10 @@ export class PartyFilter implements AsyncDisposable {
       // The kernel refuses a part of what a set has already.
       if ([...wanted].some((whole) => whole !== part && contains(whole, part))) wanted.delete(part);
     }
-    const before = this.#tables.confirmed(NETWORKS);
+    const before = this.tables.confirmed(NETWORKS);
     const remove = [...before.values()].filter(({ key }) => !wanted.has(key));
     const add = [...wanted].filter((key) => !before.has(key)).map((key): ElementChange => ({ ...NETWORKS, key }));
-    if (remove.length + add.length > 0) await this.#tables.apply({ remove, add });
+    if (remove.length + add.length > 0) await this.tables.apply({ remove, add });
   }
 
   /** Sets what members may reach beside this machine, in one step. @throws SpliceError */
@@ -139,7 +128,7 @@ export class PartyFilter implements AsyncDisposable {
     const before = this.#offers;
     const after = matches.length > 0 ? this.#rulesOf(matches) : { chains: [], elements: [] };
     if (before.chains.length + after.chains.length === 0) return;
-    await this.#tables.apply({
+    await this.tables.apply({
       remove: before.elements,
       removeObjects: before.chains,
       addObjects: after.chains,
@@ -170,7 +159,7 @@ export class PartyFilter implements AsyncDisposable {
    */
   async counts(): Promise<FilterCounts> {
     const read = new Map(
-      parseCounters(await this.#tables.resetCounters('ip')).map(({ name, packets }) => [name, packets]),
+      parseCounters(await this.tables.resetCounters('ip')).map(({ name, packets }) => [name, packets]),
     );
     const before = this.#counts;
     this.#counts = {
@@ -180,20 +169,6 @@ export class PartyFilter implements AsyncDisposable {
       intoParty: before.intoParty + (read.get('into_party') ?? 0),
     };
     return this.#counts;
-  }
-
-  /** Looks now whether the rules are there and makes them again if not; it is done every 700 ms anyway. */
-  check(): Promise<void> {
-    return this.#tables.check();
-  }
-
-  /** Removes the rules. Idempotent. */
-  close(): void {
-    this.#tables.close();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.close();
   }
 }
 

@@ -1,4 +1,5 @@
 import { OwnedTables, type TablesComponents, type TablesOptions } from './owned-tables.ts';
+import { OwnedRules } from './owned-rules.ts';
 import { address, device, prefixLength } from './values.ts';
 
 /** An IPv4 network. */
@@ -25,9 +26,7 @@ export interface PrefixTranslationOptions extends Partial<Omit<TablesOptions, 'p
  * Packets that arrive are translated before connection tracking and routing, those that leave after both, so that everything else
  * on the machine sees the inside addresses only. Addresses inside the payload of ICMP errors are not translated.
  */
-export class PrefixTranslation implements AsyncDisposable {
-  readonly #tables: OwnedTables;
-
+export class PrefixTranslation extends OwnedRules {
   /**
    * Begins to translate; the rules are made again when somebody removes them.
    * @throws SpliceError `nft-missing`, `not-permitted`, `not-supported`, `nft-rejected`, `nft-timeout`, `invalid-value`
@@ -43,24 +42,6 @@ export class PrefixTranslation implements AsyncDisposable {
     return new PrefixTranslation(
       await OwnedTables.open(components, definition, { ...tables, prefix: 'towpath-prefix' }),
     );
-  }
-
-  private constructor(tables: OwnedTables) {
-    this.#tables = tables;
-  }
-
-  /** Looks now whether the rules are there and makes them again if not; it is done every 700 ms anyway. */
-  check(): Promise<void> {
-    return this.#tables.check();
-  }
-
-  /** Ends the translation. Idempotent. */
-  close(): void {
-    this.#tables.close();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.close();
   }
 }
 
