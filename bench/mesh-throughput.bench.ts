@@ -3,7 +3,7 @@ import { MeshGrid } from '../test/system/support/mesh-grid.ts';
 import { type Bench, type BenchRow, percentile, row } from './support/bench.ts';
 import { connectPair, raiseFirewall } from './support/mesh-lab.ts';
 import { BareHopTunnel, PlainWireGuard } from './support/plain-wireguard.ts';
-import { ownSeconds } from './support/processor.ts';
+import { threadSeconds } from './support/processor.ts';
 import { isInstalled } from './support/program.ts';
 import { sleep } from './support/relay-load.ts';
 import { TcpFlow } from './support/tcp-flow.ts';
@@ -187,13 +187,13 @@ async function alternate(
     // In the other order every second time: what the one leaves behind meets both alike.
     for (const { direction, flow } of round % 2 === 0 ? flows : flows.toReversed()) {
       const ends = [direction.from.pid, direction.to.pid];
-      const before = ends.map(ownSeconds);
+      const before = ends.map(threadSeconds);
       const startedMs = performance.now();
       const mbits = await flow.run(plan.seconds);
       const tookS = (performance.now() - startedMs) / 1_000;
       measured.set(direction.name, [...(measured.get(direction.name) ?? []), mbits]);
       if (direction === directions.at(-1))
-        daemons.push(Math.max(...ends.map((pid, at) => ownSeconds(pid) - before[at]!)) / tookS);
+        daemons.push(Math.max(...ends.map((pid, at) => threadSeconds(pid) - before[at]!)) / tookS);
     }
     const last = [...measured].map(([name, all]) => `${name} ${Math.round(all.at(-1) ?? 0)} Mbit/s`);
     print(`round ${round + 1} of ${plan.rounds}: ${last.join(', ')}`);

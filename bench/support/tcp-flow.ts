@@ -15,7 +15,7 @@ export class TcpFlow {
 
   static async open(from: LabHost, receiver: LabHost, to: { address: string; port: number }): Promise<TcpFlow> {
     const child = receiver.spawn('python3', [LOAD, 'recv', to.address, String(to.port)]);
-    await says(child, 'listening');
+    await says(child, 'listening\n');
     return new TcpFlow(from, to, child);
   }
 

@@ -52,6 +52,8 @@ export class PathSet<Path> implements AsyncDisposable {
   readonly #log: Log;
   readonly #options: PathSetOptions<Path>;
   readonly #entries = new Map<string, Entry<Path>>();
+  /** The same entries: what is asked for each datagram must not need a description. */
+  readonly #byPath = new Map<Path, Entry<Path>>();
   readonly #releases = new Tasks();
   readonly #dataLoss: DataLoss;
   readonly #run: RunToCompletion<SetEvent<Path>>;
@@ -255,6 +257,7 @@ export class PathSet<Path> implements AsyncDisposable {
       draining: false,
     };
     this.#entries.set(about.id, entry);
+    this.#byPath.set(path, entry);
     entry.monitor = this.#monitor(entry);
     this.#options.health?.(path, (health) => this.#dispatch({ type: 'health', entry, health }), entry.ended.signal);
     this.#options.closed?.(path, entry.ended.signal).then(
@@ -381,6 +384,7 @@ export class PathSet<Path> implements AsyncDisposable {
     const { path, about } = entry;
     if (this.#entries.get(about.id) !== entry) return;
     this.#entries.delete(about.id);
+    this.#byPath.delete(path);
     entry.monitor?.stop();
     entry.ended.abort(new AbortedError(`Path ${about.id} was left: ${reason}.`));
     this.#removed.push({ path, id: about.id, reason, error });
@@ -408,8 +412,7 @@ export class PathSet<Path> implements AsyncDisposable {
   }
 
   #entryOf(path: Path): Entry<Path> | undefined {
-    const entry = this.#entries.get(this.#options.describe(path).id);
-    return entry?.path === path ? entry : undefined;
+    return this.#byPath.get(path);
   }
 
   #factsOf({ about, monitor, reported }: Entry<Path>): PathFacts {

@@ -1,4 +1,4 @@
-import { type Clock, type Log, silentLog, type Timer } from '@towpath/core';
+import type { Clock, Timer } from '@towpath/core';
 import type { Endpoint, Network, UdpSocket } from '@towpath/net';
 import type { PeerPath, SendDatagram } from '../peer-path.ts';
 
@@ -49,7 +49,6 @@ interface Waiting {
  */
 export class Hop implements AsyncDisposable {
   readonly #clock: Clock;
-  readonly #log: Log;
   readonly #options: HopOptions;
   #waiting: Waiting[] = [];
   #socket!: UdpSocket;
@@ -65,25 +64,22 @@ export class Hop implements AsyncDisposable {
   #receivedBytes = 0;
   #droppedPackets = 0;
 
-  private constructor(components: { clock: Clock; log?: Log | undefined }, options: HopOptions) {
+  private constructor(components: { clock: Clock }, options: HopOptions) {
     this.#clock = components.clock;
-    this.#log = components.log ?? silentLog;
     this.#options = options;
   }
 
   /** Opens the loopback port of one peer. @throws NetError as {@link Network.bindUdp}. */
-  static async open(
-    components: { network: Network; clock: Clock; log?: Log | undefined },
-    options: HopOptions,
-  ): Promise<Hop> {
+  static async open(components: { network: Network; clock: Clock }, options: HopOptions): Promise<Hop> {
     const hop = new Hop(components, options);
     hop.#socket = await components.network.bindUdp({
       address: options.wireGuard.address,
+      // A connected socket and no handler of errors: both save time for each datagram. WireGuard that restarts refuses
+      // datagrams for a moment; the peer repeats what matters.
+      remote: options.wireGuard,
       receiveBufferBytes: SOCKET_BUFFER_BYTES,
       sendBufferBytes: SOCKET_BUFFER_BYTES,
       onMessage: (data, from) => hop.#fromWireGuard(data, from),
-      // WireGuard that restarts refuses datagrams for a moment; the peer repeats what matters.
-      onError: (error) => hop.#log.debug('The hop could not hand a datagram on.', { error: error.message }),
     });
     return hop;
   }
@@ -165,7 +161,7 @@ export class Hop implements AsyncDisposable {
 
   #fromWireGuard(data: Uint8Array, from: Endpoint): void {
     const { wireGuard } = this.#options;
-    // Another program of this machine must not send to the peer through us.
+    // Another program of this machine must not send to the peer through us, before the socket is connected either.
     if (from.port !== wireGuard.port || from.address !== wireGuard.address) return;
     if (this.#path !== undefined) {
       this.#offer(data, this.#path);

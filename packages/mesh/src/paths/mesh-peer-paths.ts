@@ -501,9 +501,11 @@ export class MeshPeerPaths implements PeerPaths {
   /** A check of the peer came from here: its WireGuard's datagrams may come before our own check is answered. */
   #heardCheck(remote: Endpoint, socket: StunDemultiplexer, unheardMs: number | undefined): void {
     const transport = this.#transports.of(socket);
-    if (transport === undefined || this.#components.isInTunnel(remote.address)) return;
-    this.#transports.heard(transport, remote);
+    if (transport === undefined) return;
     const path = this.#find(transportId(transport, remote));
+    // Asked only where it is new: the networks of the machine are read for it.
+    if (path === undefined && this.#components.isInTunnel(remote.address)) return;
+    this.#transports.heard(transport, remote);
     if (path === undefined) {
       this.#early.heard(transport, remote);
       return;
