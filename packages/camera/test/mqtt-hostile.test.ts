@@ -7,7 +7,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { EventQueue } from '../src/outputs/events/event-queue.ts';
 import { ReceiverHealth } from '../src/outputs/events/receiver-health.ts';
 import { MqttOutput } from '../src/outputs/mqtt/mqtt-output.ts';
-import { watchPacketSize } from '../src/outputs/mqtt/packet-limit.ts';
+import { watchPackets } from '../src/outputs/mqtt/packet-limit.ts';
 
 const info = { devId: 'C2:00:5E:00:53:0A' } as Parameters<typeof MqttOutput.connect>[1]['info'];
 const parts = async (clock: VirtualClock) => ({
@@ -192,6 +192,26 @@ test.each([
   expect(sockets.size).toBeGreaterThan(0);
 });
 
+test.each([
+  ['messages of QoS 2, which the client keeps until they are released', [0x34, 4, 0, 0, 0, 1], 1, 'QoS 2'],
+  ['answers to nothing, without end', [0xd0, 0], 20_000, 'too many packets'],
+  ['messages without end', [0x30, 3, 0, 1, 0x61], 20_000, 'too many packets'],
+])('a broker that sends %s is disconnected, and that is said (B13)', async (_what, packet, count, why) => {
+  const closed = Promise.withResolvers<void>();
+  const { url } = await broker((type, _id, _body, socket) => {
+    if (type !== CONNECT) return;
+    socket.on('close', () => closed.resolve());
+    for (let sent = 0; sent < count; sent++) socket.write(Buffer.from(packet));
+  });
+  const clock = new VirtualClock();
+  const failures: string[] = [];
+  const health = new ReceiverHealth({ clock, log: createLog((record) => void failures.push(record.message)) });
+  const output = await MqttOutput.connect({ ...(await parts(clock)), health }, { url, info, patient: true });
+  stops.push(() => void output[Symbol.asyncDispose]());
+  await closed.promise;
+  await expect.poll(() => failures.join()).toContain(why);
+});
+
 test('the size of packets is told whatever pieces they come in (B13)', () => {
   const packet = (length: number) => [
     0x30,
@@ -204,9 +224,9 @@ test('the size of packets is told whatever pieces they come in (B13)', () => {
       fc.array(fc.integer({ min: 128, max: 400 }), { minLength: 1 }),
       fc.integer({ min: 1, max: 50 }),
       (sizes, step) => {
-        const found: number[] = [];
+        const found: string[] = [];
         const stream = new PassThrough();
-        watchPacketSize(stream, 300, (bytes) => found.push(bytes));
+        watchPackets(stream, { maxBytes: 300, allow: () => true }, (why) => found.push(why));
         const bytes = Buffer.from(sizes.flatMap(packet));
         for (let at = 0; at < bytes.length; at += step) stream.emit('data', bytes.subarray(at, at + step));
         const first = sizes.find((size) => size > 300);

@@ -16,7 +16,7 @@ import type { EventQueue } from '../events/event-queue.ts';
 import { ReceiverHealth } from '../events/receiver-health.ts';
 import { eventJson, type PictureEvent } from '../picture-event.ts';
 import { type CameraReadings, cameraTopics, discoveryMessages, stateMessage, topicId } from './discovery.ts';
-import { watchPacketSize } from './packet-limit.ts';
+import { watchPackets } from './packet-limit.ts';
 
 export interface MqttOutputComponents {
   readonly clock: Clock;
@@ -61,14 +61,35 @@ const INTRODUCTION_MS = 10_000;
 /** What is subscribed to has a few bytes, and so have all other packets of a broker. */
 const MAX_PACKET_BYTES = 64 * 1024;
 
-/** Ends a connection, of this client and whenever it connects again, over which a larger packet comes. */
-function limitPackets(client: MqttClient): void {
+/**
+ * Packets per second besides one for each that was sent: answers, and what others publish. A broker that sends tiny ones
+ * without end would keep this process busy with them alone.
+ */
+const PACKETS_PER_SECOND = 1_000;
+const PACKETS_AT_ONCE = 10_000;
+
+/** Ends a connection, of this client and whenever it connects again, over which larger or too many packets come. */
+function limitPackets(client: MqttClient, clock: Clock): void {
+  let budget = PACKETS_AT_ONCE;
+  let countedMs = clock.now();
+  const allow = () => {
+    const nowMs = clock.now();
+    budget = Math.min(PACKETS_AT_ONCE, budget + ((nowMs - countedMs) * PACKETS_PER_SECOND) / 1_000) - 1;
+    countedMs = nowMs;
+    return budget >= 0;
+  };
+  client.on('packetsend', () => {
+    budget++;
+  });
   const connect = client.connect.bind(client);
   client.connect = () => {
     connect();
     const { stream } = client;
-    watchPacketSize(stream, MAX_PACKET_BYTES, (bytes) => {
-      stream.destroy(new Error(`It sends packets of more than ${MAX_PACKET_BYTES} bytes (${bytes}).`));
+    watchPackets(stream, { maxBytes: MAX_PACKET_BYTES, allow }, (why) => {
+      const error = new Error(why);
+      // The client reports that a connection was closed, and not why.
+      client.emit('error', error);
+      stream.destroy(error);
     });
     return client;
   };
@@ -144,7 +165,9 @@ export class MqttOutput implements AsyncDisposable {
     using limit = deadline(components.clock, CONNECT_LIMIT_MS, signal);
     try {
       client = connect(url, { ...settings, manualConnect: true });
-      limitPackets(client);
+      // An error while nobody listens would be thrown.
+      client.on('error', () => {});
+      limitPackets(client, components.clock);
       client.connect();
       if (!patient) await abortable(firstConnection(client), limit.signal);
       const log = (components.log ?? silentLog).child('MQTT');
@@ -162,7 +185,6 @@ export class MqttOutput implements AsyncDisposable {
       }
       return output;
     } catch (cause) {
-      client?.on('error', () => {});
       client?.end(true);
       signal?.throwIfAborted();
       const message = `The MQTT broker ${url} was not reached (${errorMessage(cause)}). Next: check its address, user and password.`;
