@@ -201,6 +201,15 @@ describe('pictures over HTTP (B13)', () => {
     for (const socket of idle) socket.destroy();
   });
 
+  test('a connection that asks again and again without reading is closed', async () => {
+    const { address, port } = outputs.local;
+    const socket = connect(port, address).on('error', () => {});
+    socket.write('GET /snapshot.jpg HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(1_000));
+    socket.resume();
+    await once(socket, 'close');
+    expect((await get('/snapshot.jpg')).status).toBe(200);
+  });
+
   test('the newest photo is a snapshot', async () => {
     const answer = await get('/snapshot.jpg');
     expect(answer).toEqual({ status: 200, type: 'image/jpeg', bytes: Buffer.of(0xff, 0xd8, 0xff, 0xd9) });

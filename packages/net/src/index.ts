@@ -38,4 +38,5 @@ export type {
 } from './network.ts';
 export type { NetworkChange, NetworkChanges } from './network-changes.ts';
 export { limitServer, markUsed } from './node/admit-socket.ts';
+export { limitPipelining } from './node/limit-pipelining.ts';
 export { NodeNetwork } from './node/node-network.ts';

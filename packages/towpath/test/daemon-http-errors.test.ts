@@ -123,6 +123,19 @@ describe('an error of the API that the framework finds has the form of all other
     for (const socket of silent) socket.destroy();
   });
 
+  test.each(['loopback', 'socket'] as const)(
+    'on the %s, a connection that asks without end is closed',
+    async (listener) => {
+      const socket = dial(listener);
+      socket.on('error', () => {});
+      const host = new URL(rig.address).host;
+      socket.write(`GET /health HTTP/1.1\r\nHost: ${host}\r\n\r\n`.repeat(1_000));
+      socket.resume();
+      await once(socket, 'close');
+      expect((await fetch(`${rig.address}/health`)).status).toBe(200);
+    },
+  );
+
   test('a WebSocket that pings and reads nothing is cut off', async () => {
     const headers = { authorization: `Bearer ${rig.token}` };
     const socket = new WebSocket(`${rig.address.replace('http', 'ws')}/v1/events`, { headers });

@@ -27,3 +27,24 @@ test('idle and half-open connections are limited and cut off; the page is served
   expect(page).toMatch(/^towpath_test_nested_open_now 2$/m);
   for (const socket of sockets) socket.destroy();
 });
+
+test('a connection that asks again and again without reading is closed, and the page is made once for all (A9)', async () => {
+  await using metrics = new MetricsServer();
+  let made = 0;
+  metrics.append(async () => {
+    made++;
+    await new Promise((resolve) => setImmediate(resolve));
+    return 'page 1';
+  });
+  const { port } = await metrics.listen({ address: '127.0.0.1', port: 0 });
+  const closed = Array.from({ length: 8 }, async () => {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write('GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'.repeat(1_000));
+    socket.resume();
+    await once(socket, 'close');
+  });
+  await Promise.all(closed);
+  expect(made).toBeLessThanOrEqual(2 * 8);
+  expect(await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()).toContain('page 1');
+});

@@ -5,6 +5,7 @@ import swagger from '@fastify/swagger';
 import { type Clock, errorMessage, type Log, type Random, silentLog } from '@towpath/core';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import { limitPipelining } from '@towpath/net';
 import { ControlError } from '../control-error.ts';
 import { ControlService, type ControlServiceOptions } from '../server/service.ts';
 import type { ControlStore } from '../store/store.ts';
@@ -111,7 +112,7 @@ export class ControlServer implements AsyncDisposable {
       clientErrorHandler: parsing.onClientError,
       frameworkErrors: (error, request, reply) => void this.#unroutable(error, request, reply),
       serverFactory: (handler) => {
-        const server = this.#createServer(handler);
+        const server = this.#createServer(limitPipelining(handler));
         parsing.watch(server);
         this.#sockets.serve(server, this.#connections);
         return server;

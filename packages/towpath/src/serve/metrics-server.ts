@@ -1,7 +1,7 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Counter, Gauge, Registry } from '@prometheus-io/client';
 import { TowpathError } from '@towpath/core';
-import { ConnectionLimit, type Endpoint, limitServer } from '@towpath/net';
+import { ConnectionLimit, type Endpoint, limitPipelining, limitServer } from '@towpath/net';
 import { refusalOf } from './web-page-guard.ts';
 
 /** Numbers under their names; objects inside become parts of the name. */
@@ -31,6 +31,7 @@ export class MetricsServer implements AsyncDisposable {
   readonly #server = createServer(TIMES);
   readonly #appended: (() => Promise<string>)[] = [];
   readonly #names: readonly string[];
+  #making: Promise<string> | undefined;
 
   /** @param options.names under which this machine is known, besides its addresses */
   constructor(options: { names?: readonly string[] } = {}) {
@@ -80,7 +81,7 @@ export class MetricsServer implements AsyncDisposable {
   async listen({ address, port }: Endpoint): Promise<Endpoint> {
     limitServer(this.#server, new ConnectionLimit(CONNECTIONS));
     this.#server.setTimeout(2 * TIMES.requestTimeout);
-    this.#server.on('request', (request, response) => {
+    const answer = (request: IncomingMessage, response: ServerResponse) => {
       const refusal = refusalOf(request.headers, this.#names);
       if (refusal !== undefined) {
         response.writeHead(403, { 'content-type': 'text/plain; charset=utf-8' }).end(`${refusal}\n`);
@@ -90,11 +91,12 @@ export class MetricsServer implements AsyncDisposable {
         response.writeHead(404).end();
         return;
       }
-      Promise.all([this.#registry.metrics(), ...this.#appended.map((page) => page())]).then(
-        (pages) => response.writeHead(200, { 'content-type': this.#registry.contentType }).end(pages.join('\n')),
+      this.#page().then(
+        (page) => response.writeHead(200, { 'content-type': this.#registry.contentType }).end(page),
         () => response.writeHead(500).end(),
       );
-    });
+    };
+    this.#server.on('request', limitPipelining(answer, { bodies: false }));
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (cause: NodeJS.ErrnoException) => {
         const code = cause.code === 'EADDRINUSE' ? 'address-in-use' : 'network-failed';
@@ -104,6 +106,16 @@ export class MetricsServer implements AsyncDisposable {
     });
     const bound = this.#server.address();
     return { address, port: typeof bound === 'object' && bound !== null ? bound.port : port };
+  }
+
+  /** Everybody who asks while it is made gets the same page. */
+  #page(): Promise<string> {
+    this.#making ??= Promise.all([this.#registry.metrics(), ...this.#appended.map((page) => page())])
+      .then((pages) => pages.join('\n'))
+      .finally(() => {
+        this.#making = undefined;
+      });
+    return this.#making;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type Clock, errorMessage, type Log, silentLog, TowpathError } from '@towpath/core';
-import { ConnectionLimit, type Endpoint, limitServer, markUsed } from '@towpath/net';
+import { ConnectionLimit, type Endpoint, limitPipelining, limitServer, markUsed } from '@towpath/net';
 import type { LiveSource } from '../live-source.ts';
 import { LiveMp4 } from '../live-mp4.ts';
 import type { NewestPicture } from '../newest-picture.ts';
@@ -65,7 +65,10 @@ export class HttpOutputs implements AsyncDisposable {
       connectionsCheckingInterval: CHECK_MS,
     });
     limitServer(this.#server, this.#limit);
-    this.#server.on('request', (request, response) => this.#take(request, response));
+    this.#server.on(
+      'request',
+      limitPipelining((request, response) => this.#take(request, response), { bodies: false }),
+    );
   }
 
   /** @throws TowpathError `address-in-use`, `network-failed` */

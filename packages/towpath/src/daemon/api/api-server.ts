@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { ListenOptions } from 'node:net';
 import { parserErrors } from '@towpath/control/parser-errors';
 import { errorCode, TowpathError } from '@towpath/core';
-import { ConnectionLimit, limitServer, markUsed } from '@towpath/net';
+import { ConnectionLimit, limitPipelining, limitServer, markUsed } from '@towpath/net';
 import { routes } from '@towpath/dashboard/api';
 import { pageFolder } from '@towpath/dashboard/page';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
@@ -123,7 +123,7 @@ function build(
     return reply.status(status).type('application/json').send({ error: problem });
   };
   const app = fastify({
-    serverFactory: (handler) => server.on('request', handler),
+    serverFactory: (handler) => server.on('request', limitPipelining(handler)),
     bodyLimit: MAX_BODY_BYTES,
     forceCloseConnections: true,
     // Fastify's own answer has another form; what is asked meanwhile is answered.
