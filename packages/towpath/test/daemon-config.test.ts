@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { formatKeep, parseKeep } from '../src/daemon/config/quantities.ts';
@@ -166,6 +166,25 @@ describe('the configuration', () => {
     expect(out.join('\n')).not.toMatch(/Invalid|expected|Unrecognized/);
     const up = await commandLine.run(['up', '--for', '0.1']);
     expect([up.code, up.err]).toEqual([5, expect.stringContaining('towpath config check')]);
+  });
+
+  test('a file that every user can change is refused: it names commands', async () => {
+    using commandLine = new CommandLine();
+    const path = commandLine.file('elsewhere.yaml');
+    const env = { TOWPATH_CONFIG: path };
+    writeFileSync(path, 'cameras: { feeder: { target: 192.0.2.1 } }\n');
+    for (const [mode, code] of [
+      [0o664, 0],
+      [0o666, 5],
+      [0o602, 5],
+    ] as const) {
+      chmodSync(path, mode);
+      const check = await commandLine.run(['config', 'check'], env);
+      expect(check.code, mode.toString(8)).toBe(code);
+      if (code !== 0) expect(check.out.join('\n')).toContain('chmod o-w');
+    }
+    const up = await commandLine.run(['up', '--for', '0.1'], env);
+    expect([up.code, up.err]).toEqual([5, expect.stringContaining('chmod o-w')]);
   });
 
   test('every fault has its line, in the order of the file, also in a group that is one value, or lacks something', async () => {

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parseEndpoint } from '@towpath/net';
 import { TowpathError } from '@towpath/core';
@@ -99,6 +100,7 @@ function openDocument(path: string): { document: Document; lines: LineCounter } 
   const text = readPrivateFile(path);
   const lines = new LineCounter();
   if (text === undefined) return { document: new Document({}), lines };
+  if (isOpenToAll(path)) throw new ConfigError(path, ['every user of this machine can change it; chmod o-w']);
   if (text.length > MAX_BYTES) throw new ConfigError(path, [`the file is larger than ${MAX_BYTES} bytes`]);
   if (isDeep(text)) throw new ConfigError(path, [`lists and groups are nested deeper than ${MAX_DEPTH} levels`]);
   const document = parseDocument(text, { prettyErrors: true, lineCounter: lines });
@@ -115,6 +117,12 @@ function openDocument(path: string): { document: Document; lines: LineCounter } 
     throw new ConfigError(path, ['the file: must be a group of settings, such as "api:", "pictures:" and "cameras:"']);
   }
   return { document, lines };
+}
+
+/** The file names commands that are run, and where pictures go. */
+function isOpenToAll(path: string): boolean {
+  // Windows has no such bits; Node reports them for whatever is not read-only.
+  return process.platform !== 'win32' && ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o002) !== 0;
 }
 
 /** True when brackets, list marks or indentation are nested too deeply; brackets in texts count too, which does no harm. */
