@@ -93,8 +93,6 @@ interface Open {
 }
 
 const COUNTERS = Array.from({ length: COUNTER_MAPS }, (_, number) => counterMap(number));
-/** Of a UDP datagram in one IPv4 packet. */
-const MAX_PAYLOAD_BYTES = 65_507;
 const HEADER_BYTES = { 4: 28, 6: 48 };
 /** Next hops, times maps with counters, times kinds of accounts. */
 const MAX_EGRESSES = 8_192;
@@ -161,8 +159,7 @@ export class KernelRelay implements AsyncDisposable {
     this.#components = components;
     this.#options = options;
     this.#tables = tables;
-    const { form, maxPayloadBytes = MAX_PAYLOAD_BYTES } = options;
-    this.#accounts = new RelayAccounts(tables, { form, largestBytes: maxPayloadBytes + HEADER_BYTES[6] });
+    this.#accounts = new RelayAccounts(tables, options.form);
     this.#routeCache = new RouteCache(components);
     this.form = options.form;
     this.#host = host;

@@ -9,13 +9,13 @@ export interface RelayAccount {
   readonly bytesPerSecond?: number;
   /** What may pass at once after a pause, beyond one second's worth, which the kernel always allows. @default 0 */
   readonly burstBytes?: number;
-  /** Bytes until nothing is forwarded any more. */
+  /** What would exceed so many bytes is dropped. */
   readonly quotaBytes?: number;
 }
 
 /** What was forwarded for accounts, and dropped over their limits. Goes on when the tables are made again. */
 export interface RelayUsage {
-  /** Bytes of each account since it was set, with IP and UDP headers; at least its quota when that is used up. */
+  /** Bytes of each account since it was set, with IP and UDP headers. */
   readonly bytes: ReadonlyMap<string, number>;
   readonly packetsOverRate: number;
   readonly packetsOverQuota: number;
@@ -25,7 +25,6 @@ interface Account {
   readonly objects: readonly ObjectChange[];
   readonly limit: string | undefined;
   quota: string | undefined;
-  quotaBytes: number;
   /** With IP and UDP headers. */
   usedBytes: number;
 }
@@ -34,16 +33,13 @@ interface Account {
 export class RelayAccounts {
   readonly #tables: OwnedTables;
   readonly #family: RelayForm;
-  readonly #largestBytes: number;
   readonly #accounts = new Map<string, Account>();
   #numbers = 0;
   readonly #dropped = { rate: 0, quota: 0 };
 
-  /** @param options.largestBytes the largest datagram that the kernel forwards, with headers */
-  constructor(tables: OwnedTables, { form, largestBytes }: { form: RelayForm; largestBytes: number }) {
+  constructor(tables: OwnedTables, form: RelayForm) {
     this.#tables = tables;
     this.#family = form;
-    this.#largestBytes = largestBytes;
   }
 
   has(id: string): boolean {
@@ -72,10 +68,9 @@ export class RelayAccounts {
       const definition = `rate over ${count(bytesPerSecond, 'a rate', 1)} bytes/second${burst}`;
       objects.push({ family, kind: 'limit', object: limit, definition });
     }
-    const account: Account = { objects, limit, quota: undefined, quotaBytes: Number.POSITIVE_INFINITY, usedBytes: 0 };
+    const account: Account = { objects, limit, quota: undefined, usedBytes: 0 };
     if (quotaBytes !== undefined && Number.isFinite(quotaBytes)) {
       account.quota = `q${number}`;
-      account.quotaBytes = quotaBytes;
       objects.push(quotaObject(family, account.quota, quotaBytes, account));
     }
     const before = this.#accounts.get(id);
@@ -108,11 +103,6 @@ export class RelayAccounts {
     if (account !== undefined) account.usedBytes += bytes;
   }
 
-  /** A quota whose rest is smaller than a datagram is used up: the kernel drops what does not fit into it. */
-  #usedOf({ usedBytes, quotaBytes }: Account): number {
-    return usedBytes + this.#largestBytes > quotaBytes ? Math.max(usedBytes, quotaBytes) : usedBytes;
-  }
-
   /** What {@link spend} was told, and what was dropped. @throws SpliceError */
   async usage(): Promise<RelayUsage> {
     const counters = await this.#tables.resetCounters(this.#family);
@@ -120,7 +110,7 @@ export class RelayAccounts {
     this.#dropped.rate += dropped.get(DROP_COUNTERS.rate) ?? 0;
     this.#dropped.quota += dropped.get(DROP_COUNTERS.quota) ?? 0;
     return {
-      bytes: new Map([...this.#accounts].map(([id, account]) => [id, this.#usedOf(account)])),
+      bytes: new Map([...this.#accounts].map(([id, account]) => [id, account.usedBytes])),
       packetsOverRate: this.#dropped.rate,
       packetsOverQuota: this.#dropped.quota,
     };

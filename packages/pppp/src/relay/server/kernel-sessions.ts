@@ -5,7 +5,7 @@ import { StreamCipher } from '../../cipher/stream-cipher.ts';
 import { MessageType } from '../../codec/message-type.ts';
 import type { ClientAccount, RelayMeter } from './meter.ts';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits, type RelayOptions } from './options.ts';
-import { firstBytes, MAX_RELAYED_BYTES, type RelaySession } from './relay-session.ts';
+import { firstBytes, MAX_RELAYED_BYTES, type RelaySession, UDP_IPV4_HEADER_BYTES } from './relay-session.ts';
 
 /** A session moves into the kernel when no side has introduced itself for this long. */
 const QUIET_MS = 2_000;
@@ -151,7 +151,9 @@ export class KernelSessions {
     return {
       ...(Number.isFinite(clientBytes.perSecond) && { bytesPerSecond: Math.ceil(clientBytes.perSecond) }),
       ...(Number.isFinite(clientBytesPerDay) && {
-        quotaBytes: Math.max(0, Math.ceil(clientBytesPerDay - account.bytes)),
+        // As in user space, the datagram that uses the last byte passes.
+        quotaBytes:
+          Math.max(0, Math.ceil(clientBytesPerDay - account.bytes)) + MAX_RELAYED_BYTES + UDP_IPV4_HEADER_BYTES,
       }),
     };
   }

@@ -17,7 +17,7 @@ export interface ClientAccount {
 /** Accounts kept of clients without a session, so that a daily quota is kept between sessions. */
 const MAX_RESTING_ACCOUNTS = 50_000;
 
-/** Accounts for forwarded bytes, of each client and in total. */
+/** Accounts for forwarded bytes with IP and UDP headers, of each client and in total. */
 export class RelayMeter {
   readonly #limits: RelayLimits;
   readonly #counters: RelayCounters;
@@ -62,7 +62,7 @@ export class RelayMeter {
     return account.bytes >= this.#limits.clientBytesPerDay || this.#totalBytes >= this.#limits.totalBytesPerDay;
   }
 
-  /** Takes `bytes` from rates and quotas; false: over one of them. */
+  /** Takes `bytes`, headers included, from rates and quotas; false: over one of them. */
   pass(account: ClientAccount, bytes: number, nowMs: number): boolean {
     // Its sessions end at the next sweep; until then much more than the quota could pass.
     if (this.isSpent(account)) {

@@ -4,7 +4,10 @@ import type { PlaneStats } from '@towpath/splice';
 import type { AdmissionLimits } from '../../server/admission.ts';
 import type { ShellMetrics, ShellOptions } from '../../server/server-shell.ts';
 
-/** Limits of a relay. A client is an IP address that reserves sessions. */
+/**
+ * Limits of a relay. A client is an IP address that reserves sessions. Bytes count with IP and UDP headers, 28 for each datagram,
+ * also for a side that uses TCP: so the process and the kernel count alike.
+ */
 export interface RelayLimits {
   /** Most sessions at the same time. @default 10000 */
   sessions: number;

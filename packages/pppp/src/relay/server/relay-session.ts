@@ -10,6 +10,8 @@ import type { RelayCounters } from './options.ts';
 
 /** The largest datagram that is passed on: what an Ethernet frame holds. PPPP itself stays under 1,033. */
 export const MAX_RELAYED_BYTES = 1472;
+/** Count for rates and quotas with each datagram: the kernel counts packets with their headers, and cannot leave them out. */
+export const UDP_IPV4_HEADER_BYTES = 28;
 
 /**
  * Most bytes sent to a side before it has sent a packet in the session. Its address may be forged: the magic reaches
@@ -158,7 +160,7 @@ export class RelaySession {
       }
       to.allowanceBytes -= size;
     }
-    if (!this.#meter.pass(this.account, size, nowMs)) return;
+    if (!this.#meter.pass(this.account, size + UDP_IPV4_HEADER_BYTES, nowMs)) return;
     this.lastActiveMs = nowMs;
     this.closing = from.isClose(data);
     counters.packetsForwarded++;
