@@ -22,6 +22,7 @@ const A6 = '2001:db8::30';
 const B6 = '2001:db8::31';
 const LOAD = new URL('./support/udp-load.py', import.meta.url).pathname;
 const MATRIX = new URL('./support/udp-matrix.py', import.meta.url).pathname;
+const CHECKSUMS = new URL('./support/checksums.py', import.meta.url).pathname;
 const KILLED = new URL('./support/kernel-relay.ts', import.meta.url).pathname;
 
 const available = labAvailable() && spawnSync('python3', ['-V']).error === undefined;
@@ -87,12 +88,22 @@ describe.skipIf(!available && process.env.CI !== 'true')(
       [to, toPort]: [string, number],
       at: LabHost,
       [address, port]: [string, number],
-      { count = 200, bytes = 1_000, perSecond = 2_000, prefix = '01000000' } = {},
+      { count = 200, bytes = 1_000, perSecond = 2_000, prefix = '01000000', noChecksum = false } = {},
     ): Promise<Counted & Sent> {
       const counting = at.spawn('python3', [LOAD, 'count', address, String(port)]);
       const done = finished(counting, 60_000);
       await says(counting, 'ready');
-      const load = [source, sourcePort, to, toPort, count, bytes, perSecond, prefix].map(String);
+      const load = [
+        source,
+        sourcePort,
+        to,
+        toPort,
+        count,
+        bytes,
+        perSecond,
+        prefix,
+        ...(noChecksum ? ['none'] : []),
+      ].map(String);
       const sent = await from.run('python3', [LOAD, 'send', ...load]);
       expect(sent.stderr).toBe('');
       counting.kill('SIGTERM');
@@ -125,6 +136,29 @@ describe.skipIf(!available && process.env.CI !== 'true')(
       const closed = await pass(a, [A, 5_000], [R, 7_001], b, [B, 5_000]);
       expect(closed.packets).toBe(0);
     });
+
+    test.each(['netdev', 'inet'] as const)(
+      '%s: checksums stay right, also those that the sender has made itself; what has none is left to the server',
+      async (form) => {
+        const relay = await open(form);
+        await relay.open('four', session(A, B, R));
+        await relay.open('six', session(A6, B6, R6));
+        // The sender's kernel makes complete checksums; otherwise the last device would, after the relay.
+        const off = await a.run('python3', [CHECKSUMS, 'off', 'eth0']);
+        expect(off.stderr).toBe('');
+        for (const [from, to, via] of [
+          [A, B, R],
+          [A6, B6, R6],
+        ] as const) {
+          const there = await pass(a, [from, 5_000], [via, 7_001], b, [to, 5_000], { count: 50 });
+          expect(there).toMatchObject({ packets: 50, sources: { [`${via}:7002`]: 50 } });
+        }
+        const none = { count: 20, prefix: '01000000', noChecksum: true };
+        const atServer = await pass(a, [A, 5_000], [R, 7_001], r, [R, 7_001], none);
+        expect(atServer.packets).toBe(20);
+        expect((await relay.counters()).get('four')).toMatchObject({ packetsFromA: 50 });
+      },
+    );
 
     test.each(['netdev', 'inet'] as const)('%s: nothing but the session passes', async (form) => {
       const relay = await open(form);

@@ -1,7 +1,7 @@
 import { type Events, errorMessage, silentLog, type Timer } from '@towpath/core';
 import { randomInstance } from './host-splice.ts';
 import type { MapElement } from './nft-output.ts';
-import type { ElementChange, ObjectChange } from './nft-commands.ts';
+import type { ElementChange } from './nft-commands.ts';
 import {
   OwnedTables,
   type TablesComponents,
@@ -9,25 +9,16 @@ import {
   type TablesEvents,
   type TablesOptions,
 } from './owned-tables.ts';
-import {
-  COUNTER_MAPS,
-  counterMap,
-  type Egress,
-  egressRules,
-  type PayloadPattern,
-  type RelayForm,
-  relayDefinition,
-} from './relay-rules.ts';
+import { INGRESS_FORM } from './ingress-form.ts';
+import type { Direction, FormRules, RelayEnd } from './relay-form.ts';
+import { COUNTER_MAPS, counterMap, type PayloadPattern, type RelayForm } from './relay-rules.ts';
+import { ROUTING_FORM } from './routing-form.ts';
+import { RelayEgresses } from './relay-egresses.ts';
 import { type RelayAccount, RelayAccounts, type RelayUsage } from './relay-accounts.ts';
 import { type Device, devicesOf, lookUpRoutes, type Route, RouteCache, type RouteQuery, routeKey } from './routes.ts';
+import { RouteProcess } from './route-process.ts';
 import { SpliceError } from './splice-error.ts';
 import { address, type Endpoint, family, type IpFamily, port } from './values.ts';
-
-/** One end of a session: where it is, and which of the relay's own addresses and ports it sends to. */
-export interface RelayEnd {
-  readonly remote: Endpoint;
-  readonly local: Endpoint;
-}
 
 export interface RelaySession {
   readonly a: RelayEnd;
@@ -92,10 +83,9 @@ interface Open {
   opening: Promise<void>;
 }
 
+const FORMS = { netdev: INGRESS_FORM, inet: ROUTING_FORM };
 const COUNTERS = Array.from({ length: COUNTER_MAPS }, (_, number) => counterMap(number));
 const HEADER_BYTES = { 4: 28, 6: 48 };
-/** Next hops, times maps with counters, times kinds of accounts. */
-const MAX_EGRESSES = 8_192;
 const DEFAULT_MAX_SESSIONS = 32_768;
 const DEFAULT_ROUTE_INTERVAL_MS = 10_000;
 /** Reading takes at most a fifth of a core. */
@@ -114,13 +104,14 @@ export class KernelRelay implements AsyncDisposable {
   readonly #options: KernelRelayOptions;
   readonly #tables: OwnedTables;
   readonly #host: Host;
+  readonly #ip: RouteProcess;
   readonly #routeCache: RouteCache;
   readonly #sessions = new Map<string, Open>();
   /** Sessions whose counters may be read, by number. */
   readonly #numbered = new Map<number, Open>();
   readonly #accounts: RelayAccounts;
-  readonly #egresses = new Map<string, ObjectChange>();
-  readonly #madeEgresses = new Map<string, Promise<unknown>>();
+  readonly #rules: FormRules;
+  readonly #egresses: RelayEgresses;
   readonly #free: number[] = [];
   #numbers = 0;
   readonly #closing = new AbortController();
@@ -145,7 +136,7 @@ export class KernelRelay implements AsyncDisposable {
         if (there) await host.beforeRenewal();
         return define();
       };
-      return { ...relayDefinition({ ...rules, devices: host.devices.map(({ name }) => name) }), renewed };
+      return { ...FORMS[form].definition({ ...rules, devices: host.devices.map(({ name }) => name) }), renewed };
     };
     const tables = await OwnedTables.open(components, await define(), {
       instance: randomInstance(components),
@@ -159,8 +150,11 @@ export class KernelRelay implements AsyncDisposable {
     this.#components = components;
     this.#options = options;
     this.#tables = tables;
+    this.#rules = FORMS[options.form];
     this.#accounts = new RelayAccounts(tables, options.form);
-    this.#routeCache = new RouteCache(components);
+    this.#egresses = new RelayEgresses(tables, this.#rules, options.totalBytesPerSecond);
+    this.#ip = new RouteProcess(components);
+    this.#routeCache = new RouteCache(components.clock, this.#ip);
     this.form = options.form;
     this.#host = host;
     host.beforeRenewal = () => this.#readForRenewal();
@@ -210,7 +204,7 @@ export class KernelRelay implements AsyncDisposable {
   /**
    * Forwards between two ends from now on; resolves when the kernel has confirmed.
    * @throws SpliceError `invalid-value` (also for ends of different families, and an id that is open), `no-route`,
-   *   `nft-rejected`
+   *   `full`, `nft-rejected`
    */
   async open(id: string, session: RelaySession): Promise<void> {
     const ends = [checked(session.a), checked(session.b)] as const;
@@ -221,7 +215,9 @@ export class KernelRelay implements AsyncDisposable {
     if (session.account !== undefined && !this.#accounts.has(session.account)) {
       throw invalid(`Account ${session.account} does not exist.`);
     }
-    const number = this.#free.pop() ?? ++this.#numbers;
+    const number = this.#free.pop() ?? this.#numbers + 1;
+    if (2 * number >= this.#rules.maxMark) throw new SpliceError('full', 'The kernel has no room for more sessions.');
+    this.#numbers = Math.max(this.#numbers, number);
     const complete = { ...session, a: ends[0], b: ends[1] };
     const open: Open = {
       number,
@@ -286,8 +282,7 @@ export class KernelRelay implements AsyncDisposable {
    * @throws SpliceError
    */
   async list(): Promise<{ complete: string[]; incomplete: string[]; unexpected: string[] }> {
-    const maps = ['sessions4', 'sessions6', 'to_addr4', 'to_addr6', 'to_port', ...COUNTERS, 'egress'];
-    if (this.form === 'inet') maps.push('routed4', 'routed6');
+    const maps = [...this.#rules.maps, ...COUNTERS];
     const found = new Set<string>();
     for (const map of maps) for (const { key } of await this.#tables.read(this.#ref(map))) found.add(`${map} ${key}`);
     const complete: string[] = [];
@@ -302,7 +297,7 @@ export class KernelRelay implements AsyncDisposable {
 
   /** Looks up the routes of all sessions again and follows those that have changed. @throws SpliceError */
   async refreshRoutes(): Promise<void> {
-    const routes = await lookUpRoutes(this.#components.system, this.#queries());
+    const routes = await lookUpRoutes(this.#ip, this.#queries());
     for (const open of [...this.#sessions.values()]) {
       if (open.elements.length === 0) continue;
       const { a, b } = open.session;
@@ -327,6 +322,7 @@ export class KernelRelay implements AsyncDisposable {
   dispose(): void {
     this.#routeTimer?.cancel();
     this.#closing.abort(new SpliceError('closed', 'The relay was closed.'));
+    this.#ip[Symbol.dispose]();
     this.#tables.close();
   }
 
@@ -371,51 +367,21 @@ export class KernelRelay implements AsyncDisposable {
     return [to(b), to(a)];
   }
 
-  /** Returns the chain that gives packets their source and sends them to `end`, made when it is first needed. */
-  async #egress({ local }: RelayEnd, route: Route | undefined, { number, session }: Open): Promise<string> {
-    const ip = family(local.address) === 4 ? 'ip' : 'ip6';
-    const all: Egress = {
-      family: ip,
-      source: local.address,
-      hop: route && `fwd ${hopText(ip, route)}`,
-      counterMap: counterMap(number),
-      account: this.#accounts.egressOf(session.account),
-    };
-    const definition = egressRules(all, this.#options.totalBytesPerSecond);
-    let egress = this.#egresses.get(definition);
-    if (egress === undefined) {
-      if (this.#egresses.size >= MAX_EGRESSES) throw new SpliceError('no-route', 'Too many next hops are in use.');
-      const object = `e${this.#egresses.size + 1}`;
-      egress = { family: this.form, kind: 'chain', object, definition };
-      this.#egresses.set(definition, egress);
-      const made = this.#tables.apply({ addObjects: [egress] });
-      this.#madeEgresses.set(definition, made);
-      made.catch(() => this.#egresses.delete(definition));
-    }
-    await this.#madeEgresses.get(definition);
-    return egress.object;
-  }
-
   async #elementsOf(open: Open): Promise<ElementChange[]> {
     const { number, ip, session, routes } = open;
     const { a, b, account: name } = session;
-    return [
-      { from: a, to: b, mark: 2 * number, egress: await this.#egress(b, routes[0], open) },
-      { from: b, to: a, mark: 2 * number + 1, egress: await this.#egress(a, routes[1], open) },
-    ].flatMap(({ from, to, mark, egress }) => {
-      const key = String(mark);
-      const element = (map: string, value: string, of = key) => ({ ...this.#ref(map), key: of, value });
-      const elements: ElementChange[] = [
-        element(`to_addr${ip}`, to.remote.address),
-        element('to_port', port(to.remote.port)),
-        element(counterMap(number), port(to.local.port)),
-        element('egress', `goto ${egress}`),
-        element(`sessions${ip}`, key, tupleKey(from.remote, from.local)),
-      ];
-      if (this.form === 'inet') elements.push(element(`routed${ip}`, key, tupleKey(from.remote, to.remote)));
-      if (name !== undefined) elements.push(...this.#accounts.elements(name, key));
-      return elements;
+    const rules = this.#rules;
+    const directions: Direction[] = [
+      { mark: 2 * number, ip, from: a, to: b },
+      { mark: 2 * number + 1, ip, from: b, to: a },
+    ];
+    const elements = directions.map(async (direction, at) => {
+      const source = direction.to.local.address;
+      const group = { ip, source, route: routes[at], account: this.#accounts.egressOf(name) };
+      const own = rules.elements(direction, await this.#egresses.chain(group, number));
+      return name === undefined ? own : [...own, ...this.#accounts.elements(name, rules.account(direction))];
     });
+    return (await Promise.all(elements)).flat();
   }
 
   /** Makes a session's elements what they should be. */
@@ -431,13 +397,13 @@ export class KernelRelay implements AsyncDisposable {
 
   /** The first change ends forwarding; the counters are still there after it, and go with the second. */
   async #remove(open: Open): Promise<SessionCounters> {
-    const isEntry = ({ map }: ElementChange) => map.startsWith('sessions') || map.startsWith('routed');
+    const { isEntry } = this.#rules;
     await this.#tables.apply({ remove: open.elements.filter(isEntry) });
     try {
       await this.#read(counterMap(open.number));
     } finally {
       if (!this.#closing.signal.aborted) {
-        await this.#tables.apply({ remove: open.elements.filter((each) => !isEntry(each)) });
+        await this.#tables.apply({ remove: open.elements.filter((each) => !isEntry(each)), mayWait: true });
         this.#giveBack(open);
       }
     }
@@ -494,7 +460,7 @@ export class KernelRelay implements AsyncDisposable {
   /** Adds what has passed since the last reading to sessions and accounts. */
   #count(elements: readonly MapElement[]): void {
     for (const { key, packets, bytes } of elements) {
-      const mark = Number(key);
+      const mark = this.#rules.markOf(key);
       const open = this.#numbered.get(mark >> 1);
       const traffic = open?.traffic[mark & 1];
       if (open === undefined || traffic === undefined) continue;
@@ -510,10 +476,6 @@ export class KernelRelay implements AsyncDisposable {
   #ref(map: string): { family: RelayForm; map: string } {
     return { family: this.form, map };
   }
-}
-
-function hopText(ip: string, { device, gateway }: Route): string {
-  return `${ip} to ${gateway === undefined ? `${ip} daddr` : address(gateway)} device "${device}"`;
 }
 
 function sameRoute(one: Route, other: Route | undefined): boolean {
@@ -536,10 +498,6 @@ function checked({ remote, local }: RelayEnd): RelayEnd {
 
 function queryOf({ remote, local }: RelayEnd): RouteQuery {
   return { to: remote.address, from: local.address };
-}
-
-function tupleKey(from: Endpoint, to: Endpoint): string {
-  return `${from.address} . ${from.port} . ${to.address} . ${to.port}`;
 }
 
 function invalid(message: string): SpliceError {

@@ -27,6 +27,8 @@ export interface Change {
   readonly addObjects?: readonly ObjectChange[];
   /** Of the removed elements, those whose counters are returned as they were at the end. */
   readonly readBefore?: readonly ElementChange[];
+  /** Nobody waits for it: it may go with later changes, which costs nft less. */
+  readonly mayWait?: boolean;
 }
 
 /** Returns the commands of one transaction that makes all changes. */

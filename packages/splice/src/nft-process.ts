@@ -1,6 +1,6 @@
 import { type Clock, type Timer, TowpathError } from '@towpath/core';
-import { rejection, SpliceError } from './splice-error.ts';
-import type { NftChild, System } from './system.ts';
+import { NFT_ERROR, rejection, SpliceError } from './splice-error.ts';
+import type { ProgramChild, System } from './system.ts';
 
 export interface NftProcessComponents {
   system: System;
@@ -34,7 +34,7 @@ export class NftProcess {
   readonly #clock: Clock;
   readonly #batchTimeoutMs: number;
   readonly #onEnded: ((error: SpliceError) => void) | undefined;
-  readonly #child: NftChild;
+  readonly #child: ProgramChild;
   readonly #waiting: Batch[] = [];
   #running: Batch | undefined;
   #timer: Timer | undefined;
@@ -54,7 +54,7 @@ export class NftProcess {
     });
   }
 
-  /** Everything written so far. nft keeps its input as history, so a process is replaced when this grows large. */
+  /** Everything that nft has read from its standard input so far. It keeps that as history, so a process is replaced when this grows large. */
   get writtenBytes(): number {
     return this.#writtenBytes;
   }
@@ -99,9 +99,7 @@ export class NftProcess {
     this.#timer = this.#clock.timer(this.#batchTimeoutMs, () =>
       this.#end(new SpliceError('nft-timeout', `nft did not answer within ${this.#batchTimeoutMs} ms.`)),
     );
-    const text = `${batch.line}\n${this.#mark}\n`;
-    this.#writtenBytes += text.length;
-    this.#child.write(text);
+    this.#writtenBytes += this.#child.write(`${batch.line}\n${this.#mark}\n`);
   }
 
   #onOutput(text: string): void {
@@ -120,7 +118,7 @@ export class NftProcess {
     this.#output = '';
     this.#running = undefined;
     this.#timer?.cancel();
-    if (/^(netlink: )?Error:/m.test(output)) batch.reject(rejection(output, batch.context));
+    if (NFT_ERROR.test(output)) batch.reject(rejection(output, batch.context));
     else batch.resolve(output);
     this.#next();
   }

@@ -74,6 +74,8 @@ interface Unit {
 
 /** Bounds the time of one batch to a few ten milliseconds. */
 const MAX_BATCH_UNITS = 128;
+/** How long a change that may wait does at most. */
+const MAX_DELAY_MS = 25;
 /** Elements of one command when everything is loaded again. */
 const LOAD_ELEMENTS = 4_000;
 const DEFAULT_WATCH_INTERVAL_MS = 700;
@@ -99,6 +101,9 @@ export class OwnedTables {
   #generation = 0;
   #busy: Promise<void> | undefined;
   #watch: Timer | undefined;
+  /** Runs while changes wait for others. */
+  #delayed: Timer | undefined;
+  #overdue = false;
   #missingSinceMs: number | undefined;
   /** Why the tables are to be made again although nothing is wrong with them. */
   #renewal: string | undefined;
@@ -160,6 +165,7 @@ export class OwnedTables {
         return;
       }
       this.#waiting.push({ change, resolve, reject });
+      if (change.mayWait) this.#delayed ??= this.#components.clock.timer(MAX_DELAY_MS, () => this.#hurry());
       this.#work();
     });
   }
@@ -209,6 +215,7 @@ export class OwnedTables {
     if (this.#closed) return;
     this.#closing.abort(closedError());
     this.#watch?.cancel();
+    this.#delayed?.cancel();
     this.#nft?.close();
     for (const unit of this.#waiting.splice(0)) unit.reject(closedError());
   }
@@ -223,8 +230,20 @@ export class OwnedTables {
   }
 
   #work(): void {
-    if (this.#busy !== undefined || this.#closed || this.#waiting.length === 0) return;
+    if (this.#busy !== undefined || this.#closed || !this.#hasWork()) return;
     void this.#exclusively(() => this.#drain());
+  }
+
+  /** What has waited long enough goes now. */
+  #hurry(): void {
+    this.#delayed = undefined;
+    this.#overdue = true;
+    this.#work();
+  }
+
+  #hasWork(): boolean {
+    if (this.#overdue) return this.#waiting.length > 0;
+    return this.#waiting.some(({ change }) => !change.mayWait);
   }
 
   /** Runs one thing at a time, then what has come meanwhile. Never rejects. */
@@ -245,7 +264,11 @@ export class OwnedTables {
   async #drain(): Promise<void> {
     // What is asked for in the same turn of the event loop goes into one batch.
     await Promise.resolve();
-    while (this.#waiting.length > 0 && !this.#closed) await this.#commit(this.#takeBatch());
+    while (!this.#closed && this.#hasWork()) await this.#commit(this.#takeBatch());
+    if (this.#waiting.length > 0) return;
+    this.#overdue = false;
+    this.#delayed?.cancel();
+    this.#delayed = undefined;
   }
 
   /** Takes waiting units up to the first that touches an element which the batch touches already. */

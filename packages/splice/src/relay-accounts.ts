@@ -87,14 +87,14 @@ export class RelayAccounts {
     if (account.objects.length > 0) await this.#tables.apply({ removeObjects: account.objects });
   }
 
-  /** Elements that make a mark a member of an account. */
-  elements(id: string, mark: string): ElementChange[] {
+  /** Elements that make a direction a member of an account. @param at the maps of limits and quotas, and its key in them */
+  elements(id: string, at: { limits: string; quotas: string; key: string }): ElementChange[] {
     const account = this.#accounts.get(id);
     if (account === undefined) return [];
     const family = this.#family;
     const element = (map: string, object: string | undefined) =>
-      object === undefined ? [] : [{ family, map, key: mark, value: `"${object}"` }];
-    return [...element('limits', account.limit), ...element('quotas', account.quota)];
+      object === undefined ? [] : [{ family, map, key: at.key, value: `"${object}"` }];
+    return [...element(at.limits, account.limit), ...element(at.quotas, account.quota)];
   }
 
   /** Bytes of an account were forwarded, counted with headers. */

@@ -10,9 +10,10 @@ import {
   silentLog,
   type Timer,
 } from '@towpath/core';
-import { KernelRelay, type KernelRelayOptions, type RelayEnd, type SessionCounters } from './kernel-relay.ts';
+import { KernelRelay, type KernelRelayOptions, type SessionCounters } from './kernel-relay.ts';
 import type { TablesComponents } from './owned-tables.ts';
 import type { RelayAccount } from './relay-accounts.ts';
+import type { RelayEnd } from './relay-form.ts';
 import type { RelayForm } from './relay-rules.ts';
 
 /** Who shares limits, and hears what the kernel has forwarded for it. */

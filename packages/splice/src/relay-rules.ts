@@ -1,5 +1,4 @@
-import type { TablesDefinition } from './owned-tables.ts';
-import { count, device } from './values.ts';
+import { count, type IpFamily } from './values.ts';
 
 /**
  * How packets get from one side to the other. `netdev`: at the ingress of the device, past conntrack, routing and the
@@ -56,62 +55,44 @@ export function counterMap(number: number): string {
 /** Counters of packets that were dropped because an account has used up its rate or its bytes. */
 export const DROP_COUNTERS = { rate: 'over_rate', quota: 'over_quota' } as const;
 
-const TYPES = { 4: ['ip', 'ipv4_addr'], 6: ['ip6', 'ipv6_addr'] } as const;
-
-/** Each session has two marks, one for each direction. Data of a direction is found by its mark alone. */
-export function relayDefinition(rules: RelayRules): TablesDefinition {
-  const { form, devices } = rules;
-  return {
-    families: [form],
-    commands: (family, table) => {
-      const at = `${family} ${table}`;
-      const chains = form === 'netdev' ? ingress(at, rules) : routing(at, rules);
-      return [...maps(at, rules), ...objects(at, rules), ...chains];
-    },
-    chains: () => (form === 'netdev' ? [{ chain: 'in', devices }] : [{ chain: 'pre' }, { chain: 'post' }]),
-  };
+/** Returns how many elements a map of sessions holds. Those on the way out still have theirs, so twice as many have room. */
+export function sessionCount({ maxSessions }: RelayRules): string {
+  return count(2 * maxSessions, 'a number of sessions', 1);
 }
 
-function maps(at: string, { form, maxSessions }: RelayRules): string[] {
-  const size = count(2 * maxSessions, 'a number of sessions', 1);
-  // Numbers of sessions are dense; twice as many elements have room, because those on the way out still have theirs.
+/** @param types of key and value, as nft writes them */
+export function counterMapCommands(at: string, { maxSessions }: RelayRules, types: string): string[] {
+  // Numbers of sessions are dense.
   const share = count(4 * Math.ceil(maxSessions / COUNTER_MAPS), 'a number of sessions', 1);
-  const perFamily = Object.entries(TYPES).flatMap(([number, [, type]]) => {
-    const tuple = `${type} . inet_service . ${type} . inet_service`;
-    return [
-      `add map ${at} sessions${number} { type ${tuple} : mark; size ${size}; }`,
-      `add map ${at} to_addr${number} { type mark : ${type}; size ${size}; }`,
-      ...(form === 'inet' ? [`add map ${at} routed${number} { type ${tuple} : mark; size ${size}; }`] : []),
-    ];
-  });
-  return [
-    ...perFamily,
-    `add map ${at} to_port { type mark : inet_service; size ${size}; }`,
-    ...Array.from(
-      { length: COUNTER_MAPS },
-      (_, number) => `add map ${at} ${counterMap(number)} { type mark : inet_service; size ${share}; counter; }`,
-    ),
-    `add map ${at} limits { type mark : limit; size ${size}; }`,
-    `add map ${at} quotas { type mark : quota; size ${size}; }`,
-    `add map ${at} egress { type mark : verdict; size ${size}; }`,
-  ];
+  return Array.from(
+    { length: COUNTER_MAPS },
+    (_, number) => `add map ${at} ${counterMap(number)} { ${types}; size ${share}; counter; }`,
+  );
 }
 
-function objects(at: string, { totalBytesPerSecond }: RelayRules): string[] {
+/** Counters of what is dropped, and the limit that all sessions share. */
+export function objectCommands(at: string, { totalBytesPerSecond }: RelayRules): string[] {
   const counters = Object.values(DROP_COUNTERS).map((each) => `add counter ${at} ${each}`);
   if (totalBytesPerSecond === undefined) return counters;
   const rate = `rate over ${count(totalBytesPerSecond, 'a rate', 1)} bytes/second`;
   return [...counters, `add limit ${at} total { ${rate}; }`];
 }
 
-/** What is dropped before anything is rewritten. `account`: only the rules that its sessions need; absent: all. */
-function limits(totalBytesPerSecond: number | undefined, account?: EgressAccount): string[] {
+/**
+ * Returns the rules that drop what is over a limit.
+ * @param keys which limit and quota a packet counts for
+ * @param account only the rules that its sessions need. @default all
+ */
+export function limitRules(
+  keys: { limits: string; quotas: string },
+  totalBytesPerSecond: number | undefined,
+  account: EgressAccount = { limited: true, bounded: true },
+): string[] {
   const overRate = `counter name "${DROP_COUNTERS.rate}" drop`;
-  const quota = `quota name meta mark map @quotas counter name "${DROP_COUNTERS.quota}" drop`;
   return [
-    ...(account === undefined || account.limited ? [`limit name meta mark map @limits ${overRate}`] : []),
+    ...(account.limited ? [`limit name ${keys.limits} ${overRate}`] : []),
     ...(totalBytesPerSecond === undefined ? [] : [`limit name "total" ${overRate}`]),
-    ...(account === undefined || account.bounded ? [quota] : []),
+    ...(account.bounded ? [`quota name ${keys.quotas} counter name "${DROP_COUNTERS.quota}" drop`] : []),
   ];
 }
 
@@ -123,7 +104,7 @@ export interface EgressAccount {
 
 /** What sessions have in common that leave by one chain. */
 export interface Egress {
-  readonly family: 'ip' | 'ip6';
+  readonly ip: IpFamily;
   /** Source of the packets. */
   readonly source: string;
   /** `fwd` statement of the `netdev` form. */
@@ -132,77 +113,36 @@ export interface Egress {
   readonly account: EgressAccount;
 }
 
-/**
- * Returns the rules of a chain that sessions leave by, in lines. One rule rewrites all: each further one, and each look-up, costs
- * every packet.
- */
-export function egressRules(egress: Egress, totalBytesPerSecond: number | undefined): string {
-  const { family, source, hop, counterMap: map, account } = egress;
-  const from = `udp sport set meta mark map @${map} meta mark set 0 ${family} saddr set ${source}`;
-  if (hop === undefined) return from;
-  const to = `${family} daddr set meta mark map @to_addr${family === 'ip' ? 4 : 6} udp dport set meta mark map @to_port`;
-  return [...limits(totalBytesPerSecond, account), `${to} ${from} ${hop}`].join('\n');
-}
-
-/** Fragments have no ports of their own: they are left to the host, which puts them together for the server. */
-const WHOLE = { 4: 'ip frag-off & 0x3fff == 0', 6: '' };
-
-const FAMILIES = Object.entries(TYPES).map(([number, [ip]]) => ({ number: Number(number) as 4 | 6, ip }));
-
-function ingress(at: string, rules: RelayRules): string[] {
-  const devices = rules.devices.map(device).join(', ');
-  const hook = `type filter hook ingress devices = { ${devices} } priority -300; policy accept;`;
-  return [`add chain ${at} in { ${hook} }`, ...entry(at, 'in', rules, () => 'meta mark vmap @egress')];
-}
-
-function routing(at: string, rules: RelayRules): string[] {
-  return [
-    `add chain ${at} pre { type filter hook prerouting priority -300; policy accept; }`,
-    `add chain ${at} post { type filter hook postrouting priority 300; policy accept; }`,
-    ...FAMILIES.flatMap(({ number, ip }) => [
-      `add chain ${at} v${number}`,
-      ...limits(rules.totalBytesPerSecond).map((rule) => `add rule ${at} v${number} ${rule}`),
-      `add rule ${at} v${number} ${ip} daddr set meta mark map @to_addr${number} udp dport set meta mark map @to_port ` +
-        'meta mark set 0 notrack accept',
-    ]),
-    ...entry(at, 'pre', rules, (number) => `goto v${number}`),
-    ...FAMILIES.map(
-      ({ number, ip }) =>
-        `add rule ${at} post meta mark set ${tupleOf(ip)} map @routed${number} meta mark vmap @egress`,
-    ),
-  ];
-}
-
-/** Rules of the first chain: what is left to the server, then the sessions. */
-function entry(
-  at: string,
-  chain: string,
-  { control, data, maxPayloadBytes }: RelayRules,
-  leave: (family: 4 | 6) => string,
-): string[] {
-  const sessions = data === undefined ? chain : 'sessions';
+/** Returns the rules that leave packets to the server. */
+export function controlRules(at: string, chain: string, { control, maxPayloadBytes }: RelayRules): string[] {
   const tooLong =
     maxPayloadBytes === undefined
       ? []
       : [`udp length > ${count(maxPayloadBytes + UDP_HEADER_BYTES, 'a length')} accept`];
+  return [...control.map((pattern) => `${matchOf(pattern)} accept`), ...tooLong].map(
+    (rule) => `add rule ${at} ${chain} ${rule}`,
+  );
+}
+
+/** Returns the rules that lead data to the rules of sessions. */
+export function dataRules(at: string, chain: string, { data }: RelayRules, sessions: readonly string[]): string[] {
+  if (data === undefined) return sessions.map((rule) => `add rule ${at} ${chain} ${rule}`);
   return [
-    ...(data === undefined ? [] : [`add chain ${at} sessions`]),
-    ...[...control.map((pattern) => `${matchOf(pattern)} accept`), ...tooLong].map(
-      (rule) => `add rule ${at} ${chain} ${rule}`,
-    ),
-    ...FAMILIES.map(
-      ({ number, ip }) =>
-        `add rule ${at} ${sessions} ${WHOLE[number]} meta mark set ${tupleOf(ip)} map @sessions${number} ${leave(number)}`,
-    ),
-    ...(data ?? []).map((pattern) => `add rule ${at} ${chain} ${matchOf(pattern)} goto sessions`),
+    `add chain ${at} sessions`,
+    ...sessions.map((rule) => `add rule ${at} sessions ${rule}`),
+    ...data.map((pattern) => `add rule ${at} ${chain} ${matchOf(pattern)} goto sessions`),
   ];
 }
 
-function tupleOf(ip: string): string {
+/** Returns the expression for a datagram's addresses and ports. */
+export function tupleOf(ip: string): string {
   return `${ip} saddr . udp sport . ${ip} daddr . udp dport`;
 }
 
 const UDP_HEADER_BYTES = 8;
+
+/** What has no checksum must not get one (RFC 768, RFC 6935), which a rewritten port would give it. */
+export const HAS_CHECKSUM = 'udp checksum != 0';
 
 function matchOf(pattern: PayloadPattern): string {
   const parts = pattern.map(({ offsetBytes, lengthBytes, mask, values }) => {

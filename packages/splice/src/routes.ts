@@ -1,4 +1,5 @@
 import type { Clock } from '@towpath/core';
+import type { RouteProcess } from './route-process.ts';
 import { SpliceError } from './splice-error.ts';
 import type { System } from './system.ts';
 import { address } from './values.ts';
@@ -16,8 +17,6 @@ export interface RouteQuery {
   readonly from: string;
 }
 
-const TIMEOUT_MS = 10_000;
-
 /** Returns the key of a query in the result of {@link lookUpRoutes}. */
 export function routeKey({ to, from }: RouteQuery): string {
   return `${to} ${from}`;
@@ -27,15 +26,11 @@ export function routeKey({ to, from }: RouteQuery): string {
  * Asks the kernel for many routes at once (`ip route get`). Queries without a usable route are absent from the result.
  * @throws SpliceError `no-route` when the program `ip` cannot be run.
  */
-export async function lookUpRoutes(system: System, queries: Iterable<RouteQuery>): Promise<Map<string, Route>> {
+export async function lookUpRoutes(ip: RouteProcess, queries: Iterable<RouteQuery>): Promise<Map<string, Route>> {
   const lines = [...queries].map(({ to, from }) => `route get ${address(to)} from ${address(from)}`);
   const routes = new Map<string, Route>();
   if (lines.length === 0) return routes;
-  const options = { input: `${lines.join('\n')}\n`, timeoutMs: TIMEOUT_MS };
-  const { code, stdout, stderr } = await system.run('ip', ['-j', '-force', '-batch', '-'], options);
-  // With -force it goes on after a route that does not exist, and ends with an error.
-  if (code === undefined) throw unusable('ip route', stderr);
-  for (const line of stdout.split('\n')) {
+  for (const line of (await ip.run(lines)).split('\n')) {
     const found = parseRoute(line);
     if (found !== undefined) routes.set(routeKey(found), found.route);
   }
@@ -66,14 +61,16 @@ const MAX_CACHED = 65_536;
 
 /** Looks routes up, remembers them for a few seconds, and runs one look-up at a time for all that ask meanwhile. */
 export class RouteCache {
-  readonly #components: { system: System; clock: Clock };
+  readonly #clock: Clock;
+  readonly #ip: RouteProcess;
   readonly #known = new Map<string, { route: Route; atMs: number }>();
   #wanted = new Map<string, RouteQuery>();
   #next: Promise<Map<string, Route>> | undefined;
   #running: Promise<unknown> = Promise.resolve();
 
-  constructor(components: { system: System; clock: Clock }) {
-    this.#components = components;
+  constructor(clock: Clock, ip: RouteProcess) {
+    this.#clock = clock;
+    this.#ip = ip;
   }
 
   /**
@@ -81,7 +78,7 @@ export class RouteCache {
    * @throws SpliceError `no-route` when the program `ip` cannot be run.
    */
   async get(queries: readonly RouteQuery[]): Promise<Map<string, Route>> {
-    const now = this.#components.clock.now();
+    const now = this.#clock.now();
     const found = new Map<string, Route>();
     for (const query of queries) {
       const known = this.#known.get(routeKey(query));
@@ -106,10 +103,9 @@ export class RouteCache {
   }
 
   async #lookUp(queries: Map<string, RouteQuery>): Promise<Map<string, Route>> {
-    const { system, clock } = this.#components;
-    const routes = await lookUpRoutes(system, queries.values());
+    const routes = await lookUpRoutes(this.#ip, queries.values());
     if (this.#known.size + routes.size > MAX_CACHED) this.#known.clear();
-    const atMs = clock.now();
+    const atMs = this.#clock.now();
     for (const key of queries.keys()) this.#known.delete(key);
     for (const [key, route] of routes) this.#known.set(key, { route, atMs });
     return routes;

@@ -17,6 +17,8 @@ export type SpliceErrorCode =
   | 'invalid-value'
   /** The kernel has no usable route to an address. */
   | 'no-route'
+  /** No more sessions fit. */
+  | 'full'
   /** The object was closed. */
   | 'closed';
 
@@ -27,10 +29,13 @@ export class SpliceError extends TowpathError<SpliceErrorCode> {
   }
 }
 
+/** How an error of nft begins; commands of a file have a place before it. */
+export const NFT_ERROR: RegExp = /^(?:\S+:\d+:[\d-]+: )?(?:netlink: )?Error:\s*/m;
+
 /** Returns the error for what nft printed, by the kernel's words in it. */
 export function rejection(output: string, context: string): SpliceError {
-  const line = output.split('\n').find((each) => /^(netlink: )?Error:/.test(each)) ?? output.trim();
-  const message = `nft rejected ${context}: ${line.replace(/^(netlink: )?Error:\s*/, '').slice(0, 300)}`;
+  const line = output.split('\n').find((each) => NFT_ERROR.test(each)) ?? output.trim();
+  const message = `nft rejected ${context}: ${line.replace(NFT_ERROR, '').slice(0, 300)}`;
   if (/Operation not permitted|must be root/i.test(output)) {
     return new SpliceError('not-permitted', `${message}. Next: run as root or grant CAP_NET_ADMIN.`);
   }

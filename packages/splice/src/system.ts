@@ -1,13 +1,13 @@
-/** A running `nft -i`. */
-export interface NftChild {
-  /** Writes to its standard input. */
-  write(text: string): void;
-  /** Kills it at once (SIGKILL): its tables vanish with it. */
+/** A program that runs and takes commands. */
+export interface ProgramChild {
+  /** Gives it lines. @returns how many characters it reads from its standard input */
+  write(text: string): number;
+  /** Kills it at once (SIGKILL): tables of nft vanish with it. */
   kill(): void;
 }
 
-/** What happens to a running `nft -i`. */
-export interface NftHandlers {
+/** What happens to it. */
+export interface ProgramHandlers {
   /** Standard output and standard error in the order of writing. */
   onOutput(text: string): void;
   /** It ended, or could not be started; called once. `missing`: the program is not installed. */
@@ -24,7 +24,9 @@ export interface CommandResult {
 /** The programs and files of the host that this package uses; tests replace it. */
 export interface System {
   /** Starts `nft` in interactive mode with JSON output. */
-  startNft(handlers: NftHandlers): NftChild;
+  startNft(handlers: ProgramHandlers): ProgramChild;
+  /** Starts `ip`, which takes one command a line, with JSON output. */
+  startIp(handlers: ProgramHandlers): ProgramChild;
   /** Runs a program to its end; does not throw. @param input written to its standard input */
   run(
     program: 'nft' | 'ip',

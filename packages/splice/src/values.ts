@@ -74,3 +74,27 @@ export function name(value: string): string {
 function invalid(expected: string, value: unknown): SpliceError {
   return new SpliceError('invalid-value', `Expected ${expected}, got ${JSON.stringify(value)?.slice(0, 80)}.`);
 }
+
+/** Returns the bytes of an address in hexadecimal. */
+export function hexAddress(text: string): string {
+  return wordsOf(text)
+    .map((word) => word.toString(16).padStart(4, '0'))
+    .join('');
+}
+
+/** Returns the sum of the 16-bit words of an address. */
+export function wordSum(text: string): number {
+  return wordsOf(text).reduce((sum, word) => sum + word, 0);
+}
+
+function wordsOf(text: string): number[] {
+  if (family(text) === 4) {
+    const [a = 0, b = 0, c = 0, d = 0] = text.split('.').map(Number);
+    return [(a << 8) | b, (c << 8) | d];
+  }
+  const [before = '', after] = text.split('::');
+  const words = (part: string) => (part === '' ? [] : part.split(':').map((word) => Number.parseInt(word, 16)));
+  if (after === undefined) return words(before);
+  const [first, last] = [words(before), words(after)];
+  return [...first, ...new Array<number>(8 - first.length - last.length).fill(0), ...last];
+}

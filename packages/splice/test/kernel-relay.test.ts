@@ -3,6 +3,7 @@ import { VirtualClock } from '@towpath/core/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { KernelRelay, type RelaySession } from '../src/kernel-relay.ts';
 import { probeKernel } from '../src/probe-kernel.ts';
+import { RouteProcess } from '../src/route-process.ts';
 import { devicesOf, RouteCache, routeKey } from '../src/routes.ts';
 import type { SpliceError } from '../src/splice-error.ts';
 import { FakeKernel } from '../src/testing/fake-kernel.ts';
@@ -32,8 +33,9 @@ describe('KernelRelay', () => {
     expect(await relay.list()).toEqual({ complete: ['one'], incomplete: [], unexpected: [] });
     expect(system.elements('netdev', 'sessions4')).toEqual(
       new Map([
-        ['198.51.100.1 . 5001 . 203.0.113.10 . 7001', '2'],
-        ['192.0.2.1 . 5001 . 203.0.113.10 . 7002', '3'],
+        // An alias of the source, the destination, an alias of its port, and the destination's port.
+        ['198.51.100.1 . 5001 . 203.0.113.10 . 7001', '0x0002a43cc00002011b591389'],
+        ['192.0.2.1 . 5001 . 203.0.113.10 . 7002', '0x0003d3d4c63364011b5a1389'],
       ]),
     );
     const { a, b } = session(1);
@@ -57,20 +59,11 @@ describe('KernelRelay', () => {
   test('a session is a member of its account, also when the account changes', async () => {
     await relay.setAccount('alice', { bytesPerSecond: 1_000_000, quotaBytes: 5_000_000 });
     await relay.open('one', { ...session(1), account: 'alice' });
-    expect(system.elements('netdev', 'limits')).toEqual(
-      new Map([
-        ['2', '"l1"'],
-        ['3', '"l1"'],
-      ]),
-    );
+    expect([...system.elements('netdev', 'limits4').values()]).toEqual(['"l1"', '"l1"']);
+    const keys = [...system.elements('netdev', 'limits4').keys()];
     await relay.setAccount('alice', { bytesPerSecond: 2_000_000, quotaBytes: 5_000_000 });
-    expect(system.elements('netdev', 'limits')).toEqual(
-      new Map([
-        ['2', '"l2"'],
-        ['3', '"l2"'],
-      ]),
-    );
-    expect(new Set(system.elements('netdev', 'quotas').values())).toEqual(new Set(['"q2"']));
+    expect(system.elements('netdev', 'limits4')).toEqual(new Map(keys.map((key) => [key, '"l2"'])));
+    expect(new Set(system.elements('netdev', 'quotas4').values())).toEqual(new Set(['"q2"']));
     expect(system.lines.some((line) => line.startsWith('delete limit netdev') && line.includes(' l1'))).toBe(true);
   });
 
@@ -98,6 +91,23 @@ describe('KernelRelay', () => {
     const counted = await clock.runUntil(relay.close('one'));
     expect(counted).toEqual({ packetsFromA: 100, bytesFromA: 97_200, packetsFromB: 0, bytesFromB: 0 });
     expect(system.tables.size).toBe(1);
+  });
+
+  test('what is left of ended sessions goes soon, and with other changes if there are some', async () => {
+    await relay.open('one', session(1));
+    await relay.open('two', session(2));
+    const closing = relay.close('one');
+    await clock.advance(10);
+    expect(system.elements('netdev', 'sessions4').size).toBe(2);
+    expect(system.elements('netdev', 'egress').size).toBe(4);
+    await relay.open('three', session(3));
+    await clock.advance(0);
+    expect(system.elements('netdev', 'egress').size).toBe(4);
+    await closing;
+    const last = relay.close('two');
+    await clock.advance(2_000);
+    await last;
+    expect(await relay.list()).toEqual({ complete: ['three'], incomplete: [], unexpected: [] });
   });
 
   test('what is watched and read does not make nft read every map', async () => {
@@ -178,18 +188,19 @@ function session(at: number): RelaySession {
 test('a known route is used at once while it is looked up again; one that is gone is asked for again', async () => {
   const system = FakeKernel.host([RELAY]);
   const clock = new VirtualClock();
-  const cache = new RouteCache({ system, clock });
+  using ip = new RouteProcess({ system, clock });
+  const cache = new RouteCache(clock, ip);
   const query = { to: '198.51.100.1', from: RELAY };
   const first = await cache.get([query]);
   expect(first.get(routeKey(query))).toMatchObject({ device: 'eth0' });
   await clock.advance(6_000);
   const looked = Promise.withResolvers<void>();
   let asked = 0;
-  const run = system.run.bind(system);
-  system.run = async (...args) => {
+  const run = ip.run.bind(ip);
+  ip.run = async (lines) => {
     asked++;
     await looked.promise;
-    return run(...args);
+    return run(lines);
   };
   expect(await cache.get([query])).toEqual(first);
   expect(await cache.get([query])).toEqual(first);

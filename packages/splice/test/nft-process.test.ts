@@ -1,6 +1,7 @@
 import { VirtualClock } from '@towpath/core/testing';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { NftProcess } from '../src/nft-process.ts';
+import { rejection } from '../src/splice-error.ts';
 import { FakeKernel } from '../src/testing/fake-kernel.ts';
 
 describe('NftProcess', () => {
@@ -69,5 +70,18 @@ describe('NftProcess', () => {
     system.startFailure = { reason: 'exit code 127', missing: true };
     const missing = new NftProcess({ system, clock });
     await expect(missing.run(['list tables'], 'tables')).rejects.toMatchObject({ code: 'nft-missing' });
+  });
+});
+
+test('the reason is found in what nft prints about commands of a file', () => {
+  const output = [
+    'In file included from <cmdline>:1:1-26:',
+    '/proc/self/fd/3:1:27-27: Error: Could not process rule: No such file or directory',
+    'delete element inet t m { 9 }',
+    '                          ^',
+  ].join('\n');
+  expect(rejection(output, 'one change')).toMatchObject({
+    code: 'nft-rejected',
+    message: 'nft rejected one change: Could not process rule: No such file or directory',
   });
 });

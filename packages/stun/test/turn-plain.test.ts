@@ -358,7 +358,7 @@ describe.each(PLANES)('plain relaying, data through the %s plane', (kind) => {
     }
     if (kind === 'kernel') {
       // The simulated kernel has no rates: that the user has one is seen in its table; what it used counts here too.
-      expect([...kernel.elements('netdev', 'limits').values()]).toEqual(['"l1"', '"l1"']);
+      expect([...kernel.elements('netdev', 'limits4').values()]).toEqual(['"l1"', '"l1"']);
       alice.socket.send(channelData(0x4000, 900), server.locals[0]!);
       await at.clock.advance(100);
       expect(server.stats.dropped.bandwidth).toBe(1);

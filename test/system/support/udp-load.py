@@ -1,6 +1,7 @@
 """Sends or counts UDP datagrams, for tests of data planes.
 
-send FROM FROM_PORT TO TO_PORT COUNT BYTES PER_SECOND PREFIX: the payload begins with these bytes, in hexadecimal
+send FROM FROM_PORT TO TO_PORT COUNT BYTES PER_SECOND PREFIX [none]: the payload begins with these bytes, in hexadecimal; none:
+  without checksums, IPv4 only
 count ADDRESS PORT: at SIGTERM prints {"packets", "bytes", "sources": {"address:port": packets}}
 """
 import json
@@ -9,6 +10,7 @@ import socket
 import sys
 import time
 
+SO_NO_CHECK = 11
 SO_RCVBUFFORCE = 33
 
 
@@ -20,8 +22,10 @@ def sock(address, port):
     return made
 
 
-def send(source, source_port, to, to_port, count, size, per_second, prefix):
+def send(source, source_port, to, to_port, count, size, per_second, prefix, checksum=""):
     s = sock(source, source_port)
+    if checksum == "none":
+        s.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
     data = bytes.fromhex(prefix).ljust(int(size), b"x")
     start = time.monotonic()
     for n in range(int(count)):

@@ -2,6 +2,7 @@ import { deadlineInterval, errorMessage, type Log, silentLog, type Timer } from 
 import { type Endpoint, formatEndpoint, type UdpHandlers, type UdpSocket } from '@towpath/net';
 import { CipherSet, type OpenedDatagram } from '../cipher/cipher-set.ts';
 import { ipv4ToNumber } from '../codec/socket-address.ts';
+import { PpppError } from '../pppp-error.ts';
 import { Admission, type AdmissionCounters, type AdmissionLimits, DEFAULT_ADMISSION_LIMITS } from './admission.ts';
 import type { Source } from './admission.ts';
 import type { ServerComponents } from './components.ts';
@@ -111,8 +112,15 @@ export class ServerShell<State> {
    * @param udpPort 0: chosen by the system
    * @param tcpPort undefined: the number of the UDP port; false: none
    * @throws NetError when one of them cannot be had
+   * @throws PpppError `bad-argument` for an IPv6 address: messages of PPPP have room for IPv4 addresses only
    */
-  open(address: string | undefined, udpPort: number, tcpPort: number | false | undefined): Promise<UdpSocket> {
+  async open(address: string | undefined, udpPort: number, tcpPort: number | false | undefined): Promise<UdpSocket> {
+    if (address?.includes(':')) {
+      throw new PpppError(
+        'bad-argument',
+        `PPPP uses IPv4 only; ${address} is an IPv6 address. Next: give an IPv4 address.`,
+      );
+    }
     return listenOnPair({
       udpPort,
       tcpPort,

@@ -1,4 +1,4 @@
-import type { CommandResult, NftChild, NftHandlers, System } from '../system.ts';
+import type { CommandResult, ProgramChild, ProgramHandlers, System } from '../system.ts';
 import type { Endpoint } from '../values.ts';
 
 interface FakeElement {
@@ -72,10 +72,31 @@ export class FakeKernel implements System {
     return kernel;
   }
 
-  startNft(handlers: NftHandlers): NftChild {
+  startNft(handlers: ProgramHandlers): ProgramChild {
     const child = new FakeChild(this, handlers);
     this.children.push(child);
     return child;
+  }
+
+  /** Answers the lines of one write together, with {@link respond}. */
+  startIp({ onOutput, onExit }: ProgramHandlers): ProgramChild {
+    let ended = false;
+    return {
+      write: (text) => {
+        const lines = text.trim().split('\n');
+        const mark = lines.pop();
+        queueMicrotask(() => {
+          if (ended) return;
+          const { code, stdout, stderr } = this.respond('ip', ['-batch', '-'], lines.join('\n'));
+          if (code === undefined) onExit(stderr, /\bENOENT\b/.test(stderr));
+          else onOutput(`${stdout}\nObject "${mark}" is unknown, try "ip help".\nCommand failed -:1\n`);
+        });
+        return text.length;
+      },
+      kill: () => {
+        ended = true;
+      },
+    };
   }
 
   async run(program: 'nft' | 'ip', args: readonly string[], options: { input?: string } = {}): Promise<CommandResult> {
@@ -102,33 +123,32 @@ export class FakeKernel implements System {
     for (const [id, { maps, chains, quotas }] of this.tables) {
       if (!id.startsWith('netdev ')) continue;
       const key = `${from.address} . ${from.port} . ${to.address} . ${to.port}`;
-      const mark = maps.get(`sessions${family}`)?.get(key)?.value;
-      if (mark === undefined) continue;
+      const fields = maps.get(`sessions${family}`)?.get(key)?.value;
+      if (fields === undefined) continue;
+      const { alias, number, ...target } = rewritten(fields, family);
       const size = bytes + HEADER_BYTES[family];
-      const quota = quotas.get(unquoted(maps.get('quotas')?.get(mark)?.value));
+      const quota = quotas.get(unquoted(maps.get(`quotas${family}`)?.get(alias)?.value));
       if (quota !== undefined) {
         quota.used += size;
         if (quota.used > quota.bytes) return 'dropped';
       }
-      const chain = chains.get(maps.get('egress')?.get(mark)?.value?.replace('goto ', '') ?? '')?.at(-1) ?? '';
-      const source = maps.get(/ @(from_port\d+)/.exec(chain)?.[1] ?? '')?.get(mark);
+      const chain = chains.get(maps.get('egress')?.get(number)?.value?.replace('goto ', '') ?? '')?.at(-1) ?? '';
+      const source = maps.get(/ @(from_port\d+)/.exec(chain)?.[1] ?? '')?.get(number);
       const address = / saddr set (\S+)/.exec(chain)?.[1];
-      const target = maps.get(`to_addr${family}`)?.get(mark)?.value;
-      const port = maps.get('to_port')?.get(mark)?.value;
-      if (source?.value === undefined || address === undefined || target === undefined || port === undefined) {
+      if (source?.value === undefined || address === undefined) {
         throw new Error(`The session of ${key} is not complete.`);
       }
       source.packets++;
       source.bytes += size;
-      return { from: { address, port: Number(source.value) }, to: { address: target, port: Number(port) } };
+      return { from: { address, port: Number(source.value) }, to: target };
     }
     return undefined;
   }
 }
 
-export class FakeChild implements NftChild {
+export class FakeChild implements ProgramChild {
   readonly #kernel: FakeKernel;
-  readonly #handlers: NftHandlers;
+  readonly #handlers: ProgramHandlers;
   readonly #owned: string[] = [];
   #input = '';
   #undo: (() => void)[] = [];
@@ -136,7 +156,7 @@ export class FakeChild implements NftChild {
   /** Answers nothing. */
   stopped = false;
 
-  constructor(kernel: FakeKernel, handlers: NftHandlers) {
+  constructor(kernel: FakeKernel, handlers: ProgramHandlers) {
     this.#kernel = kernel;
     this.#handlers = handlers;
     const failure = kernel.startFailure;
@@ -148,10 +168,11 @@ export class FakeChild implements NftChild {
     });
   }
 
-  write(text: string): void {
-    if (this.ended) return;
+  write(text: string): number {
+    if (this.ended) return 0;
     this.#input += text;
     queueMicrotask(() => this.#work());
+    return text.length;
   }
 
   kill(): void {
@@ -307,4 +328,30 @@ function linksOf(devices: FakeKernel['devices']): string {
 
 function unquoted(value: string | undefined): string {
   return value?.replaceAll('"', '') ?? '';
+}
+
+/** What a relay writes at once: an alias for the source, the destination, an alias for the source port, the destination's port. */
+function rewritten(fields: string, family: 4 | 6): Endpoint & { alias: string; number: string } {
+  const digits = fields.slice(2);
+  const length = family === 4 ? 8 : 32;
+  const [source, destination] = [digits.slice(0, length), digits.slice(length, 2 * length)];
+  const number = Number.parseInt(source.slice(-8), 16);
+  return {
+    alias: addressText(source),
+    number: String(number),
+    address: addressText(destination),
+    port: Number.parseInt(digits.slice(2 * length + 4), 16),
+  };
+}
+
+function addressText(digits: string): string {
+  if (digits.length === 8)
+    return digits
+      .match(/../g)!
+      .map((octet) => Number.parseInt(octet, 16))
+      .join('.');
+  const words = digits.match(/..../g)!.map((word) => Number.parseInt(word, 16).toString(16));
+  return words.slice(0, 6).every((word) => word === '0')
+    ? `::${words[6]}:${words[7]}`
+    : new URL(`http://[${words.join(':')}]`).hostname.slice(1, -1);
 }
