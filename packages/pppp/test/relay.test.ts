@@ -367,6 +367,13 @@ describeInBothPlanes('limits of a relay', () => {
     await relay.close();
   });
 
+  test('an IPv6 address is refused with the reason', async () => {
+    await expect(relayWorld({ address: '2001:db8::7' }, undefined, 'user')).rejects.toMatchObject({
+      code: 'bad-argument',
+      message: expect.stringContaining('PPPP uses IPv4 only'),
+    });
+  });
+
   test('size of a datagram', async () => {
     const { clock, client, device, at, relay } = await connected();
     device.send(at, pattern(1473, 1));
