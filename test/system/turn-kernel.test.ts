@@ -179,6 +179,26 @@ describe.skipIf(!available && process.env.CI !== 'true')(
       await expect.poll(() => tables(), { timeout: 5_000 }).not.toContain('towpath-relay');
     });
 
+    test.each([
+      ['IPv4', R, PEER, { type: 3, code: 3 }],
+      ['IPv6', R6, PEER6, { type: 1, code: 4 }],
+    ])(
+      'a client is told that a port of its peer is closed, %s (RFC 8656 §11.5)',
+      async (_family, server, to, error) => {
+        const { metrics } = await serve([]);
+        const a = lab.host('a', '203.0.113.30');
+        await a.run('ip', ['addr', 'add', '2001:db8::30/64', 'dev', 'eth0', 'nodad']);
+        const client = await connect(a, { address: to, port: PEER_PORT }, server);
+        await inKernel(metrics, 1);
+        await client.ask('send 3 100 1000');
+        await expect
+          .poll(() => client.ask<object[]>('icmp'))
+          .toContainEqual({ address: to, port: PEER_PORT, ...error });
+        expect((await metrics()).icmp_errors).toBeGreaterThan(0);
+        client.child.stdin!.write('close\n');
+      },
+    );
+
     test.each(['kernel', 'user'] as const)(
       'data plane %s: what a member sends stops within seconds after its removal, and at the expiry of its credentials (A4)',
       async (mode) => {

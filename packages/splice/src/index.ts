@@ -4,6 +4,7 @@ export { type PlaneAccount, type PlaneStats, RelayPlane, type RelayPlaneOptions 
 export { NodeSystem } from './node-system.ts';
 export { type FilterCounts, type FilterOffer, PartyFilter, type PartyFilterOptions } from './party-filter.ts';
 export { type Prefix, PrefixTranslation, type PrefixTranslationOptions } from './prefix-translation.ts';
+export { type IcmpError, IcmpErrors, type IcmpErrorsOptions } from './icmp-errors.ts';
 export { type ChosenPlane, openRelayPlane } from './open-plane.ts';
 export { type KernelSupport, probeKernel } from './probe-kernel.ts';
 export { type PayloadPattern, type RelayForm, STUN_PATTERN } from './relay-rules.ts';

@@ -180,6 +180,15 @@ export class OwnedTables {
     return parseElements(await this.#process().run([command], `the reading of ${map}`));
   }
 
+  /** Reads all elements of a set that rules fill, and empties it; what comes in between is lost. @throws SpliceError when they cannot be read. */
+  async take({ family, map }: MapRef): Promise<MapElement[]> {
+    const set = `set ${family} ${this.#table} ${map}`;
+    const read = await this.#process().run([`list ${set}`], `the reading of ${map}`);
+    // Of a batch with both, nft empties the set before it lists it.
+    await this.#process().run([`flush ${set}`], `the emptying of ${map}`);
+    return parseElements(read);
+  }
+
   /**
    * Returns what nft prints of all named counters, and sets them to zero: to list them, nft would read every element of every
    * map first. @throws SpliceError when they cannot be read.

@@ -1,6 +1,6 @@
 /**
  * A client of a TURN relay that asks for plain relaying to one peer. Prints a line of JSON when it is verified, then obeys
- * lines on standard input: `send COUNT BYTES PER_SECOND`, `received`, `close`. Arguments: the relay's address and port, user,
+ * lines on standard input: `send COUNT BYTES PER_SECOND`, `received`, `icmp`, `close`. Arguments: the relay's address and port, user,
  * password, the peer's address and port.
  */
 import { createInterface } from 'node:readline';
@@ -14,6 +14,7 @@ const random = new SystemRandom();
 const peer = { address: peerAddress, port: Number(peerPort) };
 const family = server.includes(':') ? 6 : 4;
 const received: Record<string, number> = {};
+const icmp: object[] = [];
 const socket = await new NodeNetwork().bindUdp({ family, receiveBufferBytes: 1 << 24, onMessage() {} });
 const allocation = await TurnAllocation.open(
   { clock, random, socket },
@@ -25,6 +26,7 @@ const allocation = await TurnAllocation.open(
       onData: (_data, { address, port: from }) => {
         received[`${address}:${from}`] = (received[`${address}:${from}`] ?? 0) + 1;
       },
+      onIcmpError: (from, { type, code }) => icmp.push({ ...from, type, code }),
     },
   },
 );
@@ -37,6 +39,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const [command, count = '0', bytes = '0', perSecond = '1'] = line.split(' ');
   if (command === 'send') print({ tookS: await send(Number(count), Number(bytes), Number(perSecond)) });
   else if (command === 'received') print(received);
+  else if (command === 'icmp') print(icmp);
   else if (command === 'close') break;
 }
 await allocation.close();

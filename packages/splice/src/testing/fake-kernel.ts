@@ -244,6 +244,9 @@ export class FakeChild implements ProgramChild {
       case 'list map':
       case 'list set':
         return listed(found.maps.get(name));
+      case 'flush set':
+        found.maps.get(name)?.clear();
+        return '';
       case 'add element':
       case 'delete element':
       case 'get element':

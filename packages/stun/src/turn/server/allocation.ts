@@ -4,7 +4,7 @@ import * as attr from '../../message/attributes.ts';
 import { CHANNEL_HEADER_BYTES, channelOf, encodeChannelData } from '../../message/channel-data.ts';
 import { MessageClass, Method, TRANSACTION_ID_BYTES } from '../../message/header.ts';
 import { StunWriter } from '../../message/stun-writer.ts';
-import type { PlaneAccount } from '@towpath/splice';
+import type { IcmpError, PlaneAccount } from '@towpath/splice';
 import type { Identity } from './authenticator.ts';
 import type { ClientLink } from './client-link.ts';
 import type { GroupQuotas, GroupRates } from './group-quotas.ts';
@@ -210,6 +210,15 @@ export class Allocation {
     this.#toPeer(data, to);
   }
 
+  /** Tells the client of an error about what was sent to a peer (RFC 8656 §11.5), also where the peer has a channel. */
+  icmpError({ peer, type, code, data }: IcmpError): void {
+    const to = this.#context.ports.announced(peer);
+    if (!this.permitted(to.address)) return;
+    const message = this.#indication().add(attr.xorPeerAddress, to).add(attr.icmp, { type, code, data }).finish();
+    if (this.link.send(message)) this.#context.counters.icmpErrors++;
+    else this.#context.counters.dropped.backlog++;
+  }
+
   /** Closes every socket of the allocation. */
   async close(): Promise<void> {
     this.expiry?.cancel();
@@ -341,10 +350,11 @@ export class Allocation {
   }
 
   #dataIndication(data: Uint8Array, from: Endpoint): Uint8Array {
-    return new StunWriter(MessageClass.Indication, Method.Data, this.#context.random.bytes(TRANSACTION_ID_BYTES))
-      .add(attr.xorPeerAddress, from)
-      .add(attr.data, data)
-      .finish();
+    return this.#indication().add(attr.xorPeerAddress, from).add(attr.data, data).finish();
+  }
+
+  #indication(): StunWriter {
+    return new StunWriter(MessageClass.Indication, Method.Data, this.#context.random.bytes(TRANSACTION_ID_BYTES));
   }
 
   #alive(channel: Channel | undefined, now: number): Channel | undefined {

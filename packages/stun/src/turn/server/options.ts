@@ -148,6 +148,8 @@ export interface TurnServerStats {
   bindings: number;
   /** Requests answered with 401, 438 or 441. */
   unauthenticated: number;
+  /** ICMP errors that clients were told of. */
+  icmpErrors: number;
   packetsToPeers: number;
   bytesToPeers: number;
   packetsToClients: number;
@@ -186,6 +188,7 @@ export function newCounters(): TurnCounters {
     quotaReached: {},
     bindings: 0,
     unauthenticated: 0,
+    icmpErrors: 0,
     packetsToPeers: 0,
     bytesToPeers: 0,
     packetsToClients: 0,

@@ -1,5 +1,6 @@
 import { type Log, RateLimit, silentLog } from '@towpath/core';
-import { ConnectionLimit, type Endpoint, formatEndpoint, sameEndpoint } from '@towpath/net';
+import { addressFamily, ConnectionLimit, type Endpoint, formatEndpoint, sameEndpoint } from '@towpath/net';
+import type { IcmpError } from '@towpath/splice';
 import * as attr from '../../message/attributes.ts';
 import { StunErrorCode } from '../../message/error-codes.ts';
 import { MessageClass, Method } from '../../message/header.ts';
@@ -248,6 +249,23 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
     const ended = this.#table.all().filter(({ identity }) => matches(identity.username, identity.user));
     for (const allocation of ended) this.#end(allocation, 'its credentials were revoked');
     return ended.length;
+  }
+
+  /** True while an allocation may be told of ICMP errors. */
+  get isRelaying(): boolean {
+    return this.#table.size > 0;
+  }
+
+  /**
+   * Tells clients of ICMP errors about what was sent from their relayed addresses to peers with a permission (RFC 8656 §11.5).
+   * Other errors are ignored. Nothing proves that an error is true: clients must not rely on it.
+   */
+  reportIcmp(errors: readonly IcmpError[]): void {
+    const byPort = new Map<string, Allocation>();
+    for (const allocation of this.#table.all()) {
+      for (const { family, announced } of allocation.relays()) byPort.set(`${family} ${announced.port}`, allocation);
+    }
+    for (const error of errors) byPort.get(`${addressFamily(error.peer.address)} ${error.port}`)?.icmpError(error);
   }
 
   /** Ends every allocation and closes every socket. Idempotent. */

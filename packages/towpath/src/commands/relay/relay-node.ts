@@ -1,11 +1,17 @@
 import { RemovedMembers } from '@towpath/control';
-import { type Clock, errorCode, type Log, Mutex, type Random, TowpathError } from '@towpath/core';
+import { type Clock, errorCode, errorMessage, type Log, Mutex, type Random, TowpathError } from '@towpath/core';
 import { addressFamily, type Endpoint, isUnspecified, type Network, openOnChosenPort } from '@towpath/net';
-import { type ChosenPlane, type RelayPlane, STUN_PATTERN } from '@towpath/splice';
+import { type ChosenPlane, IcmpErrors, NodeSystem, type RelayPlane, STUN_PATTERN } from '@towpath/splice';
 import { StunErrorCode } from '@towpath/stun/message';
 import { StunServer, type StunServerStats, TurnServer, type TurnServerStats } from '@towpath/stun/server';
 import type { MetricTree } from '../../serve/metrics-server.ts';
-import { choosePlane, kernelMetrics, type PlaneReport, planeReport } from '../../serve/kernel-plane.ts';
+import {
+  choosePlane,
+  type KernelPlaneComponents,
+  kernelMetrics,
+  type PlaneReport,
+  planeReport,
+} from '../../serve/kernel-plane.ts';
 import { hostAddresses, type RelayPlan, stunPlaces, wildcardPlace } from './plan.ts';
 import { turnGroups } from './quotas.ts';
 import { SharedPorts } from './shared-ports.ts';
@@ -62,12 +68,19 @@ export class RelayNode implements AsyncDisposable {
   readonly #plane: RelayPlane | undefined;
   readonly #turn: TurnServer;
   readonly #removed: RemovedMembers | undefined;
+  readonly #icmp: IcmpErrors | undefined;
   #stun: StunServer[];
   #changes: Disposable | undefined;
   #closing = false;
 
   private constructor(
-    components: { stun: StunServer[]; turn: TurnServer; chosen: ChosenPlane; removed: RemovedMembers | undefined },
+    components: {
+      stun: StunServer[];
+      turn: TurnServer;
+      chosen: ChosenPlane;
+      removed: RemovedMembers | undefined;
+      icmp: IcmpErrors | undefined;
+    },
     listening: readonly Listening[],
   ) {
     this.dataPlane = planeReport(components.chosen);
@@ -75,6 +88,7 @@ export class RelayNode implements AsyncDisposable {
     this.#stun = components.stun;
     this.#turn = components.turn;
     this.#removed = components.removed;
+    this.#icmp = components.icmp;
     this.listening = listening;
   }
 
@@ -148,9 +162,10 @@ export class RelayNode implements AsyncDisposable {
         },
       );
       opened = turn;
+      const icmp = plan.dataPlane === 'user' ? undefined : await watchIcmp({ clock, random, log }, turn, relayPorts);
       stack.move();
       const node = new RelayNode(
-        { stun, turn, chosen, removed },
+        { stun, turn, chosen, removed, icmp },
         listeningOf(
           turn.locals,
           udp.length,
@@ -224,8 +239,27 @@ export class RelayNode implements AsyncDisposable {
     this.#changes?.[Symbol.dispose]();
     await this.#removed?.[Symbol.asyncDispose]();
     await this.#turn.close();
+    this.#icmp?.close();
     this.#plane?.close();
     await Promise.all(this.#stun.map((server) => server.close()));
+  }
+}
+
+/** Undefined where the kernel does not tell of ICMP errors: they reach nobody then, as in other servers. */
+async function watchIcmp(
+  components: KernelPlaneComponents,
+  turn: TurnServer,
+  ports: readonly [number, number],
+): Promise<IcmpErrors | undefined> {
+  if (process.platform !== 'linux') return undefined;
+  try {
+    return await IcmpErrors.open(
+      { ...components, system: new NodeSystem() },
+      { ports, isWanted: () => turn.isRelaying, onErrors: (errors) => turn.reportIcmp(errors) },
+    );
+  } catch (error) {
+    components.log.info('Clients are not told of ICMP errors.', { error: errorMessage(error) });
+    return undefined;
   }
 }
 
