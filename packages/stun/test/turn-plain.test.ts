@@ -16,7 +16,7 @@ import { LongTermAuth } from '../src/client/long-term-auth.ts';
 import { requestWithAuth } from '../src/client/stun-client.ts';
 import { StunTransactions } from '../src/index.ts';
 import * as attr from '../src/message/attributes.ts';
-import { isChannelData } from '../src/message/channel-data.ts';
+import { encodeChannelData, isChannelData } from '../src/message/channel-data.ts';
 import { beginsLikeStun, MessageClass, Method } from '../src/message/header.ts';
 import { decodeStun, type StunMessage } from '../src/message/stun-message.ts';
 import { StunWriter } from '../src/message/stun-writer.ts';
@@ -503,6 +503,58 @@ describe.each(PLANES)('plain relaying, data through the %s plane', (kind) => {
   });
 });
 
+// The kernel's own forwarding lowers the TTL, which this simulated one does not have.
+test('a datagram does not circle between plain ports of two relays whose clients are each other’s relayed ports', async () => {
+  const at = world();
+  // Of two ports, one is the relayed one: a user who may ask often guesses the other in any range.
+  const [one, two] = [await relay(at, 'user'), await relay(at, 'user', { relayPorts: [50_000, 50_001] })];
+  const [s, t] = [one.server, two.server];
+  const inbox: { onStun?: (message: StunMessage, from: Endpoint) => void } = {};
+  const open = async (server: TurnServer, onData: (data: Uint8Array, from: Endpoint) => void) => {
+    const host = at.internet.host();
+    const socket = await host.network.bindUdp({ address: host.address, onMessage() {} });
+    const options = { server: server.locals[0]!, credentials: ALICE, handlers: { onData }, lifetimeMs: HOUR_MS };
+    const asked = TurnAllocation.open({ clock: at.clock, random: at.random, socket }, options);
+    return { socket, allocation: await at.clock.runUntil(asked) };
+  };
+  const toAllocation = (data: Uint8Array, from: Endpoint) => {
+    const read = decodeStun(data);
+    if (read.ok) inbox.onStun?.(read.message, from);
+  };
+  const [{ allocation: a }, { allocation: b, socket }] = [await open(s, toAllocation), await open(t, toAllocation)];
+  const guessed = { ...b.relayed[0]!, port: b.relayed[0]!.port ^ 1 };
+  const ofA = (await at.clock.runUntil(a.openPlain(guessed)))!;
+  const ofB = (await at.clock.runUntil(b.openPlain(ofA.remote)))!;
+  expect(ofB.remote).toEqual(guessed);
+  await at.clock.advance(2_000);
+  for (const [path, by] of [
+    [ofA, b],
+    [ofB, a],
+  ] as const) {
+    await at.clock.runUntil(by.permit([path.remote.address]));
+    const transactions = new StunTransactions({ ...at, send: (data, to) => by.send(data, to) });
+    inbox.onStun = (message, from) => void transactions.handle(message, from);
+    const asked = requestWithAuth(transactions, new LongTermAuth(ALICE), path.remote, {
+      method: Method.Binding,
+      write: (writer) => writer.add(attr.plainRelay, true).add(attr.padding, new Uint8Array(400)),
+    });
+    expect(errorOfResponse(await at.clock.runUntil(asked))).toBeUndefined();
+  }
+  let seen = 0;
+  const stop = at.internet.intercept(({ payload }, next) => {
+    if (Buffer.from(payload).toString() === 'round and round') seen++;
+    next();
+  });
+  socket.send(encodeChannelData(0x4000, bytes('round and round'), false), t.locals[0]!);
+  await at.clock.advance(10_000);
+  stop();
+  // Without an end it would be seen 500 times.
+  expect(seen).toBeGreaterThan(16);
+  expect(seen).toBeLessThan(50);
+  expect(s.stats.dropped.rate + t.stats.dropped.rate).toBe(1);
+  await Promise.all([one.close(), two.close()]);
+});
+
 test('a client asks turnserver-like relays for a channel that they grant without the attribute', async () => {
   const at = world();
   const { server } = await turnServer(at, { limits: { plainPorts: 0 } });
@@ -533,6 +585,10 @@ function errorOf(text: string): number | undefined {
 }
 
 /** Verifies an address of one's own at a plain port. @returns the code of the error that comes back */
+function errorOfResponse({ message }: { readonly message: StunMessage }): number | undefined {
+  return message.get(attr.errorCode)?.code;
+}
+
 async function verifyAs(at: World, remote: Endpoint, credentials: typeof ALICE): Promise<number | undefined> {
   const { clock, random, internet } = at;
   const host = internet.host();

@@ -275,9 +275,10 @@ export class Allocation {
     return { id: user, limits: own === undefined ? {} : { bytesPerSecond: own }, onUsage };
   }
 
-  #fromClientPlain(data: Uint8Array, { peer, expiresAt }: Channel): void {
-    const now = this.#context.clock.now();
-    if (expiresAt <= now || !this.permitted(peer.address)) this.#context.counters.dropped.notPermitted++;
+  #fromClientPlain(data: Uint8Array, { peer, expiresAt, plain }: Channel): void {
+    const { clock, counters, plain: ports } = this.#context;
+    if (expiresAt <= clock.now() || !this.permitted(peer.address)) counters.dropped.notPermitted++;
+    else if (plain !== undefined && !ports.mayPass(plain, data)) counters.dropped.rate++;
     else this.#toPeer(data, peer, headerBytesOf(peer));
   }
 
@@ -332,6 +333,10 @@ export class Allocation {
     }
     const channel = this.#alive(peer.channels?.get(from.port), now);
     if (channel?.plain?.carries(data)) {
+      if (!this.#context.plain.mayPass(channel.plain, data)) {
+        counters.dropped.rate++;
+        return;
+      }
       if (!this.#charge(data.length + headerBytesOf(from))) return;
       channel.plain.send(data);
       counters.packetsToClients++;

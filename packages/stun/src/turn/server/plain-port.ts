@@ -77,6 +77,11 @@ export class PlainPort {
     return this.#closed;
   }
 
+  /** True when client and peer have one address: it may be that of another relay, which has both. */
+  get mayCircle(): boolean {
+    return this.#client?.address === this.owner.peer.address;
+  }
+
   get verified(): boolean {
     return this.#client !== undefined && this.#verifiedUntilMs > this.#context.clock.now();
   }

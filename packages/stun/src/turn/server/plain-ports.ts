@@ -8,6 +8,7 @@ import type { AnswerLimit } from '../../server/answer-limit.ts';
 import { type BindingResponder, errorResponse } from '../../server/binding-responder.ts';
 import { type Authenticator, sameUser } from './authenticator.ts';
 import type { GroupQuotas } from './group-quotas.ts';
+import { LoopGuard } from './loop-guard.ts';
 import { type PlainContext, type PlainOwner, PlainPort, type PlainServer } from './plain-port.ts';
 
 export interface PlainPortsComponents extends PlainServer {
@@ -36,6 +37,8 @@ export class PlainPorts {
   readonly #limits: PlainPortsLimits;
   readonly #open = new Set<PlainPort>();
   readonly #perUser = new Map<string, number>();
+  /** Present with the first datagram that may circle. */
+  #loops: LoopGuard | undefined;
   /** Ports that are open, or being opened. */
   #taken = 0;
 
@@ -86,6 +89,13 @@ export class PlainPorts {
       this.#release(user);
       throw error;
     }
+  }
+
+  /** False for a datagram that circles: it has passed this port too often. */
+  mayPass({ announced, mayCircle }: PlainPort, data: Uint8Array): boolean {
+    if (!mayCircle) return true;
+    this.#loops ??= new LoopGuard(this.#context);
+    return this.#loops.passes(announced.port, data);
   }
 
   /** Closes all. */
