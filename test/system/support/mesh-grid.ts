@@ -20,7 +20,7 @@ export type Place =
   | 'symmetric, random'
   | 'UDP blocked';
 
-const PLACES: Readonly<Record<Place, NatKind | undefined>> = {
+export const PLACES: Readonly<Record<Place, NatKind | undefined>> = {
   open: undefined,
   'full cone': NAT_KINDS['full-cone'],
   'address-restricted': NAT_KINDS['restricted-cone'],
