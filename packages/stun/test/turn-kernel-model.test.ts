@@ -13,7 +13,7 @@ import type { ClientLink } from '../src/turn/server/client-link.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import { PLANES } from './support/planes.ts';
 
-/** `TOWPATH_RELAY_STEPS=100000` takes about a minute. */
+/** `TOWPATH_RELAY_STEPS=100000` takes one to two minutes in each plane. */
 const STEPS = Number(process.env.TOWPATH_RELAY_STEPS ?? 6_000);
 /** In user space every combination is sent, which takes longer. */
 const USER_CHECK_STEPS = 8;
