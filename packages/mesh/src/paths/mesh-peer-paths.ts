@@ -246,6 +246,8 @@ export class MeshPeerPaths implements PeerPaths {
     this.#set.events.on('current', ({ path, previous, reason }) => {
       if (previous !== undefined && LOST.has(reason)) {
         this.#relayLost(previous);
+        // A direct path is looked for at once, not after the pause that has grown meanwhile.
+        if (previous.kind !== 'relay' && path?.kind === 'relay') this.#wakeup.wake();
       }
       if (path?.kind === 'relay' && previous?.kind !== 'relay') this.#agreement.update();
       this.#note('switch', path?.id ?? 'none', reason);
@@ -373,6 +375,9 @@ export class MeshPeerPaths implements PeerPaths {
     if (signal === undefined) return;
     this.#punching.puncher.theirNat = signal.nat;
     const isNew = signal.session !== this.#remoteSession;
+    // The peer was started again: a path to its sockets of before is found dead now, not when it is next probed. Until then
+    // this end makes no other one.
+    if (isNew && this.#remoteSession !== undefined) this.#set.wake();
     this.#remoteSession = signal.session;
     const known = isNew ? [] : this.#remotes;
     this.#remotes = signal.candidates;

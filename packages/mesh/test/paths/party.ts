@@ -91,6 +91,21 @@ export class SimulatedParty {
       online: true,
       announcement: undefined,
     };
+    const member = await this.#memberOf(peer, key, network);
+    this.members.push(member);
+    return member;
+  }
+
+  /** Ends the program of a member, which tells nobody, and starts it again. @returns the member that takes its place */
+  async restart(member: PartyMember): Promise<PartyMember> {
+    await this.clock.runUntil(member.finder.close());
+    const { peer, key, network } = member;
+    const again = await this.clock.runUntil(this.#memberOf(peer, key, network));
+    this.members.splice(this.members.indexOf(member), 1, again);
+    return again;
+  }
+
+  async #memberOf(peer: MeshPeer, key: WireGuardKey, network: Network): Promise<PartyMember> {
     const control = new HubControl(this, peer);
     this.#controls.set(peer.id, control);
     const components = { network, clock: this.clock, random: this.random, control };
@@ -116,7 +131,6 @@ export class SimulatedParty {
           ...options,
         }),
     };
-    this.members.push(member);
     return member;
   }
 
