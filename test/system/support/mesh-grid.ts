@@ -136,6 +136,12 @@ export class MeshGrid {
   /** Relays of their own, by address. */
   readonly relays: Map<string, ChildProcess> = new Map();
   serving: ChildProcess | undefined;
+  #startRelay: (address: string) => ChildProcess = () => {
+    throw new Error('This grid has no relays of its own');
+  };
+  #startServing: () => ChildProcess = () => {
+    throw new Error('This grid has no control server');
+  };
   readonly #folder = mkdtempSync(join(tmpdir(), 'towpath-grid-'));
   readonly #members: GridMember[] = [];
   #invite = '';
@@ -207,6 +213,19 @@ export class MeshGrid {
     return { ...outcome, pings };
   }
 
+  /** Starts the relay of this address, after it was killed too. */
+  async relayAgain(address: string): Promise<void> {
+    const child = this.#startRelay(address);
+    this.relays.set(address, child);
+    await says(child, /tcp /, 60_000);
+  }
+
+  /** Starts the control server, after it was killed too. */
+  async serveAgain(): Promise<void> {
+    this.serving = this.#startServing();
+    await says(this.serving, /serving/, 60_000);
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#members.map((member) => member.close()));
     await this.lab.close();
@@ -235,27 +254,25 @@ export class MeshGrid {
     const secret = this.#secret();
     const third = this.lab.host('relay2', THIRD_RELAY);
     const second = this.lab.host('relay', SECOND_RELAY);
-    const relay = (host: LabHost) =>
-      host.towpath([
-        ...['relay', 'serve', '--address', host.address, '--secret-file', secret],
+    this.#startRelay = (address) =>
+      (address === THIRD_RELAY ? third : second).towpath([
+        ...['relay', 'serve', '--address', address, '--secret-file', secret],
         ...['--allow-peer', '203.0.113.0/24'],
       ]);
-    const relaying = [relay(second), ...(builtin ? [] : [relay(third)])];
-    for (const [at, child] of relaying.entries()) this.relays.set([SECOND_RELAY, THIRD_RELAY][at]!, child);
     const others = builtin ? [] : [`turn:${THIRD_RELAY}:3478`, '--no-builtin-relay'];
-    await Promise.all(relaying.map((child) => says(child, /tcp /, 60_000)));
+    await Promise.all([SECOND_RELAY, ...(builtin ? [] : [THIRD_RELAY])].map((address) => this.relayAgain(address)));
     await this.#found(secret, '--relay', `turn:${SECOND_RELAY}:3478`, ...others);
   }
 
   /** Starts the control server and creates the party. */
   async #found(secret: string, ...relays: string[]): Promise<void> {
     const party = new PartyHost('founder', this.server, this.#folder);
-    const serving = party.start(
-      ...['serve', '--open', '--address', SERVER, '--allow-peer', '203.0.113.0/24'],
-      ...['--turn-secret-file', secret, ...relays],
-    );
-    this.serving = serving;
-    await says(serving, /serving/, 60_000);
+    this.#startServing = () =>
+      party.start(
+        ...['serve', '--open', '--address', SERVER, '--allow-peer', '203.0.113.0/24'],
+        ...['--turn-secret-file', secret, ...relays],
+      );
+    await this.serveAgain();
     await party.told('party', 'create', 'grid', '--server', SERVER, '--as', 'founder');
     const { code } = await party.told<{ code: string }>('party', 'invite', '--uses', '64');
     this.#invite = code;
