@@ -1,10 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Lab, type LabHost, NAT_KINDS, says } from './support/lab.ts';
+import { finished, Lab, type LabHost, NAT_KINDS, says } from './support/lab.ts';
 import { PartyHost } from './support/party.ts';
 import { Pings, pause, Transfer } from './support/survival.ts';
 import { wireGuardAvailable } from './support/wireguard-lab.ts';
@@ -61,6 +61,55 @@ describe.skipIf(!wireGuardAvailable())('a daemon that is replaced while it runs'
     await says(child, / is up: /, 60_000);
     return child;
   }
+
+  it('goes on when --replace cannot make an interface; one that fails later is tried again', {
+    timeout: 300_000,
+  }, async () => {
+    const [daemon] = await Promise.all([up(ann), up(ben)]);
+    const pings = new Pings(ann.host, ben.address);
+    await expect.poll(() => pings.flowing, { interval: 200, timeout: 60_000 }).toBe(true);
+    // The first ones succeed, the others fail, until the file is there.
+    const programs = join(folder, 'programs');
+    const [calls, working] = [join(folder, 'calls'), join(folder, 'working')];
+    mkdirSync(programs);
+    const succeed = (count: number) => {
+      rmSync(calls, { force: true });
+      const text = [
+        '#!/bin/sh',
+        `echo >> ${calls}`,
+        `if [ $(wc -l < ${calls}) -gt ${count} ] && [ ! -e ${working} ]; then echo "no memory" >&2; exit 1; fi`,
+        `exec ${wireGuardGo} "$@"`,
+      ];
+      writeFileSync(join(programs, 'wireguard-go'), `${text.join('\n')}\n`, { mode: 0o755 });
+    };
+    const { stdout } = await ann.host.run('sh', ['-c', 'command -v wireguard-go']);
+    const wireGuardGo = stdout.trim();
+    const replace = () =>
+      ann.host.towpath(['up', '--api-port', '0', '--replace', '--backend', 'userspace'], {
+        ...{ TOWPATH_HOME: join(folder, 'ann'), TOWPATH_HOSTS: join(folder, 'hosts-ann') },
+        PATH: `${programs}:${process.env.PATH}`,
+      });
+    const startedAt = Date.now();
+    succeed(0);
+    const refused = await finished(replace(), 60_000);
+    expect(refused.code).not.toBe(0);
+    expect(refused.stderr).toContain('wireguard-go ended while it started (no memory)');
+    expect(daemon.exitCode).toBe(null);
+    expect((await ann.party.run('why', 'ben')).code).not.toBe(5);
+    const leftovers = await ann.host.run('sh', ['-c', 'ip -o link | grep -c tp-']);
+    expect(leftovers.stdout.trim()).toBe('1');
+    expect(pings.outageSince(startedAt)).toBeLessThan(LIMIT_MS);
+
+    succeed(1);
+    const ended = once(daemon, 'exit');
+    const successor = replace();
+    await says(successor, /is not up and is tried again.*no memory/, 60_000);
+    expect(await ended).toEqual([0, null]);
+    writeFileSync(working, '');
+    await says(successor, / is up: /, 90_000);
+    await expect.poll(() => pings.flowing, { interval: 200, timeout: 60_000 }).toBe(true);
+    await pings.close();
+  });
 
   it('lets a TCP transfer in both directions go on (C7)', { timeout: 300_000 }, async () => {
     let [daemon] = await Promise.all([up(ann), up(ben)]);

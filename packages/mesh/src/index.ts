@@ -13,7 +13,7 @@ export type { Artifact } from './state/artifact.ts';
 export { Ledger, type LedgerSummary, listLedgers, recoverLeftovers } from './state/ledger.ts';
 export { type CommandOptions, type CommandResult, type Commands, SystemCommands } from './wireguard/command.ts';
 export type { DeviceChange, PeerChange, WireGuardDevice, WireGuardPeer } from './wireguard/device.ts';
-export { interfaceNameFor, isPartyInterface } from './wireguard/interface-name.ts';
+export { interfaceNameFor, isPartyInterface, trialInterfaceName } from './wireguard/interface-name.ts';
 export {
   type WireGuardBackend,
   WireGuardInterface,

@@ -232,7 +232,7 @@ describe('towpath down', () => {
 describe('a daemon that hangs', () => {
   test.each([
     ['towpath down', (runtime: Runtime) => down(runtime, {}), 'still-running'],
-    ['towpath up --replace', replaceRunning, 'already-running'],
+    ['towpath up --replace', (runtime: Runtime) => replaceRunning(runtime, async () => {}), 'already-running'],
   ])('%s does not wait for its answer for ever', async (_command, run, code) => {
     using commandLine = new CommandLine();
     const clock = new VirtualClock();

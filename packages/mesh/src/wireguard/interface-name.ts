@@ -1,3 +1,4 @@
+import type { Random } from '@towpath/core';
 import { type PartyId, type PeerId, sha256, toHex } from '@towpath/membership';
 
 const DIGITS = 10;
@@ -13,7 +14,12 @@ export function interfaceNameFor(party: PartyId, self: PeerId): string {
   return `tp-${toHex(digest).slice(0, DIGITS)}`;
 }
 
-/** True for the names of {@link interfaceNameFor}: interfaces of this machine's parties. */
+/** Returns the name of an interface that is made to see whether one can be, and removed at once. */
+export function trialInterfaceName(random: Random): string {
+  return `tp-${toHex(random.bytes(DIGITS / 2))}`;
+}
+
+/** True for the names of {@link interfaceNameFor} and {@link trialInterfaceName}: interfaces of this machine's parties. */
 export function isPartyInterface(name: string): boolean {
   return PARTY_INTERFACE.test(name);
 }

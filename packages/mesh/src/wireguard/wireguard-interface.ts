@@ -109,6 +109,28 @@ export class WireGuardInterface implements AsyncDisposable {
     }
   }
 
+  /**
+   * Makes an interface without address, and removes it: whether this process may, and has what it needs. Nothing else of
+   * the machine is changed.
+   * @param options.name one that no interface has
+   * @throws MeshError as {@link open}; the signal's reason when it aborts.
+   */
+  static async rehearse(
+    components: WireGuardInterfaceComponents,
+    options: Pick<WireGuardInterfaceOptions, 'name' | 'backend' | 'signal'>,
+  ): Promise<void> {
+    requireLinux();
+    options.signal?.throwIfAborted();
+    components.ledger.record({ kind: 'interface', name: options.name });
+    try {
+      const made = await WireGuardInterface.#make(components, options);
+      await made.close();
+    } catch (error) {
+      await components.ledger.undo({ kind: 'interface', name: options.name });
+      throw error;
+    }
+  }
+
   /** UDP port on which WireGuard listens; not to be told to anybody. */
   get listenPort(): number {
     return this.#listenPort;
@@ -190,7 +212,7 @@ export class WireGuardInterface implements AsyncDisposable {
 
   static async #make(
     components: WireGuardInterfaceComponents,
-    options: WireGuardInterfaceOptions,
+    options: Pick<WireGuardInterfaceOptions, 'name' | 'backend' | 'signal'>,
   ): Promise<WireGuardInterface> {
     const { name, backend = 'auto', signal } = options;
     if (backend !== 'userspace') {

@@ -30,6 +30,8 @@ export interface DaemonOptions {
   /** Settings of the command line, which stay stronger than the file when it is read again. */
   readonly given: Readonly<Record<string, string>>;
   readonly freeBytes?: CameraHolderComponents['freeBytes'];
+  /** A daemon has ended for this one, which therefore tries again and again instead of ending. @default false */
+  readonly isSuccessor?: boolean;
 }
 
 /** Parties and cameras side by side, with everything that pages and commands ask about them. */
@@ -86,7 +88,7 @@ export class Daemon implements AsyncDisposable {
 
   /**
    * Brings everything up. A party or camera that fails is tried again and reported; the others go on.
-   * @throws the error of the first party when there is nothing else to hold.
+   * @throws the error of the first party when there is nothing else to hold and no daemon has ended for this one.
    */
   async start(): Promise<void> {
     const { signal, log } = this.runtime;
@@ -95,7 +97,8 @@ export class Daemon implements AsyncDisposable {
     const started = await starting;
     const failures = started.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
     signal.throwIfAborted();
-    if (this.cameras.size === 0 && failures.length > 0 && failures.length === this.parties.size) throw failures[0];
+    const isAll = this.cameras.size === 0 && failures.length > 0 && failures.length === this.parties.size;
+    if (isAll && !this.#options.isSuccessor) throw failures[0];
     for (const failure of failures) log.warn(`A party is not up and is tried again: ${errorMessage(failure)}`);
   }
 

@@ -1,3 +1,4 @@
+import { errorCode, errorMessage } from '@towpath/core';
 import type { ConnectionStatus } from '@towpath/mesh';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { SuccessorExpected } from '../../cli/successor-expected.ts';
@@ -16,7 +17,7 @@ import type { PartyRunner } from '../../daemon/parties/party-runner.ts';
 import { StateFolder } from '../../daemon/state/state-folder.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { homeOf } from '../party/party-node.ts';
-import { replaceRunning } from './replace.ts';
+import { NOTHING, rehearseInterface, replaceRunning } from './replace.ts';
 import { chooseParties, type PartyFlags, rememberNetworks } from './party-options.ts';
 import { filterText } from './filter-text.ts';
 import { substituteText } from './substitute-text.ts';
@@ -56,10 +57,15 @@ export async function up(
   const config = loadConfig(runtime, given);
   const chosen = chooseParties(runtime, config, name, partyFlags(options), options.wait ?? false);
   // After options and configuration were accepted: while neither daemon runs, peers are cut off.
-  const { pathPorts } = options.replace ? await replaceRunning(runtime) : { pathPorts: undefined };
+  const rehearse = () =>
+    rehearseInterface(
+      runtime,
+      chosen.map((each) => each.options.backend),
+    );
+  const { pathPorts, isSuccessor } = options.replace ? await replaceRunning(runtime, rehearse) : NOTHING;
   const parties = chosen.map((each) => ({
     ...each,
-    options: { ...each.options, preferredPort: pathPorts?.[each.party.id] },
+    options: { ...each.options, preferredPort: pathPorts[each.party.id] },
   }));
   using _lock = takeProcessLock(homeOf(runtime).lockPath, CONNECTED);
   rememberNetworks(runtime, parties);
@@ -70,7 +76,7 @@ export async function up(
   );
   for (const notice of state.notices) log.warn(notice);
   const running = { ...runtime, log };
-  await using daemon = new Daemon(running, { config, state, parties, given });
+  await using daemon = new Daemon(running, { config, state, parties, given, isSuccessor });
   follow(running, options, daemon);
   // Peers wait for the parties, and nobody for the API.
   const starting = daemon.start();
@@ -79,7 +85,7 @@ export async function up(
   });
   await using _socket = await ApiServer.onSocket(daemon, state.path);
   const token = ApiToken.load(state.path, random);
-  await using http = config.api.http ? await ApiServer.onLoopback(daemon, { port: config.api.port, token }) : undefined;
+  await using http = config.api.http ? await page(running, daemon, { token, isSuccessor }) : undefined;
   using _address = publishAddress(state.path, http?.address);
   log.info('Started', { parties: parties.length, cameras: config.cameras.length, api: http?.address });
   await starting;
@@ -91,6 +97,23 @@ export async function up(
   await untilOver({ ...runtime, signal: AbortSignal.any([runtime.signal, daemon.ended.signal]) }, options.for);
   if (runtime.signal.reason instanceof SuccessorExpected) daemon.expectSuccessor();
   log.info('Ending');
+}
+
+/** Serves the page. A successor goes on without it: nobody else holds the parties and cameras. */
+async function page(
+  { io, log }: Runtime,
+  daemon: Daemon,
+  { token, isSuccessor }: { token: ApiToken; isSuccessor: boolean },
+): Promise<ApiServer | undefined> {
+  try {
+    return await ApiServer.onLoopback(daemon, { port: daemon.config.api.port, token });
+  } catch (error) {
+    if (!isSuccessor) throw error;
+    const message = `The page is not served: ${errorMessage(error)}`;
+    log.error(message, { code: errorCode(error) });
+    io.err(message);
+    return undefined;
+  }
 }
 
 function partyFlags({
