@@ -4,6 +4,7 @@ import type { LatencySample, PathSpan } from '../../src/api/peers.ts';
 import {
   cameraTone,
   cameraWords,
+  outputWords,
   cardRatio,
   dayWords,
   itemLabel,
@@ -260,6 +261,12 @@ describe('the gallery (B13)', () => {
 
 describe('cameras in words', () => {
   const [feeder, gate, pond] = data.cameras;
+
+  test('what fails at an output is said without the name of its camera, which is beside it', () => {
+    const says = (message: string) => outputWords({ name: 'feeder' }, { message });
+    expect(says('feeder: webhook https://nas/ failed: refused.')).toBe('Webhook https://nas/ failed: refused.');
+    expect(says('feeder2: stopped.')).toBe('feeder2: stopped.');
+  });
 
   test('state, signal, card and retention', () => {
     expect([feeder, gate, pond].map((camera) => cameraWords(camera!))).toEqual([

@@ -1,4 +1,4 @@
-import type { Camera, MediaItem } from '../../api/cameras.ts';
+import type { Camera, MediaItem, OutputProblem } from '../../api/cameras.ts';
 import type { Tone } from './peers.ts';
 
 /** Below this a battery is shown as low, percent. */
@@ -23,6 +23,13 @@ export function cameraWords(camera: Pick<Camera, 'state' | 'path'>): string {
 export function cameraTone({ state, path }: Pick<Camera, 'state' | 'path'>): Tone {
   if (state === 'connected') return path?.kind === 'relay' ? 'relay' : 'direct';
   return state === 'waiting' ? 'bad' : 'idle';
+}
+
+/** What fails at an output, beside the camera's name: `MQTT broker nas.local failed: …`. */
+export function outputWords({ name }: Pick<Camera, 'name'>, { message }: Pick<OutputProblem, 'message'>): string {
+  if (!message.startsWith(`${name}: `)) return message;
+  const said = message.slice(name.length + 2);
+  return said.charAt(0).toUpperCase() + said.slice(1);
 }
 
 /** `excellent`, `good`, `fair`, `weak` of a Wi-Fi signal. */

@@ -1,7 +1,7 @@
 import { useState } from 'react';
 import { useLocation } from 'wouter';
-import type { Camera, OutputProblem } from '../../api/cameras.ts';
-import { cameraTone, cameraWords, retentionWords } from '../lib/cameras.ts';
+import type { Camera } from '../../api/cameras.ts';
+import { cameraTone, cameraWords, outputWords, retentionWords } from '../lib/cameras.ts';
 import { formatAgo, formatBytes, formatMs, formatUntil, plural } from '../lib/format.ts';
 import { useNow, usePage, usePart, useRequest } from '../lib/hooks.ts';
 import { KIND_WORDS } from '../lib/peers.ts';
@@ -102,7 +102,7 @@ function OneCamera({
       {check.error && <ErrorLine>{check.error}</ErrorLine>}
       <CameraProblem camera={camera} />
       {camera.outputProblems.map((problem) => (
-        <OutputBanner key={problem.message} problem={problem} />
+        <OutputBanner key={problem.message} text={outputWords(camera, problem)} at={problem.at} />
       ))}
       {live && <LiveView camera={camera.name} onClose={() => setLive(false)} />}
       <div className="card camera-vitals">
@@ -134,13 +134,13 @@ function CameraProblem({ camera: { problem, nextTryAt, state } }: { camera: Came
   );
 }
 
-function OutputBanner({ problem: { message, at } }: { problem: OutputProblem }) {
+function OutputBanner({ text, at }: { text: string; at: string | undefined }) {
   const now = useNow();
   return (
     <div className="banner" data-tone="bad">
       <Icon name="warning" size={18} />
       <span>
-        {message}
+        {text}
         {at !== undefined && <span className="muted">{` It began ${formatAgo(Date.parse(at), now)}.`}</span>}
       </span>
     </div>

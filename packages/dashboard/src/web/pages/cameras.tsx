@@ -1,7 +1,7 @@
 import { useState } from 'react';
 import { Link } from 'wouter';
 import type { Camera, NewCamera } from '../../api/cameras.ts';
-import { cameraTone, cameraWords } from '../lib/cameras.ts';
+import { cameraTone, cameraWords, outputWords } from '../lib/cameras.ts';
 import { formatAgo, plural } from '../lib/format.ts';
 import { useNow, usePage, usePart, useRequest } from '../lib/hooks.ts';
 import { cameraPath } from '../lib/state.ts';
@@ -67,9 +67,9 @@ function CameraCard({ camera }: { camera: Camera }) {
           {via !== null && `, via ${via}`}
         </p>
         {problem !== null && <p className="camera-problem small">{problem.message}</p>}
-        {outputProblems.map(({ message }) => (
-          <p key={message} className="camera-problem small">
-            {message}
+        {outputProblems.map((failing) => (
+          <p key={failing.message} className="camera-problem small">
+            {outputWords(camera, failing)}
           </p>
         ))}
         <Vitals camera={camera} />
