@@ -176,7 +176,7 @@ export class HttpTransport implements ControlTransport {
   }
 
   /**
-   * Asks which of these members (`MEMBER.PARTY`) are members no more. `options.key` is that of a relay.
+   * Asks which of these members (`MEMBER.PARTY`) are no longer members. `options.key` is that of a relay.
    * @throws ControlError `forbidden` when the server has another secret.
    */
   async removedMembers(
@@ -294,7 +294,7 @@ export class HttpTransport implements ControlTransport {
     return { server: authorityOf(this.#urls[at]!), timeMs: this.#timeOf(at), nonce: this.#random.bytes(NONCE_BYTES) };
   }
 
-  /** @returns false when the server's clock is too far away to be followed. */
+  /** Follows a server's clock. @returns false when it differs from this machine's by more than is followed. */
   #learnTime(at: number, serverTimeMs: number): boolean {
     const offsetMs = serverTimeMs - this.#clock.wallTime();
     if (!(Math.abs(offsetMs) <= MAX_CLOCK_SKEW_MS)) return false;
@@ -303,7 +303,7 @@ export class HttpTransport implements ControlTransport {
   }
 
   /**
-   * Whether a request that was refused for its date is worth another try with a date nearer to the server's clock.
+   * Returns whether a request that was refused for its date is to be repeated with a date nearer to the server's clock.
    * @throws ControlError `clock-skew` when the two clocks are so far apart that one of them is wrong.
    */
   #mayCorrect(at: number, error: unknown): boolean {

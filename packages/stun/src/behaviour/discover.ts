@@ -239,8 +239,8 @@ function heardFrom(responses: readonly (StunResponse | undefined)[]): Endpoint[]
 }
 
 /**
- * What the change requests tell. Silence from another address means a filter only when that address does
- * answer those who ask it: some servers announce one that cannot be reached. Those that ignore
+ * Reads the results of the change requests. No response from another address shows a filter only when that address
+ * responds to requests that are sent to it: some servers announce one that cannot be reached. Those that ignore
  * CHANGE-REQUEST answer from where they were asked, which says nothing.
  */
 function filteringProbes(

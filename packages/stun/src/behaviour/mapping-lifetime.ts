@@ -22,7 +22,7 @@ export interface MappingLifetimeOptions {
 export interface MappingLifetime {
   /** A mapping that was idle so long still worked, ms; 0 when even the shortest time was too long. */
   readonly atLeastMs: number;
-  /** A mapping that was idle so long was gone, ms; undefined when even the longest time was survived. */
+  /** A mapping that was idle so long was gone, ms; undefined when it still worked after the longest time. */
   readonly belowMs: number | undefined;
   /** Keep-alives at this interval are safe: 0.8 of what is known to work, at most 25 s, at least 5 s. */
   readonly keepAliveMs: number;

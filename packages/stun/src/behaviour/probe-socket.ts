@@ -80,7 +80,7 @@ export function within(
   return { rtoMs: timeoutMs / 9, maxSends: 4, lastWaitFactor: 2 };
 }
 
-/** Undefined instead of a {@link StunError}: for probes whose failure is an answer too. */
+/** Resolves with undefined in place of a {@link StunError}, for probes whose failure is a result. */
 export async function unlessFailed<T>(promise: Promise<T>): Promise<T | undefined> {
   try {
     return await promise;

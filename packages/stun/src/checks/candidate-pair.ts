@@ -58,7 +58,7 @@ export class PairTable {
   readonly #sockets = new Map<StunDemultiplexer, Map<string, CandidatePair>>();
   #size = 0;
 
-  /** @param max pairs at once; the longest unused one that carries nothing makes room for a new one. */
+  /** @param max pairs at once; a new one replaces the longest unused one that is neither verified nor waits for an answer. */
   constructor(max: number) {
     this.#max = max;
   }
@@ -71,7 +71,7 @@ export class PairTable {
     return this.#sockets.get(socket)?.get(keyOf(remote));
   }
 
-  /** Adds a pair; undefined when every place is taken by a pair that is in use. */
+  /** Adds a pair; returns undefined when there is none that it may replace. */
   add(pair: CandidatePair): CandidatePair | undefined {
     if (this.#size >= this.#max && !this.#evict()) return undefined;
     const pairs = this.#sockets.get(pair.socket) ?? new Map<string, CandidatePair>();

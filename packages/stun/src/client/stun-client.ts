@@ -128,7 +128,7 @@ export class StunClient implements AsyncDisposable {
     return requestWithAuth(this.#transactions, auth, this.server, request);
   }
 
-  /** Gives up what is under way and closes the socket. Idempotent. */
+  /** Fails the requests under way and closes the socket. Idempotent. */
   async close(): Promise<void> {
     this.#transactions.close();
     await this.#channel.close();
@@ -139,7 +139,7 @@ export class StunClient implements AsyncDisposable {
   }
 }
 
-/** A realm change and a stale nonce may follow one another; more rounds are a broken server. */
+/** A realm change and a stale nonce may follow one another; a server that challenges more often fails. */
 const MAX_CHALLENGES = 3;
 
 /**

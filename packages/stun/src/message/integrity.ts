@@ -32,7 +32,7 @@ export function longTermKey(
   return integrityKey(hash(algorithm === PasswordAlgorithm.Md5 ? 'md5' : 'sha256', text, 'buffer'));
 }
 
-/** USERHASH (RFC 8489 §14.4): lets a user name itself without showing its name. */
+/** Returns the USERHASH (RFC 8489 §14.4), which identifies a user without sending the name in the clear. */
 export function userhashOf(username: string, realm: string): Uint8Array {
   return hash('sha256', `${username}:${opaqueString(realm)}`, 'buffer');
 }

@@ -2,7 +2,7 @@ import { padded } from './attribute.ts';
 import { CHANNEL_HEADER_BYTES } from './channel-data.ts';
 import { HEADER_BYTES } from './header.ts';
 
-/** Held bytes grow from here, so that a peer costs what it sent and not what it announced. */
+/** First size of the buffer, bytes; it grows with what a peer has sent, not with the length that it announced. */
 const INITIAL_HELD_BYTES = 512;
 
 const NOTHING = new Uint8Array(0);

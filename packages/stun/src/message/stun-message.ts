@@ -16,7 +16,7 @@ export type StunDecodeResult =
   | { readonly ok: true; readonly message: StunMessage }
   | { readonly ok: false; readonly failure: StunFailure };
 
-/** More than any use of STUN has; keeps what a hostile message costs bounded. */
+/** More than any use of STUN has; bounds the time that a hostile message takes. */
 export const MAX_ATTRIBUTES = 48;
 
 /** XORed into FINGERPRINT's CRC so that it differs from one of the application's own (RFC 8489 §14.7). */
