@@ -306,6 +306,25 @@ describe('a narrow terminal (13.2)', () => {
       for (const line of out) expect(line.length, line).toBeLessThanOrEqual(40);
     },
   );
+
+  test('doctor is at most 40 columns wide there, and in a pipe has one line for each finding and advice', async () => {
+    using commandLine = new CommandLine();
+    const narrow = await commandLine.run(['doctor'], {}, undefined, { columns: 40 });
+    expect(narrow.out.length).toBeGreaterThan(0);
+    for (const line of narrow.out) expect(line.length, line).toBeLessThanOrEqual(40);
+    const { out } = await commandLine.run(['doctor'], {}, undefined, { columns: 40, piped: true });
+    for (const line of out) expect(line).toMatch(/^(?:\S+ +\S+ +\S| {2,}Next: )/);
+    expect(narrow.out.join('').replaceAll(' ', '')).toBe(out.join('').replaceAll(' ', ''));
+  });
+
+  test('status in a pipe is not wrapped, however narrow the terminal is', async () => {
+    using commandLine = new CommandLine();
+    await using _daemon = await fakeDaemon(commandLine, [camp, farm], [cameraOf('feeder')]);
+    const wide = await commandLine.run(['status'], {}, undefined, { columns: 500 });
+    const piped = await commandLine.run(['status'], {}, undefined, { columns: 40, piped: true });
+    expect(Math.max(...wide.out.map((line) => line.length))).toBeGreaterThan(40);
+    expect(piped.out).toEqual(wide.out);
+  });
 });
 
 describe('the next step after a party was created or joined', () => {

@@ -1,3 +1,5 @@
+import type { Io } from './io.ts';
+
 /** Columns aligned with two spaces between them; numbers to the right. */
 export function columns(rows: readonly (readonly string[])[], numeric: readonly number[] = []): string[] {
   const widths: number[] = [];
@@ -61,6 +63,11 @@ export function table(
       row.slice(1).flatMap((cell, at) => (cell === '' ? [] : [[(head[at + 1] ?? '').toLowerCase(), cell]])),
     ).flatMap((line) => wrap(line, width - 2).map((part, at) => `${at === 0 ? '  ' : '    '}${part}`)),
   ]);
+}
+
+/** The width of lines on standard output; what another program reads is not wrapped. */
+export function outputWidth({ columns: width, piped }: Pick<Io, 'columns' | 'piped'>): number {
+  return piped === true ? Number.MAX_SAFE_INTEGER : width;
 }
 
 /** Shortens a line to `width` characters; `…` says that something is missing. */

@@ -3,7 +3,7 @@ import { type Camera, cameraNameSchema, type NewCamera } from '@towpath/dashboar
 import { routePath } from '@towpath/dashboard/routes';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { table } from '../../cli/table.ts';
+import { outputWidth, table } from '../../cli/table.ts';
 import { askDaemon } from '../../daemon/api/api-client.ts';
 import { loadConfig, removeCameraFrom, writeCamera } from '../../daemon/config/config-file.ts';
 import { formatKeep, parseKeep } from '../../daemon/config/quantities.ts';
@@ -104,7 +104,7 @@ export async function list(runtime: Runtime, { json }: CommonOptions): Promise<v
     return;
   }
   const rows = cameras.map(({ name, target, via, keep }) => [name, target, via ?? '', stateOf(name), formatKeep(keep)]);
-  for (const line of table(['CAMERA', 'TARGET', 'VIA', 'STATE', 'KEEP'], rows, io.columns)) io.out(line);
+  for (const line of table(['CAMERA', 'TARGET', 'VIA', 'STATE', 'KEEP'], rows, outputWidth(io))) io.out(line);
 }
 
 async function isDaemonUp(runtime: Runtime): Promise<boolean> {

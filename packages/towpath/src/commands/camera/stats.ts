@@ -7,7 +7,7 @@ import {
 import type { CameraMemory } from '@towpath/camera';
 import type { Runtime } from '../../cli/runtime.ts';
 import { bar } from '../../cli/progress.ts';
-import { formatMs, table } from '../../cli/table.ts';
+import { formatMs, outputWidth, table } from '../../cli/table.ts';
 import { racePage } from '../../serve/race-metrics.ts';
 import { cameraMemory, deviceStore } from './target.ts';
 import { printJson } from '../../cli/json-output.ts';
@@ -49,7 +49,7 @@ function show({ io, clock }: Runtime, host: string, memory: CameraMemory, { json
     io.err(`There are no statistics for ${host}. Next: towpath camera connect ${host}`);
     return;
   }
-  for (const line of statisticsTable(statistics, weights, io.columns)) io.out(line);
+  for (const line of statisticsTable(statistics, weights, outputWidth(io))) io.out(line);
   if (path)
     io.out(`last connected: ${KINDS[path.kind]}, port ${path.destinationPort}, from local port ${path.localPort}`);
 }

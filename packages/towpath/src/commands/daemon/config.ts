@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { ReportedError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { counted, formatMs, table } from '../../cli/table.ts';
+import { counted, formatMs, outputWidth, table } from '../../cli/table.ts';
 import { ConfigError, configPath, loadConfig, settingOrigins } from '../../daemon/config/config-file.ts';
 import type { CameraConfig, DaemonConfig, WakeConfig } from '../../daemon/config/config.ts';
 import { formatKeep, formatTimeOfDay } from '../../daemon/config/quantities.ts';
@@ -27,7 +27,7 @@ export async function show(runtime: Runtime, { json }: CommonOptions): Promise<v
   }
   io.out(`${path}${existsSync(path) ? '' : ' (does not exist: defaults)'}`);
   const rows = settings.map(({ key, value, origin }) => [key, value, origin]);
-  for (const line of table(['SETTING', 'VALUE', 'FROM'], rows, io.columns)) io.out(line);
+  for (const line of table(['SETTING', 'VALUE', 'FROM'], rows, outputWidth(io))) io.out(line);
   const parties =
     typeof config.parties === 'string' ? config.parties : config.parties.map(({ party }) => party).join(', ');
   io.out(`parties: ${parties}`);
@@ -42,7 +42,7 @@ export async function show(runtime: Runtime, { json }: CommonOptions): Promise<v
     outputNames(outputs).join(', '),
   ]);
   const head = ['CAMERA', 'TARGET', 'VIA', 'KEEP', 'DELETE FROM CARD', 'WAKE', 'OUTPUTS'];
-  for (const line of table(head, cameras, io.columns)) io.out(line);
+  for (const line of table(head, cameras, outputWidth(io))) io.out(line);
 }
 
 /** Says whether the file is right. @throws ReportedError `invalid-config`. */

@@ -1,7 +1,7 @@
 import type { Camera, DaemonStatus, Party, Peer } from '@towpath/dashboard/api';
 import { printJson } from '../../cli/json-output.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { formatBytes, formatMs, table, wrap } from '../../cli/table.ts';
+import { formatBytes, formatMs, outputWidth, table, wrap } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
 import { heldParties, type MemberOptions } from './find-target.ts';
 import { peerJson } from './json.ts';
@@ -18,7 +18,7 @@ export async function status(runtime: Runtime, { json, party: wanted }: MemberOp
     return;
   }
   const say = (line: string, indent = '') => {
-    for (const part of wrap(line, io.columns - indent.length)) io.out(`${indent}${part}`);
+    for (const part of wrap(line, outputWidth(io) - indent.length)) io.out(`${indent}${part}`);
   };
   const { parties, cameras, problems } = answer;
   for (const party of parties) {
@@ -33,12 +33,12 @@ export async function status(runtime: Runtime, { json, party: wanted }: MemberOp
     if (filtered !== undefined) say(oneLine(filtered), '  ');
     if (party.relay !== undefined) say(`Relay for the members: ${relayText(party.relay)}`, '  ');
     const rows = party.peers.map((peer) => peerRow(peer, clock.wallTime()));
-    if (rows.length > 0) for (const line of table(PEER_HEAD, rows, io.columns)) io.out(line);
+    if (rows.length > 0) for (const line of table(PEER_HEAD, rows, outputWidth(io))) io.out(line);
     else if (party.state === 'up') say('No other member yet. Next: towpath party invite', '  ');
   }
   if (cameras.length > 0) {
     if (parties.length > 0) io.out('');
-    for (const line of table(CAMERA_HEAD, cameras.map(cameraRow), io.columns)) io.out(line);
+    for (const line of table(CAMERA_HEAD, cameras.map(cameraRow), outputWidth(io))) io.out(line);
   }
   if (parties.length + cameras.length === 0) say('Neither parties nor cameras. Next: towpath camera add NAME ADDRESS');
   for (const { message, at } of problems) {

@@ -2,7 +2,7 @@ import type { Camera, PeerDetail, Why } from '@towpath/dashboard/api';
 import { ExitCode } from '../../cli/exit-code.ts';
 import { ReportedError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { table, wrap } from '../../cli/table.ts';
+import { outputWidth, table, wrap } from '../../cli/table.ts';
 import { detailIn, findTarget, type MemberOptions } from './find-target.ts';
 import { peerJson } from './json.ts';
 import { printJson } from '../../cli/json-output.ts';
@@ -30,7 +30,7 @@ export async function why(runtime: Runtime, target: string, options: MemberOptio
 
 function explain({ io }: Runtime, { summary, reason, details, next }: Why, detail: PeerDetail | undefined): void {
   const say = (line: string, indent: string) => {
-    for (const [at, part] of wrap(line, io.columns - indent.length).entries()) {
+    for (const [at, part] of wrap(line, outputWidth(io) - indent.length).entries()) {
       io.out(`${at === 0 ? indent : ' '.repeat(indent.length)}${part}`);
     }
   };
@@ -61,7 +61,7 @@ function explain({ io }: Runtime, { summary, reason, details, next }: Why, detai
     times[index] === 1 ? what! : `${times[index]} × ${what}`,
     ...rest,
   ]);
-  for (const line of table(['TIME', 'WHAT', 'WHERE', 'REASON'], shown.slice(-LAST_EVENTS), io.columns - 2))
+  for (const line of table(['TIME', 'WHAT', 'WHERE', 'REASON'], shown.slice(-LAST_EVENTS), outputWidth(io) - 2))
     io.out(`  ${line}`);
 }
 

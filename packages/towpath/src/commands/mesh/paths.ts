@@ -2,7 +2,7 @@ import type { EventBatch, PathEvent, PeerPath } from '@towpath/dashboard/api';
 import { routePath } from '@towpath/dashboard/routes';
 import type { Runtime } from '../../cli/runtime.ts';
 import { timeText } from '../../cli/time-text.ts';
-import { formatMs, table } from '../../cli/table.ts';
+import { formatMs, outputWidth, table } from '../../cli/table.ts';
 import { followEvents } from '../../daemon/api/follow-events.ts';
 import { askDaemon } from '../../daemon/api/api-client.ts';
 import { type MemberOptions, peerDetail } from '../daemon/find-target.ts';
@@ -20,7 +20,7 @@ export async function paths(
   if (!follow) {
     if (json) printJson(io, 'paths', { peer: peer.name, paths: found });
     else if (found.length === 0) io.out(`There is no path to ${peer.name}. Next: towpath why ${member}`);
-    else for (const line of pathTable(found, io.columns)) io.out(line);
+    else for (const line of pathTable(found, outputWidth(io))) io.out(line);
     return;
   }
   const show = (event: PathEvent) => {

@@ -1,7 +1,7 @@
 import { deadlineInterval } from '@towpath/core';
 import { ReportedError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { formatMs } from '../../cli/table.ts';
+import { formatMs, outputWidth } from '../../cli/table.ts';
 import { detailIn, findMemberParty, type MemberOptions } from '../daemon/find-target.ts';
 import { echo, pathTable } from './paths.ts';
 import { printJson } from '../../cli/json-output.ts';
@@ -42,6 +42,6 @@ export async function ping(runtime: Runtime, member: string, options: PingOption
   }
   const { peer, paths } = await detailIn(runtime, party, member);
   if (options.json) printJson(io, 'paths', { peer: peer.name, paths });
-  else if (paths.length > 0) for (const line of ['', ...pathTable(paths, io.columns)]) io.out(line);
+  else if (paths.length > 0) for (const line of ['', ...pathTable(paths, outputWidth(io))]) io.out(line);
   if (answered.length === 0) throw new ReportedError('no-answer', `${member} did not answer.`, { kind: 'unreachable' });
 }
