@@ -6,7 +6,7 @@ export { type FilterCounts, type FilterOffer, PartyFilter, type PartyFilterOptio
 export { type Prefix, PrefixTranslation, type PrefixTranslationOptions } from './prefix-translation.ts';
 export { type IcmpError, IcmpErrors, type IcmpErrorsOptions } from './icmp-errors.ts';
 export { type ChosenPlane, openRelayPlane } from './open-plane.ts';
-export { type KernelSupport, probeKernel } from './probe-kernel.ts';
+export { dropsForwarded, type KernelSupport, probeKernel } from './probe-kernel.ts';
 export { type PayloadPattern, type RelayForm, STUN_PATTERN } from './relay-rules.ts';
 export { SpliceError, type SpliceErrorCode } from './splice-error.ts';
 export type { System } from './system.ts';

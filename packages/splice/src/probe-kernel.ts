@@ -70,7 +70,8 @@ export async function forwardingObstacle(system: System, addresses: readonly str
   return undefined;
 }
 
-function dropsForwarded(json: string): boolean {
+/** Tells from `nft -j list chains` whether a chain of the host drops what it does not accept of forwarded packets. */
+export function dropsForwarded(json: string): boolean {
   try {
     const { nftables } = JSON.parse(json) as { nftables: { chain?: { hook?: string; policy?: string } }[] };
     return nftables.some(({ chain }) => chain?.hook === 'forward' && chain.policy === 'drop');

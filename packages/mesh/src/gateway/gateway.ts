@@ -1,4 +1,6 @@
+import type { Log } from '@towpath/core';
 import { isIpAddress, parseSubnet, type Subnet } from '@towpath/net';
+import { dropsForwarded } from '@towpath/splice';
 import { MeshError } from '../mesh-error.ts';
 import { type RestoreAtEnd, restoreAtEnd } from './restore-at-end.ts';
 import type { Ledger } from '../state/ledger.ts';
@@ -7,6 +9,7 @@ import { isPartyInterface } from '../wireguard/interface-name.ts';
 
 export interface GatewayComponents {
   commands: Commands;
+  log: Log;
   ledger: Ledger;
   /** @default a process that waits for the end of this one */
   restoreAtEnd?: (settings: readonly string[]) => RestoreAtEnd;
@@ -107,10 +110,22 @@ export class Gateway implements AsyncDisposable {
       const previous = (await runChecked(commands, 'sysctl', ['-n', key])).trim();
       if (previous !== '1') settings.push({ key, previous });
     }
+    await this.#warnOfFirewall(interfaceName);
     if (settings.length === 0) return;
     for (const setting of settings) ledger.record({ kind: 'sysctl', ...setting });
     this.#atEnd = atEnd(settings.map(({ key, previous }) => `${key}=${previous}`));
     for (const { key } of settings) await runChecked(commands, 'sysctl', ['-qw', `${key}=1`]);
+  }
+
+  /** What another program drops, no rule of the party filter can accept. */
+  async #warnOfFirewall(interfaceName: string): Promise<void> {
+    const { commands, log } = this.#components;
+    const { code, stdout } = await commands.run('nft', ['-j', 'list', 'chains']);
+    if (code !== 0 || !dropsForwarded(stdout)) return;
+    log.warn(
+      `A FORWARD chain of this machine drops packets by default: members reach the offered networks only where its rules accept packets from ${interfaceName}, and replies to it. ` +
+        `Next: add them, for example "iptables -I FORWARD -i ${interfaceName} -j ACCEPT" and "iptables -I FORWARD -o ${interfaceName} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT".`,
+    );
   }
 }
 

@@ -1,13 +1,18 @@
+import { silentLog } from '@towpath/core';
 import { describe, expect, it } from 'vitest';
 import { Gateway, parseOffer, readOffers } from '../../src/gateway/gateway.ts';
 import type { Artifact } from '../../src/state/artifact.ts';
 import type { Commands, Ledger } from '../../src/index.ts';
 
 /** A machine whose networks are all reached through one device. */
-function rig({ device = 'lan0', fails = false, forwards = false } = {}) {
+function rig({ device = 'lan0', fails = false, forwards = false, policy = 'accept' } = {}) {
+  const warnings: string[] = [];
+  const log = { ...silentLog, warn: (message: string) => void warnings.push(message) };
+  const chains = { nftables: [{ chain: { family: 'ip', table: 'filter', name: 'FORWARD', hook: 'forward', policy } }] };
   const did: string[] = [];
   const commands: Commands = {
     run: async (program, args) => {
+      if (program === 'nft') return { code: 0, stdout: JSON.stringify(chains), stderr: '' };
       if (args[0] === '-n') return { code: 0, stdout: forwards ? '1\n' : '0\n', stderr: '' };
       did.push([program, ...args].join(' '));
       const code = fails && program === 'sysctl' ? 1 : 0;
@@ -27,7 +32,7 @@ function rig({ device = 'lan0', fails = false, forwards = false } = {}) {
     did.push(`at the end ${settings.join(' ')}`);
     return { cancel: () => void did.push('cancelled') };
   };
-  return { did, artifacts, components: { commands, ledger, restoreAtEnd } };
+  return { did, artifacts, warnings, components: { commands, ledger, log, restoreAtEnd } };
 }
 
 const OPTIONS = { interfaceName: 'tp-9876543210', offers: ['192.168.43.0/24'] };
@@ -82,5 +87,14 @@ describe('gateway', () => {
     const { artifacts, components, did } = rig({ fails: true });
     await expect(Gateway.open(components, OPTIONS)).rejects.toMatchObject({ code: 'command-failed' });
     expect([artifacts, did.at(-1)]).toEqual([[], 'undone']);
+  });
+
+  it('says so where another program drops forwarded packets by default, which it cannot override (C14)', async () => {
+    const { warnings, components } = rig({ policy: 'drop' });
+    await using _gateway = await Gateway.open(components, OPTIONS);
+    expect(warnings).toEqual([expect.stringContaining('only where its rules accept packets from tp-9876543210')]);
+    const open = rig();
+    await using _other = await Gateway.open(open.components, OPTIONS);
+    expect(open.warnings).toEqual([]);
   });
 });
