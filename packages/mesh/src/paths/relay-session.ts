@@ -249,7 +249,9 @@ export class RelaySession implements PathTransport, AsyncDisposable {
   }
 
   #receive(data: Uint8Array, from: Endpoint): void {
-    if (datagramKind(data) === 'stun') this.stun.receive(data, from);
-    else this.#receivers.deliver(data, from);
+    const kind = datagramKind(data);
+    if (kind === 'stun') this.stun.receive(data, from);
+    else if (kind === 'wireguard') this.#receivers.deliver(data, from);
+    else this.#receivers.strays++;
   }
 }

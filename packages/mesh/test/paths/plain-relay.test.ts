@@ -44,4 +44,24 @@ describe('a relayed path', () => {
       ['to a', 'to a', 'to a'],
     ]);
   });
+
+  it('hands nothing but messages of WireGuard to it, whatever comes over the relay (C4)', async () => {
+    party = new SimulatedParty(1);
+    await party.startRelay();
+    const [a, b] = [
+      await party.member('a', natKinds.symmetricRandom),
+      await party.member('b', natKinds.symmetricRandom),
+    ];
+    const [toB, toA] = [a.connect(b), b.connect(a)];
+    await party.clock.advance(5_000);
+    for (const path of [toB.current!, toA.current!]) {
+      expect(path.kind).toBe('relay');
+      path.send(new Uint8Array(48).fill(0xff));
+      path.send(new Uint8Array(48).fill(0x45));
+      path.send(new Uint8Array([4, 0, 0, 0]));
+      path.send(datagramOf('good'));
+      await party.clock.advance(500);
+    }
+    expect([b.received, a.received]).toEqual([['good'], ['good']]);
+  });
 });
