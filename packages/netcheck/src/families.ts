@@ -2,7 +2,7 @@ import { errorMessage, type Log } from '@towpath/core';
 import { type Endpoint, isLoopback } from '@towpath/net';
 import { discoverNat, type NatReport } from '@towpath/stun';
 import { withinLimit } from './deadline.ts';
-import type { LookUpFailure } from './look-ups.ts';
+import { type LookUpFailure, MISDIRECTED } from './look-ups.ts';
 import type { FamilyReport, LocalAddress } from './report.ts';
 import type { CheckComponents, ServerCheck } from './server-check.ts';
 
@@ -71,6 +71,10 @@ export function familyReport(
     const unknown = failures.find(({ couldNotAsk }) => couldNotAsk);
     if (unknown !== undefined) {
       return { ...nothing, verdict: 'could-not-ask', reachable: undefined, why: `Not measured: ${unknown.message}` };
+    }
+    const misdirected = failures.find(({ code }) => code === MISDIRECTED);
+    if (misdirected !== undefined) {
+      return { ...nothing, verdict: 'misdirected', reachable: undefined, why: `Not measured: ${misdirected.message}` };
     }
     const reason = `No server with an ${name} address was given.`;
     return { ...nothing, verdict: 'no-server', reachable: undefined, why: reason };

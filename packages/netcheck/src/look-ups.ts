@@ -1,5 +1,5 @@
 import { type Clock, errorCode, errorMessage, TowpathError } from '@towpath/core';
-import { addressFamily, type Network } from '@towpath/net';
+import { addressFamily, addressScope, type Network } from '@towpath/net';
 import { withinLimit } from './deadline.ts';
 
 /** Why the addresses of one family of a name are not known. */
@@ -18,8 +18,31 @@ export type FamilyLookUp = { readonly address: string } | { readonly failure: Lo
 /** Look-ups of one host; each family settles by itself. They reject with the signal's reason only. */
 export type LookUps = Readonly<Record<4 | 6, Promise<FamilyLookUp>>>;
 
+/** A name whose addresses belong to no server: loopback, unspecified, multicast or broadcast ones. */
+export const MISDIRECTED = 'name-misdirected';
+
 /** Failures that are an answer: the name is known to have no such address. */
-const DEFINITE: ReadonlySet<string> = new Set(['name-not-found', 'name-without-address']);
+const DEFINITE: ReadonlySet<string> = new Set(['name-not-found', 'name-without-address', MISDIRECTED]);
+
+/** Scopes of addresses that no other machine has; name servers that block names answer with them. */
+const NO_SERVER: ReadonlySet<string | undefined> = new Set(['loopback', 'unspecified', 'multicast', 'broadcast']);
+
+/**
+ * Returns why the addresses that a name resolves to lead to no server; undefined when one of them may be a server's, and
+ * for literal addresses and `localhost` (RFC 6761 §6.3), which name this machine on purpose.
+ */
+export function misdirection(host: string, addresses: readonly string[]): string | undefined {
+  const wrong = addresses.find((address) => !leadsToServer(host, address));
+  if (wrong === undefined || addresses.some((address) => leadsToServer(host, address))) return undefined;
+  const where =
+    addressScope(wrong) === 'loopback' ? 'an address of this machine itself' : 'not the address of a server';
+  return `${host} resolves to ${wrong}, ${where}. Next: check its DNS entry, /etc/hosts, and name servers that block names.`;
+}
+
+function leadsToServer(host: string, address: string): boolean {
+  const own = addressFamily(host) !== undefined || /^(?:.+\.)?localhost\.?$/i.test(host);
+  return own || !NO_SERVER.has(addressScope(address));
+}
 
 export interface LookUpLimits {
   /** Limit of the first answer, ms. */
@@ -57,16 +80,22 @@ export function lookUp(
     const result = await first;
     signal.throwIfAborted();
     if ('error' in result) return { failure: failureOf(host, family, result.error) };
-    const found = result.addresses.find((address) => addressFamily(address) === family);
-    if (found !== undefined) return { address: found };
+    const found = result.addresses.filter((address) => addressFamily(address) === family);
+    if (found.length > 0) return chosen(found, family);
     if (!usable.has(family) || addressFamily(host) !== undefined) return { failure: without(host, family) };
     try {
-      const [address] = await within(otherLimitMs, family);
-      return address === undefined ? { failure: without(host, family) } : { address };
+      return chosen(await within(otherLimitMs, family), family);
     } catch (error) {
       signal.throwIfAborted();
       return { failure: failureOf(host, family, error) };
     }
+  }
+
+  function chosen(addresses: readonly string[], family: 4 | 6): FamilyLookUp {
+    const why = misdirection(host, addresses);
+    if (why !== undefined) return { failure: failureOf(host, family, new TowpathError(MISDIRECTED, why)) };
+    const address = addresses.find((candidate) => leadsToServer(host, candidate));
+    return address === undefined ? { failure: without(host, family) } : { address };
   }
 }
 

@@ -1,6 +1,7 @@
 import { type Clock, errorMessage, TowpathError } from '@towpath/core';
 import { type Network, parseEndpoint } from '@towpath/net';
 import { withinLimit } from './deadline.ts';
+import { misdirection } from './look-ups.ts';
 
 /** Result of the captive portal test. */
 export interface PortalCheck {
@@ -33,7 +34,10 @@ export async function checkPortal(
   try {
     const message = `No name server answered within ${Math.round(nameLimitMs)} ms.`;
     const resolve = (limited: AbortSignal) => network.resolve(name, { signal: limited });
-    const [address = name] = byFamily(await withinLimit(clock, nameLimitMs, message, signal, resolve));
+    const addresses = await withinLimit(clock, nameLimitMs, message, signal, resolve);
+    const misdirected = misdirection(name, addresses);
+    if (misdirected !== undefined) return { state: 'unknown', url, reason: misdirected };
+    const [address = name] = byFamily(addresses);
     return await withinLimit(
       clock,
       limitMs,

@@ -20,6 +20,8 @@ export type FamilyVerdict =
   | 'no-answer'
   /** the addresses of servers could not be looked up: nothing was measured */
   | 'could-not-ask'
+  /** the names of servers resolve to addresses that belong to no server (loopback, unspecified, multicast) */
+  | 'misdirected'
   /** this machine has no address of the family */
   | 'no-address'
   /** no server with an address of the family was given */

@@ -42,7 +42,7 @@ export interface ServerCheck {
   readonly best?: TransportCheck;
   /** Why the server has no address. */
   readonly error?: { readonly code: string; readonly message: string };
-  /** Families whose addresses could not be looked up: nothing is known about them. */
+  /** Families whose addresses could not be looked up, or lead to no server (loopback, multicast). */
   readonly unresolved: readonly LookUpFailure[];
 }
 

@@ -1,7 +1,7 @@
 import type { Log } from '@towpath/core';
 import { type Endpoint, isIpAddress, type TlsClientOptions } from '@towpath/net';
 import { discover, familyReport, hasFamily, usableFamilies } from './families.ts';
-import { type FamilyLookUp, gathered, type LookUpFailure, type LookUps, lookUp } from './look-ups.ts';
+import { type FamilyLookUp, gathered, type LookUpFailure, type LookUps, lookUp, MISDIRECTED } from './look-ups.ts';
 import type { LocalAddress, NetcheckReport } from './report.ts';
 import {
   type CheckComponents,
@@ -88,10 +88,7 @@ async function checkServer(context: ServerContext, { role, server, lookUps }: Na
   const failures = [four.failure, six.failure].filter((failure) => failure !== undefined);
   const { host, port = DEFAULT_PORT } = server;
   // A name without addresses of any family; of literal addresses only one family exists.
-  const error =
-    failures.length === 2 && !isIpAddress(host)
-      ? (failures.find(({ couldNotAsk }) => couldNotAsk) ?? failures[0])
-      : undefined;
+  const error = failures.length === 2 && !isIpAddress(host) ? (failures.find(isUnresolved) ?? failures[0]) : undefined;
   return {
     role,
     host,
@@ -99,8 +96,13 @@ async function checkServer(context: ServerContext, { role, server, lookUps }: Na
     transports,
     ...(best && { best }),
     ...(error && { error: { code: error.code, message: error.message } }),
-    unresolved: failures.filter(({ couldNotAsk }) => couldNotAsk),
+    unresolved: failures.filter(isUnresolved),
   };
+}
+
+/** True when something is wrong with the name; that it has no address of a family is none. */
+function isUnresolved({ code, couldNotAsk }: LookUpFailure): boolean {
+  return couldNotAsk || code === MISDIRECTED;
 }
 
 /** Measures NAT behaviour of one family with the servers whose addresses are known by then. */

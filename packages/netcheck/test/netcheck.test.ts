@@ -308,6 +308,76 @@ describe('netcheck and names (D1)', () => {
     await at.close();
   });
 
+  test.each(['127.0.0.1', '127.0.1.1', '0.0.0.0', '224.0.0.1', '255.255.255.255'])(
+    'a relay whose name resolves to %s is not tested, and the address is named (D1)',
+    async (wrong) => {
+      const { at, names, laptop } = await named({ ipv6: false });
+      names.set('relay.example.org', [wrong]);
+      const report = await at.check(laptop, { relays: [{ host: 'relay.example.org' }] });
+      expect(report).toMatchObject({
+        transport: 'unknown',
+        unmeasured: 'names',
+        kind: 'unknown',
+        ipv4: { verdict: 'misdirected', reachable: undefined },
+        servers: [{ transports: [], error: { code: 'name-misdirected' } }],
+      });
+      expect(report.meaning).toContain(`relay.example.org resolves to ${wrong}, `);
+      expect(words(report)).not.toMatch(/No server answered|network is down|blocked/);
+      await at.close();
+    },
+  );
+
+  test.each(['::1', '::', 'ff02::1', '::ffff:127.0.0.1', '64:ff9b::7f00:1'])(
+    'a name that resolves to %s beside a right IPv4 address is measured over IPv4, and the other is named (D1)',
+    async (wrong) => {
+      const { at, names, laptop, host } = await named();
+      names.set('relay.example.org', [host, wrong]);
+      const report = await at.check(laptop, { servers: [{ host: 'relay.example.org' }] });
+      expect(report).toMatchObject({
+        transport: 'udp',
+        kind: 'full cone',
+        ipv4: { verdict: 'works' },
+        ipv6: { verdict: 'misdirected', reachable: undefined },
+        servers: [{ unresolved: [{ family: 6, code: 'name-misdirected', couldNotAsk: false }] }],
+      });
+      expect(report.servers[0]?.error).toBeUndefined();
+      expect(words(report)).toContain(`relay.example.org resolves to ${wrong}, `);
+      await at.close();
+    },
+  );
+
+  test('a right address of a family is used when the name also has a loopback one (D1)', async () => {
+    const { at, names, laptop, host } = await named({ ipv6: false });
+    names.set('relay.example.org', ['127.0.0.1', host]);
+    const report = await at.check(laptop, { servers: [{ host: 'relay.example.org' }] });
+    expect(report).toMatchObject({ kind: 'full cone', ipv4: { verdict: 'works' } });
+    await at.close();
+  });
+
+  test.each(['localhost', 'relay.localhost', '127.0.0.1'])('%s is asked, as the user wants it (D1)', async (own) => {
+    const { at, names, laptop } = await named({ ipv6: false });
+    names.set(own, ['127.0.0.1']);
+    const report = await at.check(laptop, { servers: [{ host: own }] });
+    expect(report).toMatchObject({
+      transport: 'nothing',
+      servers: [{ unresolved: [] }],
+    });
+    expect(report.servers[0]?.transports[0]?.endpoint.address).toBe('127.0.0.1');
+    expect(report.servers[0]?.error).toBeUndefined();
+    await at.close();
+  });
+
+  test('a portal page whose name resolves to this machine tells nothing (D1)', async () => {
+    const { at, names, laptop } = await named({ ipv6: false });
+    names.set('page.example.org', ['0.0.0.0']);
+    const report = await at.check(laptop, { portalUrl: 'http://page.example.org/' });
+    expect(report.portal).toMatchObject({
+      state: 'unknown',
+      reason: expect.stringContaining('page.example.org resolves to 0.0.0.0'),
+    });
+    await at.close();
+  });
+
   test('servers of another IP version are not called down', async () => {
     const { at, names, laptop } = await named({ ipv6: false });
     names.set(NAME, [(await at.server6()).host]);
