@@ -2,6 +2,8 @@
 const SPACING_MS = 20;
 /** More than a second of a fast transfer. */
 const MAX_ENTRIES = 64;
+/** A path on which nothing was heard for so long is dead: what is older shows nothing, ms. */
+const KEPT_MS = 60_000;
 /** What the machines on both ends may delay. */
 const SLACK_MS = 40;
 /** So many of them are not lost one after another by chance. */
@@ -9,14 +11,25 @@ const ENOUGH = 3;
 
 /** When data was sent on a path lately: tells whether the other end should have heard something. */
 export class SentHistory {
-  readonly #sent: { readonly fromMs: number; readonly toMs: number }[] = [];
+  /** Two numbers for each entry, `Clock.now` ms, oldest first: from, to. An array of numbers alone takes 8 bytes for each. */
+  #times: number[] = [];
+
+  /** Entries that are kept. */
+  get size(): number {
+    return this.#times.length / 2;
+  }
 
   /** Something was sent, at some moment between the two (`Clock.now`). */
   add(fromMs: number, toMs: number): void {
-    const last = this.#sent.at(-1);
-    if (last !== undefined && fromMs - last.fromMs < SPACING_MS) return;
-    this.#sent.push({ fromMs, toMs });
-    if (this.#sent.length > MAX_ENTRIES) this.#sent.shift();
+    const times = this.#times;
+    const lastFromMs = times.at(-2);
+    if (lastFromMs !== undefined && fromMs - lastFromMs < SPACING_MS) return;
+    times.push(fromMs, toMs);
+    let old = Math.max(0, times.length - 2 * MAX_ENTRIES);
+    while (times[old + 1]! < toMs - KEPT_MS) old += 2;
+    // A copy has no room for more than it holds, which matters while the path is idle.
+    if (old > 2) this.#times = times.slice(old);
+    else if (old > 0) times.splice(0, old);
   }
 
   /**
@@ -27,8 +40,14 @@ export class SentHistory {
   contradicts({ nowMs, unheardMs, rttMs }: { nowMs: number; unheardMs: number; rttMs: number }): boolean {
     const untilMs = nowMs - rttMs - SLACK_MS;
     const sinceMs = nowMs - rttMs - unheardMs + SLACK_MS;
-    const inTime = this.#sent.filter(({ fromMs, toMs }) => fromMs >= sinceMs && toMs <= untilMs);
-    // An interval between two readings of a counter stands for all that was sent in it.
-    return inTime.length >= ENOUGH || inTime.some(({ fromMs, toMs }) => toMs - fromMs >= ENOUGH * SPACING_MS);
+    let inTime = 0;
+    for (let at = 0; at < this.#times.length; at += 2) {
+      const [fromMs, toMs] = [this.#times[at]!, this.#times[at + 1]!];
+      if (fromMs < sinceMs || toMs > untilMs) continue;
+      // An interval between two readings of a counter stands for all that was sent in it.
+      if (toMs - fromMs >= ENOUGH * SPACING_MS) return true;
+      inTime++;
+    }
+    return inTime >= ENOUGH;
   }
 }

@@ -41,4 +41,16 @@ describe('what was sent on a path lately', () => {
     expect(history.contradicts({ nowMs: 120_000, unheardMs: 60_500, rttMs })).toBe(true);
     expect(history.contradicts({ nowMs: 130_000, unheardMs: 60_500, rttMs })).toBe(false);
   });
+
+  it('keeps little of an idle path', () => {
+    const history = new SentHistory();
+    for (let at = 0; at < 10_000; at += 100) history.add(at, at);
+    expect(history.size).toBe(64);
+    for (let at = 30_000; at < 3_600_000; at += 30_000) history.add(at, at);
+    expect(history.size).toBe(3);
+    history.add(3_600_000, 3_600_000);
+    const report = { nowMs: 3_600_100, unheardMs: 61_000, rttMs };
+    expect(history.contradicts(report)).toBe(true);
+    expect(history.contradicts({ ...report, unheardMs: 59_000 })).toBe(false);
+  });
 });
