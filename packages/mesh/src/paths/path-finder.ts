@@ -9,12 +9,13 @@ import type { RelayKey } from '../relays/relay-key.ts';
 import { RelayPool } from '../relays/relay-pool.ts';
 import { localCandidates, localNetworks } from './local-candidates.ts';
 import { PathPortMapping } from './mapped-port.ts';
-import { MeshPeerPaths, type SharedByPeers } from './mesh-peer-paths.ts';
+import { MeshPeerPaths } from './mesh-peer-paths.ts';
 import { NatWatch } from './nat-watch.ts';
 import { PairMemory, type PairMemorySnapshot } from './pair-memory.ts';
 import { pairSecrets } from './pair-secrets.ts';
 import { PathSocket, type PathTransport } from './path-socket.ts';
 import { PunchBudget } from './punch-budget.ts';
+import type { SharedByPeers } from './shared-by-peers.ts';
 import { Uplinks } from './uplinks.ts';
 
 export interface MeshPathFinderComponents {

@@ -1,0 +1,74 @@
+import type { Clock, PathDescription, PathKind } from '@towpath/core';
+import { type Endpoint, formatEndpoint } from '@towpath/net';
+import type { PeerPath, PlainEnds } from '../peer-path.ts';
+import { transportEnds, transportId } from './peer-transports.ts';
+import type { PathTransport } from './path-socket.ts';
+import { SentHistory } from './sent-history.ts';
+
+export interface MeshPathOptions {
+  transport: PathTransport;
+  remote: Endpoint;
+  kind: PathKind;
+  /** Round trip of the check that verified it, ms. */
+  rttMs: number;
+  /** Called with each datagram that was sent. */
+  onSent(path: MeshPath, datagram: Uint8Array): void;
+}
+
+/** One verified path to a peer, over a path socket or a relayed address. */
+export class MeshPath implements PeerPath {
+  readonly id: string;
+  readonly kind: PathKind;
+  readonly family: 4 | 6;
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  readonly relay: string | undefined;
+  readonly transport: PathTransport;
+  readonly rttMs: number;
+  readonly sent: SentHistory = new SentHistory();
+  plain: PlainEnds | undefined;
+  readonly #clock: Clock;
+  readonly #onSent: MeshPathOptions['onSent'];
+
+  constructor({ clock }: { clock: Clock }, { transport, remote, kind, rttMs, onSent }: MeshPathOptions) {
+    this.#clock = clock;
+    this.id = transportId(transport, remote);
+    this.kind = kind;
+    this.family = transport.family;
+    this.local = transport.local;
+    this.remote = remote;
+    this.relay = transport.relay ?? (kind === 'relay' ? remote.address : undefined);
+    this.transport = transport;
+    this.rttMs = rttMs;
+    this.#onSent = onSent;
+  }
+
+  get isPlain(): boolean {
+    return this.transport.isPlain || this.plain !== undefined;
+  }
+
+  send(datagram: Uint8Array): void {
+    this.transport.send(datagram, this.remote);
+    const nowMs = this.#clock.now();
+    this.sent.add(nowMs, nowMs);
+    this.#onSent(this, datagram);
+  }
+
+  /** What the path set is told of it. */
+  describe(): PathDescription {
+    return {
+      id: this.id,
+      kind: this.kind,
+      family: this.family,
+      label: formatEndpoint(this.remote),
+      rttMs: this.rttMs,
+      ends: transportEnds(this.transport, this.remote, this.kind === 'relay'),
+      furtherUplink: this.transport.furtherUplink,
+    };
+  }
+}
+
+/** Names a pair as a person reads it. */
+export function labelOf(transport: PathTransport, remote: Endpoint): string {
+  return transport.relay ? `${formatEndpoint(remote)} from ${transport.relay}` : formatEndpoint(remote);
+}

@@ -1,0 +1,27 @@
+import type { Clock } from '@towpath/core';
+import type { PathLogEntry } from '../peer-paths.ts';
+
+const MAX_LOG = 200;
+
+/** The newest entries of one peer's time line, oldest first. */
+export class PathLog {
+  readonly #clock: Clock;
+  readonly #onEntry: (entry: PathLogEntry) => void;
+  readonly #entries: PathLogEntry[] = [];
+
+  constructor({ clock }: { clock: Clock }, { onEntry }: { onEntry(entry: PathLogEntry): void }) {
+    this.#clock = clock;
+    this.#onEntry = onEntry;
+  }
+
+  get entries(): readonly PathLogEntry[] {
+    return this.#entries;
+  }
+
+  note(what: PathLogEntry['what'], label: string, reason: string): void {
+    const entry: PathLogEntry = { atMs: this.#clock.wallTime(), what, label, reason };
+    this.#entries.push(entry);
+    if (this.#entries.length > MAX_LOG) this.#entries.shift();
+    this.#onEntry(entry);
+  }
+}

@@ -1,0 +1,100 @@
+import type { PathSet } from '@towpath/core';
+import type { Endpoint } from '@towpath/net';
+import { RelayAgreement } from '../relays/relay-agreement.ts';
+import type { RelayKey } from '../relays/relay-key.ts';
+import type { MeshPath } from './mesh-path.ts';
+import type { PairSecrets } from './pair-secrets.ts';
+import type { PathTransport } from './path-socket.ts';
+import type { SharedByPeers } from './shared-by-peers.ts';
+
+export interface PeerRelaysComponents {
+  shared: SharedByPeers;
+  /** Sends a signal to the peer; it may be lost. */
+  send(data: Uint8Array): void;
+  paths(): PathSet<MeshPath>;
+}
+
+export interface PeerRelaysOptions {
+  secrets: PairSecrets;
+  controlling: boolean;
+  /** True for relayed addresses of the peer. */
+  isRelayed(remote: Endpoint): boolean;
+  /** The pair has agreed anew: paths are chosen anew, and {@link PeerRelays.takeWanted} may tell further relays. */
+  onChange(): void;
+}
+
+/** The relays of one pair: the agreement on them, and which paths go through which relay. */
+export class PeerRelays {
+  readonly agreement: RelayAgreement;
+  readonly #components: PeerRelaysComponents;
+  readonly #options: PeerRelaysOptions;
+  #wantedBefore: readonly RelayKey[] = [];
+
+  constructor(components: PeerRelaysComponents, options: PeerRelaysOptions) {
+    this.#components = components;
+    this.#options = options;
+    const { shared, send, paths } = components;
+    const { secrets, controlling, onChange } = options;
+    this.agreement = new RelayAgreement(
+      { clock: shared.clock, random: shared.random, send },
+      {
+        pair: [secrets.localUfrag, secrets.remoteUfrag].toSorted().join(' '),
+        offers: controlling,
+        figures: () => shared.relayFigures(),
+        isRelayed: () => {
+          const { current } = paths();
+          return current === undefined || current.kind === 'relay';
+        },
+        isVerified: (key) =>
+          paths()
+            .status()
+            .some(({ path, kind, health }) => kind === 'relay' && health !== 'dead' && this.of(path) === key),
+        onChange,
+      },
+    );
+  }
+
+  /** The relay of a path; undefined for a direct one. */
+  of(path: MeshPath | undefined): RelayKey | undefined {
+    if (path?.kind !== 'relay') return undefined;
+    const { transport, remote } = path;
+    return transport.relayKey ?? this.agreement.relayOf(remote) ?? this.#components.shared.relayAt(remote.address);
+  }
+
+  /** See {@link RelayAgreement.rank}. */
+  rank(path: MeshPath | undefined): number {
+    return this.agreement.rank(this.of(path));
+  }
+
+  /** A path has died: see {@link RelayAgreement.lost}. */
+  lost(path: MeshPath): void {
+    const key = this.of(path);
+    if (key !== undefined) this.agreement.lost(key);
+  }
+
+  /** The relays that are wanted, when they have changed since the last call. */
+  takeWanted(): readonly RelayKey[] | undefined {
+    const { wanted } = this.agreement;
+    if (wanted.join() === this.#wantedBefore.join()) return undefined;
+    this.#wantedBefore = wanted;
+    return wanted;
+  }
+
+  /**
+   * With an allocation of each end on one relay there are two paths through it. Both ends use the controlled end's alone:
+   * the kernel carries a path whose two directions are the same.
+   */
+  isMirror(transport: PathTransport, remote: Endpoint): boolean {
+    const own = transport.relay !== undefined;
+    if (!own && !this.#options.isRelayed(remote)) return false;
+    if (own !== this.#options.controlling) return false;
+    const relay = own ? transport.local.address : remote.address;
+    const status = this.#components.paths().status();
+    return status.some(({ path, health }) => {
+      const other = path.transport.relay !== undefined ? path.local.address : path.remote.address;
+      return (
+        path.kind === 'relay' && (path.transport.relay !== undefined) !== own && other === relay && health !== 'dead'
+      );
+    });
+  }
+}
