@@ -18,7 +18,7 @@ export class Events<Map extends object> {
   on<Name extends keyof Map>(name: Name, listener: Listener<Map[Name]>): () => void {
     const known = this.#listeners[name];
     if (known === undefined) this.#listeners[name] = [listener];
-    else if (!known.includes(listener)) this.#listeners[name] = [...known, listener];
+    else if (!known.includes(listener)) this.#listeners[name] = known.concat(listener);
     return () => this.#remove(name, listener);
   }
 

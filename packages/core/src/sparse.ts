@@ -1,46 +1,80 @@
-/** A map that is empty most of the time. It has a table, of 200 bytes or more, only while it has entries. */
+/** Stands for a key that is not there; `undefined` may be one. */
+const NONE: unique symbol = Symbol('none');
+
+/**
+ * A map that has one entry or none most of the time. It has a table, of 200 bytes or more, only from the second entry on, until
+ * the last one is deleted. Entries that are set while it is gone through may not be visited. NaN is no key.
+ */
 export class SparseMap<Key, Value> {
+  /** The only entry, while there is no table. */
+  #key: Key | typeof NONE = NONE;
+  #value: Value | undefined;
   #entries: Map<Key, Value> | undefined;
 
   get size(): number {
-    return this.#entries?.size ?? 0;
+    return this.#entries?.size ?? (this.#key === NONE ? 0 : 1);
   }
 
   get(key: Key): Value | undefined {
-    return this.#entries?.get(key);
+    if (this.#entries !== undefined) return this.#entries.get(key);
+    return this.#key === key ? this.#value : undefined;
   }
 
   has(key: Key): boolean {
-    return this.#entries?.has(key) ?? false;
+    return this.#entries?.has(key) ?? this.#key === key;
   }
 
   set(key: Key, value: Value): void {
-    this.#entries ??= new Map();
-    this.#entries.set(key, value);
+    if (this.#entries !== undefined) {
+      this.#entries.set(key, value);
+      return;
+    }
+    if (this.#key === NONE || this.#key === key) {
+      this.#key = key;
+      this.#value = value;
+      return;
+    }
+    this.#entries = new Map([
+      [this.#key, this.#value as Value],
+      [key, value],
+    ]);
+    this.#drop();
   }
 
   /** Returns false when there was no such entry. */
   delete(key: Key): boolean {
-    const existed = this.#entries?.delete(key) ?? false;
-    if (this.#entries?.size === 0) this.#entries = undefined;
+    if (this.#entries === undefined) {
+      if (this.#key !== key) return false;
+      this.#drop();
+      return true;
+    }
+    const existed = this.#entries.delete(key);
+    if (this.#entries.size === 0) this.#entries = undefined;
     return existed;
   }
 
   clear(): void {
     this.#entries = undefined;
+    this.#drop();
   }
 
   keys(): Iterable<Key> {
-    return this.#entries?.keys() ?? [];
+    return this.#entries?.keys() ?? (this.#key === NONE ? [] : [this.#key]);
   }
 
   values(): Iterable<Value> {
-    return this.#entries?.values() ?? [];
+    return this.#entries?.values() ?? (this.#key === NONE ? [] : [this.#value as Value]);
   }
 
   /** In the order of insertion, as in a `Map`. */
   [Symbol.iterator](): Iterator<[Key, Value]> {
-    return (this.#entries ?? [])[Symbol.iterator]();
+    const single: [Key, Value][] = this.#key === NONE ? [] : [[this.#key, this.#value as Value]];
+    return (this.#entries ?? single)[Symbol.iterator]();
+  }
+
+  #drop(): void {
+    this.#key = NONE;
+    this.#value = undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../clock.ts';
+import { SparseMap } from '../sparse.ts';
 
 /** How long a path that loses data is avoided, ms; twice as long each time that it does so again. */
 export const AVOIDED: { readonly baseMs: number; readonly maxMs: number } = { baseMs: 60_000, maxMs: 3_600_000 };
@@ -20,7 +21,7 @@ interface Memory {
 export class DataLoss implements Disposable {
   readonly #clock: Clock;
   readonly #onExpired: () => void;
-  readonly #memory = new Map<string, Memory>();
+  readonly #memory = new SparseMap<string, Memory>();
   #timer: Timer | undefined;
   /** Data was lost on every path: the remote end is the cause, and no path is avoided until data is carried again. */
   #everywhere = false;

@@ -3,6 +3,7 @@ import { AbortedError, errorCode, errorMessage, TowpathError } from '../errors.t
 import { Events } from '../events.ts';
 import { type Log, silentLog } from '../log.ts';
 import { RunToCompletion } from '../run-to-completion.ts';
+import { SparseMap } from '../sparse.ts';
 import { Tasks } from '../time/tasks.ts';
 import { DataLoss } from './data-loss.ts';
 import type { PathHealth, PathRole } from './monitor.ts';
@@ -51,9 +52,9 @@ export class PathSet<Path> implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #options: PathSetOptions<Path>;
-  readonly #entries = new Map<string, Entry<Path>>();
+  readonly #entries = new SparseMap<string, Entry<Path>>();
   /** The same entries: what is asked for each datagram must not need a description. */
-  readonly #byPath = new Map<Path, Entry<Path>>();
+  readonly #byPath = new SparseMap<Path, Entry<Path>>();
   readonly #releases = new Tasks();
   readonly #dataLoss: DataLoss;
   readonly #run: RunToCompletion<SetEvent<Path>>;

@@ -42,28 +42,22 @@ const DEFAULT_MAX_KEYS = 10_000;
  */
 export class RateLimit {
   readonly #clock: Clock;
-  readonly #rate: Rate;
-  readonly #intervalMs: number;
-  readonly #toleranceMs: number;
-  readonly #maxKeys: number;
+  /** The caller's own object where that is complete: a process may have thousands of limits of the same rate. */
+  readonly #rate: Rate & Pick<RateLimitOptions, 'maxKeys'>;
   /** Key → when its budget is full again, ms. The order of the entries is the order of their last use. */
-  readonly #fullAtMs = new SparseMap<string, number>();
+  #fullAtMs: SparseMap<string, number> | undefined;
   /** The same without a key: limits of one thing need no table. */
-  #soleFullAtMs = Number.NEGATIVE_INFINITY;
-  #overflowAtMs = Number.NEGATIVE_INFINITY;
+  #soleFullAtMs: number | undefined;
+  #overflowAtMs: number | undefined;
 
   constructor({ clock }: { clock: Clock }, options: RateLimitOptions) {
-    const { perSecond, burst = Math.max(1, perSecond), maxKeys = DEFAULT_MAX_KEYS } = options;
     this.#clock = clock;
-    this.#rate = { perSecond, burst };
-    this.#intervalMs = 1_000 / perSecond;
-    this.#toleranceMs = burst * this.#intervalMs;
-    this.#maxKeys = maxKeys;
+    this.#rate = hasBurst(options) ? options : { ...options, burst: Math.max(1, options.perSecond) };
   }
 
   /** Keys that are tracked at the moment. */
   get size(): number {
-    return this.#fullAtMs.size;
+    return this.#fullAtMs?.size ?? 0;
   }
 
   /**
@@ -83,37 +77,50 @@ export class RateLimit {
   spend(key: string, cost: number): void {
     const now = this.#clock.now();
     const tracked = this.#isTracked(key, now);
-    this.#keep(key, tracked, Math.max(this.#fullAt(key, tracked, now), now) + cost * this.#intervalMs);
+    this.#keep(key, tracked, Math.max(this.#fullAt(key, tracked, now), now) + this.#msOf(cost));
   }
 
   /** When `cost` units can be taken, ms from now; 0 when they can be taken now. */
   waitMs(key = '', cost = 1): number {
     const now = this.#clock.now();
-    const tracked = key === '' || this.#fullAtMs.has(key) || this.#fullAtMs.size < this.#maxKeys;
+    const tracked = key === '' || this.#fullAtMs?.has(key) === true || this.size < this.#maxKeys;
     const fullAtMs = this.#fullAt(key, tracked, now);
-    return Math.max(0, Math.max(fullAtMs, now) + cost * this.#intervalMs - now - this.#toleranceMs);
+    return Math.max(0, Math.max(fullAtMs, now) + this.#msOf(cost) - now - this.#msOf(this.#rate.burst));
+  }
+
+  get #maxKeys(): number {
+    return this.#rate.maxKeys ?? DEFAULT_MAX_KEYS;
+  }
+
+  #msOf(units: number): number {
+    return units * (1_000 / this.#rate.perSecond);
   }
 
   #fullAt(key: string, tracked: boolean, now: number): number {
-    if (key === '') return this.#soleFullAtMs;
-    return tracked ? (this.#fullAtMs.get(key) ?? now) : this.#overflowAtMs;
+    if (key === '') return this.#soleFullAtMs ?? Number.NEGATIVE_INFINITY;
+    return (tracked ? this.#fullAtMs?.get(key) : this.#overflowAtMs) ?? now;
   }
 
   #keep(key: string, tracked: boolean, fullAtMs: number): void {
     if (key === '') this.#soleFullAtMs = fullAtMs;
     else if (!tracked) this.#overflowAtMs = fullAtMs;
     else {
+      this.#fullAtMs ??= new SparseMap();
       this.#fullAtMs.delete(key);
       this.#fullAtMs.set(key, fullAtMs);
     }
   }
 
   #isTracked(key: string, now: number): boolean {
-    if (key === '' || this.#fullAtMs.has(key)) return true;
-    for (const [old, fullAtMs] of this.#fullAtMs) {
+    if (key === '' || this.#fullAtMs?.has(key) === true) return true;
+    for (const [old, fullAtMs] of this.#fullAtMs ?? []) {
       if (fullAtMs > now) break;
-      this.#fullAtMs.delete(old);
+      this.#fullAtMs?.delete(old);
     }
-    return this.#fullAtMs.size < this.#maxKeys;
+    return this.size < this.#maxKeys;
   }
+}
+
+function hasBurst(options: RateLimitOptions): options is RateLimitOptions & Rate {
+  return options.burst !== undefined;
 }

@@ -72,7 +72,9 @@ export class PeerConnection implements AsyncDisposable {
   #accepted: readonly string[];
   #accepting: Promise<void> = Promise.resolve();
   #mtuBytes: number;
-  #mtuTest = new AbortController();
+  /** The test of the path's MTU that is under way. */
+  #mtuTest: AbortController | undefined;
+  #nextMtuTest: Timer | undefined;
   #restartedAtMs = Number.NEGATIVE_INFINITY;
   readonly #traffic = new PeerTraffic();
   #hopPackets = 0;
@@ -354,31 +356,40 @@ export class PeerConnection implements AsyncDisposable {
     this.#paths.refresh(PathReason.requested);
   }
 
-  /** Tests the path's MTU now and then; a new path ends the test of the one before. */
+  /** Tests the path's MTU now, and again from time to time; a new path ends the test of the one before. */
   async #testMtu(): Promise<void> {
-    const { clock, machine, log } = this.#components;
-    this.#mtuTest.abort(new AbortedError('The path has changed.'));
+    this.#endMtuTests('The path has changed.');
     const test = new AbortController();
     this.#mtuTest = test;
+    const { clock, log } = this.#components;
     try {
-      for (;;) {
-        await this.#health.reached(test.signal);
-        await machine.setPeerMtu(this.virtualIp, undefined);
-        const rttMs = this.#health.rttMs ?? 0;
-        const found = await findPathMtu(
-          { clock, echo: machine.echo },
-          { address: this.virtualIp, rttMs, signal: test.signal },
-        );
-        await machine.setPeerMtu(this.virtualIp, found ?? this.#mtuBytes);
-        if (found !== undefined && Math.min(found, machine.mtuBytes) !== this.#mtuBytes) {
-          this.#mtuBytes = Math.min(found, machine.mtuBytes);
-          this.#changed('mtu', this.#pathReason);
-        }
-        await clock.sleep(MTU_TEST_MS, test.signal);
-      }
+      await this.#findMtu(test.signal);
+      test.signal.throwIfAborted();
+      // Between two tests a peer has this timer and nothing else: there may be thousands.
+      this.#mtuTest = undefined;
+      this.#nextMtuTest = clock.timer(MTU_TEST_MS, () => void this.#testMtu());
     } catch (error) {
       if (!test.signal.aborted) log.warn('The path MTU could not be set.', { error: errorMessage(error) });
     }
+  }
+
+  async #findMtu(signal: AbortSignal): Promise<void> {
+    const { clock, machine } = this.#components;
+    await this.#health.reached(signal);
+    await machine.setPeerMtu(this.virtualIp, undefined);
+    const rttMs = this.#health.rttMs ?? 0;
+    const found = await findPathMtu({ clock, echo: machine.echo }, { address: this.virtualIp, rttMs, signal });
+    await machine.setPeerMtu(this.virtualIp, found ?? this.#mtuBytes);
+    if (found === undefined || Math.min(found, machine.mtuBytes) === this.#mtuBytes) return;
+    this.#mtuBytes = Math.min(found, machine.mtuBytes);
+    this.#changed('mtu', this.#pathReason);
+  }
+
+  #endMtuTests(reason: string): void {
+    this.#nextMtuTest?.cancel();
+    this.#nextMtuTest = undefined;
+    this.#mtuTest?.abort(new AbortedError(reason));
+    this.#mtuTest = undefined;
   }
 
   /** Replaces the networks that are accepted from the peer. @throws MeshError `wireguard-failed`, `command-failed`. */
@@ -409,7 +420,7 @@ export class PeerConnection implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#isClosing = true;
     this.#handshake?.cancel();
-    this.#mtuTest.abort(new AbortedError('The connection is closed.'));
+    this.#endMtuTests('The connection is closed.');
     const { machine } = this.#components;
     await this.#health.stop();
     await this.#paths.close();

@@ -50,7 +50,8 @@ export class CandidateChecks {
   /** Takes over the candidates of the peer; {@link all} checks them. */
   replace(candidates: readonly MeshCandidate[], isNewSession: boolean): void {
     const known = isNewSession ? [] : this.#remotes;
-    this.#remotes = candidates;
+    // A copy has no room for more than it holds.
+    this.#remotes = candidates.slice();
     for (const { endpoint, type } of candidates) {
       if (!known.some((each) => sameEndpoint(each.endpoint, endpoint)))
         this.#components.log.note('candidate', formatEndpoint(endpoint), type);

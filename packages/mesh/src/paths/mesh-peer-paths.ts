@@ -7,6 +7,7 @@ import {
   PathSet,
   type PathStatus,
   RateLimit,
+  SparseMap,
   Tasks,
   TowpathError,
   Wakeup,
@@ -60,7 +61,7 @@ export class MeshPeerPaths implements PeerPaths {
   readonly #options: PeerPathsOptions;
   readonly #checks: ConnectivityChecks;
   readonly #set: PathSet<MeshPath>;
-  readonly #byId = new Map<string, MeshPath>();
+  readonly #byId = new SparseMap<string, MeshPath>();
   readonly #log: PathLog;
   readonly #closing = new AbortController();
   readonly #session: number;
@@ -155,14 +156,7 @@ export class MeshPeerPaths implements PeerPaths {
           if (this.#byId.get(path.id) === path) this.#byId.delete(path.id);
           this.#transports.drop(path.transport);
         },
-        times: {
-          suspectAfter: 2,
-          replaceAfter: 3,
-          // A NAT forgets a mapping that is idle for too long.
-          get idleIntervalMs() {
-            return components.nat.keepAliveMs;
-          },
-        },
+        times: components.pathTimes,
       },
     );
     this.#doubt = new PeerDoubt({ clock, set: this.#set });

@@ -191,12 +191,21 @@ export class MeshPathFinder implements PathFinder {
   /** One object for all peers: there may be thousands. */
   #share(): SharedByPeers {
     const { network, clock, random, log } = this.#components;
+    const nat = this.#nat;
     return {
       network,
       clock,
       random,
       log,
-      nat: this.#nat,
+      nat,
+      pathTimes: {
+        suspectAfter: 2,
+        replaceAfter: 3,
+        // A NAT forgets a mapping that is idle for too long.
+        get idleIntervalMs() {
+          return nat.keepAliveMs;
+        },
+      },
       budget: this.#budget,
       memory: this.#memory,
       transports: () => this.#transports(),

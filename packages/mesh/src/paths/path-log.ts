@@ -19,7 +19,9 @@ export class PathLog {
   }
 
   note(what: PathLogEntry['what'], label: string, reason: string): void {
-    const entry: PathLogEntry = { atMs: this.#clock.wallTime(), what, label, reason };
+    // One text for all entries of a path.
+    const known = this.#entries.findLast((each) => each.label === label)?.label ?? label;
+    const entry: PathLogEntry = { atMs: this.#clock.wallTime(), what, label: known, reason };
     this.#entries.push(entry);
     if (this.#entries.length > MAX_LOG) this.#entries.shift();
     this.#onEntry(entry);

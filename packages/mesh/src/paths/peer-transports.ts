@@ -45,11 +45,11 @@ export function transportEnds(transport: PathTransport, remote: Endpoint, isRela
 export class PeerTransports {
   readonly #components: PeerTransportsComponents;
   readonly #options: PeerTransportsOptions;
-  readonly #listening = new Map<StunDemultiplexer, Disposable>();
-  readonly #transports = new Map<StunDemultiplexer, PathTransport>();
+  readonly #listening = new SparseMap<StunDemultiplexer, Disposable>();
+  readonly #transports = new SparseMap<StunDemultiplexer, PathTransport>();
   readonly #own = new SparseSet<PathSocket>();
-  readonly #receivers = new Map<string, { stun: StunDemultiplexer; registration: Disposable }>();
-  readonly #heardAtMs = new Map<StunDemultiplexer, number>();
+  readonly #receivers = new SparseMap<string, { stun: StunDemultiplexer; registration: Disposable }>();
+  readonly #heardAtMs = new SparseMap<StunDemultiplexer, number>();
   readonly #lingering = new SparseMap<PathSocket, Timer>();
   readonly #closing = new Tasks();
 

@@ -1,4 +1,4 @@
-import type { Clock, Log, Random } from '@towpath/core';
+import type { Clock, Log, MonitorTimes, Random } from '@towpath/core';
 import type { Network, Subnet } from '@towpath/net';
 import type { RelayKey } from '../relays/relay-key.ts';
 import type { RelayFigure } from '../relays/relay-signal.ts';
@@ -32,6 +32,8 @@ export interface SharedByPeers {
   onRelaysWanted(): void;
   /** A path through the relay has died. */
   onRelaySuspect(key: RelayKey): void;
+  /** How the paths are monitored. */
+  pathTimes: Partial<MonitorTimes>;
   nat: NatWatch;
   budget: PunchBudget;
   memory: PairMemory;

@@ -1,3 +1,4 @@
+import { SparseMap } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import type { StunDemultiplexer } from './stun-demultiplexer.ts';
 
@@ -55,7 +56,7 @@ export interface CandidatePair {
 /** The pairs of one peer over all of its sockets, bounded. */
 export class PairTable {
   readonly #max: number;
-  readonly #sockets = new Map<StunDemultiplexer, Map<string, CandidatePair>>();
+  readonly #sockets = new SparseMap<StunDemultiplexer, SparseMap<string, CandidatePair>>();
   #size = 0;
 
   /** @param max pairs at once; a new one replaces the longest unused one that is neither verified nor waits for an answer. */
@@ -74,7 +75,7 @@ export class PairTable {
   /** Adds a pair; returns undefined when there is none that it may replace. */
   add(pair: CandidatePair): CandidatePair | undefined {
     if (this.#size >= this.#max && !this.#evict()) return undefined;
-    const pairs = this.#sockets.get(pair.socket) ?? new Map<string, CandidatePair>();
+    const pairs = this.#sockets.get(pair.socket) ?? new SparseMap<string, CandidatePair>();
     this.#sockets.set(pair.socket, pairs);
     pairs.set(keyOf(pair.remote), pair);
     this.#size++;

@@ -70,7 +70,7 @@ export class ConnectivityChecks implements Disposable {
   readonly #budget: ProbeBudget;
   readonly #pairs: PairTable;
   readonly #replays = new ReplayCache();
-  readonly #listening = new Map<StunDemultiplexer, Disposable>();
+  readonly #listening = new SparseMap<StunDemultiplexer, Disposable>();
   readonly #runs = new SparseMap<CheckRun, CandidatePair>();
   /** The check of a pair that callers share. */
   readonly #shared = new SparseMap<CandidatePair, CheckRun>();

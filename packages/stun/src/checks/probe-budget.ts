@@ -1,4 +1,4 @@
-import { type Clock, RateLimit, SparseMap } from '@towpath/core';
+import { type Clock, type Rate, RateLimit, SparseMap } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 
 /** What checks may send. Defaults keep a third party whose address a peer names from more than a few small datagrams. */
@@ -26,6 +26,9 @@ const DEFAULTS: Required<CheckLimits> = {
   answersPerSecond: 200,
 };
 
+/** Rates of the limits that are the same for every peer. */
+const DEFAULT_RATES = ratesOf(DEFAULTS);
+
 /** Addresses with extra requests that are remembered. */
 const MAX_EXTRA_ADDRESSES = 64;
 
@@ -40,13 +43,13 @@ export class ProbeBudget {
   readonly #extra = new SparseMap<string, number>();
 
   constructor(components: { clock: Clock }, limits: CheckLimits) {
-    this.limits = { ...DEFAULTS, ...limits };
-    const { probesPerRemote, probesPerAddress, probeRefillMs, probesPerSecond, answersPerSecond } = this.limits;
-    const refill = 1_000 / probeRefillMs;
-    this.#remotes = new RateLimit(components, { perSecond: refill, burst: probesPerRemote });
-    this.#addresses = new RateLimit(components, { perSecond: refill, burst: probesPerAddress });
-    this.#total = new RateLimit(components, { perSecond: probesPerSecond });
-    this.#answers = new RateLimit(components, { perSecond: answersPerSecond });
+    const isDefault = Object.keys(limits).length === 0;
+    this.limits = isDefault ? DEFAULTS : { ...DEFAULTS, ...limits };
+    const rates = isDefault ? DEFAULT_RATES : ratesOf(this.limits);
+    this.#remotes = new RateLimit(components, rates.remotes);
+    this.#addresses = new RateLimit(components, rates.addresses);
+    this.#total = new RateLimit(components, rates.total);
+    this.#answers = new RateLimit(components, rates.answers);
   }
 
   /** Takes one request to an endpoint that has not answered yet. */
@@ -81,4 +84,15 @@ export class ProbeBudget {
   takeAnswer(): boolean {
     return this.#answers.take();
   }
+}
+
+function ratesOf(limits: Required<CheckLimits>): Record<'remotes' | 'addresses' | 'total' | 'answers', Rate> {
+  const { probesPerRemote, probesPerAddress, probeRefillMs, probesPerSecond, answersPerSecond } = limits;
+  const refill = 1_000 / probeRefillMs;
+  return {
+    remotes: { perSecond: refill, burst: probesPerRemote },
+    addresses: { perSecond: refill, burst: probesPerAddress },
+    total: { perSecond: probesPerSecond, burst: Math.max(1, probesPerSecond) },
+    answers: { perSecond: answersPerSecond, burst: Math.max(1, answersPerSecond) },
+  };
 }
