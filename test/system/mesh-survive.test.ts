@@ -158,6 +158,24 @@ describe.skipIf(!wireGuardAvailable())('a TCP transfer through the tunnel', TIME
     await settled();
   });
 
+  it('goes on when the relay that it uses is killed, and the other one has lost its allocations', async () => {
+    let address = '';
+    await survives('relay killed, no standby', 3_000, () => grid.relays.get(address)!.kill('SIGKILL'), {
+      watchMs: 4_000,
+      prepare: async () => {
+        address = await relayed();
+        const other = [...grid.relays.keys()].find((each) => each !== address)!;
+        grid.relays.get(other)!.kill('SIGKILL');
+        await grid.relayAgain(other);
+      },
+      end: async () => {
+        disturb.clear();
+        await grid.relayAgain(address);
+      },
+    });
+    await settled();
+  });
+
   it('goes on when a member moves to another network (C11)', async () => {
     const nat = grid.lab.nat('nmoved', '203.0.113.77', {
       mapping: 'endpoint-independent',
@@ -178,9 +196,10 @@ describe.skipIf(!wireGuardAvailable())('a TCP transfer through the tunnel', TIME
   });
 
   it('goes on when the control plane is killed', async () => {
-    if (LONG) return;
-    grid.serving!.kill('SIGKILL');
-    await survives('control plane killed', 300, () => {}, { watchMs: 1_000 });
+    await survives('control plane killed', 300, () => grid.serving!.kill('SIGKILL'), {
+      watchMs: 1_000,
+      end: () => (LONG ? grid.serveAgain() : undefined),
+    });
   });
 
   it('ends with every block in its place', async () => {
