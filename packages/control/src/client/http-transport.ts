@@ -269,7 +269,7 @@ export class HttpTransport implements ControlTransport {
       ...signRequest(key, { method, path, body: bytes }, this.#stamp(at)),
       ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': `${bytes.length}` }),
     };
-    const late = `${url.host} did not answer within ${REQUEST_LIMIT_MS / 1_000} s.`;
+    const late = `${url.host} did not answer within ${REQUEST_LIMIT_MS / 1_000} s. Next: check that a control server runs at this address and port, then try again.`;
     using limit = deadline(this.#clock, REQUEST_LIMIT_MS, signal, () => new ControlError('server-unavailable', late));
     const answer = await sendRequest(url, {
       method,

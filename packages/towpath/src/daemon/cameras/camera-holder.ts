@@ -330,7 +330,7 @@ export class CameraHolder implements AsyncDisposable {
       await this.#listed(items, first, signal);
       first = false;
       await this.#keepUp(signal).catch((error: unknown) => {
-        if (isAbort(error)) throw error;
+        if (isAbort(error) || signal.aborted) throw error;
         // It is noted; the next check tries again.
         this.#failed(error);
       });
@@ -479,6 +479,8 @@ export class CameraHolder implements AsyncDisposable {
           this.itemChanged(mediaId(event.item));
         },
       });
+      // What was not saved because the camera is let go is no failure.
+      signal.throwIfAborted();
       if (what === 'files' && summary.saved > 0) log.info(`${this.config.name}: ${summary.saved} saved`);
       for (const { item, error } of what === 'files' ? summary.failed : []) {
         log.warn(`${this.config.name}: ${item.dirNum}/${item.mediaNum} was not saved: ${error.message}`);
