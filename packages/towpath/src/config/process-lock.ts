@@ -98,8 +98,7 @@ function takeOpenLock(path: string, purpose: LockedFor, options: ProcessLockOpti
       if (state === 'unsupported') return undefined;
       if (state === 'busy') throw taken(path, purpose, ownerOf(path)?.pid);
       if (writable && isStill(path, fd)) {
-        nameOwner(fd, onFullDisk);
-        keep = true;
+        keep = nameOwner(path, fd, onFullDisk);
         return { [Symbol.dispose]: () => release(path, fd) };
       }
       // Its owner removed it meanwhile; or nobody holds it, and it is another user's.
@@ -166,14 +165,18 @@ function isStill(path: string, fd: number): boolean {
   }
 }
 
-/** Writes who holds the lock, for messages. @throws the system's error */
-function nameOwner(fd: number, onFullDisk: boolean): void {
+/** Writes who holds the lock, for messages. @throws the system's error; then no file is left. */
+function nameOwner(path: string, fd: number, onFullDisk: boolean): true {
   try {
     ftruncateSync(fd);
     writeSync(fd, `${owner()}\n`, 0);
   } catch (error) {
-    if (!onFullDisk || !NO_SPACE.has(errorCode(error))) throw error;
+    if (!onFullDisk || !NO_SPACE.has(errorCode(error))) {
+      rmSync(path, { force: true });
+      throw error;
+    }
   }
+  return true;
 }
 
 function release(path: string, fd: number): void {
