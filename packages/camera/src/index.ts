@@ -21,7 +21,7 @@ export type { HeartbeatReport } from './client/heartbeat.ts';
 export type { ConnectRetryOptions } from './client/retry.ts';
 export type { CameraStatus } from './client/status-stream.ts';
 export type { TransferOptions, TransferResult } from './client/transfer.ts';
-export type { RememberedPath } from './connect/candidates.ts';
+export type { ContestedUid, RememberedPath } from './connect/candidates.ts';
 export {
   CameraRace,
   type CameraRaceComponents,

@@ -1,7 +1,8 @@
-import { SeededRandom } from '@towpath/core';
+import { createLog, SeededRandom } from '@towpath/core';
 import type { NatKind } from '@towpath/net/simulated';
+import { encodeMessage } from '@towpath/pppp/codec';
 import { describe, expect, test } from 'vitest';
-import { CameraClient, RaceConnector } from '../src/index.ts';
+import { CameraClient, connectCamera, type ContestedUid, RaceConnector } from '../src/index.ts';
 import { type ConnectParallelOptions, ParallelConnectionManager } from '../src/compat/parallel-connection-manager.ts';
 import { UID, world } from './three-way-world.ts';
 
@@ -38,6 +39,35 @@ describe('three kinds of path to a camera', () => {
     const result = await clock.runUntil(manager.connectParallel({ enableRelay: true }));
     expect(result.report.attempts.map(({ startedAtMs }) => startedAtMs)).toEqual([0, 0, 0]);
     if (result.success) await clock.runUntil(result.session.close());
+    await close();
+  });
+
+  test('several devices with its UID are told once, by whatever path, and in the log where nobody observes it (A8)', async () => {
+    const { clock, internet, components, endpoints, close } = await world();
+    const login = encodeMessage({ type: 'DEV_LGN', uid: UID, natType: 0, version: [4, 0, 0], local: undefined });
+    const claimant = await internet.host().network.bindUdp({ onMessage: () => {} });
+    for (let i = 0; i < 3; i++) {
+      claimant.send(login, endpoints[0]!);
+      await clock.advance(1_000);
+    }
+    await claimant.close();
+    const warnings: string[] = [];
+    const log = createLog(({ level, message }) => {
+      if (level === 'warn' && message.includes(UID)) warnings.push(message);
+    });
+    const contested: ContestedUid[] = [];
+    const onContested = (contest: ContestedUid) => {
+      contested.push(contest);
+      throw new Error('An observer that fails.');
+    };
+    const options = { target: UID, servers: endpoints };
+    const observed = await clock.runUntil(connectCamera(UID, { ...components, ...options, log, onContested }));
+    await clock.advance(10_000);
+    expect([contested, warnings]).toEqual([[{ uid: UID, server: endpoints[0] }], []]);
+    await clock.runUntil(observed.close());
+    const silent = await clock.runUntil(connectCamera(UID, { ...components, ...options, log }));
+    expect(warnings.length).toBeGreaterThan(0);
+    await clock.runUntil(silent.close());
     await close();
   });
 

@@ -55,6 +55,22 @@ describe('the view of a race (A5)', () => {
       expect(text).toContain(part);
   });
 
+  test.each([true, false])('a warning is printed above what is drawn in place (terminal: %s)', (interactive) => {
+    const printed: { lines: string[]; above: number }[] = [];
+    const io = {
+      ...testIo({ columns: 26, interactive }),
+      err: (line: string) => void printed.push({ lines: [line], above: 0 }),
+      redraw: (lines: readonly string[], above: number) => void printed.push({ lines: [...lines], above }),
+    };
+    const view = new RaceView(io);
+    view.step({ type: 'started', attempt: attempt('a', {}) } as never);
+    const race = printed.shift()?.lines ?? [];
+    view.note('What is said of it is wrong.');
+    const inPlace = { lines: ['What is said of it is', 'wrong.', ...race], above: 1 };
+    expect(race).toHaveLength(interactive ? 1 : 0);
+    expect(printed).toEqual([interactive ? inPlace : { lines: ['What is said of it is wrong.'], above: 0 }]);
+  });
+
   test('a line that fits is not marked', () => {
     expect([cut('abc', 3), cut('abcd', 3)]).toEqual(['abc', 'ab…']);
   });

@@ -15,7 +15,13 @@ import {
 import { type Endpoint, formatEndpoint, isIpAddress, isPort, type Network, NodeNetwork } from '@towpath/net';
 import { type PpppSession, parseUid, type StreamCipher } from '@towpath/pppp';
 import { CameraError } from '../artemis/camera-error.ts';
-import { type CandidateContext, candidatesOf, directSocket, type RememberedPath } from './candidates.ts';
+import {
+  type CandidateContext,
+  type ContestedUid,
+  candidatesOf,
+  directSocket,
+  type RememberedPath,
+} from './candidates.ts';
 import { DEFAULT_PORTS, DEFAULT_SEARCH_PORT, DEFAULT_UID, PORT_STAGGER_MS, THREAD_NAMES } from './defaults.ts';
 import { isClosedHost, whyNotReached } from './failure-text.ts';
 import {
@@ -87,6 +93,8 @@ export interface RaceRunOptions {
   searchLanFor?: string | undefined;
   /** Called with every step of the race. */
   onProgress?: ((progress: RaceProgress) => void) | undefined;
+  /** Several devices claim the camera's UID at a server; each attempt tells it once. */
+  onContested?: ((contest: ContestedUid) => void) | undefined;
   /**
    * Takes the paths that are found after the first: when a relay has connected, direct attempts continue within the time
    * limit.
@@ -188,6 +196,7 @@ export class CameraRace {
       ...(searchLanFor === undefined ? {} : { uid: searchLanFor, searchLan: true }),
       remembered: options.remembered,
       localPorts: options.localPorts,
+      onContested: options.onContested,
     };
     const context = { ...known, socket: directSocket(known) };
     const starts = kindsByWeight(kinds, this.#weights, this.#history);

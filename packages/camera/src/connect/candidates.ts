@@ -18,6 +18,12 @@ export interface RememberedPath {
   destinationPort: number;
 }
 
+/** Several devices claim one UID at a server, which connects to the one that logged in first. */
+export interface ContestedUid {
+  uid: string;
+  server: Endpoint;
+}
+
 /** What the candidates of one camera have in common. */
 export interface CandidateContext {
   network: Network;
@@ -50,6 +56,8 @@ export interface CandidateContext {
   remembered?: RememberedPath | undefined;
   /** Local ports that candidates had in an earlier race, by candidate id: they use the same ones again if possible. */
   localPorts?: ReadonlyMap<string, number> | undefined;
+  /** Servers know several devices with the camera's UID; each attempt tells it once. */
+  onContested?: ((contest: ContestedUid) => void) | undefined;
   /** The socket of the attempts that send to the camera itself. @default one for each */
   socket?: AttemptSocket | undefined;
 }
@@ -173,10 +181,11 @@ function relayCandidates(context: CandidateContext): Candidate<PpppSession>[] {
   ];
 }
 
-function remote({ uid = DEFAULT_UID, servers, secret, cipher }: CandidateContext) {
+function remote({ uid = DEFAULT_UID, servers, secret, cipher, onContested }: CandidateContext) {
   return {
     uid,
     servers,
+    ...(onContested === undefined ? {} : { onContested: (server: Endpoint) => onContested({ uid, server }) }),
     ...(secret === undefined ? {} : { secret }),
     ...(cipher === undefined ? {} : { cipher }),
   };

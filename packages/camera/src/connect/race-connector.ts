@@ -19,6 +19,7 @@ import {
   type CameraTargetOptions,
   type RaceSuccess,
 } from './camera-race.ts';
+import type { ContestedUid } from './candidates.ts';
 import { DEFAULT_UID } from './defaults.ts';
 import type { CameraMemory, PathMemory } from './memory.ts';
 
@@ -40,6 +41,8 @@ export interface RaceConnectorOptions extends CameraTargetOptions {
   onProgress?: ((progress: RaceProgress) => void) | undefined;
   /** Called with the result of every race. */
   onResult?: ((result: CameraRaceResult) => void) | undefined;
+  /** Called once, when a server tells that several devices claim the camera's UID. @default a warning in the log */
+  onContested?: ((contest: ContestedUid) => void) | undefined;
 }
 
 /** Time limit of one race, so that the next attempt comes soon, ms. Requirement B7. */
@@ -69,6 +72,7 @@ export class RaceConnector implements CameraConnector {
   /** Local ports by candidate. */
   readonly #portSets: (Map<string, number> | undefined)[] = [undefined, undefined];
   #failures = 0;
+  #contested = false;
 
   /** @throws CameraError `bad-argument`. */
   constructor(components: RaceConnectorComponents, options: RaceConnectorOptions) {
@@ -94,7 +98,7 @@ export class RaceConnector implements CameraConnector {
   /** @throws CameraError `connect-failed` with the reason of each path kind; the signal's reason. */
   async connect(options: ConnectorOptions): Promise<ConnectedCamera & { report: RaceReport }> {
     const { signal, limitMs, purpose, offer, goesOn } = options;
-    const { onProgress, servers = [] } = this.#options;
+    const { onProgress, onContested, servers = [] } = this.#options;
     if (purpose === 'standby' && servers.length === 0) {
       // It would be a second session on the path that is in doubt, and some cameras hold one session only.
       const message = `There is no other kind of path to ${this.target}.`;
@@ -111,6 +115,7 @@ export class RaceConnector implements CameraConnector {
       searchLanFor,
       localPorts: this.#ports,
       onProgress,
+      onContested: onContested && ((contest) => this.#tellContested(contest, onContested)),
       offer: offer && ((further) => this.#offer(further, offer)),
       goesOn,
       signal,
@@ -147,6 +152,17 @@ export class RaceConnector implements CameraConnector {
   #tell(result: CameraRaceResult): void {
     try {
       this.#options.onResult?.(result);
+    } catch (error) {
+      this.#log.error(`An observer of the race failed: ${errorMessage(error)}`);
+    }
+  }
+
+  /** The attempts of a race, and later races, report the same. An exception of the observer must not end an attempt. */
+  #tellContested(contest: ContestedUid, observer: (contest: ContestedUid) => void): void {
+    if (this.#contested) return;
+    this.#contested = true;
+    try {
+      observer(contest);
     } catch (error) {
       this.#log.error(`An observer of the race failed: ${errorMessage(error)}`);
     }

@@ -29,6 +29,15 @@ export class RaceView {
     if (this.#io.interactive) this.#redraw(this.#lines([...this.#attempts.values()], 'cut'));
   }
 
+  /** Prints a warning, above the attempts that are drawn in place. */
+  note(text: string): void {
+    const drawn = this.#drawnLines;
+    const note = drawn === 0 ? [text] : wrap(text, Math.max(20, this.#io.columns - 1));
+    const lines = note.map((line) => this.#io.style('yellow', line));
+    if (drawn === 0) for (const line of lines) this.#io.err(line);
+    else this.#io.redraw([...lines, ...this.#lines([...this.#attempts.values()], 'cut')], drawn);
+  }
+
   /** Shows the final state of every attempt and clears the view. */
   finish(report: RaceReport): void {
     const lines = this.#lines(report.attempts, 'wrapped');

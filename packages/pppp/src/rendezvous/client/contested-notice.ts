@@ -22,7 +22,9 @@ export class ContestedNotice {
   tell(server: Endpoint): void {
     if (this.#told) return;
     this.#told = true;
-    this.#log.warn(
+    // Who observes it tells it to people; a second warning of the same would only be noise.
+    const level = this.#onContested === undefined ? 'warn' : 'debug';
+    this.#log[level](
       `${formatEndpoint(server)} knows several devices that claim to be ${this.#uid} and connects to the one that was there first. Check that it is yours; a secret for the device at the server rules the others out.`,
     );
     this.#onContested?.(server);

@@ -21,7 +21,10 @@ export interface RemoteAttemptOptions extends Omit<AttemptOptions, 'pathKind'> {
   secret?: string | undefined;
   /** A server without an answer for this time counts as unreachable, ms. @default 3000 */
   serverLimitMs?: number;
-  /** A server reports that several devices claim the UID; it connects to the first of them. Called once. */
+  /**
+   * A server reports that several devices claim the UID; it connects to the first of them. Called once.
+   * @default a warning in the log
+   */
   onContested?: (server: Endpoint) => void;
 }
 

@@ -9,7 +9,7 @@ import { ConnectLine } from './connect-line.ts';
 import { type JoinOptions, openHotspot, type WakeOptions } from './hotspot.ts';
 import { cameraTime } from './info.ts';
 import { pathText } from './path-text.ts';
-import { adviseTarget, connectLimitMs, openCamera, type TargetOptions } from './target.ts';
+import { adviseTarget, connectLimitMs, contestedText, openCamera, type TargetOptions } from './target.ts';
 import { phaseTeller } from './wake.ts';
 import { printJson } from '../../cli/json-output.ts';
 
@@ -34,6 +34,7 @@ export async function connect(runtime: Runtime, host: string, options: ConnectOp
       races.push(result);
       shown?.finish(result);
     },
+    ...(shown && { onContested: (contest) => shown.warn(contestedText(contest)) }),
   });
   await adviseTarget(runtime, host, target);
   {
@@ -91,6 +92,12 @@ class ConnectView {
   step(progress: RaceProgress): void {
     this.#line?.clear();
     this.#races.step(progress);
+    this.#line?.draw();
+  }
+
+  warn(text: string): void {
+    this.#line?.clear();
+    this.#races.note(text);
     this.#line?.draw();
   }
 

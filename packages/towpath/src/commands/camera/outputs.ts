@@ -10,7 +10,7 @@ import { outputUrlFault, URL_BEGINNINGS } from '../../outputs/output-url.ts';
 import { itemName } from './media.ts';
 import { openCamera, type TargetOptions } from './target.ts';
 import { timeLimit } from './time-limit.ts';
-import { type Say, speaker, tell } from './watch.ts';
+import { raceTeller, type Say, speaker, tell } from './watch.ts';
 
 interface OutputsOptions extends TargetOptions {
   rtsp?: Endpoint;
@@ -36,7 +36,7 @@ export async function outputs(runtime: Runtime, host: string, options: OutputsOp
   checkOptions(options);
   const { clock, log } = runtime;
   const say = speaker(runtime, options.json ?? false);
-  await using camera = openCamera(runtime, host, options);
+  await using camera = openCamera(runtime, host, options, raceTeller(say));
   tell(camera, say);
   await camera.connectWithRetries({ signal: runtime.signal });
   using limit = timeLimit(runtime, options.for);

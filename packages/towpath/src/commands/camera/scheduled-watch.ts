@@ -14,6 +14,7 @@ import { itemName, unreadableText } from './media.ts';
 import {
   checkComplete,
   NOTHING_MISSING,
+  raceTeller,
   type Say,
   type Shortfall,
   speaker,
@@ -83,6 +84,7 @@ async function visit(
   const hooks = {
     tell: (step: string, phase: string, text: string) => say(step, text, { phase }),
     onClient: (camera: CameraClient) => tell(camera, say),
+    race: raceTeller(say),
     signal,
   };
   return await visitCamera(runtime, host, options, hooks, async (camera, until) => {

@@ -4,6 +4,7 @@ import {
   CameraClient,
   CameraError,
   type CameraRaceResult,
+  type ContestedUid,
   FileDeviceStore,
   type PathWeights,
   RaceConnector,
@@ -11,7 +12,7 @@ import {
   StorePathMemory,
   utcOffsetMinutes,
 } from '@towpath/camera';
-import { type Endpoint, isIpAddress } from '@towpath/net';
+import { type Endpoint, formatEndpoint, isIpAddress } from '@towpath/net';
 import { StreamCipher } from '@towpath/pppp';
 import { readSecret } from '../../config/secret-file.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
@@ -42,6 +43,8 @@ export interface TargetOptions extends CommonOptions {
 export interface RaceWatch {
   onProgress?(progress: RaceProgress): void;
   onResult?(result: CameraRaceResult): void;
+  /** Called once. @default a warning on standard error */
+  onContested?(contest: ContestedUid): void;
 }
 
 /** Default time limit for connecting, s. */
@@ -57,7 +60,7 @@ export function openCamera(
   const { network, clock, random, log } = runtime;
   const connector = new RaceConnector(
     { network, clock, random, log, memory: cameraMemory(runtime) },
-    connectorOptions(host, options, watch),
+    connectorOptions(host, options, { onContested: (contest) => warnContested(runtime, contest), ...watch }),
   );
   return new CameraClient(
     { connector, clock, random, log: log.child('CAMERA') },
@@ -89,6 +92,17 @@ function connectorOptions(host: string, options: TargetOptions, watch: RaceWatch
     localAddress,
     ...watch,
   };
+}
+
+/** Says that it is not certain whose camera is reached, in one line with the next step. */
+export function contestedText({ uid, server }: ContestedUid): string {
+  return `Two or more devices claim the UID ${uid} at ${formatEndpoint(server)}, which connects to the one that was there first. Next: check the device id (towpath camera info); a secret for the camera at the server (towpath pppp serve --secrets) keeps others out.`;
+}
+
+function warnContested({ io }: Runtime, contest: ContestedUid): void {
+  // The progress line is drawn in place.
+  if (io.interactive) io.draw('');
+  io.err(io.style('yellow', contestedText(contest)));
 }
 
 /** Returns the stored path history of each camera, in the configuration folder. */

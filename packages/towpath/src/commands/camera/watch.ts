@@ -19,7 +19,7 @@ import { stateText } from './connect-line.ts';
 import { cameraTime } from './info.ts';
 import type { JoinOptions, WakeOptions } from './hotspot.ts';
 import { itemName, lostText, unreadableText } from './media.ts';
-import { openCamera, type TargetOptions } from './target.ts';
+import { contestedText, openCamera, type RaceWatch, type TargetOptions } from './target.ts';
 import { timeLimit } from './time-limit.ts';
 import { printJson } from '../../cli/json-output.ts';
 
@@ -42,7 +42,7 @@ export async function watch(runtime: Runtime, host: string, options: WatchOption
   checkOptions(options);
   const { clock, log } = runtime;
   const say = speaker(runtime, options.json ?? false);
-  await using camera = openCamera(runtime, host, options);
+  await using camera = openCamera(runtime, host, options, raceTeller(say));
   tell(camera, say);
   await camera.connectWithRetries({ signal: runtime.signal });
   using limit = timeLimit(runtime, options.for);
@@ -251,6 +251,16 @@ export function speaker({ io, clock }: Runtime, json: boolean): Say {
   return (type, text, fields = {}) => {
     if (json) printJson(io, type, { atMs: Math.round(clock.now() - startedAt), ...fields });
     else io.out(`${io.style('dim', new Date(clock.wallTime()).toTimeString().slice(0, 8))} ${type.padEnd(9)} ${text}`);
+  };
+}
+
+/** Says what a race has found out that a person should know. */
+export function raceTeller(say: Say): RaceWatch {
+  return {
+    onContested(contest) {
+      const message = contestedText(contest);
+      say('warning', message, { message, ...contest });
+    },
   };
 }
 

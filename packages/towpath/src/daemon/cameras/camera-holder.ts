@@ -25,7 +25,7 @@ import { formatEndpoint } from '@towpath/net';
 import type { Runtime } from '../../cli/runtime.ts';
 import { visitCamera } from '../../commands/camera/hotspot.ts';
 import { lostText, unreadableText } from '../../commands/camera/media.ts';
-import { openCamera, type RaceWatch } from '../../commands/camera/target.ts';
+import { contestedText, openCamera, type RaceWatch } from '../../commands/camera/target.ts';
 import type { CameraConfig, DaemonConfig, WakeConfig } from '../config/config.ts';
 import type { CameraMemo } from '../state/state-folder.ts';
 import { raceOf } from './camera-race.ts';
@@ -75,6 +75,7 @@ export class CameraHolder implements AsyncDisposable {
   #raceAtMs = 0;
   #problem: Problem | undefined;
   #unreadable = 0;
+  #contested = false;
   #sinceMs: number;
   #nextTryMs: number | undefined;
   #checkedMs: number | undefined;
@@ -457,6 +458,7 @@ export class CameraHolder implements AsyncDisposable {
         this.#race = result;
         this.#raceAtMs = clock.wallTime() - result.report.elapsedMs;
       },
+      onContested: (contest) => this.#tellContested(contestedText(contest)),
     };
   }
 
@@ -530,6 +532,20 @@ export class CameraHolder implements AsyncDisposable {
     if (count === 0 || count === this.#unreadable) return;
     this.#unreadable = count;
     this.#components.runtime.log.warn(`${this.config.name}: ${unreadableText(count)}`, { code: 'bad-response' });
+  }
+
+  /** Once: each visit of a camera that is woken begins with a race. */
+  #tellContested(message: string): void {
+    if (this.#contested) return;
+    this.#contested = true;
+    const { runtime, publish } = this.#components;
+    const notice = {
+      code: 'uid-contested',
+      message: `${this.config.name}: ${message}`,
+      at: iso(runtime.clock.wallTime()),
+    };
+    runtime.log.warn(notice.message, { code: notice.code });
+    publish({ type: 'notice', level: 'warning', notice });
   }
 
   #failed(error: unknown): void {
