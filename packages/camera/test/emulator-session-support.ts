@@ -99,6 +99,7 @@ export function testCamera(clock: VirtualClock, change: Partial<EmulatedCamera> 
     name: 'TOWPATH 01',
     deviceId: '02:54:50:00:00:01',
     card: new Card(1, 83, 0),
+    hasCard: true,
     pictures: paddedPictures({ photoBytes: 40_000, thumbnailBytes: 20_000 }),
     clock: new CameraClock(clock),
     batteryPercent: 80,

@@ -61,7 +61,7 @@ export class CameraEmulator implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   constructor(components: CameraEmulatorComponents, options: CameraEmulatorOptions = {}) {
-    const { seed = 1, itemCount = 83, videoEvery = 0 } = options;
+    const { seed = 1, hasCard = true, itemCount = hasCard ? 83 : 0, videoEvery = 0 } = options;
     this.#components = components;
     this.#options = options;
     this.#log = (components.log ?? silentLog).child('EMULATOR');
@@ -72,6 +72,7 @@ export class CameraEmulator implements AsyncDisposable {
       name: options.name ?? `TOWPATH ${String(seed).padStart(2, '0')}`,
       deviceId: options.deviceId ?? deviceIdOf(seed),
       card: new Card(seed, itemCount, videoEvery),
+      hasCard,
       pictures: options.pictures ?? drawnPictures(),
       clock: new CameraClock(components.clock),
       batteryPercent: options.batteryPercent ?? 70,

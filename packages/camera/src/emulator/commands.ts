@@ -89,8 +89,8 @@ function listMedia({ camera }: CommandContext, request: JsonObject): CommandOutc
     const why = `itemCntPerPage need less than ${MAX_PAGE_ITEMS + 1}`;
     return { reply: { mediaFiles: [], cnt: 0, pageNo, getMediaListRet: FAILED, errorMsg: why, ...tail } };
   }
-  const mediaFiles = camera.card.page(pageNo, itemCntPerPage).map(listEntry);
-  const cnt = mediaFiles.length;
+  const mediaFiles = camera.hasCard ? camera.card.page(pageNo, itemCntPerPage).map(listEntry) : null;
+  const cnt = mediaFiles?.length ?? 0;
   return { reply: { mediaFiles, cnt, pageNo, getMediaListRet: 0, errorMsg: 'Success', ...tail } };
 }
 

@@ -16,7 +16,8 @@ export const HOSTILE_TEXT =
   '\x1b[2J\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\rroot# \x9b31m\u202etxt.exe\u2066/../../etc/passwd';
 
 /** Size and free space of the emulated card. */
-export function cardSpace({ card }: EmulatedCamera): { sdTotalMB: number; sdFreeMB: number } {
+export function cardSpace({ card, hasCard }: EmulatedCamera): { sdTotalMB: number; sdFreeMB: number } {
+  if (!hasCard) return { sdTotalMB: 0, sdFreeMB: 0 };
   return { sdTotalMB: CARD_MB, sdFreeMB: Math.max(0, CARD_MB - ITEM_MB * card.size) };
 }
 

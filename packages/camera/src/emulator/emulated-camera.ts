@@ -34,6 +34,8 @@ export interface EmulatedCamera {
   readonly name: string;
   readonly deviceId: string;
   readonly card: Card;
+  /** Without one the device information tells a size of 0, and the media list is null. */
+  readonly hasCard: boolean;
   readonly pictures: PictureSource;
   readonly clock: CameraClock;
   readonly batteryPercent: number;

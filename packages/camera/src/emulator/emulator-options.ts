@@ -26,6 +26,7 @@ export interface CameraEmulatorOptions
       | 'tokenPolicy'
       | 'secondTransfer'
       | 'mergeRatio'
+      | 'hasCard'
       | 'audio'
       | 'timeCode'
       | 'responseDelayMs'

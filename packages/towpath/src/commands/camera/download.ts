@@ -15,7 +15,7 @@ import type { Runtime } from '../../cli/runtime.ts';
 import { counted, formatBytes, formatMs } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
 import { lockPictures } from '../../config/pictures-lock.ts';
-import { cameraSeconds, itemName, lostText, unreadableText } from './media.ts';
+import { cameraSeconds, emptyCardText, itemName, lostText, unreadableText } from './media.ts';
 import { type TargetOptions, withCamera } from './target.ts';
 import { printJson } from '../../cli/json-output.ts';
 
@@ -41,18 +41,25 @@ export function thumbnails(runtime: Runtime, host: string, options: FetchOptions
 async function fetchMedia(runtime: Runtime, host: string, options: FetchOptions, what: 'files' | 'thumbnails') {
   const { io, clock, log, signal } = runtime;
   const { output, since, newOnly, limit, items, json = false } = options;
-  const summary = await withCamera(runtime, host, options, (camera) => {
+  const summary = await withCamera(runtime, host, options, async (camera) => {
     camera.events.on('lost', ({ message }) => {
       // The progress line is drawn in place.
       if (io.interactive) io.draw('');
       io.err(io.style('yellow', `Interrupted: ${message} Waiting for the camera …`));
     });
-    return fetchInto({ camera, io, json, clock, log, signal, timeZone: options.cameraTimeZone }, output, what, {
-      ...(since === undefined ? {} : { since: cameraSeconds(since) }),
-      ...(newOnly === undefined ? {} : { newOnly }),
-      ...(limit === undefined ? {} : { limit }),
-      ...(items === undefined ? {} : { items }),
-    });
+    const fetched = await fetchInto(
+      { camera, io, json, clock, log, signal, timeZone: options.cameraTimeZone },
+      output,
+      what,
+      {
+        ...(since === undefined ? {} : { since: cameraSeconds(since) }),
+        ...(newOnly === undefined ? {} : { newOnly }),
+        ...(limit === undefined ? {} : { limit }),
+        ...(items === undefined ? {} : { items }),
+      },
+    );
+    if (!json && fetched.listed + fetched.unreadable === 0) io.err(await emptyCardText(camera, signal));
+    return fetched;
   });
   report(io, summary, output, json);
   const incomplete = incompleteness(summary);

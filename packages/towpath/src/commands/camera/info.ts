@@ -24,14 +24,16 @@ function summary(device: DeviceInfo): string[][] {
       device.batPercent === undefined ? undefined : `${device.batPercent} %${device.isCharging ? ', charging' : ''}`,
     ],
     ['temperature', device.temperature === undefined ? undefined : `${device.temperature} °C`],
-    [
-      'card',
-      device.sdTotalMB === undefined ? undefined : `${device.sdFreeMB ?? '?'} MB free of ${device.sdTotalMB} MB`,
-    ],
+    ['card', cardText(device)],
     ['clock', device.timeUTC === undefined ? undefined : cameraTime(device.timeUTC)],
     ['language', device.languageCode],
   ];
   return rows.flatMap(([name, value]) => (value ? [[name, oneLine(value)]] : []));
+}
+
+function cardText({ sdTotalMB, sdFreeMB }: DeviceInfo): string | undefined {
+  if (sdTotalMB === undefined) return undefined;
+  return sdTotalMB === 0 ? 'none' : `${sdFreeMB ?? '?'} MB free of ${sdTotalMB} MB`;
 }
 
 /** Formats a time of the camera, which counts local wall time as if it were UTC; `-` for what is no time. */

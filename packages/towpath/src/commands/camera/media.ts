@@ -1,5 +1,5 @@
-import type { MediaItem } from '@towpath/camera';
-import { TowpathError } from '@towpath/core';
+import type { CameraClient, MediaItem } from '@towpath/camera';
+import { isAbort, TowpathError } from '@towpath/core';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted, table } from '../../cli/table.ts';
 import { cameraTime } from './info.ts';
@@ -15,11 +15,13 @@ export async function media(runtime: Runtime, host: string, options: MediaOption
   const { io, signal } = runtime;
   await withCamera(runtime, host, options, async (camera) => {
     const items: MediaItem[] = [];
+    let listed = 0;
     let unreadable = 0;
     const onUnreadable = (count: number) => {
       unreadable = count;
     };
     for await (const item of camera.mediaList({ signal, onUnreadable })) {
+      listed++;
       if (options.since !== undefined && item.mediaTime < cameraSeconds(options.since)) continue;
       items.push(item);
       if (options.json) printJson(io, 'item', { name: itemName(item), ...item });
@@ -27,6 +29,7 @@ export async function media(runtime: Runtime, host: string, options: MediaOption
     if (!options.json) {
       if (items.length > 0) for (const line of table(HEAD, items.map(cells), io.columns)) io.out(line);
       io.err(io.style('dim', counted(items.length, 'item')));
+      if (listed + unreadable === 0) io.err(await emptyCardText(camera, signal));
     }
     if (unreadable > 0) {
       throw new TowpathError('items-failed', `${unreadableText(unreadable)}. Next: look at them on the camera itself.`);
@@ -44,6 +47,31 @@ function cells(item: MediaItem): string[] {
 /** `100/318`, as `--items` takes it. */
 export function itemName({ dirNum, mediaNum }: { dirNum: number; mediaNum: number }): string {
   return `${dirNum}/${mediaNum}`;
+}
+
+/** Says why a list has no entries, as far as the camera tells it: a size of 0 MB is no card. */
+export async function emptyCardText(
+  camera: Pick<CameraClient, 'deviceInfo'>,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const totalMb = await cardMb(camera, signal);
+  if (totalMb === 0) {
+    return 'The camera has no card: it reports a size of 0 MB. Next: insert one, or check that it is inserted fully.';
+  }
+  return totalMb !== undefined && totalMb > 0 ? 'The card is empty.' : 'The camera has no card, or an empty one.';
+}
+
+/** @returns undefined when the camera does not tell it */
+async function cardMb(
+  camera: Pick<CameraClient, 'deviceInfo'>,
+  signal: AbortSignal | undefined,
+): Promise<number | undefined> {
+  try {
+    return (await camera.deviceInfo({ signal })).sdTotalMB;
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    return undefined;
+  }
 }
 
 /** Says that a part of the card's list is not known. */
