@@ -32,7 +32,7 @@ interface Entry<Path> {
 }
 
 type SetEvent<Path> =
-  | { type: 'add'; path: Path }
+  | { type: 'add'; path: Path; replaced: readonly Path[] }
   | { type: 'remove'; entry: Entry<Path>; reason: PathReason; error: TowpathError | undefined }
   | { type: 'health'; entry: Entry<Path>; health: PathHealth }
   | { type: 'measured'; entry: Entry<Path> }
@@ -115,9 +115,12 @@ export class PathSet<Path> implements AsyncDisposable {
     }));
   }
 
-  /** Takes over a verified path and owns it from now on. A path whose id is known already is released at once. */
-  add(path: Path): void {
-    this.#run.dispatch({ type: 'add', path });
+  /**
+   * Takes over a verified path and owns it from now on. A path whose id is known already is released at once.
+   * @param replaced paths that are left in the same step: the choice is made without them
+   */
+  add(path: Path, replaced: readonly Path[] = []): void {
+    this.#run.dispatch({ type: 'add', path, replaced });
   }
 
   /** Leaves a path at once, without draining. Does nothing for a path that is not in the set. */
@@ -208,7 +211,7 @@ export class PathSet<Path> implements AsyncDisposable {
   #step(event: SetEvent<Path>): void {
     switch (event.type) {
       case 'add':
-        this.#add(event.path);
+        this.#add(event.path, event.replaced);
         return;
       case 'remove':
         this.#leave(event.entry, event.reason, event.error);
@@ -238,13 +241,13 @@ export class PathSet<Path> implements AsyncDisposable {
     this.#select();
   }
 
-  #add(path: Path): void {
+  #add(path: Path, replaced: readonly Path[]): void {
     const about = this.#options.describe(path);
-    if (
-      this.#closed ||
-      this.#entries.has(about.id) ||
-      this.#entries.size >= (this.#options.maxPaths ?? DEFAULT_MAX_PATHS)
-    ) {
+    const isNew = !this.#closed && !this.#entries.has(about.id);
+    for (const entry of isNew ? replaced.map((each) => this.#entryOf(each)) : []) {
+      if (entry !== undefined) this.#leave(entry, PathReason.surplus, undefined);
+    }
+    if (!isNew || this.#entries.size >= (this.#options.maxPaths ?? DEFAULT_MAX_PATHS)) {
       this.#release(path, about.id, this.#closed ? PathReason.shutdown : PathReason.surplus);
       return;
     }

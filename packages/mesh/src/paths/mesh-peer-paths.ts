@@ -439,10 +439,7 @@ export class MeshPeerPaths implements PeerPaths {
       onSent: (sentOn, datagram) => this.#set.sent(sentOn, undefined, carriesData(datagram)),
     });
     this.#byId.set(id, path);
-    this.#set.add(path);
-    for (const { path: other } of this.#set.status()) {
-      if (this.#relays.isMirror(other.transport, other.remote)) this.#set.remove(other, PathReason.surplus);
-    }
+    this.#set.add(path, this.#relays.mirrorsOf(path));
     if (isRelay) {
       this.#relays.agreement.heard(this.#relays.of(path), false);
       this.#punchLater();

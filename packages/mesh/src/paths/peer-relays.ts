@@ -82,19 +82,31 @@ export class PeerRelays {
 
   /**
    * With an allocation of each end on one relay there are two paths through it. Both ends use the controlled end's alone:
-   * the kernel carries a path whose two directions are the same.
+   * the kernel carries a path whose two directions are the same. True for the other one while there is this one.
    */
   isMirror(transport: PathTransport, remote: Endpoint): boolean {
-    const own = transport.relay !== undefined;
-    if (!own && !this.#options.isRelayed(remote)) return false;
-    if (own !== this.#options.controlling) return false;
-    const relay = own ? transport.local.address : remote.address;
-    const status = this.#components.paths().status();
-    return status.some(({ path, health }) => {
-      const other = path.transport.relay !== undefined ? path.local.address : path.remote.address;
-      return (
-        path.kind === 'relay' && (path.transport.relay !== undefined) !== own && other === relay && health !== 'dead'
-      );
+    const isOwn = transport.relay !== undefined;
+    return isOwn === this.#options.controlling && this.#across(transport, remote).length > 0;
+  }
+
+  /** The paths that are {@link isMirror} as soon as there is this one. */
+  mirrorsOf({ transport, remote }: MeshPath): MeshPath[] {
+    const isOwn = transport.relay !== undefined;
+    // One through two relays in a row takes no other's place.
+    if (isOwn === this.#options.controlling || (isOwn && this.#options.isRelayed(remote))) return [];
+    return this.#across(transport, remote);
+  }
+
+  /** Paths over the same relay that use the other end's allocation there. */
+  #across(transport: PathTransport, remote: Endpoint): MeshPath[] {
+    const isOwn = transport.relay !== undefined;
+    if (!isOwn && !this.#options.isRelayed(remote)) return [];
+    const relay = isOwn ? transport.local.address : remote.address;
+    const others = this.#components.paths().status();
+    return others.flatMap(({ path, health }) => {
+      const isOthersOwn = path.transport.relay !== undefined;
+      const other = isOthersOwn ? path.local.address : path.remote.address;
+      return path.kind === 'relay' && isOthersOwn !== isOwn && other === relay && health !== 'dead' ? [path] : [];
     });
   }
 }

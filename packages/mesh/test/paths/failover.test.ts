@@ -50,8 +50,6 @@ describe('the paths of two members', () => {
     }
   }
 
-  const changes = (paths: PeerPaths) => paths.log().filter(({ what }) => what === 'switch').length;
-
   it('move to the standby within 800 ms when a spliced path carries nothing any more, on both ends (C9)', async () => {
     await connect(31, false);
     expect([toB.current?.kind, toA.current?.kind]).toEqual(['relay', 'relay']);
@@ -159,16 +157,25 @@ describe('the paths of two members', () => {
     expect(toB.probesSent - probes).toBeLessThanOrEqual(80);
   });
 
-  it('keep the direct path through 30 % loss in each direction', async () => {
-    await connect(34, true);
-    await talk(5_000);
-    const before = [changes(toB), changes(toA)];
-    party.internet.intercept((_, next) => {
-      if (party.random.next() > 0.3) next();
-    });
-    await talk(60_000);
-    expect([toB.current?.kind, toA.current?.kind]).toEqual(['p2p', 'p2p']);
-    expect([changes(toB), changes(toA)]).toEqual(before);
+  it('are on the direct path in 95 % of the time through 30 % loss in each direction', async () => {
+    const MOMENTS = 1_200;
+    const seeds = [34, 35, 36, 37, 38, 39, 40, 41];
+    let direct = 0;
+    for (const seed of seeds) {
+      if (seed !== seeds[0]) await party.close();
+      await connect(seed, true);
+      await talk(5_000);
+      expect([toB.current?.kind, toA.current?.kind]).toEqual(['p2p', 'p2p']);
+      party.internet.intercept((_, next) => {
+        if (party.random.next() > 0.3) next();
+      });
+      for (let at = 0; at < MOMENTS; at++) {
+        await talk(50);
+        direct += Number(toB.current?.kind === 'p2p') + Number(toA.current?.kind === 'p2p');
+      }
+    }
+    // What is lost by chance looks like the end of a path now and then; it is found again at once.
+    expect(direct / (2 * MOMENTS * seeds.length)).toBeGreaterThan(0.95);
   });
 
   it('keep their standby when an interface is added, and when the own interface of WireGuard comes up', async () => {

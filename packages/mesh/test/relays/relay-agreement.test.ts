@@ -1,3 +1,4 @@
+import { SeededRandom } from '@towpath/core';
 import type { NetworkChange } from '@towpath/net';
 import { type NatOptions, natKinds } from '@towpath/net/simulated';
 import type { TurnServer } from '@towpath/stun/server';
@@ -101,6 +102,21 @@ describe('two members on relays', () => {
       [3, 3],
     ]);
   });
+
+  it.each([...Array(24).keys()])(
+    'use one allocation for both directions, whichever is verified first: seed %i (D2)',
+    async (seed) => {
+      const random = new SeededRandom(seed);
+      const delay = () => random.integer(0, 60);
+      const { toB, toA } = await connect(seed, [
+        [delay(), delay()],
+        [delay(), delay()],
+      ]);
+      await far.party.clock.advance(4_000);
+      const ends = [toB, toA].map(({ current }) => current!.id.startsWith('turn:'));
+      expect([used(toB, toA)[0], ends.toSorted()]).toEqual([used(toA, toB)[0], [false, true]]);
+    },
+  );
 
   it('come to agree although the first figures of both are lost (C8)', async () => {
     far = new Distances(22);
