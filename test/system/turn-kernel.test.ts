@@ -180,12 +180,13 @@ describe.skipIf(!available && process.env.CI !== 'true')(
     });
 
     test.each([
-      ['IPv4', R, PEER, { type: 3, code: 3 }],
-      ['IPv6', R6, PEER6, { type: 1, code: 4 }],
+      ['IPv4', R, PEER, { type: 3, code: 3 }, []],
+      ['IPv6', R6, PEER6, { type: 1, code: 4 }, []],
+      ['IPv4, by two processes', R, PEER, { type: 3, code: 3 }, ['--workers', '2']],
     ])(
       'a client is told that a port of its peer is closed, %s (RFC 8656 §11.5)',
-      async (_family, server, to, error) => {
-        const { metrics } = await serve([]);
+      async (_name, server, to, error, args) => {
+        const { metrics } = await serve(args);
         const a = lab.host('a', '203.0.113.30');
         await a.run('ip', ['addr', 'add', '2001:db8::30/64', 'dev', 'eth0', 'nodad']);
         const client = await connect(a, { address: to, port: PEER_PORT }, server);
@@ -194,10 +195,20 @@ describe.skipIf(!available && process.env.CI !== 'true')(
         await expect
           .poll(() => client.ask<object[]>('icmp'))
           .toContainEqual({ address: to, port: PEER_PORT, ...error });
-        expect((await metrics()).icmp_errors).toBeGreaterThan(0);
+        await expect.poll(async () => (await metrics()).icmp_errors).toBeGreaterThan(0);
         client.child.stdin!.write('close\n');
       },
     );
+
+    test('without the kernel a client is told of no ICMP errors, and none are counted (RFC 8656 §11.5)', async () => {
+      const { metrics } = await serve(['--data-plane', 'user']);
+      const client = await connect(lab.host('a', '203.0.113.30'), { address: PEER, port: PEER_PORT });
+      await client.ask('send 3 100 1000');
+      await expect.poll(async () => (await metrics()).packets_to_peers).toBe(3);
+      expect(await client.ask('icmp')).toEqual([]);
+      expect((await metrics()).icmp_errors).toBe(0);
+      client.child.stdin!.write('close\n');
+    });
 
     test.each(['kernel', 'user'] as const)(
       'data plane %s: what a member sends stops within seconds after its removal, and at the expiry of its credentials (A4)',

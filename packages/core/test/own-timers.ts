@@ -60,14 +60,13 @@ export const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/pppp/src/relay/client/connect-by-relay.ts': 'adds TCP to a race that runs by UDP',
   'packages/pppp/src/session/session.ts':
     'one timer for acknowledgements, retransmissions and keep-alives, and the spacing of CLOSE',
+  'packages/splice/src/batch-process.ts': 'the limit of a batch, after which the process is replaced',
   'packages/splice/src/kernel-relay.ts':
     'looks up routes from time to time, and spaces readings of counters by what they cost',
-  'packages/splice/src/nft-process.ts': 'the limit of a batch, after which the process is replaced',
   'packages/splice/src/owned-tables.ts':
     'looks at the rules again after the last look has ended; waits for the next of a backoff; lets changes wait for others',
   'packages/splice/src/relay-plane.ts':
     'waits for the next of a backoff, and ticks again after the last tick has ended',
-  'packages/splice/src/route-process.ts': 'the limit of a batch, after which the process is replaced',
   'packages/stun/src/behaviour/discover.ts': 'leaves other servers a moment after the first, and sends at fixed times',
   'packages/stun/src/behaviour/mapping-lifetime.ts': 'leaves a mapping idle, which is what is measured',
   'packages/stun/src/checks/connectivity-checks.ts': 'paces checks (RFC 8445, section 14)',

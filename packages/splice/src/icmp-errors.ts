@@ -1,5 +1,7 @@
 import { deadlineInterval, errorMessage, type Log, silentLog, type Timer } from '@towpath/core';
+import { randomInstance } from './host-splice.ts';
 import type { MapElement } from './nft-output.ts';
+import { OwnedRules } from './owned-rules.ts';
 import { OwnedTables, type TablesComponents, type TablesDefinition, type TablesOptions } from './owned-tables.ts';
 import type { Endpoint } from './values.ts';
 
@@ -60,8 +62,7 @@ const HEADER = ['@th,0,16', '@th,32,32'] as const;
  * ICMP errors about UDP datagrams that this machine has sent, with type and code: systems tell them to connected sockets only,
  * and Node tells neither. The rules note what is quoted and let every packet pass.
  */
-export class IcmpErrors implements AsyncDisposable {
-  readonly #tables: OwnedTables;
+export class IcmpErrors extends OwnedRules {
   readonly #options: IcmpErrorsOptions;
   readonly #log: Log;
   readonly #timer: Timer;
@@ -73,9 +74,8 @@ export class IcmpErrors implements AsyncDisposable {
    */
   static async open(components: TablesComponents, options: IcmpErrorsOptions): Promise<IcmpErrors> {
     const { ports, onErrors, isWanted, intervalMs, ...tables } = options;
-    const instance = Buffer.from(components.random.bytes(4)).toString('hex');
     const opened = await OwnedTables.open(components, definition(ports), {
-      instance,
+      instance: randomInstance(components),
       ...tables,
       prefix: 'towpath-icmp',
     });
@@ -83,21 +83,16 @@ export class IcmpErrors implements AsyncDisposable {
   }
 
   private constructor({ clock, log }: TablesComponents, tables: OwnedTables, options: IcmpErrorsOptions) {
-    this.#tables = tables;
+    super(tables);
     this.#options = options;
     this.#log = log ?? silentLog;
     const { intervalMs = DEFAULT_INTERVAL_MS } = options;
     this.#timer = deadlineInterval({ clock, intervalMs, onTick: () => void this.#read() });
   }
 
-  /** Removes the rules. Idempotent. */
-  close(): void {
+  override close(): void {
     this.#timer.cancel();
-    this.#tables.close();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.close();
+    super.close();
   }
 
   async #read(): Promise<void> {
@@ -105,7 +100,7 @@ export class IcmpErrors implements AsyncDisposable {
     this.#isReading = true;
     try {
       for (const family of FAMILIES) {
-        const found = await this.#tables.take({ family, map: SET });
+        const found = await this.tables.take({ family, map: SET });
         const errors = found.flatMap((element) => errorOf(family, element) ?? []);
         if (errors.length > 0) this.#options.onErrors(errors);
       }

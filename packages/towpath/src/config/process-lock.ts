@@ -98,7 +98,8 @@ function takeOpenLock(path: string, purpose: LockedFor, options: ProcessLockOpti
       if (state === 'unsupported') return undefined;
       if (state === 'busy') throw taken(path, purpose, ownerOf(path)?.pid);
       if (writable && isStill(path, fd)) {
-        keep = nameOwner(path, fd, onFullDisk);
+        nameOwner(path, fd, onFullDisk);
+        keep = true;
         return { [Symbol.dispose]: () => release(path, fd) };
       }
       // Its owner removed it meanwhile; or nobody holds it, and it is another user's.
@@ -166,17 +167,15 @@ function isStill(path: string, fd: number): boolean {
 }
 
 /** Writes who holds the lock, for messages. @throws the system's error; then no file is left. */
-function nameOwner(path: string, fd: number, onFullDisk: boolean): true {
+function nameOwner(path: string, fd: number, onFullDisk: boolean): void {
   try {
     ftruncateSync(fd);
     writeSync(fd, `${owner()}\n`, 0);
   } catch (error) {
-    if (!onFullDisk || !NO_SPACE.has(errorCode(error))) {
-      rmSync(path, { force: true });
-      throw error;
-    }
+    if (onFullDisk && NO_SPACE.has(errorCode(error))) return;
+    rmSync(path, { force: true });
+    throw error;
   }
-  return true;
 }
 
 function release(path: string, fd: number): void {
