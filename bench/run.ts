@@ -1,11 +1,12 @@
 /**
- * `npm run bench` lists the benches; `npm run bench -- NAME [--quick] [--json]` runs one; `-- all --write` runs every
- * one and writes bench/RESULTS.md.
+ * `npm run bench` lists the benches; `npm run bench -- NAME [--quick] [--json]` runs one, `all` every one. With `--write` the
+ * table is replaced in bench/RESULTS.md.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Bench, type BenchResult, machine, table } from './support/bench.ts';
+import { replaceTable } from './support/results-file.ts';
 
 const folder = import.meta.dirname;
 const names = readdirSync(folder)
@@ -35,39 +36,34 @@ async function runOne(name: string): Promise<BenchResult> {
   return { bench: name, machine: machine(), rows };
 }
 
-function results(all: BenchResult[]): string {
-  const { cpu, cores, memoryGiB, node, platform } = machine();
-  const parts = [
-    '# Benchmarks',
-    '',
-    'Written by `npm run bench -- all --write`; one of them alone: `npm run bench -- NAME`.',
-    'Every figure stands beside a baseline that ran in the same process of measuring; compare the ratios, the machine is shared.',
-    '',
-    `Machine: ${cpu}, ${cores} cores, ${memoryGiB} GiB, Node ${node}, ${platform}.`,
-  ];
-  for (const result of all) parts.push('', `## ${result.bench}`, '', abouts.get(result.bench) ?? '', '', table(result));
-  // What system tests have measured, which takes long and needs root.
-  parts.push('', readFileSync(join(folder, 'MESH.md'), 'utf8').trim());
-  return `${parts.join('\n')}\n`;
+/** Writes the table of a result into RESULTS.md, and leaves what stands there besides. */
+async function write(result: BenchResult): Promise<void> {
+  const { about } = await load(result.bench);
+  const file = join(folder, 'RESULTS.md');
+  writeFileSync(file, replaceTable(readFileSync(file, 'utf8'), result, about));
 }
 
-const abouts = new Map<string, string>();
-const [name] = positionals;
-if (name === undefined) {
-  for (const known of names) console.log(`${known.padEnd(14)} ${(await load(known)).about}`);
-  console.log('\nnpm run bench -- NAME [--quick] [--json]');
-} else if (name === 'all') {
-  const all: BenchResult[] = [];
-  for (const known of names) {
-    abouts.set(known, (await load(known)).about);
+/** Prints what a bench measured. A bench that cannot run is said, and no reason to leave out the others. */
+async function tell(known: string): Promise<void> {
+  try {
     const result = await runOne(known);
-    all.push(result);
     console.log(values.json ? JSON.stringify(result) : `${table(result)}\n`);
+    if (values.write) await write(result);
+  } catch (error) {
+    console.error(`${known}: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
   }
-  if (values.write) writeFileSync(join(folder, 'RESULTS.md'), results(all));
-} else if (names.includes(name)) {
-  const result = await runOne(name);
-  console.log(values.json ? JSON.stringify(result) : table(result));
+}
+
+const [name] = positionals;
+if (values.quick && values.write) {
+  console.error('A short run gives rough figures, which are not written: leave out --quick or --write.');
+  process.exitCode = 2;
+} else if (name === undefined) {
+  for (const known of names) console.log(`${known.padEnd(14)} ${(await load(known)).about}`);
+  console.log('\nnpm run bench -- NAME [--quick] [--json] [--write]');
+} else if (name === 'all' || names.includes(name)) {
+  for (const known of name === 'all' ? names : [name]) await tell(known);
 } else {
   console.error(`There is no bench "${name}". Known: ${names.join(', ')}.`);
   process.exitCode = 2;
