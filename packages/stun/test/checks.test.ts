@@ -1,6 +1,8 @@
+import type { UdpSocket } from '@towpath/net';
 import { type NatKind, natKinds } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
 import { ConnectivityChecks } from '../src/checks/connectivity-checks.ts';
+import { StunDemultiplexer } from '../src/checks/stun-demultiplexer.ts';
 import { StunServer } from '../src/server/stun-server.ts';
 import { A, B, checkingPeer, secrets } from './support/checks.ts';
 import { world } from './support/internet.ts';
@@ -160,6 +162,35 @@ describe('connectivity checks', () => {
     await at.clock.advance(200);
     expect((await plain).ok).toBe(true);
     expect([a.nominated.length, b.nominated.length]).toEqual([1, 1]);
+  });
+
+  test('nominate another pair by a probe, and the first one again (draft-thatcher-ice-renomination)', async () => {
+    const { at, a, b } = await openPair();
+    const host = at.internet.host();
+    const udp: UdpSocket = await host.network.bindUdp({
+      address: host.address,
+      onMessage: (data, from) => void second.receive(data, from),
+    });
+    const second = new StunDemultiplexer(udp);
+    b.checks.listen(second);
+    const other = udp.local;
+    const remotes = [b.local, other, b.local];
+    for (const remote of remotes) {
+      await at.clock.runUntil(a.checks.check(remote));
+      await at.clock.runUntil(a.checks.probe(remote, { useCandidate: true }));
+      await at.clock.runUntil(a.checks.probe(remote, { useCandidate: true }));
+    }
+    await at.clock.advance(200);
+    expect(a.nominated.map(({ remote }) => remote)).toEqual(remotes);
+    expect(b.nominated.map(({ socket }) => socket === b.socket)).toEqual([true, false, true]);
+  });
+
+  test('tell how much the peer prefers its socket (RFC 8445 §5.1.2.1)', async () => {
+    const { at, a, b } = await openPair(1, { b: { localPreference: () => 32_767 } });
+    expect(a.checks.remotePreference(b.local)).toBeUndefined();
+    await at.clock.runUntil(b.checks.check(a.local));
+    await at.clock.advance(200);
+    expect([a.checks.remotePreference(b.local), b.checks.remotePreference(a.local)]).toEqual([32_767, 65_535]);
   });
 
   test('from the controlled side nominate nothing', async () => {

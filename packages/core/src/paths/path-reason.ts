@@ -11,6 +11,8 @@ export const PathReason = {
   faster: 'faster',
   /** Both ends have agreed on another relay. */
   agreed: 'agreed',
+  /** The remote end, which decides between direct paths, uses this one. */
+  nominated: 'nominated',
   /** The path before was declared dead by its probes. */
   probesLost: 'probes-lost',
   /** The path before answered its probes and lost the data. */

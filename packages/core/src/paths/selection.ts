@@ -41,6 +41,11 @@ export interface SelectionOptions {
    * decides between relayed paths, and a difference in speed does not.
    */
   readonly relayRank?: ((id: string) => number) | undefined;
+  /**
+   * Where the remote end decides between direct paths (RFC 8445 §8): the one that it uses. It is used as long as it works, and
+   * none replaces it for speed.
+   */
+  readonly nominated?: string | undefined;
 }
 
 /** The outcome of {@link selectPaths}; the next call takes it as the state before. */
@@ -183,8 +188,12 @@ function chooseCurrent(
   const challengers = usable.filter((path) => path !== before && isTrusted(path));
   const [other] = challengers;
   if (before.losesData && other) return { current: other, reason: PathReason.dataLost };
-  const direct = before.kind === 'relay' ? challengers.find(({ kind }) => kind !== 'relay') : undefined;
+  const isNominated = ({ id, kind }: PathFacts) => kind !== 'relay' && id === options.nominated;
+  const nominated = challengers.find(isNominated);
+  const direct = before.kind === 'relay' ? (nominated ?? challengers.find(({ kind }) => kind !== 'relay')) : undefined;
   if (direct) return { current: direct, reason: PathReason.direct };
+  if (nominated) return { current: nominated, reason: PathReason.nominated };
+  if (isNominated(before)) return { current: before, reason: undefined };
   const { relayRank } = options;
   if (before.kind === 'relay' && relayRank !== undefined) {
     const agreed = relayRank(before.id) === 0 ? undefined : challengers.find(({ id }) => relayRank(id) === 0);

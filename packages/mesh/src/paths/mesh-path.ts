@@ -1,5 +1,6 @@
 import type { Clock, PathDescription, PathKind } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
+import type { ConnectivityChecks } from '@towpath/stun';
 import type { PeerPath, PlainEnds } from '../peer-path.ts';
 import { transportEnds, transportId } from './peer-transports.ts';
 import type { PathTransport } from './path-socket.ts';
@@ -15,6 +16,19 @@ export interface MeshPathOptions {
   onSent(path: MeshPath, datagram: Uint8Array): void;
 }
 
+export interface MeshPathComponents {
+  clock: Clock;
+  checks: Pick<ConnectivityChecks, 'remotePreference'>;
+}
+
+/** Local preference (RFC 8445 §5.1.2.1) of sockets on the default route, and of those on a further uplink. */
+const PREFERENCE = { default: 65_535, further: 32_767 } as const;
+
+/** See {@link PREFERENCE}. */
+export function localPreference({ furtherUplink = false }: Pick<PathTransport, 'furtherUplink'>): number {
+  return furtherUplink ? PREFERENCE.further : PREFERENCE.default;
+}
+
 /** One verified path to a peer, over a path socket or a relayed address. */
 export class MeshPath implements PeerPath {
   readonly id: string;
@@ -28,10 +42,12 @@ export class MeshPath implements PeerPath {
   readonly sent: SentHistory = new SentHistory();
   plain: PlainEnds | undefined;
   readonly #clock: Clock;
+  readonly #checks: MeshPathComponents['checks'];
   readonly #onSent: MeshPathOptions['onSent'];
 
-  constructor({ clock }: { clock: Clock }, { transport, remote, kind, rttMs, onSent }: MeshPathOptions) {
+  constructor({ clock, checks }: MeshPathComponents, { transport, remote, kind, rttMs, onSent }: MeshPathOptions) {
     this.#clock = clock;
+    this.#checks = checks;
     this.id = transportId(transport, remote);
     this.kind = kind;
     this.family = transport.family;
@@ -54,8 +70,15 @@ export class MeshPath implements PeerPath {
     this.#onSent(this, datagram);
   }
 
-  /** What the path set is told of it. */
+  /** It leaves, or arrives at the peer, over another uplink than the default route. */
+  get furtherUplink(): boolean {
+    const theirs = this.#checks.remotePreference(this.remote, this.transport.stun) ?? PREFERENCE.default;
+    return this.transport.furtherUplink === true || theirs <= PREFERENCE.further;
+  }
+
+  /** What the path set is told of it; the peer's checks may come later. */
   describe(): PathDescription {
+    const path = this;
     return {
       id: this.id,
       kind: this.kind,
@@ -63,7 +86,9 @@ export class MeshPath implements PeerPath {
       label: formatEndpoint(this.remote),
       rttMs: this.rttMs,
       ends: transportEnds(this.transport, this.remote, this.kind === 'relay'),
-      furtherUplink: this.transport.furtherUplink,
+      get furtherUplink() {
+        return path.furtherUplink;
+      },
     };
   }
 }

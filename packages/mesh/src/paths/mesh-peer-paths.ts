@@ -23,7 +23,7 @@ import type { RelayKey } from '../relays/relay-key.ts';
 import { CandidateChecks } from './candidate-checks.ts';
 import { type CandidateSignal, decodeCandidateSignal, encodeCandidateSignal } from './candidate-signal.ts';
 import { EarlyHandshake } from './early-handshake.ts';
-import { labelOf, MeshPath } from './mesh-path.ts';
+import { labelOf, localPreference, MeshPath } from './mesh-path.ts';
 import type { PairSecrets } from './pair-secrets.ts';
 import { PathLog } from './path-log.ts';
 import type { PathTransport } from './path-socket.ts';
@@ -100,7 +100,9 @@ export class MeshPeerPaths implements PeerPaths {
       {
         ...secrets,
         role: this.#controlling ? 'controlling' : 'controlled',
+        localPreference: (socket) => localPreference(this.#transports.of(socket) ?? {}),
         onPath: (path) => this.#verified(path),
+        onNominated: (path) => this.#nominated(path),
         onHeard: (remote, socket, unheardMs) => this.#heardCheck(remote, socket, unheardMs),
       },
     );
@@ -431,19 +433,34 @@ export class MeshPeerPaths implements PeerPaths {
     this.#transports.heard(transport, remote);
     if (this.#relays.isMirror(transport, remote)) return;
     const isRelay = transport.relay !== undefined || this.#candidates.isRelayed(remote);
-    const path = new MeshPath(this.#components, {
-      transport,
-      remote,
-      kind: isRelay ? 'relay' : this.#isLan(remote) ? 'lan' : 'p2p',
-      rttMs,
-      onSent: (sentOn, datagram) => this.#set.sent(sentOn, undefined, carriesData(datagram)),
-    });
+    const path = new MeshPath(
+      { clock: this.#components.clock, checks: this.#checks },
+      {
+        transport,
+        remote,
+        kind: isRelay ? 'relay' : this.#isLan(remote) ? 'lan' : 'p2p',
+        rttMs,
+        onSent: (sentOn, datagram) => this.#set.sent(sentOn, undefined, carriesData(datagram)),
+      },
+    );
     this.#byId.set(id, path);
     this.#set.add(path, this.#relays.mirrorsOf(path));
     if (isRelay) {
       this.#relays.agreement.heard(this.#relays.of(path), false);
       this.#punchLater();
     } else this.#punching.puncher.found();
+  }
+
+  /**
+   * The controlling end uses this path. Both ends use the same one: the kernel carries a path whose two directions are the
+   * same. On a relay they agree by themselves ({@link PeerRelays}).
+   */
+  #nominated(path: VerifiedPath): void {
+    const transport = this.#transports.of(path.socket);
+    if (this.#controlling || transport === undefined || this.#closing.signal.aborted) return;
+    this.#set.configure({ nominated: transportId(transport, path.remote) });
+    // It may have been left as one too many.
+    this.#verified(path);
   }
 
   /** The set chooses anew; relayed addresses that are needed now are allocated, and paths through them checked. */
@@ -485,6 +502,7 @@ export class MeshPeerPaths implements PeerPaths {
     const rttMs = await this.#checks.probe(path.remote, {
       socket: path.transport.stun,
       timeoutMs: PROBE_TIMEOUT_MS,
+      useCandidate: this.#controlling && path === this.#set.current,
       unheardMs: unansweredMs !== undefined && unansweredMs >= UNHEARD_MS ? unansweredMs : undefined,
       signal,
     });

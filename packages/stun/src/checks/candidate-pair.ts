@@ -46,6 +46,8 @@ export interface CandidatePair {
   /** The answered check, as long as consent holds. */
   path: VerifiedPath | undefined;
   nominated: boolean;
+  /** Local preference in the PRIORITY of the peer's last check (RFC 8445 §5.1.2.1); undefined before one came. */
+  remotePreference: number | undefined;
   /** The controlling side nominated it before our own check succeeded (RFC 8445 §7.3.1.5). */
   nominationPending: boolean;
   /** Checks that wait for an answer. */

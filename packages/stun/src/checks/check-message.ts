@@ -114,6 +114,11 @@ export function candidatePriority(type: CandidateType, localPreference = 65_535,
   return TYPE_PREFERENCE[type] * 2 ** 24 + localPreference * 256 + (256 - component);
 }
 
+/** The local preference in a priority (RFC 8445 §5.1.2.1), 0…65535. */
+export function localPreferenceIn(priority: number): number {
+  return Math.floor(priority / 256) % 65_536;
+}
+
 /** A new tie-breaker for role conflicts (RFC 8445 §7.1.3). */
 export function randomTieBreaker(random: Random): bigint {
   return Buffer.from(random.bytes(8)).readBigUInt64BE();

@@ -16,6 +16,7 @@ import {
   type CheckRole,
   candidatePriority,
   encodeCheck,
+  localPreferenceIn,
   randomTieBreaker,
   type ReceivedCheck,
   readCheck,
@@ -87,6 +88,8 @@ export class ConnectivityChecks implements Disposable {
     rate: 0,
     tooManyRemotes: 0,
   };
+  /** The pair that was nominated last. */
+  #nominatedPair: CandidatePair | undefined;
   #role: CheckRole;
   #tieBreaker: bigint;
   #closed = false;
@@ -146,6 +149,8 @@ export class ConnectivityChecks implements Disposable {
    * Sends one request on a pair and waits for its answer.
    * @param options.timeoutMs how long to wait. @default 1000
    * @param options.unheardMs tells the peer that nothing was heard on the pair for so long although data was sent
+   * @param options.useCandidate nominates the pair, in the controlling role; another that was nominated before is it no more
+   *   (draft-thatcher-ice-renomination, without its counter: whichever request arrives last counts)
    * @returns the round trip in ms; undefined when nothing came.
    * @throws the signal's reason.
    */
@@ -155,14 +160,15 @@ export class ConnectivityChecks implements Disposable {
       socket?: StunDemultiplexer;
       timeoutMs?: number;
       unheardMs?: number | undefined;
+      useCandidate?: boolean;
       signal?: AbortSignal | undefined;
     } = {},
   ): Promise<number | undefined> {
     options.signal?.throwIfAborted();
     const pair = this.#pair(options.socket ?? this.#components.socket, remote, 'signalled');
     if (pair === undefined || this.#closed) return undefined;
-    const { timeoutMs = 1_000, unheardMs } = options;
-    const run = this.#newRun(pair, { maxSends: 1, lastWaitMs: timeoutMs, unheardMs });
+    const { timeoutMs = 1_000, unheardMs, useCandidate = false } = options;
+    const run = this.#newRun(pair, { maxSends: 1, lastWaitMs: timeoutMs, unheardMs, useCandidate });
     run.start();
     const result = await run.wait(options.signal);
     return result.ok ? result.path.rttMs : undefined;
@@ -203,13 +209,18 @@ export class ConnectivityChecks implements Disposable {
   probeUnawaited(remote: Endpoint, socket: StunDemultiplexer = this.#components.socket): boolean {
     if (this.#closed || !this.#budget.takeGranted(remote.address)) return false;
     this.#counters.sent++;
-    socket.send(this.#encode(this.#components.random.bytes(TRANSACTION_ID_BYTES), false), remote);
+    socket.send(this.#encode(this.#components.random.bytes(TRANSACTION_ID_BYTES), socket, false), remote);
     return true;
   }
 
   /** The verified path of a pair, if it has one. */
   pathTo(remote: Endpoint, socket: StunDemultiplexer = this.#components.socket): VerifiedPath | undefined {
     return this.#pairs.find(socket, remote)?.path;
+  }
+
+  /** How much the peer prefers its end of a pair to others of its own, 0…65535; undefined before it has checked the pair. */
+  remotePreference(remote: Endpoint, socket: StunDemultiplexer = this.#components.socket): number | undefined {
+    return this.#pairs.find(socket, remote)?.remotePreference;
   }
 
   /** Ends every check and answers nothing more. The sockets stay open. Idempotent. */
@@ -247,6 +258,7 @@ export class ConnectivityChecks implements Disposable {
       owed: 0,
       path: undefined,
       nominated: false,
+      remotePreference: undefined,
       nominationPending: false,
       waiting: 0,
       lastUsedMs: nowMs,
@@ -320,13 +332,14 @@ export class ConnectivityChecks implements Disposable {
     };
     this.#probes.add(probe);
     this.#counters.sent++;
-    pair.socket.send(this.#encode(transactionId, useCandidate, priority, run.unheardMs), pair.remote);
+    pair.socket.send(this.#encode(transactionId, pair.socket, useCandidate, priority, run.unheardMs), pair.remote);
   }
 
   #encode(
     transactionId: Uint8Array,
+    socket: StunDemultiplexer,
     useCandidate: boolean,
-    priority: number = candidatePriority('peer-reflexive'),
+    priority: number = candidatePriority('peer-reflexive', this.#options.localPreference?.(socket)),
     unheardMs?: number | undefined,
   ): Uint8Array {
     const { localUfrag, remoteUfrag } = this.#options;
@@ -436,6 +449,7 @@ export class ConnectivityChecks implements Disposable {
       this.#ignored.tooManyRemotes++;
       return;
     }
+    pair.remotePreference = localPreferenceIn(priority);
     if (!known) {
       this.#log.debug('peer-reflexive endpoint', { remote: formatEndpoint(from) });
       this.#tell(() => this.#options.onPeerReflexive?.(pair.remote, priority, socket));
@@ -458,6 +472,8 @@ export class ConnectivityChecks implements Disposable {
   #nominated(pair: CandidatePair, path: VerifiedPath): void {
     pair.nominationPending = false;
     if (pair.nominated) return;
+    if (this.#nominatedPair !== undefined) this.#nominatedPair.nominated = false;
+    this.#nominatedPair = pair;
     pair.nominated = true;
     this.#tell(() => this.#options.onNominated?.(path));
   }

@@ -24,11 +24,13 @@ export interface ConnectivityChecksOptions {
   remotePassword: string;
   role: CheckRole;
   limits?: CheckLimits;
+  /** How much a socket is preferred to others of this end, 0…65535: part of PRIORITY in its checks (RFC 8445 §5.1.2.1). @default 65535 */
+  localPreference?(socket: StunDemultiplexer): number;
   /** A check was answered and its pair had no verified path before, or had lost consent. */
   onPath(path: VerifiedPath): void;
   /** A valid check came from an endpoint that signalling did not name (RFC 8445 §7.3.1.3). It is checked already. */
   onPeerReflexive?(remote: Endpoint, priority: number, socket: StunDemultiplexer): void;
-  /** The pair was nominated, by us or by the peer (RFC 8445 §8.1). */
+  /** The pair was nominated, by us or by the peer (RFC 8445 §8.1), in place of one that was nominated before. */
   onNominated?(path: VerifiedPath): void;
   /** Both sides had the same role and ours has changed (RFC 8445 §7.3.1.1). */
   onRoleChange?(role: CheckRole): void;

@@ -6,6 +6,7 @@ const WORDS: Readonly<Record<string, string>> = {
   direct: 'a direct path replaced a relayed one',
   faster: 'a faster path was found',
   agreed: 'both ends agreed on another relay',
+  nominated: 'the other end uses this path',
   'probes-lost': 'the path before did not answer its probes',
   'data-lost': 'the path before answered its probes and lost the data',
   closed: 'the path before was closed',
