@@ -282,7 +282,9 @@ export class MeshPathFinder implements PathFinder {
     void this.#openIpv6();
     // What was only added does not end what was there: relayed addresses are kept, and paths over them.
     if (changes.some(({ kind }) => kind !== 'interface-up' && kind !== 'address-added')) this.#relays.restart();
-    for (const peer of this.#peers.values()) peer.refresh(PathReason.networkChanged);
+    const isTimeOnly = changes.every(({ kind }) => kind === 'sleep' || kind === 'clock-jump');
+    const reason = isTimeOnly ? PathReason.clockJumped : PathReason.networkChanged;
+    for (const peer of this.#peers.values()) peer.refresh(reason);
   }
 }
 

@@ -203,6 +203,21 @@ describe('the paths of two members', () => {
     }
   });
 
+  it('are refreshed because the clock jumped, and have a path again within 3 s of a sleep of an hour (C11)', async () => {
+    const [host] = await connect(42, false);
+    const told: string[] = [];
+    toB.events.on('log', ({ what, reason }) => void (what === 'refresh' && told.push(reason)));
+    host!.jumpClock(3_600_000);
+    await talk(1_000);
+    expect([told, toB.current?.kind]).toEqual([['clock-jumped'], 'relay']);
+    await party.clock.runUntil(host!.sleep(3_600_000));
+    const wokenAtMs = party.clock.now();
+    await talk(3_000);
+    expect(told).toEqual(['clock-jumped', 'clock-jumped']);
+    const received = [a, b].map((member) => member.received.filter((text) => Number(text) > wokenAtMs + 2_500).length);
+    expect(received.map((count) => count > 0)).toEqual([true, true]);
+  });
+
   it('leave a standby over a relayed address that the peer does not tell any more', async () => {
     await connect(38, false);
     const overTheirs = ({ relay }: { relay: string | undefined }) => relay !== undefined && !relay.startsWith('turn:');
