@@ -263,7 +263,10 @@ export class MeshPeerPaths implements PeerPaths {
 
   refresh(reason: PathReason): void {
     this.#log.note('refresh', 'all', reason);
-    if (reason === PathReason.networkChanged || reason === PathReason.clockJumped) this.#set.forgetDataLoss();
+    if (reason === PathReason.networkChanged || reason === PathReason.clockJumped) {
+      this.#set.forgetDataLoss();
+      this.#punching.interrupt();
+    }
     this.#set.wake();
     this.#reason = reason;
     this.#wakeup.wake();
@@ -310,6 +313,7 @@ export class MeshPeerPaths implements PeerPaths {
     if (isNew && this.#remoteSession !== undefined) this.#set.wake();
     this.#remoteSession = signal.session;
     this.#candidates.replace(signal.candidates, isNew);
+    this.#punching.remotesChanged();
     if (isNew) this.#relays.agreement.restart();
     this.#dropWithdrawn();
     this.#candidates.all();

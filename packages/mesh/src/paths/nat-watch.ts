@@ -30,6 +30,9 @@ export class NatWatch {
   readonly #running: Promise<void>;
   #report: NatReport | undefined;
   #server: Endpoint | undefined;
+  /** Number of restarts, and of the one that the report followed. */
+  #restarts = 0;
+  #reported = -1;
   #keepAliveMs = DEFAULT_KEEP_ALIVE_MS;
 
   constructor(components: NatWatchComponents, options: NatWatchOptions) {
@@ -44,6 +47,11 @@ export class NatWatch {
     return this.#report;
   }
 
+  /** False while {@link report} may be of the network before. */
+  get isCurrent(): boolean {
+    return this.#reported === this.#restarts;
+  }
+
   /** A STUN server that answers; undefined until one has. */
   get server(): Endpoint | undefined {
     return this.#server;
@@ -56,6 +64,7 @@ export class NatWatch {
 
   /** Measures anew: the network or the servers have changed. */
   restart(): void {
+    this.#restarts++;
     this.#wakeup.wake();
   }
 
@@ -87,8 +96,10 @@ export class NatWatch {
   }
 
   async #measure(servers: readonly Endpoint[], signal: AbortSignal): Promise<boolean> {
+    const begun = this.#restarts;
     const report = await discoverNat(this.#components, { servers, signal });
     this.#report = report;
+    this.#reported = begun;
     this.#server = report.servers.find(({ mapped }) => mapped !== undefined)?.server;
     this.#options.onChange();
     return report.udp;

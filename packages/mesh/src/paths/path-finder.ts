@@ -277,6 +277,7 @@ export class MeshPathFinder implements PathFinder {
 
   #networkChanged(changes: readonly NetworkChange[]): void {
     this.#nat.restart();
+    this.#budget.renew();
     this.#portMapping?.restart();
     this.#uplinks.update();
     void this.#openIpv6();

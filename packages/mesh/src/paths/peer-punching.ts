@@ -1,4 +1,4 @@
-import type { Clock, Log, Random } from '@towpath/core';
+import { type Clock, type Log, type Random, RateLimit } from '@towpath/core';
 import { addressFamily, type Endpoint, isPrivateAddress, type Network } from '@towpath/net';
 import type { ConnectivityChecks } from '@towpath/stun';
 import type { MeshCandidate } from './candidate-signal.ts';
@@ -35,6 +35,7 @@ const PUNCH_AFTER_MS = 600;
 /** Attacks in a row; further ones follow the schedule of other checks. */
 const PUNCH_TRIES = 3;
 const MAX_PROVEN = 64;
+const MOVES = { perSecond: 1 / 60, burst: 1 };
 
 /** Decides when the hard NATs of one peer are attacked, and what the attack is given. */
 export class PeerPunching {
@@ -44,12 +45,16 @@ export class PeerPunching {
   readonly #signal: AbortSignal;
   /** Addresses from which the peer has answered a signed check. */
   readonly #proven = new Set<string>();
+  /** Changes of the peer's network that let the next attack begin at once: the peer says what it likes. */
+  readonly #moves: RateLimit;
+  #targets: readonly string[] = [];
   #running: Promise<void> | undefined;
 
   constructor(components: PeerPunchingComponents, options: PeerPunchingOptions, signal: AbortSignal) {
     this.#components = components;
     this.#options = options;
     this.#signal = signal;
+    this.#moves = new RateLimit(components, MOVES);
     const { nat, checks, peerTransports } = components;
     this.puncher = new Puncher(
       components,
@@ -58,7 +63,7 @@ export class PeerPunching {
         facts: () => nat.report,
         nat: () => {
           const { report, server } = nat;
-          if (report?.mapped === undefined || server === undefined) return undefined;
+          if (!nat.isCurrent || report?.mapped === undefined || server === undefined) return undefined;
           return { step: report.portStep ?? 0, address: report.mapped.address, server };
         },
         socket: () =>
@@ -87,7 +92,7 @@ export class PeerPunching {
    * @returns what has to end before the paths are closed; undefined when an attack is under way already, or none may help.
    */
   later(): Promise<void> | undefined {
-    if (this.#running !== undefined || !this.#options.isAllowed() || this.puncher.plan === undefined) return undefined;
+    if (this.#running !== undefined || !this.#options.isAllowed() || !this.puncher.isReady) return undefined;
     this.#running = this.#punch()
       .catch(() => {})
       .finally(() => {
@@ -96,12 +101,38 @@ export class PeerPunching {
     return this.#running;
   }
 
+  /** The network has changed: an attack that is under way, or waited for, begins anew. */
+  interrupt(): void {
+    this.puncher.interrupt();
+  }
+
+  /** The peer has told its candidates: where its public addresses are others, an attack on the ones before is of no use. */
+  remotesChanged(): void {
+    const addresses = [...new Set(publicTargets(this.#options.remotes()).map(({ address }) => address))];
+    // Between two networks it has none.
+    if (addresses.length === 0) return;
+    const before = this.#targets;
+    this.#targets = addresses;
+    if (before.length === 0 || addresses.some((address) => before.includes(address))) return;
+    this.interrupt();
+    if (this.#moves.take()) this.#components.budget.renew();
+  }
+
   async #punch(): Promise<void> {
+    for (let isOver = false; !isOver; ) {
+      const signal = this.puncher.untilInterrupted;
+      await this.#tries(signal).catch(() => {});
+      isOver = this.#signal.aborted || !signal.aborted;
+    }
+  }
+
+  async #tries(signal: AbortSignal): Promise<void> {
     const { clock, budget } = this.#components;
-    await clock.sleep(this.puncher.isPromising ? 0 : PUNCH_AFTER_MS, this.#signal);
-    for (let tries = 0; tries < PUNCH_TRIES && !this.#options.hasDirect(); tries++) {
+    await clock.sleep(this.puncher.isPromising ? 0 : PUNCH_AFTER_MS, signal);
+    // Without a plan the NATs are not known yet; {@link later} is called again when they are.
+    for (let tries = 0; tries < PUNCH_TRIES && this.puncher.isReady && !this.#options.hasDirect(); tries++) {
       await this.puncher.attempt();
-      if (!this.#options.hasDirect()) await clock.sleep(budget.waitMs('open') + PUNCH_AFTER_MS, this.#signal);
+      if (!this.#options.hasDirect()) await clock.sleep(budget.waitMs('open') + PUNCH_AFTER_MS, signal);
     }
   }
 }

@@ -12,7 +12,8 @@ const DEFAULT_SPACING_MS = 20_000;
 /** Limits attacks on hard NATs over all peers of a node: one at a time as the side that opens, one as the side that searches. */
 export class PunchBudget {
   readonly enabled: boolean;
-  readonly #starts: RateLimit;
+  readonly #newStarts: () => RateLimit;
+  #starts: RateLimit;
   readonly #running = new Set<string>();
 
   constructor(
@@ -20,7 +21,13 @@ export class PunchBudget {
     { enabled = true, spacingMs = DEFAULT_SPACING_MS }: PunchBudgetOptions = {},
   ) {
     this.enabled = enabled;
-    this.#starts = new RateLimit(components, { perSecond: 1_000 / spacingMs, burst: 1 });
+    this.#newStarts = () => new RateLimit(components, { perSecond: 1_000 / spacingMs, burst: 1 });
+    this.#starts = this.#newStarts();
+  }
+
+  /** Lets the next attack of each side begin at once: the network has changed, and with it the NAT. */
+  renew(): void {
+    this.#starts = this.#newStarts();
   }
 
   /** Takes the turn of a side; undefined when it is taken, too soon, or switched off. Dispose of it at the end. */

@@ -1,4 +1,13 @@
-import { abortable, type Clock, deadline, errorMessage, type Log, type Random } from '@towpath/core';
+import {
+  AbortedError,
+  abortable,
+  type Clock,
+  deadline,
+  errorMessage,
+  type Log,
+  PathReason,
+  type Random,
+} from '@towpath/core';
 import { type Endpoint, formatEndpoint, isPort, type Network } from '@towpath/net';
 import { type ConnectivityChecks, type NatFacts, StunTransactions, bindingResult } from '@towpath/stun';
 import { Method } from '@towpath/stun/message';
@@ -62,6 +71,9 @@ const SEARCH_BATCH = 10;
 /** Both sides' first packets open the ports; they are repeated once, because packets get lost. */
 const REPEAT_MS = 2_000;
 const ASK = { rtoMs: 250, maxSends: 3, lastWaitFactor: 2 };
+/** A peer that has not answered a signed check from an address for so long is not attacked there, ms. */
+const PROOF_MS = 2_000;
+const PROOF_STEP_MS = 50;
 const MIN_PORT = 1_024;
 const MAX_PORT = 65_535;
 const MAX_TARGETS = 2;
@@ -78,6 +90,7 @@ export class Puncher {
   #predicted: PathSocket | undefined;
   #failedAtMs = Number.NEGATIVE_INFINITY;
   #failures = 0;
+  #interruption = new AbortController();
 
   constructor(components: PuncherComponents, options: PuncherOptions, signal: AbortSignal) {
     this.#components = components;
@@ -92,6 +105,11 @@ export class Puncher {
 
   get plan(): PunchPlan | undefined {
     return planPunch(this.#options.facts(), this.#theirs);
+  }
+
+  /** Both NATs are known, and an attack may help. */
+  get isReady(): boolean {
+    return this.plan !== undefined && this.#options.nat() !== undefined;
   }
 
   /** Why there is no direct path, as far as the NATs decide it; undefined when that is not known. */
@@ -116,6 +134,17 @@ export class Puncher {
     this.#found.resolve();
   }
 
+  /** Ends the attack under way, which was meant for the network before. */
+  interrupt(): void {
+    this.#interruption.abort(new AbortedError('The network has changed.'));
+    this.#interruption = new AbortController();
+  }
+
+  /** Aborts when the paths are closed, or with the next {@link interrupt}. */
+  get untilInterrupted(): AbortSignal {
+    return AbortSignal.any([this.#signal, this.#interruption.signal]);
+  }
+
   /** Begins an attack when one may help, this side is the one that begins, and the budget allows it. */
   async attempt(): Promise<void> {
     const { plan } = this;
@@ -123,11 +152,13 @@ export class Puncher {
     if (plan === undefined || nat === undefined || plan.role === 'search' || this.#options.hasDirect()) return;
     if (plan.role === 'both' && !this.#options.isControlling) return;
     if (this.#isHopeless(plan.strategy)) return;
+    const [target] = this.#options.targets();
+    if (plan.strategy === 'birthday' && (target === undefined || !(await this.#isSoonProven(target.address)))) return;
     using turn = this.#components.budget.take('open');
     if (turn === undefined) return;
-    await this.#attack(plan.strategy, async () => {
-      if (plan.strategy === 'birthday') await this.#openMany(nat.address);
-      else await this.#predict(nat, plan.role === 'both');
+    await this.#attack(plan.strategy, async (signal) => {
+      if (plan.strategy === 'birthday') await this.#openMany(nat.address, signal);
+      else await this.#predict(nat, plan.role === 'both', signal);
     });
   }
 
@@ -137,18 +168,30 @@ export class Puncher {
     if (plan === undefined || this.#options.hasDirect()) return;
     const { type, endpoint, step } = signal;
     if (type === 'search' && plan.strategy === 'birthday' && plan.role === 'search') {
+      if (!(await this.#isSoonProven(endpoint.address))) return;
       using turn = this.#components.budget.take('search');
-      if (turn !== undefined) await this.#attack('birthday', () => this.#search(endpoint.address));
+      if (turn !== undefined) await this.#attack('birthday', (ended) => this.#search(endpoint.address, ended));
     } else if (type === 'predicted' && plan.strategy === 'prediction') {
-      if (plan.role === 'search') await this.#attack('prediction', () => this.#tryNext(endpoint, step, undefined));
+      if (plan.role === 'search')
+        await this.#attack('prediction', (ended) => this.#tryNext(endpoint, step, undefined, ended));
       else if (plan.role === 'both') await this.#answerPrediction(endpoint, step);
     } else if (type === 'predicted-reply' && plan.role === 'both' && this.#predicted !== undefined) {
-      await this.#tryNext(endpoint, step, this.#predicted);
+      await this.#tryNext(endpoint, step, this.#predicted, this.untilInterrupted);
     }
   }
 
   get #pair(): string {
     return `${this.#options.nat()?.address} ${this.#options.targets()[0]?.address}`;
+  }
+
+  /** The peer's first check from an address that it has just told may still be on its way. */
+  async #isSoonProven(address: string): Promise<boolean> {
+    const signal = this.untilInterrupted;
+    for (let waitedMs = 0; waitedMs < PROOF_MS && !signal.aborted; waitedMs += PROOF_STEP_MS) {
+      if (this.#options.isProven(address)) return !this.#options.hasDirect();
+      await this.#components.clock.sleep(PROOF_STEP_MS, signal).catch(() => {});
+    }
+    return false;
   }
 
   #isHopeless(strategy: PunchStrategy): boolean {
@@ -158,14 +201,15 @@ export class Puncher {
     return clock.now() - this.#failedAtMs < PUNCH.hopelessAgainMs;
   }
 
-  async #attack(strategy: PunchStrategy, act: () => Promise<void>): Promise<void> {
+  async #attack(strategy: PunchStrategy, act: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const { clock, log, memory } = this.#components;
     const label = LABELS[strategy];
     this.#options.note('attempt', label, MeshReason.punching);
     this.#found = Promise.withResolvers();
     const startedAtMs = clock.now();
+    const signal = this.untilInterrupted;
     try {
-      await act();
+      await act(signal);
     } catch (error) {
       if (this.#signal.aborted) return;
       log.debug(`The ${label} was ended: ${errorMessage(error)}`);
@@ -176,6 +220,10 @@ export class Puncher {
       this.#options.note('success', label, 'direct');
       return;
     }
+    if (signal.aborted) {
+      this.#options.note('failure', label, PathReason.networkChanged);
+      return;
+    }
     this.#failures++;
     this.#failedAtMs = clock.now();
     memory.failed(this.#pair, strategy);
@@ -183,16 +231,16 @@ export class Puncher {
   }
 
   /** Waits until a direct path was found; false after `limitMs`. */
-  async #foundWithin(limitMs: number): Promise<boolean> {
+  async #foundWithin(limitMs: number, signal: AbortSignal): Promise<boolean> {
     if (this.#options.hasDirect()) return true;
-    using limit = deadline(this.#components.clock, limitMs, this.#signal);
+    using limit = deadline(this.#components.clock, limitMs, signal);
     await abortable(this.#found.promise, limit.signal).catch(() => {});
-    this.#signal.throwIfAborted();
+    signal.throwIfAborted();
     return this.#options.hasDirect();
   }
 
   /** Opens many ports of the own NAT towards the peer, which searches for one of them. */
-  async #openMany(address: string): Promise<void> {
+  async #openMany(address: string, signal: AbortSignal): Promise<void> {
     const { network, checks, clock } = this.#components;
     const targets = this.#provenTargets();
     const [port = MIN_PORT] = [this.#options.socket()?.local.port];
@@ -213,18 +261,18 @@ export class Puncher {
           this.#options.adopt(socket);
           send(socket);
         }
-        await clock.sleep(BATCH_PAUSE_MS, this.#signal);
+        await clock.sleep(BATCH_PAUSE_MS, signal);
       }
-      if (await this.#foundWithin(REPEAT_MS)) return;
+      if (await this.#foundWithin(REPEAT_MS, signal)) return;
       for (const socket of sockets) send(socket);
-      await this.#foundWithin(PUNCH.limitMs - REPEAT_MS);
+      await this.#foundWithin(PUNCH.limitMs - REPEAT_MS, signal);
     } finally {
       for (const socket of sockets) this.#options.drop(socket);
     }
   }
 
   /** Searches for a port that the peer has opened. */
-  async #search(address: string): Promise<void> {
+  async #search(address: string, signal: AbortSignal): Promise<void> {
     const { checks, clock } = this.#components;
     const socket = this.#options.socket();
     if (socket === undefined || !this.#options.isProven(address)) return;
@@ -234,21 +282,21 @@ export class Puncher {
       const batch = ports.slice(at, at + SEARCH_BATCH);
       checks.grantProbes(address, batch.length);
       for (const port of batch) checks.probeUnawaited({ address, port }, socket.stun);
-      await clock.sleep(pauseMs, this.#signal);
+      await clock.sleep(pauseMs, signal);
     }
-    await this.#foundWithin(REPEAT_MS);
+    await this.#foundWithin(REPEAT_MS, signal);
   }
 
   /** Opens a port of the own NAT towards the peer, just after a server has told which port the NAT gave out last. */
-  async #predict(nat: { server: Endpoint; step: number }, both: boolean): Promise<void> {
+  async #predict(nat: { server: Endpoint; step: number }, both: boolean, signal: AbortSignal): Promise<void> {
     const socket = await PathSocket.open(this.#components.network, 4, 0);
     try {
       this.#options.adopt(socket);
-      const endpoint = await this.#askPort(socket, nat.server);
+      const endpoint = await this.#askPort(socket, nat.server, signal);
       if (both) this.#predicted = socket;
-      else this.#open(socket);
+      else this.#open(socket, signal);
       this.#options.signal({ type: 'predicted', endpoint, step: nat.step });
-      await this.#foundWithin(PUNCH.limitMs);
+      await this.#foundWithin(PUNCH.limitMs, signal);
     } finally {
       this.#predicted = undefined;
       this.#options.drop(socket);
@@ -260,27 +308,32 @@ export class Puncher {
     const nat = this.#options.nat();
     using turn = this.#components.budget.take('open');
     if (nat === undefined || turn === undefined) return;
-    await this.#attack('prediction', async () => {
+    await this.#attack('prediction', async (signal) => {
       const socket = await PathSocket.open(this.#components.network, 4, 0);
       try {
         this.#options.adopt(socket);
-        const endpoint = await this.#askPort(socket, nat.server);
+        const endpoint = await this.#askPort(socket, nat.server, signal);
         this.#options.signal({ type: 'predicted-reply', endpoint, step: nat.step });
-        await this.#tryNext(theirs, step, socket);
+        await this.#tryNext(theirs, step, socket, signal);
       } finally {
         this.#options.drop(socket);
       }
     });
   }
 
-  #open(socket: PathSocket): void {
+  #open(socket: PathSocket, signal: AbortSignal): void {
     for (const target of this.#options.targets().slice(0, MAX_TARGETS)) {
-      void this.#components.checks.check(target, { socket: socket.stun, signal: this.#signal }).catch(() => {});
+      void this.#components.checks.check(target, { socket: socket.stun, signal }).catch(() => {});
     }
   }
 
   /** Checks the ports that the peer's NAT gives out next. */
-  async #tryNext({ address, port }: Endpoint, step: number, from: PathSocket | undefined): Promise<void> {
+  async #tryNext(
+    { address, port }: Endpoint,
+    step: number,
+    from: PathSocket | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     const socket = from ?? this.#options.socket();
     if (socket === undefined || step === 0) return;
     const { checks } = this.#components;
@@ -292,13 +345,13 @@ export class Puncher {
     );
     for (const predicted of next) {
       const remote = { address, port: predicted };
-      void checks.check(remote, { socket: socket.stun, maxSends: 4, signal: this.#signal }).catch(() => {});
+      void checks.check(remote, { socket: socket.stun, maxSends: 4, signal }).catch(() => {});
     }
-    await this.#foundWithin(PUNCH.limitMs / 2);
+    await this.#foundWithin(PUNCH.limitMs / 2, signal);
   }
 
-  #askPort(socket: PathSocket, server: Endpoint): Promise<Endpoint> {
-    return askExternal(this.#components, { socket, server, signal: this.#signal });
+  #askPort(socket: PathSocket, server: Endpoint, signal: AbortSignal): Promise<Endpoint> {
+    return askExternal(this.#components, { socket, server, signal });
   }
 
   #provenTargets(): Endpoint[] {

@@ -248,4 +248,38 @@ describe('attacks on hard NATs', () => {
     // Nine of ten: an attack does not always find a port.
     expect(tookMs.toSorted((x, y) => x - y)[8], tookMs.join(' ')).toBeLessThan(10_000);
   });
+
+  it.each([
+    ['the one that searches', natKinds.portRestricted, natKinds.symmetricRandom],
+    ['the one whose ports are random', natKinds.symmetricRandom, natKinds.portRestricted],
+  ])('begin anew at once when %s changes its network meanwhile', async (_, moving, other) => {
+    const tookMs: number[] = [];
+    for (let seed = 400; seed < 410; seed++) {
+      party = new SimulatedParty(seed);
+      await party.startRelay();
+      const nats = [1, 2].map((at) => party.internet.nat({ ...moving, subnet: `192.168.${at}.0/24` }));
+      const host = nats[0]!.host({ name: 'a' });
+      const theirs = party.internet.nat(other);
+      const theirHost = theirs.host({ name: 'b' });
+      const [a, b] = [await party.memberOn('a', host.network), await party.memberOn('b', theirHost.network)];
+      // From the first network no attack succeeds.
+      const apart = [host.address, nats[0]!.externalAddress, theirHost.address, theirs.externalAddress];
+      party.internet.intercept(({ source, destination }, next) => {
+        if (![source, destination].every((address) => apart.includes(address))) next();
+      });
+      const paths = a.connect(b);
+      b.connect(a);
+      await party.clock.advance(4_000);
+      const attempts = () =>
+        paths.log().filter(({ what, reason }) => what === 'attempt' && reason === 'punching').length;
+      expect([seed, paths.current?.kind, attempts()]).toEqual([seed, 'relay', 1]);
+      host.roam(nats[1]!.lan);
+      const startedAtMs = party.clock.now();
+      for (let turn = 0; turn < 600 && paths.current?.kind !== 'p2p'; turn++) await party.clock.advance(100);
+      tookMs.push(party.clock.now() - startedAtMs);
+      if (seed < 409) await party.close();
+    }
+    // Nine of ten: an attack does not always find a port.
+    expect(tookMs.toSorted((x, y) => x - y)[8], tookMs.join(' ')).toBeLessThan(10_000);
+  });
 });
