@@ -162,14 +162,14 @@ describe('long-term credentials', () => {
     expect((await pending).message.class).toBe(MessageClass.Success);
   });
 
-  test('take the stronger algorithm and hide the user name where the server can', async () => {
+  test.each([
+    [[PasswordAlgorithm.Md5, PasswordAlgorithm.Sha256], PasswordAlgorithm.Md5],
+    [[77, PasswordAlgorithm.Sha256, PasswordAlgorithm.Md5], PasswordAlgorithm.Sha256],
+  ])('of %j take the first one that is known, and hide the user name (RFC 8489 §9.2.5)', async (list, first) => {
     const { transactions, sent, answer, clock } = bench();
     const pending = requestWithAuth(transactions, auth(), SERVER, binding).catch(errorCode);
     const nonce = `obMatJos2${Buffer.from([0, 0, 3]).toString('base64')}x`;
-    const offered = [PasswordAlgorithm.Md5, PasswordAlgorithm.Sha256].map((algorithm) => ({
-      algorithm,
-      parameters: new Uint8Array(0),
-    }));
+    const offered = list.map((algorithm) => ({ algorithm, parameters: new Uint8Array(0) }));
     answer(MessageClass.Error, (writer) =>
       writer
         .add(attr.errorCode, { code: 401, reason: '' })
@@ -181,10 +181,15 @@ describe('long-term credentials', () => {
     const { message } = sent.at(-1)!;
     expect(message.has(attr.username)).toBe(false);
     expect(Buffer.from(message.get(attr.userhash)!)).toEqual(Buffer.from(userhashOf('me', 'r')));
-    expect(message.has(attr.messageIntegritySha256)).toBe(true);
-    expect(message.checkIntegrity(longTermKey('me', 'r', 'pw', PasswordAlgorithm.Sha256))).toBe('valid');
-    transactions.close();
-    expect(await pending).toBe('stun-closed');
+    const has = [attr.messageIntegrity, attr.messageIntegritySha256].map((attribute) => message.has(attribute));
+    expect(has).toEqual([false, true]);
+    const key = longTermKey('me', 'r', 'pw', first);
+    expect(message.checkIntegrity(key)).toBe('valid');
+    expect(message.get(attr.passwordAlgorithms)?.map(({ algorithm }) => algorithm)).toEqual(list);
+    answer(MessageClass.Success, (writer) => withAddress(writer).integrity(key, 'sha1'));
+    answer(MessageClass.Success, (writer) => withAddress(writer).integrity(key, 'sha256'));
+    expect(await pending).toMatchObject({ message: { class: MessageClass.Success } });
+    expect(transactions.size).toBe(0);
   });
 
   test.each([
@@ -256,6 +261,49 @@ describe('long-term credentials', () => {
     expect(await pending).toMatch(/^stun-(unauthenticated|refused)$/);
     expect(sent).toHaveLength(2);
     expect(credentials.integrity).toBe('sha256');
+  });
+
+  test.each([
+    ['a 400 that is not signed', 400, 'old style'],
+    ['an error that announces algorithms and lists none', 500, 'obMatJos2AAABx'],
+  ])('ignore %s, and wait on (RFC 8489 §9.2.5)', async (_what, code, nonce) => {
+    const { transactions, sent, answer, clock } = bench();
+    const pending = requestWithAuth(transactions, auth(), SERVER, binding);
+    answer(MessageClass.Error, (writer) =>
+      writer.add(attr.errorCode, { code: 401, reason: '' }).add(attr.realm, 'r').add(attr.nonce, 'old style'),
+    );
+    await clock.advance(0);
+    answer(MessageClass.Error, (writer) => writer.add(attr.errorCode, { code, reason: '' }).add(attr.nonce, nonce));
+    await clock.advance(500);
+    expect([transactions.size, sent.length]).toEqual([1, 3]);
+    answer(MessageClass.Success, (writer) => withAddress(writer).integrity(longTermKey('me', 'r', 'pw')));
+    expect((await pending).message.class).toBe(MessageClass.Success);
+  });
+
+  test('take the list and the nonce of a 438', async () => {
+    const { transactions, sent, answer, clock } = bench();
+    const pending = requestWithAuth(transactions, auth(), SERVER, binding).catch(errorCode);
+    const challenge = (code: number, ...algorithms: number[]) =>
+      answer(MessageClass.Error, (writer) =>
+        writer
+          .add(attr.errorCode, { code, reason: '' })
+          .add(attr.realm, 'r')
+          .add(attr.nonce, `obMatJos2AAAB${code}`)
+          .add(
+            attr.passwordAlgorithms,
+            algorithms.map((algorithm) => ({ algorithm, parameters: new Uint8Array(0) })),
+          ),
+      );
+    challenge(401, PasswordAlgorithm.Md5);
+    await clock.advance(0);
+    challenge(438, PasswordAlgorithm.Sha256, PasswordAlgorithm.Md5);
+    await clock.advance(0);
+    const { message } = sent.at(-1)!;
+    expect(message.get(attr.nonce)).toBe('obMatJos2AAAB438');
+    expect(message.get(attr.passwordAlgorithms)).toHaveLength(2);
+    expect(message.checkIntegrity(longTermKey('me', 'r', 'pw', PasswordAlgorithm.Sha256))).toBe('valid');
+    transactions.close();
+    expect(await pending).toBe('stun-closed');
   });
 
   test('give up when the server refuses the password, and when it challenges for ever', async () => {

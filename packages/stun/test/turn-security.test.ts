@@ -1,3 +1,4 @@
+import { errorCode } from '@towpath/core';
 import { expect, test } from 'vitest';
 import { LongTermAuth } from '../src/client/long-term-auth.ts';
 import type { StunRequest } from '../src/client/stun-transactions.ts';
@@ -382,7 +383,7 @@ describeInBothPlanes('a request that was changed on its way', () => {
     const one = await raw(at, at.internet.host(), server.locals[0]!);
     const challenge = (await one.request(allocateRequest())).message;
     const realm = challenge.get(attr.realm)!;
-    const { message } = await one.request({
+    const answered = one.request({
       ...allocateRequest((writer) =>
         writer
           .add(attr.username, ALICE.username)
@@ -392,9 +393,51 @@ describeInBothPlanes('a request that was changed on its way', () => {
           .addIf(attr.passwordAlgorithm, chosen),
       ),
       key: longTermKey(ALICE.username, realm, ALICE.password, Md5),
+      integrity: 'sha256',
     });
+    // A client must not heed a 400 that is not signed.
+    expect(await answered.then(() => 'answered', errorCode)).toBe(code === undefined ? 'answered' : 'stun-timed-out');
+    const message = one.messages.at(-1)!;
     expect(message.get(attr.errorCode)?.code).toBe(code);
     expect(server.stats.allocations).toBe(code === undefined ? 1 : 0);
+    await server.close();
+  });
+});
+
+describeInBothPlanes('an answer is signed (RFC 8489 §9.2.4)', () => {
+  const { Md5, Sha256 } = PasswordAlgorithm;
+  const listed = (...algorithms: number[]) =>
+    algorithms.map((algorithm) => ({ algorithm, parameters: new Uint8Array(0) }));
+
+  test.each([
+    ['by SHA-256 where the client chose MD5 for its key', Md5, 'sha256', 'sha256'],
+    ['by SHA-256 where the client chose SHA-256', Sha256, 'sha256', 'sha256'],
+    ['by SHA-1 where the client chose none', undefined, 'sha1', 'sha1'],
+    ['by SHA-1 where the client chose none and signed by SHA-256', undefined, 'sha256', 'sha1'],
+  ] as const)('%s', async (_what, algorithm, asked, answered) => {
+    const at = world();
+    const { server } = await turnServer(at);
+    const one = await raw(at, at.internet.host(), server.locals[0]!);
+    const challenge = (await one.request(allocateRequest())).message;
+    const realm = challenge.get(attr.realm)!;
+    const key = longTermKey(ALICE.username, realm, ALICE.password, algorithm ?? Md5);
+    await one
+      .request({
+        ...allocateRequest((writer) => {
+          writer.add(attr.username, ALICE.username).add(attr.realm, realm).add(attr.nonce, challenge.get(attr.nonce)!);
+          if (algorithm === undefined) return writer;
+          return writer
+            .add(attr.passwordAlgorithms, listed(Sha256, Md5))
+            .add(attr.passwordAlgorithm, listed(algorithm));
+        }),
+        key,
+        integrity: asked,
+      })
+      .catch(errorCode);
+    const message = one.messages.at(-1)!;
+    expect([message.class, message.checkIntegrity(key)]).toEqual([MessageClass.Success, 'valid']);
+    const has = [attr.messageIntegrity, attr.messageIntegritySha256].map((attribute) => message.has(attribute));
+    expect(has).toEqual([answered === 'sha1', answered === 'sha256']);
     await server.close();
   });
 });

@@ -22,7 +22,7 @@ interface Challenge {
   nonce: string;
   key: IntegrityKey;
   algorithm: PasswordAlgorithm;
-  /** Echoed in requests, which proves that no stronger algorithm was removed from the list. */
+  /** Echoed in requests, which shows the server that none was removed from the list. */
   offered: readonly PasswordAlgorithmValue[] | undefined;
   userhash: Uint8Array | undefined;
 }
@@ -57,9 +57,9 @@ export class LongTermAuth {
     return this.#challenge?.key;
   }
 
-  /** Which integrity attribute belongs to the key. */
+  /** The integrity attribute of requests: MESSAGE-INTEGRITY-SHA256 alone where the server has told algorithms (RFC 8489 §9.2.5). */
   get integrity(): 'sha1' | 'sha256' {
-    return this.#challenge?.algorithm === PasswordAlgorithm.Sha256 ? 'sha256' : 'sha1';
+    return this.#challenge?.offered === undefined ? 'sha1' : 'sha256';
   }
 
   /** Adds USERNAME or USERHASH, REALM, NONCE and the password algorithm, once challenged. */
@@ -87,48 +87,63 @@ export class LongTermAuth {
     const known = this.#challenge;
     if (nonce === undefined || (code !== StunErrorCode.Unauthenticated && code !== StunErrorCode.StaleNonce))
       return false;
-    const algorithm = algorithmOf(message, nonce);
-    // The challenge is not signed: it must not lower what the server was known to support (RFC 8489 §9.2.5).
-    if (algorithm === undefined || (known !== undefined && algorithm < known.algorithm)) return false;
+    const features = featuresOf(nonce);
+    const offered = features & FEATURE_PASSWORD_ALGORITHMS ? (message.get(attr.passwordAlgorithms) ?? []) : undefined;
+    const algorithm = offered === undefined ? PasswordAlgorithm.Md5 : firstKnown(offered);
+    // None is known, or the challenge, which is not signed, takes back what the server was known to support.
+    if (algorithm === undefined || lacksAny(offered, known?.offered)) return false;
     if (code === StunErrorCode.StaleNonce && known !== undefined) {
-      known.nonce = nonce;
+      this.#learn(known.realm, nonce, algorithm, offered);
       return true;
     }
     if (code !== StunErrorCode.Unauthenticated || realm === undefined) return false;
-    if (known?.realm !== realm) {
-      this.#learn(message, realm, nonce, algorithm);
-      return true;
-    }
     // The same realm refuses the same password again: asking once more would not help.
-    if (usedKey !== undefined) return false;
-    known.nonce = nonce;
+    if (known?.realm === realm && usedKey !== undefined) return false;
+    this.#learn(realm, nonce, algorithm, offered);
     return true;
   }
 
-  #learn(message: StunMessage, realm: string, nonce: string, algorithm: PasswordAlgorithm): void {
+  #learn(
+    realm: string,
+    nonce: string,
+    algorithm: PasswordAlgorithm,
+    offered: readonly PasswordAlgorithmValue[] | undefined,
+  ): void {
     const { username, password } = this.#credentials;
-    const features = featuresOf(nonce);
-    const offered = features & FEATURE_PASSWORD_ALGORITHMS ? message.get(attr.passwordAlgorithms) : undefined;
+    const known = this.#challenge;
+    const isKnown = known?.realm === realm && known.algorithm === algorithm;
     this.#challenge = {
       realm,
       nonce,
       algorithm,
-      key: longTermKey(username, realm, password, algorithm),
+      key: isKnown ? known.key : longTermKey(username, realm, password, algorithm),
       offered: offered?.map((entry) => ({ algorithm: entry.algorithm, parameters: Uint8Array.from(entry.parameters) })),
-      userhash: features & FEATURE_USERNAME_ANONYMITY ? userhashOf(username, realm) : undefined,
+      userhash: featuresOf(nonce) & FEATURE_USERNAME_ANONYMITY ? userhashOf(username, realm) : undefined,
     };
   }
 }
 
 /**
- * The strongest algorithm that a challenge allows. Undefined when the client must not retry: the nonce announces
- * algorithms and none came, or none of them is known (RFC 8489 §9.2.5).
+ * True for a response that announces password algorithms in its nonce and lists none. One that is neither 401 nor 438 is
+ * ignored then, and after the others the request is not repeated (RFC 8489 §9.2.5).
  */
-function algorithmOf(message: StunMessage, nonce: string): PasswordAlgorithm | undefined {
-  if ((featuresOf(nonce) & FEATURE_PASSWORD_ALGORITHMS) === 0) return PasswordAlgorithm.Md5;
-  const offered = message.get(attr.passwordAlgorithms)?.map(({ algorithm }) => algorithm) ?? [];
-  if (offered.includes(PasswordAlgorithm.Sha256)) return PasswordAlgorithm.Sha256;
-  return offered.includes(PasswordAlgorithm.Md5) ? PasswordAlgorithm.Md5 : undefined;
+export function lacksAlgorithms(message: StunMessage): boolean {
+  const nonce = message.get(attr.nonce);
+  if (nonce === undefined || message.has(attr.passwordAlgorithms)) return false;
+  return (featuresOf(nonce) & FEATURE_PASSWORD_ALGORITHMS) !== 0;
+}
+
+/** The first algorithm of the server's list that is known here; undefined when the client must not retry (RFC 8489 §9.2.5). */
+function firstKnown(offered: readonly PasswordAlgorithmValue[]): PasswordAlgorithm | undefined {
+  const known = [PasswordAlgorithm.Md5, PasswordAlgorithm.Sha256];
+  return offered.map(({ algorithm }) => known.find((each) => each === algorithm)).find((each) => each !== undefined);
+}
+
+function lacksAny(
+  offered: readonly PasswordAlgorithmValue[] | undefined,
+  before: readonly PasswordAlgorithmValue[] = [],
+): boolean {
+  return before.some(({ algorithm }) => !offered?.some((each) => each.algorithm === algorithm));
 }
 
 /** The 24 feature bits that a nonce announces; 0 when it announces none. */

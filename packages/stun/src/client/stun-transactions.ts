@@ -2,10 +2,12 @@ import { type Clock, type Random, retransmit, stunSchedule } from '@towpath/core
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import type { Attribute } from '../message/attribute.ts';
 import * as attributes from '../message/attributes.ts';
+import { StunErrorCode } from '../message/error-codes.ts';
 import { MessageClass, TRANSACTION_ID_BYTES } from '../message/header.ts';
 import type { IntegrityKey } from '../message/integrity.ts';
 import type { StunMessage } from '../message/stun-message.ts';
 import { StunWriter } from '../message/stun-writer.ts';
+import { lacksAlgorithms } from './long-term-auth.ts';
 import { StunError } from './stun-error.ts';
 
 /** How requests are repeated. Defaults are those of RFC 8489 §6.2.1 (39.5 s in all over UDP). */
@@ -134,15 +136,7 @@ export class StunTransactions {
     if (message.class !== MessageClass.Success && message.class !== MessageClass.Error) return false;
     const pending = this.#pending.get(idOf(message.bytes));
     if (pending === undefined) return false;
-    if (pending.key !== undefined) {
-      const integrity = message.checkIntegrity(pending.key);
-      // Servers cannot sign an error for credentials that they do not know (RFC 8489 §9.1.3, §9.2.4).
-      const acceptable =
-        integrity === 'absent'
-          ? message.class === MessageClass.Error
-          : integrity === 'valid' && signedAs(message, pending);
-      if (!acceptable) return true;
-    }
+    if (!isAcceptable(message, pending)) return true;
     const unknown = message.unknownRequired(KNOWN);
     if (unknown.length > 0) {
       const names = unknown.map((type) => `0x${type.toString(16).padStart(4, '0')}`).join(', ');
@@ -178,6 +172,18 @@ function timedOut(to: Endpoint, transmissions: number): StunError {
   const tries = transmissions === 1 ? 'one request' : `${transmissions} requests`;
   const text = `No answer from STUN server ${target} to ${tries}. Next: check the address, and whether a firewall drops it.`;
   return new StunError('stun-timed-out', text, { target });
+}
+
+/** False for what is ignored as if it had not come (RFC 8489 §9.1.4, §9.2.5). */
+function isAcceptable(message: StunMessage, pending: Pending): boolean {
+  const code = message.class === MessageClass.Error ? message.get(attributes.errorCode)?.code : undefined;
+  const isChallenge = code === StunErrorCode.Unauthenticated || code === StunErrorCode.StaleNonce;
+  if (!isChallenge && lacksAlgorithms(message)) return false;
+  if (pending.key === undefined) return true;
+  const integrity = message.checkIntegrity(pending.key);
+  // Servers cannot sign an error for credentials that they do not know; anybody could have sent a 400.
+  if (integrity === 'absent') return message.class === MessageClass.Error && code !== StunErrorCode.BadRequest;
+  return integrity === 'valid' && signedAs(message, pending);
 }
 
 /** An answer must be signed by the algorithm of its request, or it lowers what was agreed (RFC 8489 §9.1.4, §9.2.5). */

@@ -85,7 +85,8 @@ export class Authenticator {
     wallMs: number,
     known: Identity | undefined,
   ): Identity | undefined {
-    const integrity = request.has(attr.messageIntegritySha256) ? 'sha256' : 'sha1';
+    // What answers are signed with: SHA-256 unless the client chose no algorithm (RFC 8489 §9.2.4).
+    const integrity = request.has(attr.passwordAlgorithm) ? 'sha256' : 'sha1';
     // Looked up first: the key of an allocation may be right although its credentials have expired.
     const found = lookUpUser(this.#options.credentials, username, wallMs);
     if (found === undefined) return undefined;
