@@ -85,7 +85,7 @@ export class PartyLimits {
     }
     const creator = content.type === 'genesis' ? statement.author : state.creator;
     const others = await this.#othersOf(creator, state);
-    const members = joins + state.members.size + others.reduce((sum, each) => sum + each.members.size, 0);
+    const members = joins + sumOf([state, ...others].map((each) => each.members.size));
     if (members > membersPerFounder) {
       throw this.#full('membersPerFounder', `${membersPerFounder} members in all parties that one node has created`);
     }
@@ -114,21 +114,25 @@ export class PartyLimits {
   async #admitBytes(states: readonly PartyState[], bytes: number): Promise<void> {
     const { bytesPerParty, bytesPerFounder } = this.#options;
     const [party] = states;
-    const own = party === undefined ? 0 : await this.#bytesOf(party, bytesPerParty - bytes);
-    if (own + bytes > bytesPerParty) {
+    const isNear = party !== undefined && this.#mostBytesOf(party) + bytes > bytesPerParty;
+    if (isNear && (await this.#bytesOf(party)) + bytes > bytesPerParty) {
       throw this.#full('bytesPerParty', `${bytesPerParty} bytes for the log and the invites of one party`);
     }
+    // Bounds first: the invites of every party are read only where the sum may be too large.
+    if (sumOf(states.map((state) => this.#mostBytesOf(state))) + bytes <= bytesPerFounder) return;
     let total = bytes;
-    for (const state of states) total += await this.#bytesOf(state, (bytesPerFounder - bytes) / states.length);
+    for (const state of states) total += await this.#bytesOf(state);
     if (total > bytesPerFounder) {
       throw this.#full('bytesPerFounder', `${bytesPerFounder} bytes for all parties that one node has created`);
     }
   }
 
-  /** Bytes of a party. Its invites are read only where they could make the sum go over `most`. */
-  async #bytesOf({ id, logBytes }: PartyState, most: number): Promise<number> {
-    const atMost = logBytes + this.#options.codesPerParty * MAX_SEALED_INVITE_BYTES;
-    return atMost <= most ? atMost : logBytes + (await this.#components.codesOf(id)).bytes;
+  #mostBytesOf({ logBytes }: PartyState): number {
+    return logBytes + this.#options.codesPerParty * MAX_SEALED_INVITE_BYTES;
+  }
+
+  async #bytesOf({ id, logBytes }: PartyState): Promise<number> {
+    return logBytes + (await this.#components.codesOf(id)).bytes;
   }
 
   async #othersOf(creator: string, state: PartyState): Promise<PartyState[]> {
@@ -146,4 +150,8 @@ export class PartyLimits {
       `This server keeps at most ${what}. Next: remove members, or ask the operator of the server.`,
     );
   }
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, each) => sum + each, 0);
 }
