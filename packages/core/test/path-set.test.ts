@@ -303,6 +303,31 @@ describe('path set', () => {
     await set.close();
   });
 
+  test('data that is lost as often as probes are is no reason to avoid a path; lost more often, it is', async () => {
+    const random = new SeededRandom(7);
+    const { clock, set, path } = world({
+      probe: async ({ rttMs }, signal) => {
+        await clock.sleep(random.next() > 0.3 ? rttMs : 1e9, signal);
+        return undefined;
+      },
+    });
+    for (const each of [path('d', 10), path('r', 30, 'relay')]) set.add(each);
+    /** Data over the path in use is lost, at a moment at which its last probe was answered. */
+    const loseInARow = async (times: number) => {
+      for (let turn = 0; turn < 400; turn++) {
+        await clock.advance(250);
+        if (set.current?.id !== 'd' || set.alsoSendOn !== undefined) continue;
+        set.dataLost(times);
+        if (set.current.id !== 'd') return false;
+      }
+      return true;
+    };
+    expect([await loseInARow(0), set.current?.id]).toEqual([true, 'd']);
+    expect([await loseInARow(2), set.current?.id]).toEqual([true, 'd']);
+    expect([await loseInARow(12), set.current?.id]).toEqual([false, 'r']);
+    await set.close();
+  });
+
   test('a path that answers its probes and loses the data is avoided for 1, 2, 4 … minutes, kept, and forgiven', async () => {
     const { clock, set, told, path } = world();
     for (const each of [path('d', 10), path('r', 30, 'relay')]) set.add(each);

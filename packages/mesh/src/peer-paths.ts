@@ -49,8 +49,9 @@ export interface PeerPaths extends AsyncDisposable {
   /**
    * Says that echoes through the tunnel over the current path are lost. If its checks are answered it is left: something on
    * the way drops WireGuard, or one of the two kernels does.
+   * @param echoes lost in a row; what the loss of the path explains changes nothing. @default too many for that
    */
-  dataLost(): void;
+  dataLost(echoes?: number): void;
   /** Says that an echo through the tunnel over the current path was answered. */
   dataCarried(): void;
   /** Probes every path at once: an echo through the tunnel was lost. */

@@ -17,6 +17,7 @@ if mode == 'recv':
     server.listen(1)
     print('listening', flush=True)
     peer, _ = server.accept()
+    peer.settimeout(120)
     count, rest, gap, last = 0, b'', 0.0, time.monotonic()
     while True:
         data = peer.recv(65536)

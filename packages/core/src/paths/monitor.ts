@@ -134,7 +134,7 @@ const LOSS_SMOOTHING = 1 / 16;
  * What a path's own loss explains is no sign of its end: as many probes must be missed in a row that so much loss causes it
  * with this probability at most.
  */
-const CHANCE = { suspect: 0.05, replace: 1e-3, dead: 1e-4 } as const;
+const CHANCE = { suspect: 0.05, replace: 1e-3, dead: 1e-4, dataLost: 1e-3 } as const;
 /** Of the probability that one probe is lost: above it, a path is hardly usable. */
 const MAX_LOSS = 0.6;
 /** However steady the round trips were, an answer may come so much later: the machines are busy. */
@@ -186,6 +186,11 @@ export function probeLimitMs(
 export function isReplaceable(state: MonitorState, times: MonitorTimes): boolean {
   const { replaceAfter = times.deadAfter } = times;
   return state.missed >= missesFor(state, replaceAfter, CHANCE.replace, times);
+}
+
+/** Tells whether the loss that the probes have measured explains that so much data was lost in a row. */
+export function isLossExplained({ lossRatio }: MonitorState, lostInARow: number): boolean {
+  return Math.min(MAX_LOSS, lossRatio) ** lostInARow > CHANCE.dataLost;
 }
 
 /** How many probes must be missed in a row: `least`, or more on a path that lost packets before. */

@@ -6,7 +6,7 @@ import { RunToCompletion } from '../run-to-completion.ts';
 import { SparseMap } from '../sparse.ts';
 import { Tasks } from '../time/tasks.ts';
 import { DataLoss } from './data-loss.ts';
-import type { PathHealth, PathRole } from './monitor.ts';
+import { isLossExplained, type PathHealth, type PathRole } from './monitor.ts';
 import { Monitor } from './path-monitor.ts';
 import { PathReason } from './path-reason.ts';
 import type { PathSetEvents, PathSetOptions, PathDescription, PathStatus } from './path-set-options.ts';
@@ -156,11 +156,13 @@ export class PathSet<Path> implements AsyncDisposable {
   /**
    * Reports that data over the current path is lost. If its probes are answered it is avoided for a while, and tried again
    * later.
+   * @param inARow how often data was not answered; what the path's own loss explains changes nothing. @default too often for that
    */
-  dataLost(): void {
+  dataLost(inARow: number = Number.POSITIVE_INFINITY): void {
     const entry = this.#currentEntry;
     const state = entry?.monitor?.state;
     if (entry === undefined || state === undefined || state.health === 'suspect' || state.missed > 0) return;
+    if (isLossExplained(state, inARow)) return;
     const others = [...this.#entries.values()].filter((each) => each !== entry && !each.draining);
     this.#dataLoss.lost(
       entry.about.id,

@@ -289,7 +289,7 @@ export class PeerConnection implements AsyncDisposable {
       this.#missed = count;
       // Echoes of before the path was selected tell nothing of it, and one may have been on its way then.
       const onThisPath = sinceMs >= this.#selectedAtMs ? count : count - this.#missedBefore - 1;
-      if (onThisPath >= LOST_ECHOES) this.#paths.dataLost();
+      if (onThisPath >= LOST_ECHOES) this.#paths.dataLost(onThisPath);
     });
     this.#health.events.on('measured', () => {
       this.#missed = 0;

@@ -248,9 +248,9 @@ export class MeshPeerPaths implements PeerPaths {
     if (own !== undefined) this.#set.sent(own, sinceMs);
   }
 
-  dataLost(): void {
+  dataLost(echoes?: number): void {
     // What is sent on two paths tells nothing of one of them.
-    if (this.#set.alsoSendOn === undefined) this.#set.dataLost();
+    if (this.#set.alsoSendOn === undefined) this.#set.dataLost(echoes);
   }
 
   dataCarried(): void {
