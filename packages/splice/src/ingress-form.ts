@@ -31,8 +31,9 @@ const FIELDS = {
     type: 'ipv4_addr',
     all: '@nh,96,96',
     alias: '@nh,96,32',
-    // No options: the ports follow. Fragments have none of their own: the host puts them together for the server.
-    whole: '@nh,0,8 0x45 ip frag-off & 0x3fff == 0',
+    // No options: the ports follow. Fragments have none of their own: the host puts them together for the server. The kernel masks
+    // four bytes faster than two, and reads the protocol faster here than in its own metadata.
+    whole: '@nh,0,8 0x45 @nh,32,32 & 0x3fff == 0 ip protocol udp',
   },
   6: { ip: 'ip6', type: 'ipv6_addr', all: '@nh,64,288', alias: '@nh,160,32', whole: 'ip6 nexthdr udp' },
 } as const;

@@ -19,11 +19,11 @@ export interface PayloadPart {
 /** All parts must match. */
 export type PayloadPattern = readonly PayloadPart[];
 
-/** STUN messages (RFC 8489 §5): two zero bits and the magic cookie. */
-export const STUN_PATTERN: PayloadPattern = [
-  { offsetBytes: 0, lengthBytes: 1, mask: 0xc0, values: [0] },
-  { offsetBytes: 4, lengthBytes: 4, values: [0x2112a442] },
-];
+/**
+ * STUN messages (RFC 8489 §5), and whatever else has the magic cookie at its place: the two zero bits before it are left to the
+ * server's socket to check, which forwards what is data. Each comparison costs every packet.
+ */
+export const STUN_PATTERN: PayloadPattern = [{ offsetBytes: 4, lengthBytes: 4, values: [0x2112a442] }];
 
 /** What the rules are made for. */
 export interface RelayRules {
@@ -113,7 +113,7 @@ export interface Egress {
   readonly account: EgressAccount;
 }
 
-/** Returns the rules that leave packets to the server. */
+/** Returns the rules that leave packets to the server. Other protocols than UDP, which nothing forwards, may match them too. */
 export function controlRules(at: string, chain: string, { control, maxPayloadBytes }: RelayRules): string[] {
   const tooLong =
     maxPayloadBytes === undefined
@@ -152,5 +152,5 @@ function matchOf(pattern: PayloadPattern): string {
     const masked = mask === undefined ? field : `${field} & ${count(mask, 'a mask')}`;
     return list.length === 1 ? `${masked} == ${list[0]}` : `${masked} { ${list.join(', ')} }`;
   });
-  return `meta l4proto udp ${parts.join(' ')}`;
+  return parts.join(' ');
 }

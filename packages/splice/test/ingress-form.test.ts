@@ -2,6 +2,7 @@ import { SeededRandom } from '@towpath/core';
 import { describe, expect, test } from 'vitest';
 import { INGRESS_FORM } from '../src/ingress-form.ts';
 import type { RelayEnd } from '../src/relay-form.ts';
+import { STUN_PATTERN } from '../src/relay-rules.ts';
 import { hexAddress, type IpFamily } from '../src/values.ts';
 
 const UDP = 17;
@@ -101,6 +102,19 @@ describe.each([4, 6] as const)('rules of the netdev form, IPv%i', (ip) => {
       ]);
     }
   });
+});
+
+test('the rules before a session is looked up are one comparison with STUN and the checks of a family', () => {
+  const rules = { form: 'netdev', devices: ['eth0'], control: [STUN_PATTERN], maxSessions: 1 } as const;
+  const commands = INGRESS_FORM.definition(rules).commands('netdev', 'mine');
+  const ingress = commands.filter((command) => command.startsWith('add rule netdev mine in '));
+  expect(
+    ingress.map((command) => command.slice('add rule netdev mine in '.length).replace(/ @nh,\d+,\d+ set .*/, '')),
+  ).toEqual([
+    '@th,96,32 == 554869826 accept',
+    '@nh,0,8 0x45 @nh,32,32 & 0x3fff == 0 ip protocol udp udp checksum != 0',
+    'ip6 nexthdr udp udp checksum != 0',
+  ]);
 });
 
 function end(random: SeededRandom, ip: IpFamily): RelayEnd {
