@@ -93,6 +93,17 @@ describe.skipIf(!wireGuardAvailable())('towpath up', () => {
   const ping = (from: Node, to: Node, count = 5, interval = '0.2') =>
     from.host.run('ping', ['-c', String(count), '-i', interval, '-W', '3', to.address], { timeoutMs: 110_000 });
 
+  /** Pings while every program of Towpath is stopped. @returns what ping prints */
+  async function pingByKernels(from: Node, to: Node): Promise<string> {
+    const stopped = [...children, serving];
+    for (const { pid } of stopped) process.kill(pid!, 'SIGSTOP');
+    try {
+      return (await ping(from, to, 20, '0.1')).stdout;
+    } finally {
+      for (const { pid } of stopped) process.kill(pid!, 'SIGCONT');
+    }
+  }
+
   async function peer(each: Node): Promise<Peer> {
     const { peers } = await each.party.told<{ peers: Peer[] }>('status');
     return peers[0]!;
@@ -163,12 +174,21 @@ describe.skipIf(!wireGuardAvailable())('towpath up', () => {
     for (const each of [ann, ben]) {
       await until(each, ({ strategy, dataPlane }) => strategy === 'relay' && dataPlane === 'splice');
     }
-    // Pings go on while nothing but the kernels has to do with them: the programs are stopped.
-    const stopped = [...children, serving];
-    for (const { pid } of stopped) process.kill(pid!, 'SIGSTOP');
-    const pings = await ping(ann, ben, 20, '0.1');
-    for (const { pid } of stopped) process.kill(pid!, 'SIGCONT');
-    expect(pings.stdout).toContain('20 packets transmitted, 20 received');
+    expect(await pingByKernels(ann, ben)).toContain('20 packets transmitted, 20 received');
+  });
+
+  it('carries a direct path between two hosts with both families in their kernels alone (D1)', async () => {
+    const ann = node('ann', lab.host('ann', '203.0.113.21'));
+    const ben = node('ben', lab.host('ben', '203.0.113.22'));
+    for (const [at, { host }] of [ann, ben].entries()) {
+      await host.run('ip', ['addr', 'add', `2600:db8::${at + 21}/64`, 'dev', 'eth0', 'nodad']);
+    }
+    await gather(ann, ben);
+    await Promise.all([up(ann), up(ben)]);
+    for (const each of [ann, ben]) {
+      await until(each, ({ strategy, dataPlane }) => strategy === 'direct' && dataPlane === 'splice');
+    }
+    expect(await pingByKernels(ann, ben)).toContain('20 packets transmitted, 20 received');
   });
 
   it('connects again after the process of a member was killed and started anew, which removes what it left', async () => {

@@ -57,6 +57,35 @@ describe('suspicion machine', () => {
   });
 
   test.each([
+    [30_000, 'dead', [30_000, 31_000]],
+    [Number.POSITIVE_INFINITY, 'good', [60_000, 60_000]],
+  ] as const)(
+    'a path on which data arrives and no probe is answered, with consent for %d ms, is %s (RFC 7675 §5.1)',
+    async (consentMs, health, [least, most]) => {
+      const clock = new VirtualClock();
+      let endedAtMs = 60_000;
+      const startedAtMs = clock.now();
+      const monitor = new Monitor(
+        { clock },
+        {
+          probe: (signal) => clock.sleep(1e9, signal).then(() => undefined),
+          onHealth: (is) => void (is === 'dead' && (endedAtMs = clock.now() - startedAtMs)),
+          rttMs: 20,
+          times: { consentMs },
+        },
+      );
+      for (let at = 0; at < 60_000; at += 20) {
+        await clock.advance(20);
+        monitor.heard();
+      }
+      expect(monitor.state.health).toBe(health);
+      expect(endedAtMs).toBeGreaterThanOrEqual(least);
+      expect(endedAtMs).toBeLessThanOrEqual(most);
+      monitor.stop();
+    },
+  );
+
+  test.each([
     { rttMs: undefined, limitMs: 1_000 },
     { rttMs: 1, limitMs: 100 },
     { rttMs: 200, limitMs: 600 },

@@ -45,6 +45,8 @@ export interface MonitorTimes {
   replaceAfter?: number | undefined;
   /** The same until it is dead, whatever else there is. @default 5 */
   deadAfter: number;
+  /** Without an answer to a probe for so long, the path is dead whatever was heard on it (RFC 7675 §5.1). @default Infinity */
+  consentMs: number;
   /**
    * Probe only after an interval in which nothing was heard, and take whatever is heard for the answer: a keep-alive,
    * which does not measure the path. @default false
@@ -69,6 +71,7 @@ export const DEFAULT_MONITOR_TIMES: Readonly<MonitorTimes> = {
   probeRoundTrips: 3,
   suspectAfter: 3,
   deadAfter: 5,
+  consentMs: Number.POSITIVE_INFINITY,
   onlyWhenSilent: false,
 };
 
@@ -92,7 +95,9 @@ export interface MonitorState {
   readonly unansweredSinceMs: number | undefined;
   /** Probes missed in a row. */
   readonly missed: number;
-  /** When the first of them was sent; undefined when none was missed. */
+  /** Probes missed since the last one that was answered, whatever was heard meanwhile. */
+  readonly unanswered: number;
+  /** When the first of {@link missed} was sent; undefined when none was missed. */
   readonly missedSinceMs: number | undefined;
   /** Number of the last probe. */
   readonly probeId: number;
@@ -156,6 +161,7 @@ export function initialMonitor(atMs: number, role: PathRole, rttMs?: number): Mo
     lastDataAtMs: atMs,
     unansweredSinceMs: undefined,
     missed: 0,
+    unanswered: 0,
     missedSinceMs: undefined,
     probeId: 0,
     lastProbeAtMs: Number.NEGATIVE_INFINITY,
@@ -269,6 +275,7 @@ function missed(state: MonitorState, nextProbeAtMs: number): MonitorState {
   return {
     ...state,
     missed: isAlive ? 0 : state.missed + 1,
+    unanswered: state.unanswered + 1,
     missedSinceMs: isAlive ? undefined : (state.missedSinceMs ?? state.lastProbeAtMs),
     lossRatio: state.lossRatio + LOSS_SMOOTHING * (1 - state.lossRatio),
     probeLimitAtMs: undefined,
@@ -282,7 +289,7 @@ function answered(
   times: MonitorTimes,
 ): MonitorState {
   if (probeId < 1 || probeId > state.probeId) return state;
-  const measured = { ...heard(state, atMs, times), ...smoothed(state, Math.max(0, rttMs), atMs) };
+  const measured = { ...heard(state, atMs, times), ...smoothed(state, Math.max(0, rttMs), atMs), unanswered: 0 };
   if (probeId !== state.probeId || state.probeLimitAtMs === undefined) return measured;
   return { ...measured, probeLimitAtMs: undefined, lossRatio: state.lossRatio * (1 - LOSS_SMOOTHING) };
 }
@@ -349,7 +356,7 @@ function probeAtMs(state: MonitorState, times: MonitorTimes): number {
 }
 
 function probeIfDue(state: MonitorState, atMs: number, times: MonitorTimes, effects: MonitorEffect[]): MonitorState {
-  if (isDead(state, times) || state.probeLimitAtMs !== undefined) return state;
+  if (isDead(state, atMs, times) || state.probeLimitAtMs !== undefined) return state;
   if (atMs < probeAtMs(state, times)) return state;
   const probeId = state.probeId + 1;
   effects.push({ type: 'probe', probeId });
@@ -362,12 +369,13 @@ function probeIfDue(state: MonitorState, atMs: number, times: MonitorTimes, effe
   };
 }
 
-function isDead(state: MonitorState, times: MonitorTimes): boolean {
-  return state.missed >= missesFor(state, times.deadAfter, CHANCE.dead, times);
+function isDead(state: MonitorState, atMs: number, times: MonitorTimes): boolean {
+  const hasConsent = atMs - state.measuredAtMs < times.consentMs || state.unanswered < times.deadAfter;
+  return !hasConsent || state.missed >= missesFor(state, times.deadAfter, CHANCE.dead, times);
 }
 
 function healthOf(state: MonitorState, atMs: number, times: MonitorTimes): PathHealth {
-  if (isDead(state, times)) return 'dead';
+  if (isDead(state, atMs, times)) return 'dead';
   if (state.missed >= missesFor(state, times.suspectAfter, CHANCE.suspect, times)) return 'suspect';
   // The same sum as in nextWakeMs: a difference may round the other way, and the wake-up would come for ever.
   return atMs >= state.lastHeardAtMs + times.trustMs ? 'stale' : 'good';

@@ -435,7 +435,7 @@ export class PathSet<Path> implements AsyncDisposable {
 
   #deadError({ about, monitor }: Entry<Path>): TowpathError {
     const { target } = this.#options;
-    const message = `The path to ${about.label} answered none of the last ${monitor?.state.missed ?? 0} probes.`;
+    const message = `The path to ${about.label} answered none of the last ${monitor?.state.unanswered ?? 0} probes.`;
     return new TowpathError('path-dead', message, { target });
   }
 

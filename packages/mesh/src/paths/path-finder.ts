@@ -48,6 +48,9 @@ export interface MeshPathFinderOptions {
   memory?: { snapshot: unknown; save(snapshot: PairMemorySnapshot): void } | undefined;
 }
 
+/** RFC 7675 §5.1: nothing is sent on a path whose peer has not answered a check for so long, ms. */
+const CONSENT_MS = 30_000;
+
 /** Path sockets, relayed addresses and signals of one member; opens the paths of its peers. */
 export class MeshPathFinder implements PathFinder {
   readonly #components: MeshPathFinderComponents & { log: Log };
@@ -201,6 +204,7 @@ export class MeshPathFinder implements PathFinder {
       pathTimes: {
         suspectAfter: 2,
         replaceAfter: 3,
+        consentMs: CONSENT_MS,
         // A NAT forgets a mapping that is idle for too long.
         get idleIntervalMs() {
           return nat.keepAliveMs;

@@ -218,6 +218,20 @@ describe('the paths of two members', () => {
     expect(received.map((count) => count > 0)).toEqual([true, true]);
   });
 
+  it('leave a direct path on which data arrives and no check is answered when consent expires, after 30 s (RFC 7675 §5.1)', async () => {
+    await connect(43, true);
+    const STUN_COOKIE = 0x2112a442;
+    const direct = [toB.current!.remote.address, toA.current!.remote.address];
+    party.internet.intercept(({ source, destination, payload }, next) => {
+      const isCheck = payload.length >= 20 && Buffer.from(payload).readUInt32BE(4) === STUN_COOKIE;
+      if (!isCheck || ![source, destination].every((address) => direct.includes(address))) next();
+    });
+    await talk(25_000);
+    expect([toB.current?.kind, toA.current?.kind]).toEqual(['p2p', 'p2p']);
+    await talk(7_000);
+    expect([toB.current?.kind, toA.current?.kind]).toEqual(['relay', 'relay']);
+  });
+
   it('leave a standby over a relayed address that the peer does not tell any more', async () => {
     await connect(38, false);
     const overTheirs = ({ relay }: { relay: string | undefined }) => relay !== undefined && !relay.startsWith('turn:');
