@@ -75,6 +75,7 @@ export const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/stun/src/turn/server/stream-listener.ts': 'ends connections that nobody uses',
   'packages/stun/src/turn/server/tcp-relay.ts': 'ends connections that nobody binds (RFC 6062, section 5.2)',
   'packages/stun/src/turn/server/turn-requests.ts': 'an allocation ends, at the latest with its credentials',
+  'packages/towpath/src/cli/progress.ts': 'shows what is waited for after a second',
   'packages/towpath/src/commands/camera/hotspot.ts': 'waits until the camera has opened its hotspot',
   'packages/towpath/src/commands/camera/live.ts': 'the duration that was asked for begins with the first picture',
   'packages/towpath/src/commands/camera/wake.ts': 'stays joined for the time that was asked for',

@@ -53,6 +53,7 @@ export class HttpTransport implements ControlTransport {
   readonly #random: Random;
   readonly #log: Log;
   readonly #ca: string | undefined;
+  readonly #onAsk: ((server: string) => Disposable) | undefined;
   readonly #http = new HttpAgent({ keepAlive: true, maxSockets: 8 });
   readonly #https: HttpsAgent;
   /** By how much each server's clock is ahead of this machine's, where that is within bounds, ms. */
@@ -62,16 +63,18 @@ export class HttpTransport implements ControlTransport {
   /**
    * @param options.servers `http://host:port` or `https://…`, one or more
    * @param options.ca PEM of a certificate authority, instead of the system's
+   * @param options.onAsk called with `host:port` when a server is asked; what it returns is disposed of when it has answered or failed
    * @throws ControlError `invalid-request` for an invalid address
    */
   constructor(
     components: { clock: Clock; random: Random; log?: Log | undefined },
-    options: { servers: readonly string[]; ca?: string },
+    options: { servers: readonly string[]; ca?: string; onAsk?(server: string): Disposable },
   ) {
     this.#clock = components.clock;
     this.#random = components.random;
     this.#log = components.log ?? silentLog;
     this.#ca = options.ca;
+    this.#onAsk = options.onAsk?.bind(options);
     this.#https = new HttpsAgent({
       keepAlive: true,
       maxSockets: 8,
@@ -271,6 +274,7 @@ export class HttpTransport implements ControlTransport {
     };
     const late = `${url.host} did not answer within ${REQUEST_LIMIT_MS / 1_000} s. Next: check that a control server runs at this address and port, then try again.`;
     using limit = deadline(this.#clock, REQUEST_LIMIT_MS, signal, () => new ControlError('server-unavailable', late));
+    using _asked = this.#onAsk?.(url.host);
     const answer = await sendRequest(url, {
       method,
       headers,

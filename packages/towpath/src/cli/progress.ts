@@ -1,3 +1,4 @@
+import type { Clock } from '@towpath/core';
 import type { Io } from './io.ts';
 import { cut } from './table.ts';
 
@@ -21,6 +22,21 @@ export class ProgressLine {
     if (this.#drawn) this.#io.draw('');
     this.#drawn = false;
   }
+}
+
+/** What takes no longer is not worth a line, ms. */
+const SHOWN_AFTER_MS = 1_000;
+
+/** Shows on a terminal what is waited for, when it takes longer than a second; until disposed. */
+export function showWait({ io, clock }: { io: Io; clock: Clock }, text: string): Disposable {
+  const line = new ProgressLine(io);
+  const timer = clock.timer(SHOWN_AFTER_MS, () => line.show(text));
+  return {
+    [Symbol.dispose]: () => {
+      timer.cancel();
+      line.clear();
+    },
+  };
 }
 
 /** `[████████░░░░] ` for a share from 0 to 1. */

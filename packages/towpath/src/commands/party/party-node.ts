@@ -1,6 +1,7 @@
 import { ControlClient, HttpTransport, type PartyView, type Suspicion } from '@towpath/control';
 import type { PartyId } from '@towpath/membership';
 import { type Clock, deadline, errorCode, TowpathError } from '@towpath/core';
+import { showWait } from '../../cli/progress.ts';
 import { UsageError } from '../../cli/failure.ts';
 import { serverUrl } from '../../cli/server-url.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
@@ -56,7 +57,15 @@ export class PartyNode implements AsyncDisposable {
       clock,
       random,
       log: log.child('CONTROL'),
-      transport: new HttpTransport({ clock, random, log }, { servers: addresses, ...(ca === undefined ? {} : { ca }) }),
+      transport: new HttpTransport(
+        { clock, random, log },
+        {
+          servers: addresses,
+          ...(ca === undefined ? {} : { ca }),
+          // What is live goes on in the background.
+          ...(live ? {} : { onAsk: (server: string) => showWait(runtime, `Waiting for ${server} …`) }),
+        },
+      ),
       identity: party === undefined ? await home.identity() : await home.identityIn(party),
       storage: home.storage(party === undefined ? [] : [party]),
       live,
