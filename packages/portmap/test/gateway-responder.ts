@@ -35,6 +35,8 @@ export class GatewayResponder {
   externalAddress: string | undefined;
   /** Does not answer requests to delete a mapping. */
   keepsMappings = false;
+  /** Changes answers to requests for a mapping before they are sent. */
+  distort: (answer: Buffer) => void = () => {};
   readonly requests: string[] = [];
   readonly leases: Map<string, Lease> = new Map();
   readonly #nat: SimulatedNat;
@@ -56,8 +58,12 @@ export class GatewayResponder {
     this.#startedAtMs = this.#clock?.now() ?? 0;
   }
 
-  /** Sends what PCP gateways announce after a start (RFC 6887 §14.1.1). */
+  /** Sends what gateways announce after a start (RFC 6887 §14.1.1; RFC 6886 §3.2.1). */
   announce(): void {
+    if (this.habit !== 'pcp') {
+      this.#socket?.send(this.#natPmpAddress(0), { address: '224.0.0.1', port: 5_350 });
+      return;
+    }
     const announced = Buffer.alloc(24);
     announced.set([2, 0x80]);
     announced.writeUInt32BE(this.#epochS(), 8);
@@ -85,9 +91,11 @@ export class GatewayResponder {
 
   #answer(data: Buffer, from: Endpoint): void {
     if (this.habit === 'silent') return;
-    if (this.keepsMappings && data[0] === 2 && data[1] === 1 && data.readUInt32BE(4) === 0) return;
+    const isMapping = data[1] !== 0;
+    if (this.keepsMappings && isMapping && data.readUInt32BE(data[0] === 2 ? 4 : 8) === 0) return;
     if (data[0] === 2 && (this.habit === 'nat-pmp-only' || this.habit === 'garbled')) return;
     const answer = data[0] === 2 ? this.#pcp(data, from) : this.#natPmp(data, from);
+    if (isMapping) this.distort(answer);
     this.#socket?.send(answer, from);
   }
 
@@ -128,14 +136,16 @@ export class GatewayResponder {
     return out;
   }
 
+  #natPmpAddress(result: number): Buffer {
+    const out = Buffer.from([0, 128, 0, result, 0, 0, 0, 9, 0, 0, 0, 0]);
+    out.writeUInt32BE(this.#epochS(), 4);
+    this.#outside().copy(out, 8);
+    return out;
+  }
+
   #natPmp(data: Buffer, from: Endpoint): Buffer {
     const refused = this.habit === 'refuse' ? 2 : 0;
-    if (data[1] === 0) {
-      const out = Buffer.from([0, 128, 0, refused, 0, 0, 0, 9, 0, 0, 0, 0]);
-      out.writeUInt32BE(this.#epochS(), 4);
-      this.#outside().copy(out, 8);
-      return out;
-    }
+    if (data[1] === 0) return this.#natPmpAddress(refused);
     const out = Buffer.alloc(16);
     out[1] = 128 + (data[1] ?? 0);
     out.writeUInt16BE(refused, 2);

@@ -155,6 +155,59 @@ describe('port mapper', () => {
     expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
   });
 
+  test.each(['nat-pmp', 'nat-pmp-only'] as const)(
+    'an announcement of NAT-PMP brings the mapping back at once: %s (RFC 6886 §3.2.1)',
+    async (habit) => {
+      const { clock, responder, map } = await world(habit);
+      const mapping = await map();
+      await clock.advance(5_000);
+      responder.announce();
+      await clock.advance(100);
+      const before = responder.requests.length;
+      responder.restart();
+      responder.announce();
+      await clock.advance(100);
+      expect([before, responder.requests.length, responder.leases.size]).toEqual([1, 2, 1]);
+      await clock.runUntil(mapping.close());
+    },
+  );
+
+  test.each(['pcp', 'nat-pmp', 'nat-pmp-only'] as const)(
+    'a deletion that a gateway of kind "%s" does not confirm is given up after seconds, and said',
+    async (habit) => {
+      const { clock, responder, map, internet } = await world(habit);
+      const mapping = await map();
+      responder.keepsMappings = true;
+      const beganAtMs = clock.now();
+      expect(await clock.runUntil(mapping.close())).toBe(false);
+      expect(clock.now() - beganAtMs).toBeLessThanOrEqual(5_000);
+      expect(responder.leases.size).toBe(1);
+      await responder.close();
+      await clock.advance(60_000);
+      expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
+    },
+  );
+
+  const MAP_NONCE = 24;
+  const MAP_PROTOCOL = 36;
+  const MAP_INTERNAL_PORT = 40;
+  test.each<[string, (answer: Buffer) => void]>([
+    ['another nonce', (answer) => answer.writeUInt8(answer[MAP_NONCE]! ^ 1, MAP_NONCE)],
+    ['another protocol', (answer) => answer.writeUInt8(6, MAP_PROTOCOL)],
+    ['another internal port', (answer) => answer.writeUInt16BE(41_001, MAP_INTERNAL_PORT)],
+    ['another opcode', (answer) => answer.writeUInt8(0x82, 1)],
+    ['the bit of a request', (answer) => answer.writeUInt8(1, 1)],
+    ['a lifetime of 0 s', (answer) => answer.writeUInt32BE(0, 4)],
+  ])('an answer of PCP with %s grants nothing (RFC 6887 §8.3, §11.4)', async (_what, distort) => {
+    const { clock, responder, map, internet } = await world('pcp');
+    // By NAT-PMP, which is tried next, it refuses.
+    responder.distort = (answer) => (answer[0] === 2 ? distort(answer) : void answer.writeUInt16BE(2, 2));
+    await expect(map()).rejects.toMatchObject({ code: 'no-mapping' });
+    await responder.close();
+    await clock.advance(60_000);
+    expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
+  });
+
   test('a lease of 136 years is renewed as little as any', async () => {
     const { clock, responder, map } = await world('pcp');
     responder.forcedLifetimeS = 0xffffffff;

@@ -37,6 +37,8 @@ export interface UpnpHabits {
   startsFor: number;
   /** Ports that another mechanism of the router uses. */
   usedElsewhere: Set<number>;
+  /** Answers a request to delete a rule with this code, and keeps it. */
+  keepsRules?: number;
   /** Whose rules it names when asked about a port. */
   owners: Map<number, string>;
 }
@@ -170,6 +172,7 @@ export class UpnpResponder {
         );
       }
       case 'DeletePortMapping': {
+        if (this.habits.keepsRules !== undefined) return this.#fault(this.habits.keepsRules, 'ActionFailed');
         const lease = this.leases.get(port);
         if (lease === undefined || field('NewProtocol') !== 'UDP') return this.#fault(714, 'NoSuchEntryInArray');
         lease.remove();

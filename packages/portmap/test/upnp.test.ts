@@ -55,6 +55,28 @@ describe('UPnP', () => {
     expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
   });
 
+  test('a deletion that the gateway refuses is said', async () => {
+    const { clock, internet, responder, map } = await home();
+    const mapping = await map();
+    responder.habits.keepsRules = 501;
+    expect(await clock.runUntil(mapping.close())).toBe(false);
+    expect(responder.leases.size).toBe(1);
+    await responder.close();
+    await clock.advance(60_000);
+    expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
+  });
+
+  test('a deletion that the gateway does not answer is given up after seconds, and said', async () => {
+    const { clock, internet, responder, map } = await home();
+    const mapping = await map();
+    await responder.close();
+    const beganAtMs = clock.now();
+    expect(await clock.runUntil(mapping.close())).toBe(false);
+    expect(clock.now() - beganAtMs).toBeLessThanOrEqual(5_000);
+    await clock.advance(60_000);
+    expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
+  });
+
   test('renews at half the time, without looking for the gateway again', async () => {
     const { clock, responder, map } = await home();
     const mapping = await map(600_000);
