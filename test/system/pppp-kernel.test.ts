@@ -4,7 +4,10 @@ import { Lab, type LabHost, labAvailable, NAT_KINDS, says } from './support/lab.
 const R = '203.0.113.10';
 const PUBLIC = '203.0.113.60';
 const ENDS = new URL('./support/pppp-ends.ts', import.meta.url).pathname;
+const LIMITED = new URL('./support/limited-pppp-relay.ts', import.meta.url).pathname;
 const COUNT = 500;
+/** With headers of PPPP, UDP and IP. */
+const DATA_BYTES = 1_008 + 28;
 const FETCH = 'fetch("http://127.0.0.1:9000/metrics").then((r) => r.text()).then((t) => process.stdout.write(t))';
 
 describe.skipIf(!labAvailable() && process.env.CI !== 'true')(
@@ -68,6 +71,33 @@ describe.skipIf(!labAvailable() && process.env.CI !== 'true')(
       const inKernel = plane === 'kernel' ? 2 * COUNT : 0;
       expect(value('kernel_packets_to_peers') + value('kernel_packets_to_clients')).toBe(inKernel);
       expect(value('packets_forwarded')).toBe(2 * COUNT + 4 - inKernel);
+    });
+
+    test('a client over its rate is limited by the kernel, and another loses nothing', async () => {
+      const perSecond = 100_000;
+      const serving = relay.spawn(process.execPath, [LIMITED, R, '32110', String(perSecond)], {}, 'pipe');
+      await says(serving, 'ready', 30_000);
+      const startedMs = performance.now();
+      const passed = async (name: string, address: string, count: number) => {
+        const { stdout } = await lab.host(name, address).run(process.execPath, [ENDS, R, '32110', String(count)]);
+        const { client, device } = JSON.parse(stdout) as Record<'client' | 'device', { data: number }>;
+        return client.data + device.data;
+      };
+      const [limited, free] = await Promise.all([
+        passed('limited', '203.0.113.30', 4_000),
+        passed('free', '203.0.113.31', 20),
+      ]);
+      const tookS = (performance.now() - startedMs) / 1_000;
+      expect(free).toBe(2 * 20);
+      // The kernel lets the bytes of a second pass at once, after which the rate holds.
+      expect(limited * DATA_BYTES).toBeLessThanOrEqual(1.05 * perSecond * (tookS + 1));
+      expect(limited * DATA_BYTES).toBeGreaterThan(perSecond);
+      const counted = says(serving, /\{.*\}\n/, 10_000);
+      serving.kill('SIGUSR2');
+      expect(JSON.parse((await counted).trim().split('\n').at(-1)!)).toEqual({
+        packetsOverRate: 2 * 4_000 - limited,
+        moved: 2,
+      });
     });
   },
 );
