@@ -317,6 +317,35 @@ describe('hostile WebSockets', () => {
     good.terminate();
   });
 
+  test('from one address share its limit, in which a follow counts as eight messages (C12)', async () => {
+    await using rig = new Rig();
+    const forAddress = { perSecond: 1e-9, burst: 40 };
+    const server = await rig.server({ limits: UNLIMITED, messageLimitPerAddress: forAddress });
+    const connect = async () => {
+      const socket = open(server, signedHeaders(generateNodeIdentity(random), 'GET', '/v1/socket'));
+      await new Promise((resolve) => socket.on('open', resolve));
+      const answers: string[] = [];
+      socket.on('message', (data) => {
+        const { type, reason } = JSON.parse(data.toString());
+        answers.push(reason === 'limit-exceeded' ? 'limited' : type);
+      });
+      return { socket, answers };
+    };
+    const party = 'd'.repeat(32);
+    const one = await connect();
+    for (let at = 0; at < 4; at++) one.socket.send(JSON.stringify({ type: 'follow', party, next: 0 }));
+    await until(() => one.answers.filter((type) => type === 'refused').length === 4, 'four answers');
+    // 8 of 40 are left for whoever comes from there.
+    const other = await connect();
+    const signal = (id: number) => JSON.stringify({ type: 'signal', id, party, to: party, payload: 'AAAA' });
+    for (let id = 1; id <= 8; id++) other.socket.send(signal(id));
+    await until(() => other.answers.filter((type) => type === 'undelivered').length === 8, 'eight answers');
+    const code = closeCode(one.socket);
+    one.socket.send(JSON.stringify({ type: 'unfollow', party }));
+    expect(await code).toBe(1008);
+    other.socket.terminate();
+  });
+
   test('of one node replace each other, and a party too many is refused', async () => {
     await using rig = new Rig();
     const server = await rig.server();

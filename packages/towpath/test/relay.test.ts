@@ -202,6 +202,22 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     await running.stop();
   });
 
+  test.each([
+    ['--party-allocations', (at: number) => [at, 1, 1], (at: number) => [at, 2, 1]],
+    ['--founder-allocations', (at: number) => [at, at, 1], (at: number) => [at, at, 2]],
+  ] as const)('%s counts what the user names of a control server say (A3)', async (limit, same, another) => {
+    const running = commandLine.start([...SERVE, ...withSecret(), limit, '2']);
+    const [server] = await running.listening('udp');
+    const idOf = (kind: number, number: number) => `${kind}${number}`.padStart(32, '0');
+    const user = (ids: readonly number[]) => ids.map((number, kind) => idOf(kind, number)).join('.');
+    const open = async (ids: readonly number[]) => relayed(server!, await credentials(user(ids)));
+    const both = [await open(same(1)), await open(same(2))];
+    await expect(open(same(3))).rejects.toMatchObject({ response: { code: 486 } });
+    const others = await open(another(4));
+    await Promise.all([...both, others].map(({ allocation }) => allocation.close()));
+    await running.stop();
+  });
+
   test('several processes share the port, and clients of different processes reach each other (C9)', async () => {
     const running = commandLine.start([...SERVE, ...withSecret(), '--workers', '2', '--metrics-port', '0']);
     const [server] = await running.listening('udp');
