@@ -131,6 +131,20 @@ const CASES: Case[] = [
     expected: { current: 'direct60', standby: 'direct20', reason: undefined },
   },
   {
+    name: 'a path is followed no sooner than 3 s after the one before was followed …',
+    paths: [direct(20), direct(60)],
+    before: using('direct20', { nominatedAtMs: -1_999 }),
+    options: { nominated: 'direct60' },
+    expected: { current: 'direct20', reason: undefined, nominatedAtMs: -1_999 },
+  },
+  {
+    name: '… and then',
+    paths: [direct(20), direct(60)],
+    before: using('direct20', { nominatedAtMs: -2_000 }),
+    options: { nominated: 'direct60' },
+    expected: { current: 'direct60', reason: PathReason.nominated, nominatedAtMs: 1_000 },
+  },
+  {
     name: 'of two direct paths the one that the remote end uses replaces a relay',
     paths: [relay(10), direct(20), direct(60)],
     before: using('relay10'),

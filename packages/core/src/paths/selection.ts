@@ -65,6 +65,8 @@ export interface Selection {
   readonly fasterAtMs: number;
   /** The change for speed before that. */
   readonly fasterBeforeMs: number;
+  /** Last change to a nominated path, `Clock.now` ms; minus infinity when there was none. */
+  readonly nominatedAtMs: number;
 }
 
 export const noSelection: Selection = {
@@ -76,6 +78,7 @@ export const noSelection: Selection = {
   reason: undefined,
   fasterAtMs: Number.NEGATIVE_INFINITY,
   fasterBeforeMs: Number.NEGATIVE_INFINITY,
+  nominatedAtMs: Number.NEGATIVE_INFINITY,
 };
 
 /** Constants of the choice; see {@link SELECTION}. */
@@ -94,7 +97,7 @@ export interface SelectionConstants {
   readonly lossCostMs: number;
   /** This much loss is within the noise of the smoothed ratio and costs nothing; what is above it costs. */
   readonly ignoredLossRatio: number;
-  /** A change for speed comes no sooner after the change for speed before, ms. */
+  /** A change for speed comes no sooner after the change for speed before, nor one to a nominated path after one, ms. */
   readonly holdMs: number;
   /** In this time there are two changes for speed at most, ms: two paths that are nearly alike do not take turns. */
   readonly twoChangesMs: number;
@@ -154,6 +157,7 @@ export function selectPaths(
     reason,
     fasterAtMs: reason === PathReason.faster ? nowMs : previous.fasterAtMs,
     fasterBeforeMs: reason === PathReason.faster ? previous.fasterAtMs : previous.fasterBeforeMs,
+    nominatedAtMs: reason === PathReason.nominated ? nowMs : previous.nominatedAtMs,
   };
 }
 
@@ -192,8 +196,10 @@ function chooseCurrent(
   const nominated = challengers.find(isNominated);
   const direct = before.kind === 'relay' ? (nominated ?? challengers.find(({ kind }) => kind !== 'relay')) : undefined;
   if (direct) return { current: direct, reason: PathReason.direct };
-  if (nominated) return { current: nominated, reason: PathReason.nominated };
-  if (isNominated(before)) return { current: before, reason: undefined };
+  // The remote end may nominate without end; each change costs a move of the data plane.
+  const mayFollow = nowMs - previous.nominatedAtMs >= SELECTION.holdMs;
+  if (nominated && mayFollow) return { current: nominated, reason: PathReason.nominated };
+  if (nominated || isNominated(before)) return { current: before, reason: undefined };
   const { relayRank } = options;
   if (before.kind === 'relay' && relayRank !== undefined) {
     const agreed = relayRank(before.id) === 0 ? undefined : challengers.find(({ id }) => relayRank(id) === 0);
