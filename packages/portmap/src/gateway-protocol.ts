@@ -77,8 +77,8 @@ export class GatewayProtocol implements MappingProtocol {
       suggestedExternalPort: granted.via === 'pcp' ? granted.external.port : 0,
     };
     try {
-      if (granted.via === 'pcp') await this.#mapByPcp(gone, limit.signal);
-      else await this.#askNatPmp(encodeMapRequest(natPmpFields(gone)), 'mapping', limit.signal, gone);
+      if (granted.via === 'pcp') return (await this.#mapByPcp(gone, limit.signal)) !== undefined;
+      await this.#askNatPmp(encodeMapRequest(natPmpFields(gone)), 'mapping', limit.signal, gone);
       return true;
     } catch (error) {
       log.debug(`Cannot delete the mapping; it will expire: ${errorMessage(error)}`);
@@ -199,6 +199,7 @@ function acceptPcp(data: Uint8Array, request: FullRequest, nonce: Uint8Array): A
     return { wrong: `they name internal port ${decoded.internalPort}, not ${request.internalPort}` };
   }
   if (request.lifetimeMs > 0 && decoded.lifetimeS === 0) return { wrong: 'they grant a lifetime of 0 s' };
+  if (request.lifetimeMs === 0 && decoded.lifetimeS > 0) return { wrong: keptFor(decoded.lifetimeS) };
   return { answer: decoded };
 }
 
@@ -219,7 +220,13 @@ function acceptNatPmp(
   if (request.lifetimeMs > 0 && (decoded.lifetimeS === 0 || decoded.externalPort === 0)) {
     return { wrong: `they grant port ${decoded.externalPort} for ${decoded.lifetimeS} s` };
   }
+  if (request.lifetimeMs === 0 && decoded.lifetimeS > 0) return { wrong: keptFor(decoded.lifetimeS) };
   return { answer: decoded };
+}
+
+/** RFC 6886 §3.4, RFC 6887 §15.1: the answer to a deletion has a lifetime of 0. */
+function keptFor(lifetimeS: number): string {
+  return `they keep the mapping for ${lifetimeS} s`;
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -13,6 +13,12 @@ const ASK_EVERY_MS = 20_000;
 /** Routers send `ssdp:alive` in bursts and every few minutes: at most one renewal in this time. */
 const ALIVE_EVERY_MS = 15_000;
 
+/**
+ * Forged announcements can show a restart with each datagram: at most one renewal in this time. A restart within it is
+ * followed by a renewal at the next epoch request.
+ */
+const RESTART_EVERY_MS = 10_000;
+
 /** One reading of a gateway's epoch time. */
 export interface EpochReading {
   /** Seconds since the gateway started. */
@@ -55,6 +61,9 @@ export class GatewayWatch implements AsyncDisposable {
   readonly #sockets: Promise<UdpSocket | undefined>[];
   readonly #asking: Timer | undefined;
   #epoch: EpochReading | undefined;
+  /** The epoch time went back, and no renewal has followed yet. */
+  #stateLost = false;
+  #restartAtMs = Number.NEGATIVE_INFINITY;
   #bootId: string | undefined;
   #aliveAtMs = Number.NEGATIVE_INFINITY;
   readonly #closing = new AbortController();
@@ -103,6 +112,7 @@ export class GatewayWatch implements AsyncDisposable {
   }
 
   #start(ask: (signal: AbortSignal) => Promise<number | undefined>): void {
+    this.#reportLoss();
     this.#asked = this.#ask(ask, this.#closing.signal);
   }
 
@@ -129,7 +139,16 @@ export class GatewayWatch implements AsyncDisposable {
   #read(epochS: number): void {
     const before = this.#epoch;
     this.#epoch = { epochS, atMs: this.#components.clock.now() };
-    if (before !== undefined && lostState(before, this.#epoch)) this.#options.onRestart('its epoch time went back');
+    if (before !== undefined && lostState(before, this.#epoch)) this.#stateLost = true;
+    this.#reportLoss();
+  }
+
+  #reportLoss(): void {
+    const now = this.#components.clock.now();
+    if (!this.#stateLost || now - this.#restartAtMs < RESTART_EVERY_MS) return;
+    this.#stateLost = false;
+    this.#restartAtMs = now;
+    this.#options.onRestart('its epoch time went back');
   }
 
   #notified(data: Uint8Array): void {

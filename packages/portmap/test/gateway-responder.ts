@@ -8,6 +8,8 @@ export type Habit =
   | 'nat-pmp'
   /** knows only NAT-PMP and does not answer PCP */
   | 'nat-pmp-only'
+  /** does not answer NAT-PMP */
+  | 'pcp-only'
   /** NAT-PMP answers name another internal port */
   | 'garbled'
   | 'refuse'
@@ -33,10 +35,10 @@ export class GatewayResponder {
   forcedPort: number | undefined;
   /** What it gives as its address outside instead of the NAT's. */
   externalAddress: string | undefined;
-  /** Does not answer requests to delete a mapping. */
-  keepsMappings = false;
-  /** Changes answers to requests for a mapping before they are sent. */
-  distort: (answer: Buffer) => void = () => {};
+  /** Deletes no mapping: does not answer such a request, or answers with the mapping as it is. */
+  keepsMappings: boolean | 'granted' = false;
+  /** Changes an answer to a mapping request before it is sent. */
+  alter: ((answer: Buffer) => void) | undefined;
   readonly requests: string[] = [];
   readonly leases: Map<string, Lease> = new Map();
   readonly #nat: SimulatedNat;
@@ -58,15 +60,25 @@ export class GatewayResponder {
     this.#startedAtMs = this.#clock?.now() ?? 0;
   }
 
-  /** Sends what gateways announce after a start (RFC 6887 §14.1.1; RFC 6886 §3.2.1). */
+  /** Sends what PCP gateways announce after a start (RFC 6887 §14.1.1). */
   announce(): void {
-    if (this.habit !== 'pcp') {
-      this.#socket?.send(this.#natPmpAddress(0), { address: '224.0.0.1', port: 5_350 });
-      return;
-    }
+    this.announceEpoch(this.#epochS());
+  }
+
+  /** The same with an epoch time that may be wrong, as of a host that uses the gateway's address. */
+  announceEpoch(epochS: number): void {
     const announced = Buffer.alloc(24);
     announced.set([2, 0x80]);
-    announced.writeUInt32BE(this.#epochS(), 8);
+    announced.writeUInt32BE(epochS, 8);
+    this.#socket?.send(announced, { address: '224.0.0.1', port: 5_350 });
+  }
+
+  /** Sends what NAT-PMP gateways announce after a start (RFC 6886 §3.2.1). */
+  announceNatPmp(): void {
+    const announced = Buffer.alloc(12);
+    announced.set([0, 128]);
+    announced.writeUInt32BE(this.#epochS(), 4);
+    this.#outside().copy(announced, 8);
     this.#socket?.send(announced, { address: '224.0.0.1', port: 5_350 });
   }
 
@@ -91,11 +103,14 @@ export class GatewayResponder {
 
   #answer(data: Buffer, from: Endpoint): void {
     if (this.habit === 'silent') return;
-    const isMapping = data[1] !== 0;
-    if (this.keepsMappings && isMapping && data.readUInt32BE(data[0] === 2 ? 4 : 8) === 0) return;
+    if (this.keepsMappings !== false && isDeletion(data)) {
+      if (this.keepsMappings === true) return;
+      data.writeUInt32BE(this.maxLifetimeS, data[0] === 2 ? 4 : 8);
+    }
     if (data[0] === 2 && (this.habit === 'nat-pmp-only' || this.habit === 'garbled')) return;
+    if (data[0] === 0 && this.habit === 'pcp-only') return;
     const answer = data[0] === 2 ? this.#pcp(data, from) : this.#natPmp(data, from);
-    if (isMapping) this.distort(answer);
+    if (isMapping(data)) this.alter?.(answer);
     this.#socket?.send(answer, from);
   }
 
@@ -136,16 +151,14 @@ export class GatewayResponder {
     return out;
   }
 
-  #natPmpAddress(result: number): Buffer {
-    const out = Buffer.from([0, 128, 0, result, 0, 0, 0, 9, 0, 0, 0, 0]);
-    out.writeUInt32BE(this.#epochS(), 4);
-    this.#outside().copy(out, 8);
-    return out;
-  }
-
   #natPmp(data: Buffer, from: Endpoint): Buffer {
     const refused = this.habit === 'refuse' ? 2 : 0;
-    if (data[1] === 0) return this.#natPmpAddress(refused);
+    if (data[1] === 0) {
+      const out = Buffer.from([0, 128, 0, refused, 0, 0, 0, 9, 0, 0, 0, 0]);
+      out.writeUInt32BE(this.#epochS(), 4);
+      this.#outside().copy(out, 8);
+      return out;
+    }
     const out = Buffer.alloc(16);
     out[1] = 128 + (data[1] ?? 0);
     out.writeUInt16BE(refused, 2);
@@ -188,4 +201,12 @@ export class GatewayResponder {
     }
     return externalPort;
   }
+}
+
+function isMapping(request: Buffer): boolean {
+  return request[0] === 2 ? request[1] === 1 : request[1] === 1 || request[1] === 2;
+}
+
+function isDeletion(request: Buffer): boolean {
+  return isMapping(request) && request.readUInt32BE(request[0] === 2 ? 4 : 8) === 0;
 }

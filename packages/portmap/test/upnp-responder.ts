@@ -37,8 +37,10 @@ export interface UpnpHabits {
   startsFor: number;
   /** Ports that another mechanism of the router uses. */
   usedElsewhere: Set<number>;
-  /** Answers a request to delete a rule with this code, and keeps it. */
-  keepsRules?: number;
+  /** Deletes no rule: refuses with this code. */
+  deletionRefusal?: number;
+  /** Takes connections and does not answer. */
+  silent?: boolean;
   /** Whose rules it names when asked about a port. */
   owners: Map<number, string>;
 }
@@ -89,7 +91,7 @@ export class UpnpResponder {
             text += String(Buffer.from(data));
             const [head = '', body] = text.split('\r\n\r\n');
             const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? 0);
-            if (body === undefined || body.length < length) return;
+            if (body === undefined || body.length < length || this.habits.silent) return;
             connection.write(Buffer.from(this.#answer(head, body)));
             void connection.close();
           },
@@ -172,7 +174,8 @@ export class UpnpResponder {
         );
       }
       case 'DeletePortMapping': {
-        if (this.habits.keepsRules !== undefined) return this.#fault(this.habits.keepsRules, 'ActionFailed');
+        const { deletionRefusal } = this.habits;
+        if (deletionRefusal !== undefined) return this.#fault(deletionRefusal, 'Refused');
         const lease = this.leases.get(port);
         if (lease === undefined || field('NewProtocol') !== 'UDP') return this.#fault(714, 'NoSuchEntryInArray');
         lease.remove();
