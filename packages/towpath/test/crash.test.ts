@@ -1,14 +1,24 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { daemonUnit, serveUnit } from '../../../packaging/deb/files.ts';
 import { unitText } from '../src/commands/daemon/unit.ts';
 import { CommandLine } from './command-line.ts';
 
-const PROGRAM = fileURLToPath(new URL('../bin/towpath.js', import.meta.url));
 const CRASH = new URL('../src/cli/crash.ts', import.meta.url).href;
+
+const BIN = new URL('../bin/towpath.js', import.meta.url).pathname;
+const POLL = { timeout: 30_000 };
+
+/** Returns the process ids of a process's children (Linux). */
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return text === '' ? [] : text.split(' ').map(Number);
+}
 
 /** Runs a script with the handler installed; resolves with how it ended. */
 async function run(script: string): Promise<{ signal: string | null; err: string; tookMs: number }> {
@@ -53,6 +63,80 @@ describe('an error that nobody caught (A1)', { timeout: 60_000 }, () => {
     },
   );
 
+  test('is told without what its fields hold, and without control characters', async () => {
+    const fields = "{ password: 'SECRET', request: { headers: { authorization: 'Bearer SECRET' } } }";
+    const cause = "Object.assign(new Error('the cause'), { key: 'SECRET' })";
+    const error = `Object.assign(new Error('defect\\x1b]0;title\\x07\\ntowpath: false line', { cause: ${cause} }), ${fields})`;
+    const { signal, err } = await run(`setTimeout(() => { throw ${error}; }, 1)`);
+    expect(signal).toBe('SIGKILL');
+    expect(err).toContain('defect\\u001b]0;title\\u0007\n    towpath: false line');
+    expect(err).toContain('cause: Error: the cause');
+    expect(err).not.toContain('SECRET');
+  });
+
+  test.each([
+    ['an object', "{ password: 'SECRET' }", 'a value of type object was thrown'],
+    ['a text', "'defect one'", 'defect one'],
+    ['nothing', 'undefined', 'a value of type undefined was thrown'],
+    ['an error that is its own cause', "(() => { const e = new Error('ring'); e.cause = e; return e; })()", 'ring'],
+  ])('that is %s ends the process with a line, too', async (_what, thrown, told) => {
+    const { signal, err } = await run(`setTimeout(() => { throw ${thrown}; }, 1)`);
+    expect([signal, err]).toEqual(['SIGKILL', expect.stringContaining(told)]);
+    expect(err).not.toContain('SECRET');
+  });
+
+  test.runIf(process.platform === 'linux').each([
+    ['a timer', "throw Object.assign(new Error('defect one'), { password: 'SECRET' })"],
+    ['a promise', "void Promise.reject(Object.assign(new Error('defect one'), { password: 'SECRET' }))"],
+  ])(
+    'in %s ends a worker, which is started again, and the first process with all workers',
+    async (_where, statement) => {
+      const folder = mkdtempSync(join(tmpdir(), 'towpath-crash-'));
+      const module = join(folder, 'defect.mjs');
+      writeFileSync(module, `process.once('SIGWINCH', () => setTimeout(() => { ${statement}; }, 1));`);
+      const args = [
+        'relay',
+        'serve',
+        '--no-relay',
+        '--address',
+        '127.0.0.1',
+        '--port',
+        '0',
+        '--workers',
+        '2',
+        '--json',
+      ];
+      const env = { ...process.env, NODE_OPTIONS: `--import ${module}`, XDG_CONFIG_HOME: folder };
+      const first = spawn(process.execPath, [BIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
+      let err = '';
+      first.stderr.on('data', (data: Buffer) => {
+        err += data.toString();
+      });
+      const closed = once(first, 'close') as Promise<[number | null, string | null]>;
+      const reports = () =>
+        err.match(/^towpath: internal error \(\w+\), the process ends\. Please report this\.$/gm) ?? [];
+      try {
+        await once(first.stdout, 'data');
+        const before = childrenOf(first.pid!);
+        expect(before).toHaveLength(2);
+        process.kill(before[0]!, 'SIGWINCH');
+        await expect.poll(() => childrenOf(first.pid!).filter((pid) => !before.includes(pid)).length, POLL).toBe(1);
+        expect([childrenOf(first.pid!).includes(before[1]!), first.exitCode]).toEqual([true, null]);
+        expect(reports()).toHaveLength(1);
+        const workers = childrenOf(first.pid!);
+        first.kill('SIGWINCH');
+        expect(await closed).toEqual([null, 'SIGKILL']);
+        expect(reports()).toHaveLength(2);
+        await expect.poll(() => workers.filter((pid) => existsSync(`/proc/${pid}`)), POLL).toEqual([]);
+        expect(err).toContain('defect one');
+        expect(err).not.toContain('SECRET');
+      } finally {
+        first.kill('SIGKILL');
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
+
   /** Starts the program, in whose processes SIGWINCH makes a callback throw from then on. Waits until it listens. */
   async function startWithDefect(commandLine: CommandLine, args: readonly string[]) {
     const module = commandLine.file('defect.mjs');
@@ -62,16 +146,13 @@ describe('an error that nobody caught (A1)', { timeout: 60_000 }, () => {
       TOWPATH_HOME: commandLine.file('config'),
       NODE_OPTIONS: `--import ${pathToFileURL(module).href}`,
     };
-    const child = spawn(process.execPath, [PROGRAM, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [BIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     const said = { out: '', err: '' };
     child.stdout.on('data', (data: Buffer) => void (said.out += data.toString()));
     child.stderr.on('data', (data: Buffer) => void (said.err += data.toString()));
     await expect.poll(() => said.out).toMatch(/"listening"|listens/);
     return { child, said };
   }
-
-  const childrenOf = (pid: number) =>
-    readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
 
   test.each([
     ['serve', ['serve', '--port', '0', '--stun-port', '0', '--open']],
@@ -87,24 +168,6 @@ describe('an error that nobody caught (A1)', { timeout: 60_000 }, () => {
     const internal = said.err.split('\n').filter((line) => line.startsWith('towpath: '));
     expect(internal).toEqual(['towpath: internal error (uncaughtException), the process ends. Please report this.']);
     expect(said.err).toContain('injected defect');
-  });
-
-  test('in one process of `towpath relay serve` is said, and others take its place', async () => {
-    using commandLine = new CommandLine();
-    const secret = 'a secret that is long enough';
-    writeFileSync(commandLine.file('secret'), `${secret}\n`, { mode: 0o600 });
-    const args = ['--port', '0', '--allow-peer', '127.0.0.0/8', '--secret-file', commandLine.file('secret')];
-    const { child, said } = await startWithDefect(commandLine, ['relay', 'serve', ...args, '--workers', '2']);
-    const ended = once(child, 'close');
-    const first = childrenOf(child.pid!);
-    expect(first).toHaveLength(2);
-    for (const pid of first) process.kill(pid, 'SIGWINCH');
-    const others = () => childrenOf(child.pid!).filter((pid) => !first.includes(pid)).length;
-    await expect.poll(others).toBe(2);
-    expect(said.err.split('internal error (uncaughtException), the process ends')).toHaveLength(3);
-    child.kill('SIGTERM');
-    expect((await ended)[0]).toBe(130);
-    expect(said.err + said.out).not.toContain(secret);
   });
 
   test('ends the process although its clean-up would never end', async () => {
