@@ -82,6 +82,8 @@ export interface TcpHandlers {
 export interface TlsClientOptions {
   /** PEM of the authorities to trust, instead of the system's. */
   ca?: string;
+  /** PEM of authorities to trust besides the system's; has no effect with `ca`. */
+  moreAuthorities?: string | undefined;
   /** Name to verify; the address when absent. */
   serverName?: string;
   /** Accept any certificate: only for tests and for protocols that authenticate otherwise. @default false */

@@ -214,6 +214,17 @@ describe.skipIf(!identity)('TLS on the real network (needs the openssl program)'
     expect(connection.remote).toEqual(listener.local);
   });
 
+  test('trusts more authorities besides those of the system, under the right name only', async () => {
+    const { listening } = echo();
+    await using listener = await listening;
+    const dial = (serverName: string, moreAuthorities?: string) =>
+      new NodeNetwork().connectTcp(listener.local, { onData: () => {}, tls: { serverName, moreAuthorities } });
+    await expect(dial('relay.test')).rejects.toMatchObject({ code: 'tls-failed' });
+    await expect(dial('other.test', identity!.cert)).rejects.toMatchObject({ code: 'tls-failed' });
+    await using connection = await dial('relay.test', identity!.cert);
+    expect(connection.remote).toEqual(listener.local);
+  });
+
   test('drops a client that sends its TLS handshake a byte at a time, and no other (A2)', async () => {
     const clock = new VirtualClock();
     const accepted = new Mailbox<TcpConnection>();

@@ -1,6 +1,6 @@
 /**
  * Asks a relay for two relayed addresses, sends between them and prints what arrived:
- * `node relay-pair.ts SERVER PORT udp|tcp USER PASSWORD [ASKED…]`. Each of the addresses ASKED gets a Binding request.
+ * `node relay-pair.ts SERVER PORT udp|tcp|tls USER PASSWORD [ASKED…]`. Each of the addresses ASKED gets a Binding request.
  */
 import { SystemClock, SystemRandom } from '@towpath/core';
 import { type Endpoint, NodeNetwork } from '@towpath/net';
@@ -21,12 +21,14 @@ const INTERVAL_MS = 100;
 const [address = '', port = '', transport = 'udp', username = '', password = '', ...asked] = process.argv.slice(2);
 const clock = new SystemClock();
 const components = { network: new NodeNetwork(), clock, random: new SystemRandom() };
+const [serverAddress = address] = await components.network.resolve(address, { family: 4 });
 const heardFrom: (Endpoint | undefined)[] = [undefined, undefined];
 
 const one = (index: number) =>
   TurnAllocation.connect(components, {
-    server: { address, port: Number(port) },
-    transport: transport === 'tcp' ? 'tcp' : 'udp',
+    server: { address: serverAddress, port: Number(port) },
+    transport: transport as 'udp' | 'tcp' | 'tls',
+    tls: { serverName: address },
     credentials: { username, password },
     handlers: {
       onData: (_data, from) => {

@@ -40,6 +40,8 @@ export interface MeshPathFinderOptions {
   isRoutedIntoTunnel?(address: string): boolean;
   /** Relays that are kept ready. @default 2 */
   relays?: number;
+  /** PEM of certificate authorities that relays over TLS may have, besides the system's. @default none */
+  relayAuthorities?: string | undefined;
   /** Attack NATs that choose a new port for each destination: prediction and the birthday attack. @default true */
   birthday?: boolean | undefined;
   /** Ask the router to map the path socket's port (PCP, NAT-PMP, UPnP). @default true */
@@ -83,6 +85,7 @@ export class MeshPathFinder implements PathFinder {
         self,
         wireGuardKey,
         relays: options.relays,
+        authorities: options.relayAuthorities,
         wanted: () => this.#wantedRelays(),
         onSession: () => {
           this.#transportsChanged();

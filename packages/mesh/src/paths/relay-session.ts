@@ -28,6 +28,8 @@ export interface RelaySessionComponents {
 export interface RelaySessionOptions {
   relay: MeshRelay;
   credentials(signal: AbortSignal): Promise<RelayCredentials>;
+  /** PEM of certificate authorities that the relay may have, besides the system's. */
+  authorities?: string | undefined;
   /** A relayed address was granted, or is gone. */
   onChange(): void;
 }
@@ -244,7 +246,8 @@ export class RelaySession implements PathTransport, AsyncDisposable {
     };
     const options = { server: { address, port: server.port }, credentials, handlers, signal };
     if (server.transport === 'udp') return TurnAllocation.open({ ...this.#components, socket: socket.shared }, options);
-    const tls = server.transport === 'tls' ? { serverName: server.host } : undefined;
+    const { authorities: moreAuthorities } = this.#options;
+    const tls = server.transport === 'tls' ? { serverName: server.host, moreAuthorities } : undefined;
     return TurnAllocation.connect(this.#components, { ...options, transport: server.transport, tls });
   }
 

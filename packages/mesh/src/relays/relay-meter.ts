@@ -30,6 +30,8 @@ export interface RelayMeterComponents {
 export interface RelayMeterOptions {
   /** Relays to measure, at this moment; bounded. */
   relays(): readonly MeshRelay[];
+  /** PEM of certificate authorities that relays may have, besides the system's. */
+  authorities?: string | undefined;
   /** A figure that members are told has changed. */
   onChange(): void;
 }
@@ -219,7 +221,7 @@ export class RelayMeter {
   ): Promise<{ server: Endpoint; leastMs: number }> {
     using limit = deadline(this.#components.clock, STREAM_LIMIT_MS, signal);
     const server = await this.#resolve(url, transport, limit.signal);
-    const tls = { serverName: server.name };
+    const tls = { serverName: server.name, moreAuthorities: this.#options.authorities };
     await using client = await StunClient.open(this.#components, { server, transport, tls, signal: limit.signal });
     const leastMs = await leastOf(async () => (await client.binding({ signal: limit.signal })).rttMs);
     return { server, leastMs };

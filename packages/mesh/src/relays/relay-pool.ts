@@ -29,6 +29,8 @@ export interface RelayPoolOptions {
   wanted(): readonly RelayKey[];
   /** A relayed address was granted, or is gone. */
   onSession(): void;
+  /** PEM of certificate authorities that relays may have, besides the system's. */
+  authorities?: string | undefined;
   /** Figures that the members are told have changed. */
   onFigures(): void;
 }
@@ -62,6 +64,7 @@ export class RelayPool implements AsyncDisposable {
       { ...components, stun: components.socket.stun },
       {
         relays: () => this.#known(),
+        authorities: options.authorities,
         onChange: () => options.onFigures(),
       },
     );
@@ -188,6 +191,7 @@ export class RelayPool implements AsyncDisposable {
     const session = new RelaySession(this.#components, {
       relay,
       credentials: (signal) => this.#credentials(relay, signal),
+      authorities: this.#options.authorities,
       onChange: () => this.#options.onSession(),
     });
     this.#sessions.set(relay.id, { session, urls: relay.urls.join(' '), unwantedAtMs: undefined });

@@ -4,6 +4,7 @@ import {
   connect as connectTls,
   createServer as createTlsServer,
   type ConnectionOptions,
+  getCACertificates,
   TLSSocket,
 } from 'node:tls';
 import type { Clock, Timer } from '@towpath/core';
@@ -79,7 +80,7 @@ function opened(socket: Socket, event: 'connect' | 'secureConnect', signal: Abor
 function tlsOptions(to: Endpoint, tls: TlsClientOptions): ConnectionOptions {
   const name = tls.serverName ?? to.address;
   return {
-    ca: tls.ca,
+    ca: tls.ca ?? (tls.moreAuthorities && [...getCACertificates('default'), tls.moreAuthorities]),
     rejectUnauthorized: !(tls.insecure ?? false),
     // The server name indication of TLS is for names only.
     ...(isIP(name) === 0 ? { servername: name } : {}),

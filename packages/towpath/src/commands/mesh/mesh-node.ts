@@ -156,6 +156,7 @@ export class MeshNode implements AsyncDisposable {
         wireGuardKey: wireGuard,
         port: options.port,
         preferredPort: options.preferredPort,
+        relayAuthorities: party.servers.ca,
         isOwnInterface: isPartyInterface,
         isRoutedIntoTunnel: (address) => network.isRouted(address),
         birthday: options.birthday,

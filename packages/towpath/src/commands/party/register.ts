@@ -68,7 +68,7 @@ function create(party: Command, runtime: Runtime): void {
       `
 Examples:
   towpath party create camp --server 198.51.100.7
-  towpath party create camp --server https://towpath.example.org \\
+  towpath party create camp --server https://towpath.example.org:4100 \\
       --as "Ann’s laptop"
 `,
     )
@@ -231,7 +231,7 @@ function servers(party: Command, runtime: Runtime): void {
     .description('show the control servers of a party, or change them with --server')
     .addHelpText(
       'after',
-      '\nExamples:\n  towpath party servers\n  towpath party servers camp --server https://towpath.example.org\n',
+      '\nExamples:\n  towpath party servers\n  towpath party servers camp --server https://towpath.example.org:4100\n',
     )
     .action(async (name, options) => (await import('./manage.ts')).servers(runtime, partyOf(name, options), options));
 }
