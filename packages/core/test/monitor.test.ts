@@ -69,7 +69,9 @@ describe('suspicion machine', () => {
         { clock },
         {
           probe: (signal) => clock.sleep(1e9, signal).then(() => undefined),
-          onHealth: (is) => void (is === 'dead' && (endedAtMs = clock.now() - startedAtMs)),
+          onHealth: (is) => {
+            if (is === 'dead') endedAtMs = clock.now() - startedAtMs;
+          },
           rttMs: 20,
           times: { consentMs },
         },

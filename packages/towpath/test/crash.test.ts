@@ -148,8 +148,12 @@ describe('an error that nobody caught (A1)', { timeout: 60_000 }, () => {
     };
     const child = spawn(process.execPath, [BIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     const said = { out: '', err: '' };
-    child.stdout.on('data', (data: Buffer) => void (said.out += data.toString()));
-    child.stderr.on('data', (data: Buffer) => void (said.err += data.toString()));
+    child.stdout.on('data', (data: Buffer) => {
+      said.out += data.toString();
+    });
+    child.stderr.on('data', (data: Buffer) => {
+      said.err += data.toString();
+    });
     await expect.poll(() => said.out).toMatch(/"listening"|listens/);
     return { child, said };
   }
