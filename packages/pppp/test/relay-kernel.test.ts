@@ -221,6 +221,34 @@ describe.each(PLANES)('a PPPP relay, data through the %s plane', (kind) => {
     },
   );
 
+  test('a session that runs past the end of a day has the bytes of the next', async () => {
+    const { clock, internet, relay, close } = await relayWorld(
+      { limits: { clientBytesPerDay: 50_000 } },
+      undefined,
+      kind,
+    );
+    const client = await udpEnd(clock, internet.host());
+    const device = await udpEnd(clock, internet.host());
+    client.send((await introduced(clock, client, device)).at, CLOSE);
+    // The day of a client begins with its first session.
+    await clock.advance(86_370_000);
+    client.take();
+    const { at } = await introduced(clock, client, device);
+    await clock.advance(SETTLED_MS);
+    const receivedOf = async (count: number) => {
+      client.take();
+      for (let i = 0; i < count; i++) device.send(at, drw(1_000, i));
+      await clock.advance(SETTLED_MS);
+      return client.take().length;
+    };
+    expect(await receivedOf(40)).toBe(40);
+    await clock.advance(25_000);
+    expect(relay.metrics.kernel?.sessions ?? 0).toBe(isKernel ? 1 : 0);
+    expect(await receivedOf(40)).toBe(40);
+    expect(relay.metrics).toMatchObject({ sessions: 1, endedOverQuota: 0 });
+    await close();
+  });
+
   test('a side over TCP is served by the server', async () => {
     const { clock, internet, relay, network, close } = await relayWorld({}, undefined, kind);
     const device = await udpEnd(clock, internet.host());

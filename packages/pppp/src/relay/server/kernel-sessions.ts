@@ -47,6 +47,13 @@ function dataPatterns(keys: readonly string[] = KNOWN_KEYS): PayloadPattern[] {
   return [[{ offsetBytes: 0, lengthBytes: 2, values: [...new Set(values)] }]];
 }
 
+interface Placed {
+  /** Packets that were counted last. */
+  packets: number;
+  /** Day of the client's account that the kernel has its quota of. */
+  readonly dayStartMs: number;
+}
+
 /** Moves sessions into the kernel, whose two sides are verified and use UDP, and out of it. */
 export class KernelSessions {
   readonly #plane: RelayPlane;
@@ -55,8 +62,8 @@ export class KernelSessions {
   readonly #meter: RelayMeter;
   readonly #limits: RelayLimits;
   readonly #address: string | undefined;
-  /** Sessions in the kernel, or on the way, with the packets that were counted last. */
-  readonly #placed = new Map<RelaySession, number>();
+  /** Sessions in the kernel, or on the way. */
+  readonly #placed = new Map<RelaySession, Placed>();
   /** Sessions whose counters are still to be read. */
   readonly #leaving = new Set<RelaySession>();
   #readAtMs = 0;
@@ -83,11 +90,13 @@ export class KernelSessions {
   sweep(sessions: Iterable<RelaySession>, nowMs: number): void {
     let wanted = false;
     for (const session of sessions) {
-      const placed = this.#placed.has(session);
+      const placed = this.#placed.get(session);
       const eligible = this.#isEligible(session, nowMs);
-      if (eligible && !placed) this.#place(session);
-      else if (!eligible && placed) this.leave(session);
-      else if (placed) wanted ||= nowMs - session.lastActiveMs > READ_AT_SHARE * this.#limits.idleMs;
+      if (placed === undefined) {
+        if (eligible) this.#place(session);
+        // The kernel's quota is that of one day: the next sweep begins with that of the new one.
+      } else if (!eligible || placed.dayStartMs !== session.account.dayStartMs) this.leave(session);
+      else wanted ||= nowMs - session.lastActiveMs > READ_AT_SHARE * this.#limits.idleMs;
     }
     if (wanted && !this.#reading && nowMs >= this.#readAtMs) void this.#read(nowMs);
   }
@@ -127,7 +136,7 @@ export class KernelSessions {
     const { client, device, port, account } = session;
     const bound = port.socket.local;
     const local = { address: this.#address ?? bound.address, port: bound.port };
-    this.#placed.set(session, 0);
+    this.#placed.set(session, { packets: 0, dayStartMs: account.dayStartMs });
     this.#plane.place(idOf(session), {
       a: { remote: client!.carrier.endpoint!, local },
       b: { remote: device!.carrier.endpoint!, local },
@@ -166,10 +175,10 @@ export class KernelSessions {
       const counters = await this.#plane.counters();
       const atMs = this.#clock.now();
       for (const session of sessions) {
-        const before = this.#placed.get(session);
+        const placed = this.#placed.get(session);
         const packets = packetsOf(counters.get(idOf(session)));
-        if (before === undefined || packets <= before) continue;
-        this.#placed.set(session, packets);
+        if (placed === undefined || packets <= placed.packets) continue;
+        placed.packets = packets;
         session.lastActiveMs = atMs;
       }
     } catch (error) {
