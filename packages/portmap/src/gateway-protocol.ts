@@ -1,5 +1,5 @@
 import { deadline, errorCode, errorMessage, type Log } from '@towpath/core';
-import type { Endpoint } from '@towpath/net';
+import { addressScope, type Endpoint, formatEndpoint } from '@towpath/net';
 import { type Accepted, askGateway, type GatewayComponents } from './gateway-exchange.ts';
 import { type FullRequest, type GrantedMapping, type MappingProtocol, unusableEndpoint } from './mapping.ts';
 import {
@@ -71,13 +71,10 @@ export class GatewayProtocol implements MappingProtocol {
   async unmap(request: FullRequest, granted: GrantedMapping): Promise<boolean> {
     const { clock, log } = this.#components;
     using limit = deadline(clock, UNMAP_LIMIT_MS);
-    const gone = {
-      ...request,
-      lifetimeMs: 0,
-      suggestedExternalPort: granted.via === 'pcp' ? granted.external.port : 0,
-    };
+    // RFC 6886 §3.4, RFC 6887 §15.1 with erratum 3621: the external port is 0, the address all zeros.
+    const gone = { ...request, lifetimeMs: 0, suggestedExternalPort: 0 };
     try {
-      if (granted.via === 'pcp') return (await this.#mapByPcp(gone, limit.signal)) !== undefined;
+      if (granted.via === 'pcp') return (await this.#mapByPcp(gone, limit.signal, granted)) !== undefined;
       await this.#askNatPmp(encodeMapRequest(natPmpFields(gone)), 'mapping', limit.signal, gone);
       return true;
     } catch (error) {
@@ -86,27 +83,41 @@ export class GatewayProtocol implements MappingProtocol {
     }
   }
 
-  async epoch({ via }: GrantedMapping, signal: AbortSignal): Promise<number | undefined> {
+  async epoch(request: FullRequest, { via }: GrantedMapping, signal: AbortSignal): Promise<number | undefined> {
     if (via === 'nat-pmp') return (await this.#askNatPmp(encodeAddressRequest(), 'external-address', signal)).epochS;
-    const announced = await this.#ask(
-      encodePcpAnnounce,
-      (data) => {
-        const answer = decodePcpAnnounce(data);
-        return answer && { answer };
-      },
-      signal,
-    );
-    return announced.epochS;
+    try {
+      const announced = await this.#ask(
+        encodePcpAnnounce,
+        (data) => {
+          const answer = decodePcpAnnounce(data);
+          return answer && { answer };
+        },
+        signal,
+      );
+      return announced.epochS;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (errorCode(error) !== 'no-answer') throw error;
+    }
+    // §8.5: every answer has the epoch time. Gateways that ignore ANNOUNCE tell it in the answer to a renewal only.
+    return (await this.#mapByPcp(request, signal))?.epochS;
   }
 
-  /** Returns undefined when the gateway uses another version. */
-  async #mapByPcp(request: FullRequest, signal: AbortSignal): Promise<GrantedMapping | undefined> {
+  /**
+   * Returns undefined when the gateway uses another version.
+   * @param deleted the mapping to delete, where the lifetime is 0
+   */
+  async #mapByPcp(
+    request: FullRequest,
+    signal: AbortSignal,
+    deleted?: GrantedMapping,
+  ): Promise<GrantedMapping | undefined> {
     const { protocol, internalPort, suggestedExternalPort } = request;
     const nonce = this.#nonceOf(request);
     const lifetimeS = Math.ceil(request.lifetimeMs / 1_000);
     const build = (clientAddress: string) =>
       encodePcpMap({ protocol, clientAddress, nonce, internalPort, suggestedExternalPort, lifetimeS });
-    const answer = await this.#ask(build, (data) => acceptPcp(data, request, nonce), signal);
+    const answer = await this.#ask(build, (data) => acceptPcp(data, request, nonce, deleted), signal);
     if (answer === 'older') return undefined;
     if (answer.type === 'refused') {
       if (answer.result === PCP_UNSUPPORTED_VERSION) return undefined;
@@ -185,7 +196,12 @@ function natPmpFields({ protocol, internalPort, suggestedExternalPort, lifetimeM
 }
 
 /** RFC 6887 §11.4: an answer belongs to a request when protocol, internal port and nonce are the same. */
-function acceptPcp(data: Uint8Array, request: FullRequest, nonce: Uint8Array): Accepted<PcpResponse | 'older'> {
+function acceptPcp(
+  data: Uint8Array,
+  request: FullRequest,
+  nonce: Uint8Array,
+  deleted: GrantedMapping | undefined,
+): Accepted<PcpResponse | 'older'> {
   if (data[0] === NAT_PMP_VERSION) return { answer: 'older' };
   const decoded = decodePcp(data);
   if ('failure' in decoded) return undefined;
@@ -198,9 +214,15 @@ function acceptPcp(data: Uint8Array, request: FullRequest, nonce: Uint8Array): A
   if (decoded.protocol !== request.protocol || decoded.internalPort !== request.internalPort) {
     return { wrong: `they name internal port ${decoded.internalPort}, not ${request.internalPort}` };
   }
-  if (request.lifetimeMs > 0 && decoded.lifetimeS === 0) return { wrong: 'they grant a lifetime of 0 s' };
-  if (request.lifetimeMs === 0 && decoded.lifetimeS > 0) return { wrong: keptFor(decoded.lifetimeS) };
-  return { answer: decoded };
+  if (request.lifetimeMs > 0) {
+    return decoded.lifetimeS === 0 ? { wrong: 'they grant a lifetime of 0 s' } : { answer: decoded };
+  }
+  if (decoded.lifetimeS > 0) return { wrong: keptFor(decoded.lifetimeS) };
+  const { externalAddress, externalPort } = decoded;
+  // RFC 6887 §15.1, erratum 3621: both are repeated. miniupnpd puts its own external address in place of all zeros.
+  const ofRequest = addressScope(externalAddress) === 'unspecified' || externalAddress === deleted?.external.address;
+  if (externalPort === 0 && ofRequest) return { answer: decoded };
+  return { wrong: `they delete ${formatEndpoint({ address: externalAddress, port: externalPort })}` };
 }
 
 /** RFC 6886 §3.3: the answer names the internal port and protocol of the request. */

@@ -55,8 +55,8 @@ export interface MappingProtocol {
   map(request: FullRequest, signal: AbortSignal, held?: GrantedMapping): Promise<GrantedMapping>;
   /** Deletes the mapping. @returns true when the gateway confirmed it */
   unmap(request: FullRequest, granted: GrantedMapping): Promise<boolean>;
-  /** Requests the gateway's epoch time, s; undefined where the protocol has none. @throws as {@link map} */
-  epoch?(granted: GrantedMapping, signal: AbortSignal): Promise<number | undefined>;
+  /** Requests the gateway's epoch time, s; undefined where the protocol has none. May renew the mapping. @throws as {@link map} */
+  epoch?(request: FullRequest, granted: GrantedMapping, signal: AbortSignal): Promise<number | undefined>;
 }
 
 /** Returns why an endpoint cannot be the external side of a mapping; undefined when it can. */

@@ -151,7 +151,7 @@ export class RenewedMapping implements MappedPort {
     return new GatewayWatch(this.#components, {
       gateway: router.gateway,
       epochS: granted.epochS,
-      ask: protocol.epoch && ((signal) => protocol.epoch!(this.#held.granted, signal)),
+      ask: protocol.epoch && ((signal) => protocol.epoch!(this.#wanted(), this.#held.granted, signal)),
       onRestart: (reason) => this.#startAnew(`the gateway restarted (${reason})`),
     });
   }

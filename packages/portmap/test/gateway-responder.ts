@@ -37,6 +37,10 @@ export class GatewayResponder {
   externalAddress: string | undefined;
   /** Deletes no mapping: does not answer such a request, or answers with the mapping as it is. */
   keepsMappings: boolean | 'granted' = false;
+  /** Answers requests for an announcement (RFC 6887 §14.1). */
+  announces = true;
+  /** Suggested external endpoints of PCP requests that delete. */
+  readonly deletions: string[] = [];
   /** Changes an answer to a mapping request before it is sent. */
   alter: ((answer: Buffer) => void) | undefined;
   readonly requests: string[] = [];
@@ -109,6 +113,7 @@ export class GatewayResponder {
     }
     if (data[0] === 2 && (this.habit === 'nat-pmp-only' || this.habit === 'garbled')) return;
     if (data[0] === 0 && this.habit === 'pcp-only') return;
+    if (data[0] === 2 && data[1] === 0 && !this.announces) return;
     const answer = data[0] === 2 ? this.#pcp(data, from) : this.#natPmp(data, from);
     if (isMapping(data)) this.alter?.(answer);
     this.#socket?.send(answer, from);
@@ -134,6 +139,7 @@ export class GatewayResponder {
     }
     const asked = data.readUInt32BE(4);
     const lifetimeS = asked === 0 ? 0 : (this.forcedLifetimeS ?? Math.min(asked, this.maxLifetimeS));
+    if (asked === 0) this.deletions.push(data.subarray(42, 60).toString('hex'));
     const internalPort = data.readUInt16BE(40);
     const port = this.#grant(
       'pcp',
@@ -144,6 +150,8 @@ export class GatewayResponder {
       lifetimeS,
     );
     out.writeUInt32BE(lifetimeS, 4);
+    // §15.1, erratum 3621: the answer to a deletion repeats the suggested port and address.
+    if (lifetimeS === 0) return out;
     out.writeUInt16BE(port, 42);
     out.fill(0, 44, 54);
     out.fill(0xff, 54, 56);

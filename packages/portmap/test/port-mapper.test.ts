@@ -1,6 +1,6 @@
 import { SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
-import { DelegatingNetwork, type Endpoint } from '@towpath/net';
+import { addressToBytes, DelegatingNetwork, type Endpoint } from '@towpath/net';
 import { natKinds, SimulatedInternet } from '@towpath/net/simulated';
 import { describe, expect, test } from 'vitest';
 import { PortMapper } from '../src/index.ts';
@@ -170,6 +170,75 @@ describe('port mapper', () => {
     await responder.close();
     await clock.advance(10_000);
     expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
+  });
+
+  test('a deletion by PCP suggests port 0 and no address (RFC 6887 §15.1, erratum 3621)', async () => {
+    const { clock, responder, map } = await world('pcp');
+    responder.forcedPort = 50_123;
+    const mapping = await map();
+    expect(await clock.runUntil(mapping.close())).toBe(true);
+    expect(responder.deletions).toEqual([`0000${'00'.repeat(10)}ffff00000000`]);
+    expect(responder.leases.size).toBe(0);
+  });
+
+  test.each<[string, (answer: Buffer, outside: Uint8Array) => void, boolean]>([
+    ['port 0 and 0.0.0.0', () => {}, true],
+    ['port 0 and ::', (answer) => answer.fill(0, 44, 60), true],
+    ['port 0 and the address of the mapping, as miniupnpd does', (answer, outside) => answer.set(outside, 56), true],
+    ['port 0 and another address', (answer) => answer.set([198, 51, 100, 9], 56), false],
+    ['another port', (answer) => answer.writeUInt16BE(41_001, 42), false],
+    ['the port of the mapping', (answer) => answer.writeUInt16BE(41_000, 42), false],
+    [
+      'the endpoint of the mapping',
+      (answer, outside) => {
+        answer.writeUInt16BE(41_000, 42);
+        answer.set(outside, 56);
+      },
+      false,
+    ],
+    ['another internal port', (answer) => answer.writeUInt16BE(41_001, 40), false],
+    ['another nonce', (answer) => answer.writeUInt8(answer.readUInt8(24) ^ 1, 24), false],
+    ['another protocol', (answer) => answer.writeUInt8(6, 36), false],
+    ['a lifetime', (answer) => answer.writeUInt32BE(1, 4), false],
+    ['a refusal', (answer) => answer.writeUInt8(2, 3), false],
+  ])('an answer by PCP to a deletion with %s (RFC 6887 §15.1)', async (_what, alter, confirmed) => {
+    const { clock, home, responder, map, internet } = await world('pcp');
+    const mapping = await map();
+    responder.alter = (answer) => alter(answer, addressToBytes(home.externalAddress)!);
+    expect(await clock.runUntil(mapping.close())).toBe(confirmed);
+    await responder.close();
+    await clock.advance(10_000);
+    expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
+  });
+
+  test('a restart that only the answers to mapping requests show is noticed within 30 s (RFC 6887 §8.5)', async () => {
+    const { clock, responder, map, reach } = await world('pcp-only');
+    responder.announces = false;
+    const mapping = await map();
+    for (let round = 0; round < 3; round++) {
+      await clock.advance(100_000);
+      responder.restart();
+      await clock.advance(30_000);
+      expect(responder.leases.size).toBe(1);
+      expect(await reach(mapping.current.external)).toEqual(['hello']);
+    }
+    expect(mapping.current.via).toBe('pcp');
+    await clock.runUntil(mapping.close());
+    expect(responder.leases.size).toBe(0);
+  });
+
+  test('a restart that moves the mapping is told, where only answers to mapping requests show it', async () => {
+    const { clock, responder, map } = await world('pcp-only');
+    responder.announces = false;
+    const mapping = await map();
+    const changed: number[] = [];
+    mapping.events.on('changed', ({ external }) => changed.push(external.port));
+    await clock.advance(100_000);
+    responder.restart();
+    responder.forcedPort = 50_123;
+    await clock.advance(30_000);
+    expect([changed, mapping.current.external.port]).toEqual([[50_123], 50_123]);
+    await clock.runUntil(mapping.close());
   });
 
   test('a deletion by PCP that a gateway of another version answers is not confirmed', async () => {
