@@ -4,9 +4,10 @@ import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { SeededRandom, silentLog } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import { discoverNat, StunClient, TurnAllocation } from '@towpath/stun';
+import { DEFAULT_LIMITS } from '@towpath/stun/server';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { listeningAddresses, type RelayPlan, stunPlaces } from '../src/commands/relay/plan.ts';
-import { addMetrics } from '../src/commands/relay/relay-node.ts';
+import { addMetrics, relayLimits } from '../src/commands/relay/relay-node.ts';
 import { RelayWorkers } from '../src/commands/relay/workers.ts';
 import { components, CommandLine } from './command-line.ts';
 import { NO_QUOTAS } from './quotas.ts';
@@ -219,7 +220,8 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
   });
 
   test('several processes share the port, and clients of different processes reach each other (C9)', async () => {
-    const running = commandLine.start([...SERVE, ...withSecret(), '--workers', '2', '--metrics-port', '0']);
+    const limits = ['--max-allocations', '700', '--user-allocations', '31', '--party-bandwidth', '9'];
+    const running = commandLine.start([...SERVE, ...withSecret(), ...limits, '--workers', '2', '--metrics-port', '0']);
     const [server] = await running.listening('udp');
     const [metrics] = await running.listening('metrics');
     const login = await credentials('alice');
@@ -228,7 +230,14 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     for (const client of clients.slice(1)) await talk(clients[0]!, client).then(() => clients[0]!.received.splice(0));
     const page = async () => (await fetch(`http://${HERE}:${metrics!.port}/metrics`)).text();
     await expect.poll(page, { interval: 200 }).toMatch(/^towpath_turn_allocations 12$/m);
-    expect(await page()).toMatch(/^towpath_turn_workers 2$/m);
+    const text = await page();
+    expect(text).toMatch(/^towpath_turn_workers 2$/m);
+    // Those of the operator, and not the sum of what each process has.
+    expect(text).toMatch(/^towpath_turn_limit_allocations 700$/m);
+    expect(text).toMatch(/^towpath_turn_limit_plain_ports 700$/m);
+    expect(text).toMatch(/^towpath_turn_limit_allocations_per_user 31$/m);
+    expect(text).toMatch(/^towpath_turn_limit_party_bytes_per_second 9000$/m);
+    expect(text).toMatch(/^towpath_turn_limit_founder_allocations 2048$/m);
     await Promise.all(clients.map(({ allocation }) => allocation.close()));
     expect(await running.stop()).toBe(130);
   });
@@ -377,6 +386,19 @@ describe('the plan of a relay', () => {
     ],
   ])('puts behaviour tests of %j, second port %s', (addresses, alternatePort, expected) => {
     expect(places(addresses, alternatePort)).toEqual(expected);
+  });
+
+  test('limits for the metrics are those that were given, and the defaults of all others', () => {
+    const quotas = { party: { allocations: 7, bytesPerSecond: 8 }, founder: { allocations: 9, bytesPerSecond: 10 } };
+    const { unauthenticatedPerSecondTotal, bindingsPerSecondTotal, ...rest } = DEFAULT_LIMITS;
+    expect(relayLimits({ limits: { allocations: 6, connectionsPerAddress: 5 }, quotas })).toEqual({
+      ...rest,
+      allocations: 6,
+      connectionsPerAddress: 5,
+      allUnauthenticatedPerSecond: unauthenticatedPerSecondTotal,
+      allBindingsPerSecond: bindingsPerSecondTotal,
+      ...quotas,
+    });
   });
 
   test('counters of several processes are added', () => {

@@ -110,6 +110,9 @@ describe('serve', () => {
     expect(page).toContain('# TYPE towpath_turn_allocated_total counter');
     expect(page).toContain('# TYPE towpath_turn_allocations gauge');
     expect(page).toMatch(/^towpath_turn_quota_reached_party_total 0$/m);
+    expect(page).toMatch(/^towpath_turn_limit_party_allocations 1024$/m);
+    expect(page).toMatch(/^towpath_turn_limit_bytes_per_second_per_user \+Inf$/m);
+    expect(page).toContain('# TYPE towpath_turn_limit_allocations gauge');
     expect(page).toMatch(/^towpath_control_limit\{limit="codesPerFounder"\} 256$/m);
     await allocation.close();
     expect(await running.stop()).toBe(130);

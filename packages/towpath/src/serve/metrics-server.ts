@@ -12,7 +12,7 @@ export interface MetricTree {
 /** Counters begin with 0 and grow; gauges are states of the moment. */
 export interface MetricsOptions {
   /** Names, as in the snapshot and with `_` between their parts, of numbers that may become smaller. */
-  readonly gauges: readonly string[];
+  readonly gauges: readonly string[] | 'all';
 }
 
 /** Nobody needs longer, or more at once; those over the limit are closed. */
@@ -48,12 +48,12 @@ export class MetricsServer implements AsyncDisposable {
    * @param prefix what all names begin with, such as `towpath_relay`; names of counters end with `_total`
    */
   add(prefix: string, snapshot: () => MetricTree, { gauges }: MetricsOptions): void {
-    const states = new Set(gauges);
+    const isState = (name: string) => gauges === 'all' || gauges.includes(name);
     const registers = [this.#registry];
     for (const [name] of flatten(snapshot())) {
       const help = name.replaceAll('_', ' ');
       const value = () => flatten(snapshot()).get(name) ?? 0;
-      if (states.has(name)) {
+      if (isState(name)) {
         new Gauge({
           name: `${prefix}_${name}`,
           help,

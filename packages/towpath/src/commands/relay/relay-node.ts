@@ -3,8 +3,14 @@ import { type Clock, errorCode, errorMessage, type Log, Mutex, type Random, Towp
 import { addressFamily, type Endpoint, isUnspecified, type Network, openOnChosenPort } from '@towpath/net';
 import { type ChosenPlane, IcmpErrors, NodeSystem, type RelayPlane, STUN_PATTERN } from '@towpath/splice';
 import { StunErrorCode } from '@towpath/stun/message';
-import { StunServer, type StunServerStats, TurnServer, type TurnServerStats } from '@towpath/stun/server';
-import type { MetricTree } from '../../serve/metrics-server.ts';
+import {
+  DEFAULT_LIMITS,
+  StunServer,
+  type StunServerStats,
+  TurnServer,
+  type TurnServerStats,
+} from '@towpath/stun/server';
+import type { MetricsServer, MetricTree } from '../../serve/metrics-server.ts';
 import {
   choosePlane,
   type KernelPlaneComponents,
@@ -47,7 +53,7 @@ const COUNTED_REFUSALS: readonly number[] = [
 const QUOTAS = ['total', 'user', 'party', 'founder'] as const;
 
 /** Metrics of a relay that are states of the moment. */
-export const RELAY_GAUGES: readonly string[] = [
+const RELAY_GAUGES: readonly string[] = [
   'allocations',
   'users',
   'connections',
@@ -59,6 +65,33 @@ export const RELAY_GAUGES: readonly string[] = [
   'kernel_sessions',
   'kernel_waiting',
 ];
+
+/**
+ * Serves the metrics of a relay and its limits. Limits are those of the plan, as the operator gave them: workers have the
+ * same ones each, and a sum of them would be nobody's limit.
+ */
+export function addRelayMetrics(
+  metrics: MetricsServer,
+  relay: { readonly metrics: RelayMetrics },
+  plan: RelayPlan,
+): void {
+  metrics.add('towpath_turn', () => relay.metrics, { gauges: RELAY_GAUGES });
+  const limits = relayLimits(plan);
+  metrics.add('towpath_turn_limit', () => limits, { gauges: 'all' });
+}
+
+/** The limits of a plan, defaults included; Infinity is no limit. */
+export function relayLimits({ limits, quotas }: Pick<RelayPlan, 'limits' | 'quotas'>): MetricTree {
+  // Names that end in `_total` are those of counters.
+  const { unauthenticatedPerSecondTotal, bindingsPerSecondTotal, ...rest } = { ...DEFAULT_LIMITS, ...limits };
+  return {
+    ...rest,
+    allUnauthenticatedPerSecond: unauthenticatedPerSecondTotal,
+    allBindingsPerSecond: bindingsPerSecondTotal,
+    party: { ...quotas.party },
+    founder: { ...quotas.founder },
+  };
+}
 
 /** One process's STUN and TURN servers on the ports of a plan. */
 export class RelayNode implements AsyncDisposable {

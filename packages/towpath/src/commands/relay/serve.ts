@@ -12,7 +12,7 @@ import { untilOver } from '../../serve/run-time.ts';
 import { formatBytes } from '../../cli/table.ts';
 import { listeningAddresses, portRange, type RelayPlan, relayAddresses, subnets } from './plan.ts';
 import { given, type QuotaOptions, sharedQuotas, userLimits } from './quotas.ts';
-import { RELAY_GAUGES, RelayNode } from './relay-node.ts';
+import { addRelayMetrics, RelayNode } from './relay-node.ts';
 import { createSecret, readSecrets } from './secrets.ts';
 import { RelayWorkers } from './workers.ts';
 import { printJson } from '../../cli/json-output.ts';
@@ -70,7 +70,7 @@ export async function serveRelay(runtime: Runtime, options: RelayServeOptions): 
   if (options.relay) announcePlane(io, options.json, serving.dataPlane);
   if (options.metricsPort !== undefined) {
     const metrics = stack.use(new MetricsServer());
-    metrics.add('towpath_turn', () => serving.metrics, { gauges: RELAY_GAUGES });
+    addRelayMetrics(metrics, serving, plan);
     announce(runtime, options, 'metrics', [await metrics.listen({ address: '127.0.0.1', port: options.metricsPort })]);
   }
   await untilOver(runtime, options.for);

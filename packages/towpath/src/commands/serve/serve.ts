@@ -11,7 +11,7 @@ import { announcePlane } from '../../serve/kernel-plane.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { serverLog } from '../../serve/server-log.ts';
 import type { RelayPlan } from '../relay/plan.ts';
-import { RELAY_GAUGES, RelayNode } from '../relay/relay-node.ts';
+import { addRelayMetrics, RelayNode } from '../relay/relay-node.ts';
 import { given } from '../relay/quotas.ts';
 import { createSecret, readSecrets } from '../relay/secrets.ts';
 import { dataFolder } from './data-folder.ts';
@@ -100,7 +100,7 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
   if (options.metricsPort !== undefined) {
     const names = options.publicName === undefined ? [] : [options.publicName];
     const metrics = stack.use(new MetricsServer({ names }));
-    if (relay !== undefined) metrics.add('towpath_turn', () => relay.metrics, { gauges: RELAY_GAUGES });
+    if (plan !== undefined && relay !== undefined) addRelayMetrics(metrics, relay, plan);
     metrics.append(async () => (await control.inject({ url: '/metrics' })).body);
     const endpoint = await metrics.listen({ address: options.metricsAddress, port: options.metricsPort });
     announce(runtime, options, 'metrics', `http://${formatEndpoint(endpoint)}/metrics`, { endpoints: [endpoint] });
