@@ -92,6 +92,24 @@ const CASES: Case[] = [
     expected: { current: 'direct15', standby: 'direct20', reason: PathReason.faster },
   },
   {
+    name: 'a LAN path that is as fast replaces one that leaves the LAN',
+    paths: [direct(2), path('lan2', { kind: 'lan', rttMs: 2 })],
+    before: using('direct2'),
+    expected: { current: 'lan2', standby: 'direct2', reason: PathReason.faster },
+  },
+  {
+    name: 'a LAN path that is slower does not',
+    paths: [direct(2), path('lan3', { kind: 'lan', rttMs: 3 })],
+    before: using('direct2'),
+    expected: { current: 'direct2', reason: undefined },
+  },
+  {
+    name: 'a LAN path is left for one that is 5 ms faster alone',
+    paths: [direct(2), path('lan6', { kind: 'lan', rttMs: 6 })],
+    before: using('lan6'),
+    expected: { current: 'lan6', reason: undefined },
+  },
+  {
     name: 'IPv6 counts as 3 ms faster',
     paths: [direct(20), direct(18, { family: 6 })],
     before: using('direct20'),

@@ -226,6 +226,8 @@ function isFaster(path: PathFacts, current: PathFacts, { relayMayChange = true }
   if ((path.kind === 'relay') !== (current.kind === 'relay')) return false;
   const [cost, currentCost] = [costMs(path), costMs(current)];
   if (cost === undefined || currentCost === undefined) return false;
+  // A direct path between two hosts of one LAN that leaves the LAN depends on its router, and takes the router's time.
+  if (path.kind === 'lan' && current.kind !== 'lan') return cost <= currentCost;
   const noiseMs = Math.max(path.rttVariationMs ?? 0, current.rttVariationMs ?? 0);
   if (path.kind !== 'relay') return currentCost - cost >= Math.max(SELECTION.directGainMs, noiseMs);
   if (!relayMayChange) return false;
@@ -241,7 +243,7 @@ function costMs({ rttMs, lossRatio, family, furtherUplink = false }: PathFacts):
   return Math.max(0, rttMs - (family === 6 ? SELECTION.ipv6BonusMs : 0)) + uplinkMs + loss * SELECTION.lossCostMs;
 }
 
-/** Order of preference without regard to the path in use: trusted, direct, agreed, fast. */
+/** Order of preference without regard to the path in use: trusted, direct, agreed, fast, in the LAN. */
 function comparePaths(a: PathFacts, b: PathFacts, relayRank: SelectionOptions['relayRank']): number {
   const trust = compareTrust(a, b);
   if (trust !== 0) return trust;
@@ -250,7 +252,8 @@ function comparePaths(a: PathFacts, b: PathFacts, relayRank: SelectionOptions['r
   const agreed = a.kind === 'relay' && relayRank !== undefined ? relayRank(a.id) - relayRank(b.id) : 0;
   if (agreed !== 0) return agreed;
   const cost = (costMs(a) ?? Number.MAX_VALUE) - (costMs(b) ?? Number.MAX_VALUE);
-  return cost === 0 ? compareText(a.id, b.id) : cost;
+  const lan = Number(b.kind === 'lan') - Number(a.kind === 'lan');
+  return cost || lan || compareText(a.id, b.id);
 }
 
 function compareTrust(a: PathFacts, b: PathFacts): number {

@@ -361,7 +361,7 @@ export class MeshPeerPaths implements PeerPaths {
         this.#relays.agreement.wake();
         this.#candidates.all();
         this.#punchLater();
-      }
+      } else if (this.#isHairpin()) this.#candidates.all();
       const woken = await this.#wakeup.wait(waits.next().value ?? AGAIN.maxMs, signal).catch(() => false);
       if (!woken) continue;
       waits = backoff({ ...AGAIN, random });
@@ -479,6 +479,16 @@ export class MeshPeerPaths implements PeerPaths {
 
   #hasDirect(): boolean {
     return this.#set.status().some(({ kind, health }) => kind !== 'relay' && health !== 'dead');
+  }
+
+  /** The current path leads out to this machine's own NAT and back: the peer may be in the same LAN. */
+  #isHairpin(): boolean {
+    const { current } = this.#set;
+    if (current?.kind !== 'p2p') return false;
+    const { address } = current.remote;
+    return this.#components
+      .candidates()
+      .some(({ type, endpoint }) => type !== 'relayed' && endpoint.address === address);
   }
 
   #mayPunch(): boolean {

@@ -2,7 +2,7 @@ import { Events, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { generateWireGuardKey, type WireGuardKey } from '@towpath/membership';
 import { type NatOptions, SimulatedInternet, type SimulatedInternetOptions } from '@towpath/net/simulated';
-import { timeLimitedCredentials, TurnServer } from '@towpath/stun/server';
+import { type TimeLimitedCredentials, timeLimitedCredentials, TurnServer } from '@towpath/stun/server';
 import type { Network } from '@towpath/net';
 import {
   type ControlPlane,
@@ -134,6 +134,11 @@ export class SimulatedParty {
     return member;
   }
 
+  /** Credentials that the relays take, for a member or for anybody else. */
+  credentialsOf(user: string): TimeLimitedCredentials {
+    return timeLimitedCredentials(SECRET, user, 3_600_000, this.clock.wallTime());
+  }
+
   /** Relayed addresses that a member holds, on all relays. */
   allocationsOf(member: PartyMember): number {
     const user = userOf(member.peer);
@@ -216,9 +221,7 @@ class HubControl implements ControlPlane {
   }
 
   async turnCredentials(): Promise<{ username: string; credential: string; expiresAtMs: number; urls: string[] }> {
-    const { clock } = this.#party;
-    const made = timeLimitedCredentials(SECRET, userOf(this.#self), 3_600_000, clock.wallTime());
-    const { username, password, expiresAtMs } = made;
+    const { username, password, expiresAtMs } = this.#party.credentialsOf(userOf(this.#self));
     return { username, credential: password, expiresAtMs, urls: [] };
   }
 }
