@@ -1,8 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Lab, type LabHost, NAT_KINDS, type NatKind, says } from './support/lab.ts';
 import { PartyHost } from './support/party.ts';
@@ -20,6 +22,7 @@ interface Node {
 interface Peer {
   name: string;
   status: string;
+  endpoint?: string;
   strategy?: string;
   reason: string;
   dataPlane: string;
@@ -185,9 +188,16 @@ describe.skipIf(!wireGuardAvailable())('towpath up', () => {
     }
     await gather(ann, ben);
     await Promise.all([up(ann), up(ben)]);
-    for (const each of [ann, ben]) {
-      await until(each, ({ strategy, dataPlane }) => strategy === 'direct' && dataPlane === 'splice');
-    }
+    // Two paths are equally fast: the ends may take different ones until one of them has nominated its own (RFC 8445 §8).
+    const uses = async () =>
+      (await Promise.all([peer(ann), peer(ben)])).map(({ strategy, dataPlane, endpoint }) => [
+        strategy,
+        dataPlane,
+        isIPv6(endpoint?.replace(/^\[(.*)\]:\d+$/, '$1') ?? '') ? 'IPv6' : 'IPv4',
+      ]);
+    await expect
+      .poll(uses, { interval: 500 })
+      .toSatisfy(([a, b]: string[][]) => a![0] === 'direct' && a![1] === 'splice' && isDeepStrictEqual(a, b));
     expect(await pingByKernels(ann, ben)).toContain('20 packets transmitted, 20 received');
   });
 

@@ -1,9 +1,11 @@
-import { writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import type { DeviceInfo } from '@towpath/camera';
 import { SeededRandom, silentLog } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { expect, test } from 'vitest';
+import type { PictureEvent } from '@towpath/camera/outputs';
 import { HeldOutputs, type HeldOutputsComponents } from '../src/daemon/cameras/held-outputs.ts';
+import { CameraOutputs, dropWaiting, type OutputsComponents, outputsFolder } from '../src/outputs/camera-outputs.ts';
 import { CommandLine, components } from './command-line.ts';
 
 test('outputs that could not be opened are tried again after 1 s, then less often, and opened when it is possible (B13)', async () => {
@@ -44,3 +46,38 @@ test('outputs that could not be opened are tried again after 1 s, then less ofte
   await outputs[Symbol.asyncDispose]();
   expect(clock.pendingTimers).toBe(0);
 });
+
+test('closed while pictures are announced, they write nothing more, and what waited can be dropped (B13)', async () => {
+  using commandLine = new CommandLine();
+  const runtime = {
+    ...components,
+    clock: new VirtualClock(),
+    log: silentLog,
+    configFolder: commandLine.file('config'),
+  };
+  const to = commandLine.file('absent/copies');
+  const info = { devId: 'C2:00:5E:00:53:0A' } as DeviceInfo;
+  const parts = { runtime, live: {}, newest: {}, info, timeZone: undefined, patient: true };
+  const events = { onOpened: () => {}, onReceiver: () => {} };
+  const outputs = await CameraOutputs.open({ ...parts, ...events } as unknown as OutputsComponents, {
+    export: { folder: to },
+  });
+  const items = Array.from({ length: 20 }, (_, at) => item(at));
+  await outputs.begin([]);
+  const announced = Promise.all(items.map((each) => outputs.announce({ ...each, camera: info.devId })));
+  await outputs.announce({ ...item(20), camera: info.devId });
+  void outputs.announce({ ...item(21), camera: info.devId });
+  const closing = outputs[Symbol.asyncDispose]();
+  const late = outputs.announce({ ...item(22), camera: info.devId });
+  await closing;
+  await dropWaiting(runtime, info.devId);
+  await Promise.all([announced, late]);
+  const folder = outputsFolder(runtime, info.devId);
+  expect(readdirSync(folder)).toEqual(['announced']);
+  expect([19, 20, 22].map((at) => outputs.wasAnnounced(item(at).item))).toEqual([true, true, false]);
+});
+
+function item(mediaNum: number): Omit<PictureEvent, 'camera'> {
+  const about = { fileType: 0, dirNum: 100, mediaNum, durationMs: 0, mediaId: mediaNum, mediaTime: 1_700_000_000 };
+  return { item: about, takenAt: undefined, jpeg: undefined, file: `/nowhere/${mediaNum}.jpg` };
+}

@@ -21,7 +21,7 @@ import {
   topicId,
   Webhook,
 } from '@towpath/camera/outputs';
-import { errorCode, SystemRandom } from '@towpath/core';
+import { errorCode, Mutex, SystemRandom } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import type { Runtime } from '../cli/runtime.ts';
 import { readSecret } from '../config/secret-file.ts';
@@ -109,6 +109,8 @@ export class CameraOutputs implements AsyncDisposable {
   readonly #components: OutputsComponents;
   readonly #announced: AnnouncedItems;
   readonly #receivers: Receiver[] = [];
+  readonly #announcing = new Mutex();
+  #isClosed = false;
   #broker: MqttOutput | undefined;
 
   private constructor(components: OutputsComponents, announced: AnnouncedItems) {
@@ -177,10 +179,13 @@ export class CameraOutputs implements AsyncDisposable {
   }
 
   /**
-   * Tells everybody of a picture. When this resolves the event is on disk for each receiver.
+   * Tells everybody of a picture. When this resolves the event is on disk for each receiver, unless the outputs are closed:
+   * then nobody is told, nor is it noted as told.
    * @throws CameraError `disk-full`, `permission-denied`, `disk-failed`
    */
   async announce(event: PictureEvent): Promise<void> {
+    using _turn = await this.#announcing.acquire();
+    if (this.#isClosed) return;
     for (const { queue } of this.#receivers) await queue.put(event);
     await this.#announced.add(event.item);
   }
@@ -190,7 +195,10 @@ export class CameraOutputs implements AsyncDisposable {
     this.#broker?.update(readings);
   }
 
+  /** Afterwards nothing is written any more. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    using _turn = await this.#announcing.acquire();
     await this.#stack.disposeAsync();
   }
 
