@@ -1,5 +1,35 @@
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
+/** Files of the system layer that may run two at a time: they measure neither rates nor outages, and wait more than they work. */
+const CONCURRENT = [
+  'camera-*',
+  'control-*',
+  'daemon-kills',
+  'dashboard*',
+  'deb',
+  'documented-deployments',
+  'fake-*',
+  'live-*',
+  'mesh-grid',
+  'mesh-mtu',
+  'mesh-up',
+  'mesh-wireguard',
+  'nat-kinds',
+  'netcheck*',
+  'network-changes',
+  'packages',
+  'party*',
+  'pcap',
+  'port-mapping',
+  'relay-deployments',
+  'rtsp',
+  'small-disk',
+  'three-way',
+  'two-parties',
+  'units',
+  'wake*',
+].map((name) => `test/system/${name}.test.ts`);
+
 const config: ViteUserConfig = defineConfig({
   test: {
     // Node loads the sources itself, so an enum or a missing extension fails here as it would in use.
@@ -17,9 +47,22 @@ const config: ViteUserConfig = defineConfig({
       {
         extends: true,
         test: {
+          name: 'system-concurrent',
+          include: CONCURRENT,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'system',
           include: ['test/system/**/*.test.ts'],
+          exclude: CONCURRENT,
           fileParallelism: false,
+          sequence: { groupOrder: 2 },
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
