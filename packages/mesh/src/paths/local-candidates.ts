@@ -10,6 +10,8 @@ export interface CandidateSources {
   sockets: readonly PathSocket[];
   /** Path sockets that are bound to the address of one uplink each, and their external endpoints. */
   uplinks: { readonly sockets: readonly PathSocket[]; readonly external: readonly Endpoint[] };
+  /** External endpoint of the path socket of IPv4 where no relay tells it. */
+  external: Endpoint | undefined;
   relays: Iterable<Pick<RelaySession, 'reflexive' | 'relayed'>>;
   /** External endpoint that the router has mapped to the path socket. */
   mapped: Endpoint | undefined;
@@ -22,6 +24,7 @@ export function localCandidates({
   network,
   sockets,
   uplinks,
+  external,
   relays,
   mapped,
   nat,
@@ -45,10 +48,10 @@ export function localCandidates({
   add('mapped', mapped);
   for (const external of uplinks.external) add('server-reflexive', external);
   const path = sockets.find(({ family }) => family === 4);
-  for (const { reflexive, relayed } of relays) {
+  // A NAT that maps by destination may still keep the port for a destination that no other host uses.
+  const isStable = nat?.mapping === 'none' || nat?.mapping === 'endpoint-independent';
+  for (const { reflexive, relayed } of [{ reflexive: external, relayed: undefined }, ...relays]) {
     add('server-reflexive', reflexive);
-    // A NAT that maps by destination may still keep the port for a destination that no other host uses.
-    const isStable = nat?.mapping === 'none' || nat?.mapping === 'endpoint-independent';
     if (reflexive && path && !isStable) add('server-reflexive', { ...reflexive, port: path.local.port });
     add('relayed', relayed);
   }

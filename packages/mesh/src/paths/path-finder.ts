@@ -7,6 +7,7 @@ import type { PathFinder, PeerPaths, PeerPathsOptions } from '../peer-paths.ts';
 import type { MeshCandidate } from './candidate-signal.ts';
 import type { RelayKey } from '../relays/relay-key.ts';
 import { RelayPool } from '../relays/relay-pool.ts';
+import { ExternalAddress } from './external-address.ts';
 import { localCandidates, localNetworks } from './local-candidates.ts';
 import { PathPortMapping } from './mapped-port.ts';
 import { MeshPeerPaths } from './mesh-peer-paths.ts';
@@ -59,6 +60,8 @@ export class MeshPathFinder implements PathFinder {
   readonly #options: MeshPathFinderOptions;
   readonly #sockets: PathSocket[];
   readonly #uplinks: Uplinks;
+  /** Asked of STUN servers while no relay tells it. */
+  readonly #external: ExternalAddress;
   readonly #nat: NatWatch;
   readonly #portMapping: PathPortMapping | undefined;
   readonly #budget: PunchBudget;
@@ -88,6 +91,7 @@ export class MeshPathFinder implements PathFinder {
         authorities: options.relayAuthorities,
         wanted: () => this.#wantedRelays(),
         onSession: () => {
+          this.#external.restart();
           this.#transportsChanged();
           this.#figuresChanged();
         },
@@ -101,6 +105,18 @@ export class MeshPathFinder implements PathFinder {
     this.#uplinks = new Uplinks(this.#components, {
       isOwnInterface: options.isOwnInterface,
       servers: (signal) => this.#relays.stunServers(signal),
+      keepAliveMs: () => this.#nat.keepAliveMs,
+      onChange: () => this.#transportsChanged(),
+    });
+    let isFirst = true;
+    // Relays that are used over TCP tell none: UDP may have been blocked when they were asked, or they answered sooner over TCP.
+    this.#external = new ExternalAddress(this.#components, sockets[0]!, {
+      servers: async (signal) => {
+        // The relays are asked at this moment.
+        const mayBeTold = isFirst || this.#isExternalKnown;
+        isFirst = false;
+        return mayBeTold ? [] : this.#relays.stunServers(signal);
+      },
       keepAliveMs: () => this.#nat.keepAliveMs,
       onChange: () => this.#transportsChanged(),
     });
@@ -185,7 +201,7 @@ export class MeshPathFinder implements PathFinder {
     this.#closed = true;
     for (const stop of this.#stops.splice(0)) stop();
     await Promise.all([...this.#peers.values()].map((peer) => peer.close()));
-    await Promise.all([this.#nat.close(), this.#portMapping?.close(), this.#uplinks.close()]);
+    await Promise.all([this.#nat, this.#portMapping, this.#uplinks, this.#external].map((each) => each?.close()));
     await this.#relays.close();
     await Promise.all(this.#sockets.map((socket) => socket.close()));
   }
@@ -239,11 +255,16 @@ export class MeshPathFinder implements PathFinder {
     return localNetworks(this.#components.network, others).some((subnet) => inSubnet(address, subnet));
   }
 
+  get #isExternalKnown(): boolean {
+    return this.#relays.sessions.some(({ reflexive }) => reflexive !== undefined);
+  }
+
   #candidates(): MeshCandidate[] {
     return localCandidates({
       network: this.#components.network,
       sockets: this.#sockets,
       uplinks: this.#uplinks,
+      external: this.#isExternalKnown ? undefined : this.#external.endpoint,
       relays: this.#relays.sessions,
       mapped: this.#portMapping?.external,
       nat: this.#nat.report,
@@ -286,6 +307,7 @@ export class MeshPathFinder implements PathFinder {
     this.#nat.restart();
     this.#budget.renew();
     this.#portMapping?.restart();
+    this.#external.restart();
     this.#uplinks.update();
     void this.#openIpv6();
     // What was only added does not end what was there: relayed addresses are kept, and paths over them.

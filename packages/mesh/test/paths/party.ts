@@ -1,4 +1,4 @@
-import { Events, SeededRandom } from '@towpath/core';
+import { type Clock, Events, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { generateWireGuardKey, type WireGuardKey } from '@towpath/membership';
 import { type NatOptions, SimulatedInternet, type SimulatedInternetOptions } from '@towpath/net/simulated';
@@ -80,7 +80,8 @@ export class SimulatedParty {
     return this.memberOn(name, host.network);
   }
 
-  async memberOn(name: string, network: Network): Promise<PartyMember> {
+  /** @param clock of the member's process */
+  async memberOn(name: string, network: Network, clock: Clock = this.clock): Promise<PartyMember> {
     const key = generateWireGuardKey(this.random);
     const number = this.members.length + 2;
     const peer: MeshPeer = {
@@ -91,7 +92,7 @@ export class SimulatedParty {
       online: true,
       announcement: undefined,
     };
-    const member = await this.#memberOf(peer, key, network);
+    const member = await this.#memberOf(peer, key, network, clock);
     this.members.push(member);
     return member;
   }
@@ -100,15 +101,15 @@ export class SimulatedParty {
   async restart(member: PartyMember): Promise<PartyMember> {
     await this.clock.runUntil(member.finder.close());
     const { peer, key, network } = member;
-    const again = await this.clock.runUntil(this.#memberOf(peer, key, network));
+    const again = await this.clock.runUntil(this.#memberOf(peer, key, network, this.clock));
     this.members.splice(this.members.indexOf(member), 1, again);
     return again;
   }
 
-  async #memberOf(peer: MeshPeer, key: WireGuardKey, network: Network): Promise<PartyMember> {
+  async #memberOf(peer: MeshPeer, key: WireGuardKey, network: Network, clock: Clock): Promise<PartyMember> {
     const control = new HubControl(this, peer);
     this.#controls.set(peer.id, control);
-    const components = { network, clock: this.clock, random: this.random, control };
+    const components = { network, clock, random: this.random, control };
     const finder = await MeshPathFinder.open(components, {
       party: PARTY,
       self: peer.id,

@@ -151,4 +151,24 @@ describe('a party of several members', () => {
       if (seed < 95) await party.close();
     }
   });
+
+  it('that began while UDP was blocked is connected directly within a minute after it passes again', async () => {
+    for (let seed = 110; seed < 114; seed++) {
+      party = new SimulatedParty(seed, { portMapping: false });
+      await party.startRelay();
+      await party.startRelay();
+      const pass = party.internet.intercept(({ protocol, source }, next) => {
+        if (protocol !== 'udp' || source.startsWith('127.')) next();
+      });
+      await party.member('a', portRestricted);
+      await party.member('b', fullCone);
+      connectAll();
+      await party.clock.advance(30_000);
+      expect(pairs.every(({ paths }) => paths.relayReason === 'udp-blocked')).toBe(true);
+      pass();
+      await party.clock.advance(60_000);
+      expect([seed, kinds()]).toEqual([seed, { 'a to b': 'p2p', 'b to a': 'p2p' }]);
+      if (seed < 113) await party.close();
+    }
+  });
 });
