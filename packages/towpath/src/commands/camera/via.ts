@@ -1,14 +1,12 @@
 import { TowpathError } from '@towpath/core';
-import type { DaemonStatus } from '@towpath/dashboard/api';
-import { routePath } from '@towpath/dashboard/routes';
 import { inSubnet, isIpAddress, parseSubnet } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { askDaemon } from '../../daemon/api/api-client.ts';
+import { askStatus } from '../../daemon/api/ask-status.ts';
 
 /**
  * Checks that this machine reaches an address through a member of a party.
- * @throws UsageError for a host that is no address or is not routed there; TowpathError `not-running`, `not-reached`.
+ * @throws UsageError for a host that is no address or is not routed there; TowpathError `not-running`, `bad-answer`, `not-reached`.
  */
 export async function requireRoute(
   runtime: Pick<Runtime, 'configFolder' | 'signal' | 'clock' | 'io'>,
@@ -16,7 +14,7 @@ export async function requireRoute(
   via: string,
 ): Promise<void> {
   if (!isIpAddress(host)) throw new UsageError(`--via needs the camera's IP address, not ${host}.`);
-  const { parties } = await askDaemon<DaemonStatus>(runtime, 'GET', routePath('status'));
+  const { parties } = await askStatus(runtime);
   const party = parties.find(({ peers }) => peers.some(({ name, id }) => name === via || id === via));
   const member = party?.peers.find(({ name, id }) => name === via || id === via);
   if (party === undefined || member === undefined) {

@@ -1,8 +1,8 @@
 import { deadline, errorCode, silentLog, TowpathError } from '@towpath/core';
 import { listLedgers, recoverLeftovers, SystemCommands } from '@towpath/mesh';
-import type { DaemonStatus } from '@towpath/dashboard/api';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { askDaemon, notRunning } from '../../daemon/api/api-client.ts';
+import { askStatus } from '../../daemon/api/ask-status.ts';
 import { homeOf } from '../party/party-node.ts';
 import { stateFolderOf } from '../mesh/mesh-node.ts';
 import { lockOwner } from '../../config/process-lock.ts';
@@ -61,7 +61,11 @@ async function endDaemon(runtime: Runtime, owner: number | undefined): Promise<E
   using limit = deadline(runtime.clock, LIMIT_MS, runtime.signal, () => stillRunning(owner));
   const asking = { ...runtime, signal: limit.signal };
   try {
-    const { parties, cameras } = await askDaemon<DaemonStatus>(asking, 'GET', '/v1/status');
+    const { parties, cameras } = await askStatus(asking).catch((error: unknown) => {
+      // Of another version: it is ended all the same.
+      if (errorCode(error) !== 'bad-answer') throw error;
+      return { parties: [], cameras: [] };
+    });
     await askDaemon(asking, 'POST', '/v1/down');
     return { parties: parties.map(({ name }) => name), cameras: cameras.map(({ name }) => name) };
   } catch (error) {

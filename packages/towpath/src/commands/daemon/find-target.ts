@@ -4,6 +4,7 @@ import { routePath } from '@towpath/dashboard/routes';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { askDaemon } from '../../daemon/api/api-client.ts';
+import { askStatus } from '../../daemon/api/ask-status.ts';
 import { startsId } from '../party/starts-id.ts';
 
 type PartyStatus = DaemonStatus['parties'][number];
@@ -21,7 +22,7 @@ export type Target =
 
 /** What the daemon holds. @throws UsageError when no party matches `wanted`. */
 export async function heldParties(runtime: Runtime, wanted: string | undefined): Promise<DaemonStatus> {
-  const status = await askDaemon<DaemonStatus>(runtime, 'GET', routePath('status'));
+  const status = await askStatus(runtime);
   if (wanted === undefined) return status;
   const parties = status.parties.filter(
     ({ id, name }) => name.toLowerCase() === wanted.toLowerCase() || startsId(id, wanted),

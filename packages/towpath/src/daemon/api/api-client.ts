@@ -69,7 +69,7 @@ async function ask(asking: Asking, method: Method, path: string, body?: unknown)
           if (bytes > MAX_ANSWER_BYTES) answer.destroy(badAnswer(`is longer than ${MAX_ANSWER_BYTES} bytes`));
           else chunks.push(chunk);
         });
-        answer.once('error', (cause) => reject(signal.aborted ? signal.reason : cause));
+        answer.once('error', (cause) => reject(signal.aborted ? signal.reason : cutOff(cause)));
         answer.once('end', () => resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(chunks).toString() }));
       },
     );
@@ -91,11 +91,17 @@ function problemIn(text: string): { code: string; message: string } | undefined 
   }
 }
 
-function badAnswer(what: string): TowpathError {
+/** An answer of another form: of another version, or of another program at the socket. */
+export function badAnswer(what: string, cause?: unknown): TowpathError {
   return new TowpathError(
     'bad-answer',
     `The answer of towpath up ${what}. Next: towpath down, then towpath up of this version.`,
+    { cause, kind: 'local' },
   );
+}
+
+function cutOff(cause: Error): TowpathError {
+  return cause instanceof TowpathError ? cause : badAnswer('was cut off', cause);
 }
 
 /** ` (process 4711)`, where it is known. */
@@ -115,6 +121,8 @@ export function notAnswering(configFolder: string, waitedMs: number): TowpathErr
 }
 
 function unreachable(cause: NodeJS.ErrnoException, configFolder: string): TowpathError {
+  if (cause instanceof TowpathError) return cause;
+  if (cause.code?.startsWith('HPE_') === true) return badAnswer('is not HTTP', cause);
   // A daemon that hangs accepts no connections either, and the system's queue of them is full.
   if (cause.code === 'EAGAIN') return notAnswering(configFolder, 0);
   if (cause.code === 'EACCES') {
