@@ -199,20 +199,77 @@ describe('a relay that listens on tls', () => {
 
 describe.each(['tcp', 'tls'] as const)('a client over %s (A1)', (transport) => {
   test.each(MISBEHAVIOUR)('fails with a typed error when its server %s', async (_what, behave) => {
-    const { at, server } = await badServer(transport, identity, behave);
-    const options = { transport, tls: clientTls, reliableTimeoutMs: 2_000 } as const;
+    const { at, server, sockets } = await badServer(transport, identity, behave);
+    const options = { transport, tls: clientTls, reliableTimeoutMs: 500 } as const;
+    const typed = { code: expect.stringMatching(/^(stun-|connection-|network-|tls-)/) };
+    const beforeMib = process.memoryUsage.rss() / 2 ** 20;
     const asked = StunClient.open(components, { server: at, ...options }).then((client) =>
       client.binding().finally(() => client.close()),
     );
-    await expect(asked).rejects.toMatchObject({ code: expect.stringMatching(/^(stun-|connection-|network-|tls-)/) });
     const wanted = TurnAllocation.connect(components, {
       server: at,
       credentials: ALICE,
       handlers: { onData() {} },
       ...options,
     });
-    await expect(wanted).rejects.toMatchObject({ code: expect.stringMatching(/^(stun-|connection-|network-|tls-)/) });
+    await Promise.all([expect(asked).rejects.toMatchObject(typed), expect(wanted).rejects.toMatchObject(typed)]);
+    expect(process.memoryUsage.rss() / 2 ** 20 - beforeMib).toBeLessThan(300);
+    for (const socket of sockets) await closed(socket);
     server.close();
+  });
+});
+
+describe('a server that accepts and leaves the TLS handshake unanswered (A1)', () => {
+  /** Sockets that the client has opened, once it has greeted on as many. */
+  async function mute(greeted: (count: number) => void) {
+    let count = 0;
+    return badServer('tcp', identity, (socket) => void socket.once('data', () => greeted(++count)));
+  }
+
+  test('is given up after the time limit, with nothing left open', async () => {
+    const { at, server, sockets } = await mute(() => {});
+    const options = { server: at, transport: 'tls', tls: clientTls, reliableTimeoutMs: 300 } as const;
+    const timedOut = { code: 'stun-timed-out', message: expect.stringContaining('TLS') };
+    await expect(StunClient.open(components, options)).rejects.toMatchObject(timedOut);
+    const wanted = TurnAllocation.connect(components, { ...options, credentials: ALICE, handlers: { onData() {} } });
+    await expect(wanted).rejects.toMatchObject(timedOut);
+    for (const socket of sockets) await closed(socket);
+    expect(sockets.length).toBe(2);
+    server.close();
+  });
+
+  test('is given up when the signal aborts', async () => {
+    const abort = new AbortController();
+    const { at, server, sockets } = await mute(() => abort.abort(new Error('enough')));
+    const wanted = TurnAllocation.connect(components, {
+      server: at,
+      transport: 'tls',
+      tls: clientTls,
+      credentials: ALICE,
+      handlers: { onData() {} },
+      signal: abort.signal,
+    });
+    await expect(wanted).rejects.toThrow('enough');
+    for (const socket of sockets) await closed(socket);
+    server.close();
+  });
+
+  test('the signal of the request does not end the allocation', async () => {
+    const { server, at } = await relay('tls');
+    const abort = new AbortController();
+    const allocation = await TurnAllocation.connect(components, {
+      server: at,
+      transport: 'tls',
+      tls: clientTls,
+      credentials: ALICE,
+      handlers: { onData() {} },
+      signal: abort.signal,
+    });
+    abort.abort();
+    await allocation.permit([HERE]);
+    expect(allocation.alive).toBe(true);
+    await allocation.close();
+    await server.close();
   });
 });
 

@@ -69,7 +69,8 @@ export class StunClient implements AsyncDisposable {
 
   /**
    * Binds a socket, or opens the connection to the server.
-   * @throws NetError as {@link Network.bindUdp} and {@link Network.connectTcp} do; the signal's reason.
+   * @throws NetError as {@link Network.bindUdp} and {@link Network.connectTcp} do; StunError `stun-timed-out`; the signal's
+   *   reason.
    */
   static async open(components: StunClientComponents, options: StunClientOptions): Promise<StunClient> {
     const { network, clock, random } = components;
@@ -79,8 +80,9 @@ export class StunClient implements AsyncDisposable {
       { clock, random, reliable: isStream(transport), send: (data) => channel.send(data) },
       options,
     );
-    const channel = await openStunTransport(network, server, {
+    const channel = await openStunTransport({ network, clock }, server, {
       ...options,
+      openLimitMs: options.reliableTimeoutMs,
       transport,
       onFrame(frame, from) {
         const result = decodeStun(frame);

@@ -9,6 +9,7 @@ import type { StunMessage } from '../message/stun-message.ts';
 import { StunWriter } from '../message/stun-writer.ts';
 import { lacksAlgorithms } from './long-term-auth.ts';
 import { StunError } from './stun-error.ts';
+import { RELIABLE_TIMEOUT_MS } from './stun-transport.ts';
 
 /** How requests are repeated. Defaults are those of RFC 8489 §6.2.1 (39.5 s in all over UDP). */
 export interface RetransmissionOptions {
@@ -157,7 +158,7 @@ export class StunTransactions {
   }
 
   #schedule(options: RetransmissionOptions): Iterable<number> {
-    const { rtoMs, maxSends, lastWaitFactor, reliableTimeoutMs = 39_500 } = options;
+    const { rtoMs, maxSends, lastWaitFactor, reliableTimeoutMs = RELIABLE_TIMEOUT_MS } = options;
     if (this.#components.reliable) return [reliableTimeoutMs];
     return stunSchedule({
       ...(rtoMs !== undefined && { rtoMs }),

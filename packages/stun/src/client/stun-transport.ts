@@ -1,3 +1,4 @@
+import { type Clock, deadline } from '@towpath/core';
 import { type Endpoint, formatEndpoint, type Network, type TlsClientOptions } from '@towpath/net';
 import { StreamFramer } from '../message/stream-framer.ts';
 import { StunError } from './stun-error.ts';
@@ -18,6 +19,11 @@ export interface StunTransport extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+export interface StunTransportComponents {
+  network: Network;
+  clock: Clock;
+}
+
 export interface StunTransportOptions {
   transport?: TransportProtocol;
   tls?: TlsClientOptions | undefined;
@@ -27,25 +33,41 @@ export interface StunTransportOptions {
   onFrame(frame: Uint8Array, from: Endpoint): void;
   /** The connection ended by itself or broke; never called over UDP or after `close`. */
   onClose?(error: StunError): void;
+  /** Ends the transport, also while it is opened. */
   signal?: AbortSignal | undefined;
+  /** Ends the opening only. */
+  openSignal?: AbortSignal | undefined;
+  /** Time limit of a connection, its TLS handshake included, ms. @default 39500 */
+  openLimitMs?: number | undefined;
 }
+
+/** Wait for a reliable transport, ms (Ti of RFC 8489 §6.2.2). */
+export const RELIABLE_TIMEOUT_MS = 39_500;
 
 export function isStream(transport: TransportProtocol): boolean {
   return transport !== 'udp';
 }
 
-/** Opens the transport to `server`. @throws what {@link Network.bindUdp} and {@link Network.connectTcp} throw. */
+/**
+ * Opens the transport to `server`.
+ * @throws what {@link Network.bindUdp} and {@link Network.connectTcp} throw; StunError `stun-timed-out` when a connection is
+ *   not open in time.
+ */
 export function openStunTransport(
-  network: Network,
+  components: StunTransportComponents,
   server: Endpoint,
   options: StunTransportOptions,
 ): Promise<StunTransport> {
   return (options.transport ?? 'udp') === 'udp'
-    ? openUdp(network, server, options)
-    : openStream(network, server, options);
+    ? openUdp(components, server, options)
+    : openStream(components, server, options);
 }
 
-async function openUdp(network: Network, server: Endpoint, options: StunTransportOptions): Promise<StunTransport> {
+async function openUdp(
+  { network }: StunTransportComponents,
+  server: Endpoint,
+  options: StunTransportOptions,
+): Promise<StunTransport> {
   const socket = await network.bindUdp({
     address: options.localAddress,
     port: options.localPort,
@@ -64,7 +86,11 @@ async function openUdp(network: Network, server: Endpoint, options: StunTranspor
   };
 }
 
-async function openStream(network: Network, server: Endpoint, options: StunTransportOptions): Promise<StunTransport> {
+async function openStream(
+  { network, clock }: StunTransportComponents,
+  server: Endpoint,
+  options: StunTransportOptions,
+): Promise<StunTransport> {
   const transport = options.transport ?? 'tcp';
   const target = formatEndpoint(server);
   let closed = false;
@@ -74,11 +100,16 @@ async function openStream(network: Network, server: Endpoint, options: StunTrans
     options.onClose?.(new StunError('stun-closed', `The connection to ${target} ended: ${why}.`, { target, cause }));
   };
   const framer = new StreamFramer((frame) => options.onFrame(frame, server), { stunFirst: true });
+  // A server that accepts and then leaves the handshake unanswered would be waited for without end.
+  using limit = deadline(clock, options.openLimitMs ?? RELIABLE_TIMEOUT_MS, options.openSignal, () => {
+    const text = `${target} has not completed the ${transport.toUpperCase()} connection in time. Next: check the address and the port.`;
+    return new StunError('stun-timed-out', text, { target });
+  });
   const connection = await network.connectTcp(server, {
     localAddress: options.localAddress,
     localPort: options.localPort,
     tls: transport === 'tls' ? (options.tls ?? {}) : undefined,
-    signal: options.signal,
+    signal: options.signal === undefined ? limit.signal : AbortSignal.any([limit.signal, options.signal]),
     onData(data) {
       if (closed || framer.push(data)) return;
       lost('it sent something that is not STUN');

@@ -90,7 +90,7 @@ export async function allocate<Allocation extends Receiver>(
     const inbox: Inbox = { frame() {}, lost() {} };
     // The signal ends the request only; it does not end the allocation later.
     options.signal?.throwIfAborted();
-    const channel = await openStunTransport(components.network, server, {
+    const channel = await openStunTransport(components, server, {
       transport,
       tls: options.tls,
       localAddress: options.localAddress,
@@ -98,6 +98,8 @@ export async function allocate<Allocation extends Receiver>(
       localPort: attempt === 0 ? options.localPort : undefined,
       onFrame: (data, from) => inbox.frame(data, from),
       onClose: (error) => inbox.lost(error),
+      openSignal: options.signal,
+      openLimitMs: options.reliableTimeoutMs,
     });
     const tls = transport === 'tls' ? (options.tls ?? {}) : undefined;
     const link: ServerLink = {
