@@ -252,6 +252,46 @@ describe('monitor', () => {
     expect([clock.pendingTimers, link.open]).toEqual([0, 0]);
   });
 
+  test('when the packets take another way, a probe leaves at once, and its round trip takes the place of the smoothed one', async () => {
+    let rttMs = 400;
+    const { clock, monitor } = world({ probe: (signal) => clock.sleep(rttMs, signal).then(() => undefined) });
+    await clock.advance(21_000);
+    expect([monitor.state.rttMs, monitor.state.probeLimitAtMs]).toEqual([400, undefined]);
+    rttMs = 20;
+    const { probeId } = monitor.state;
+    monitor.moved();
+    expect([monitor.state.probeId, monitor.state.rttMs]).toEqual([probeId + 1, 400]);
+    await clock.advance(20);
+    expect([monitor.state.rttMs, monitor.state.rttVariationMs]).toEqual([20, 10]);
+    rttMs = 80;
+    await clock.advance(3_100);
+    expect(monitor.state.rttMs).toBeGreaterThan(20);
+    expect(monitor.state.rttMs).toBeLessThan(80);
+    monitor.stop();
+  });
+
+  test('the answer to a probe of before the packets took another way ends suspicion, and does not count as a round trip', async () => {
+    let rttMs = 400;
+    const { clock, monitor } = world({ probe: (signal) => clock.sleep(rttMs, signal).then(() => undefined) });
+    await clock.advance(20_000);
+    const answeredAtMs = monitor.state.lastProbeAtMs + 3_400;
+    await clock.advance(answeredAtMs - 300 - clock.now());
+    expect(monitor.state.probeLimitAtMs).toBeDefined();
+    rttMs = 20;
+    monitor.moved();
+    await clock.advance(300);
+    const { lastHeardAtMs, measuredAtMs, isOutdated } = monitor.state;
+    expect([lastHeardAtMs, measuredAtMs, isOutdated, monitor.state.rttMs]).toEqual([
+      answeredAtMs,
+      answeredAtMs,
+      true,
+      400,
+    ]);
+    await clock.advance(20);
+    expect([monitor.state.isOutdated, monitor.state.rttMs]).toEqual([false, 20]);
+    monitor.stop();
+  });
+
   test('data that was sent unanswered since a moment in the past is followed by a probe 250 ms after that', async () => {
     const { clock, monitor, link } = world();
     await clock.advance(19_000);

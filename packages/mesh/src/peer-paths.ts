@@ -54,6 +54,11 @@ export interface PeerPaths extends AsyncDisposable {
   dataLost(echoes?: number): void;
   /** Says that an echo through the tunnel over the current path was answered. */
   dataCarried(): void;
+  /**
+   * Says that echoes through the tunnel over the current path, a relayed one, take long. A relay is left for one that is better.
+   * @param rttMs their round trip, measured since the path was selected
+   */
+  dataSlow(rttMs: number): void;
   /** Probes every path at once: an echo through the tunnel was lost. */
   probe(): void;
   /** Resolves when every socket, timer and allocation of the peer is released. */

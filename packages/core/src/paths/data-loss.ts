@@ -34,8 +34,12 @@ export class DataLoss implements Disposable {
 
   /** True while the path is avoided. */
   has(id: string): boolean {
-    const known = this.#memory.get(id);
-    return known !== undefined && this.#clock.now() < known.untilMs;
+    return this.leftMs(id) > 0;
+  }
+
+  /** For how long the path is still avoided, ms. */
+  leftMs(id: string): number {
+    return Math.max(0, (this.#memory.get(id)?.untilMs ?? 0) - this.#clock.now());
   }
 
   /**

@@ -83,6 +83,10 @@ export interface MonitorState {
   readonly rttMs: number | undefined;
   readonly rttVariationMs: number | undefined;
   readonly measuredAtMs: number;
+  /** The packets have taken another way since this probe: its round trip, and those of before it, tell nothing. */
+  readonly movedAfterProbeId: number;
+  /** No later probe was answered yet: the round trip is that of the way before. */
+  readonly isOutdated: boolean;
   /** Share of the probes that were missed, 0 to 1, smoothed. */
   readonly lossRatio: number;
   /** Last time that anything authenticated arrived on the path. */
@@ -124,6 +128,8 @@ export type MonitorEvent =
   | { readonly type: 'role'; readonly role: PathRole; readonly atMs: number }
   /** Probe at once: the network has changed, or the current path became suspect. */
   | { readonly type: 'wake'; readonly atMs: number }
+  /** The packets take another way from now on: round trips of before tell nothing of it. */
+  | { readonly type: 'moved'; readonly atMs: number }
   /** The remote end suspects the path: it is suspect here too, unless a probe is answered now. */
   | { readonly type: 'doubt'; readonly atMs: number };
 
@@ -155,6 +161,8 @@ export function initialMonitor(atMs: number, role: PathRole, rttMs?: number): Mo
     rttMs,
     rttVariationMs: rttMs === undefined ? undefined : rttMs / 2,
     measuredAtMs: atMs,
+    movedAfterProbeId: 0,
+    isOutdated: false,
     lossRatio: 0,
     lastHeardAtMs: atMs,
     activeSinceMs: atMs,
@@ -249,6 +257,8 @@ function apply(state: MonitorState, event: MonitorEvent, times: MonitorTimes): M
         : { ...state, role: event.role, activeSinceMs: atMs, nextProbeAtMs: atMs };
     case 'wake':
       return { ...state, nextProbeAtMs: atMs };
+    case 'moved':
+      return { ...state, movedAfterProbeId: state.probeId, isOutdated: true, nextProbeAtMs: atMs };
     case 'doubt':
       return doubted(state, atMs, times);
     default:
@@ -289,9 +299,20 @@ function answered(
   times: MonitorTimes,
 ): MonitorState {
   if (probeId < 1 || probeId > state.probeId) return state;
-  const measured = { ...heard(state, atMs, times), ...smoothed(state, Math.max(0, rttMs), atMs), unanswered: 0 };
+  const measured = {
+    ...heard(state, atMs, times),
+    ...measure(state, probeId, Math.max(0, rttMs), atMs),
+    unanswered: 0,
+  };
   if (probeId !== state.probeId || state.probeLimitAtMs === undefined) return measured;
   return { ...measured, probeLimitAtMs: undefined, lossRatio: state.lossRatio * (1 - LOSS_SMOOTHING) };
+}
+
+/** What the answer to a probe tells of the round trip. */
+function measure(state: MonitorState, probeId: number, rttMs: number, atMs: number): Partial<MonitorState> {
+  if (probeId <= state.movedAfterProbeId) return { measuredAtMs: atMs };
+  if (!state.isOutdated) return smoothed(state, rttMs, atMs);
+  return { ...smoothed({ ...state, rttMs: undefined }, rttMs, atMs), isOutdated: false };
 }
 
 /** RFC 6298 §2, with more weight for a sample that comes long after the one before: standbys are probed rarely. */

@@ -118,6 +118,11 @@ export class Monitor implements Disposable {
     this.#dispatch({ type: 'wake', atMs: this.#clock.now() });
   }
 
+  /** Probes at once: the packets take another way from now on, whose round trip replaces the one of before. */
+  moved(): void {
+    this.#dispatch({ type: 'moved', atMs: this.#clock.now() });
+  }
+
   /** The remote end suspects the path: it is suspect here as well, unless the probe that is sent now is answered. */
   doubt(): void {
     this.#dispatch({ type: 'doubt', atMs: this.#clock.now() });

@@ -171,6 +171,11 @@ export class PathSet<Path> implements AsyncDisposable {
     this.configure({});
   }
 
+  /** For how long a path is still avoided because it lost data, ms; 0 for one that is not. It may have left the set. */
+  avoidedMs(path: Path): number {
+    return this.#dataLoss.leftMs(this.#options.describe(path).id);
+  }
+
   /** Reports that data over the current path arrives at the remote end, which has answered it. */
   dataCarried(): void {
     const { current } = this.#selection;

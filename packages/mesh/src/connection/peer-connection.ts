@@ -12,7 +12,7 @@ import type { PartyId, PeerId } from '@towpath/membership';
 import { formatEndpoint, type Network } from '@towpath/net';
 import type { MeshPeer } from '../control-plane.ts';
 import { findPathMtu } from '../health/path-mtu.ts';
-import { HEALTH, PeerHealth, type PeerStatus } from '../health/peer-health.ts';
+import { HEALTH, PeerHealth, type PeerHealthEvents, type PeerStatus } from '../health/peer-health.ts';
 import { DataPlane } from '../hop/data-plane.ts';
 import type { SpliceControl } from '../hop/splice-control.ts';
 import type { PeerPath } from '../peer-path.ts';
@@ -51,6 +51,8 @@ const RESTART_SPACING_MS = 1_000;
 const HANDSHAKE_MS = 1_500;
 /** So many echoes lost in a row over one path, whose checks are answered, show that it loses WireGuard's packets. */
 const LOST_ECHOES = 2;
+/** So many echoes in a row over a relay that all took {@link HEALTH.slowMs} show that it is slow (C8). */
+const SLOW_ECHOES = 3;
 const MTU_TEST_MS = 600_000;
 const SLOW_RELAY_MS = 60_000;
 
@@ -84,6 +86,8 @@ export class PeerConnection implements AsyncDisposable {
   /** Echoes lost in a row: now, and when the path was selected. */
   #missed = 0;
   #missedBefore = 0;
+  /** Round trips of the echoes over this path that took long in a row, ms. */
+  #slowMs: readonly number[] = [];
   #relayCheckedAtMs = Number.NEGATIVE_INFINITY;
   #closed: Promise<void> | undefined;
 
@@ -291,6 +295,7 @@ export class PeerConnection implements AsyncDisposable {
       const onThisPath = sinceMs >= this.#selectedAtMs ? count : count - this.#missedBefore - 1;
       if (onThisPath >= LOST_ECHOES) this.#paths.dataLost(onThisPath);
     });
+    this.#health.events.on('answered', (answer) => this.#answered(answer));
     this.#health.events.on('measured', () => {
       this.#missed = 0;
       this.#paths.dataCarried();
@@ -308,13 +313,29 @@ export class PeerConnection implements AsyncDisposable {
     const isOverdue = before !== undefined && nowMs - this.#selectedAtMs > HANDSHAKE_MS;
     this.#selectedAtMs = nowMs;
     this.#missedBefore = this.#missed;
+    this.#slowMs = [];
     this.#pathReason = path === undefined ? MeshReason.noPath : reason;
     this.#changed('path', this.#pathReason);
     if (path === undefined) return;
     if (isOverdue && !this.#health.isReached) this.#restartHandshake();
     this.#awaitHandshake();
-    this.#health.wake();
+    this.#health.moved();
     void this.#testMtu();
+  }
+
+  /** A single echo that takes long tells little: the next ones follow at once, and checks on all paths to compare with. */
+  #answered({ rttMs, sinceMs }: PeerHealthEvents['answered']): void {
+    if (sinceMs < this.#selectedAtMs) return;
+    if (rttMs < HEALTH.slowMs || this.#path?.kind !== 'relay') {
+      this.#slowMs = [];
+      return;
+    }
+    this.#slowMs = [...this.#slowMs, rttMs].slice(-SLOW_ECHOES);
+    if (this.#slowMs.length === SLOW_ECHOES) this.#paths.dataSlow(Math.min(...this.#slowMs));
+    else {
+      this.#paths.probe();
+      this.#health.wake();
+    }
   }
 
   #reconnect(attempt: number): void {

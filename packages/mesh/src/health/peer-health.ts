@@ -61,6 +61,8 @@ export interface PeerHealthEvents {
   status: { status: PeerStatus; reason: Reason; previous: PeerStatus };
   /** A round trip was measured, ms. */
   measured: { rttMs: number };
+  /** An echo to a peer that is reached, which left at `sinceMs` (`Clock.now`), was answered after `rttMs`. */
+  answered: { rttMs: number; sinceMs: number };
   /** An echo was lost: the so many in a row, of which the first left at `sinceMs` (`Clock.now`). */
   missed: { count: number; sinceMs: number };
 }
@@ -122,7 +124,13 @@ export class PeerHealth {
     this.#monitor?.heard(true);
   }
 
-  /** Looks at once: the path has changed, or the peer is online again. */
+  /** The path has changed: looks at once, and measures the round trip anew. */
+  moved(): void {
+    this.#monitor?.moved();
+    this.wake();
+  }
+
+  /** Looks at once: something has changed, or the peer is online again. */
   wake(): void {
     // A peer that leaves answers for some moments more.
     if (this.#left && this.#components.clock.now() - this.#leftAtMs < HEALTH.leavingMs) return;
@@ -217,7 +225,12 @@ export class PeerHealth {
       { clock },
       {
         times: MONITOR_TIMES,
-        probe: (probing) => echo.ping(this.#options.address, { signal: probing }),
+        probe: async (probing) => {
+          const sinceMs = clock.now();
+          const echoMs = await echo.ping(this.#options.address, { signal: probing });
+          this.events.emit('answered', { rttMs: echoMs, sinceMs });
+          return echoMs;
+        },
         onHealth: (health) => {
           if (health === 'dead') this.#dead.resolve();
           if (health === 'dead' || health === 'suspect') this.#become('degraded', MeshReason.echoLost);

@@ -253,6 +253,10 @@ export class MeshPeerPaths implements PeerPaths {
     if (this.#set.alsoSendOn === undefined) this.#set.dataLost(echoes);
   }
 
+  dataSlow(rttMs: number): void {
+    if (this.#set.alsoSendOn === undefined) this.#relays.slow(rttMs);
+  }
+
   dataCarried(): void {
     if (this.#set.alsoSendOn === undefined) this.#set.dataCarried();
   }
@@ -265,6 +269,7 @@ export class MeshPeerPaths implements PeerPaths {
     this.#log.note('refresh', 'all', reason);
     if (reason === PathReason.networkChanged || reason === PathReason.clockJumped) {
       this.#set.forgetDataLoss();
+      this.#relays.agreement.forgive();
       this.#punching.interrupt();
     }
     this.#set.wake();

@@ -1,6 +1,7 @@
 import type { PathSet } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import { RelayAgreement } from '../relays/relay-agreement.ts';
+import { isWorthMoving } from '../relays/relay-choice.ts';
 import type { RelayKey } from '../relays/relay-key.ts';
 import type { MeshPath } from './mesh-path.ts';
 import type { PairSecrets } from './pair-secrets.ts';
@@ -66,10 +67,27 @@ export class PeerRelays {
     return this.agreement.rank(this.of(path));
   }
 
-  /** A path has died: see {@link RelayAgreement.lost}. */
+  /** A path has died, or data is lost on it: see {@link RelayAgreement.lost}. */
   lost(path: MeshPath): void {
     const key = this.of(path);
-    if (key !== undefined) this.agreement.lost(key);
+    // The other end must not agree on a relay that this end does not use.
+    if (key !== undefined) this.agreement.lost(key, this.#components.paths().avoidedMs(path));
+  }
+
+  /**
+   * Data over the current path takes `rttMs` there and back. The relay may delay it and answer by itself at once, so that its
+   * figures do not tell. It is left when the checks over another one are answered sooner by the margin of a choice.
+   */
+  slow(rttMs: number): void {
+    const paths = this.#components.paths();
+    const key = this.of(paths.current);
+    if (key === undefined) return;
+    const isBetter = paths.status().some(({ path, health, rttMs: otherMs, losesData }) => {
+      const other = this.of(path);
+      if (other === undefined || other === key || !this.agreement.isCommon(other)) return false;
+      return health === 'good' && !losesData && otherMs !== undefined && isWorthMoving(rttMs, otherMs);
+    });
+    if (isBetter) this.agreement.slow(key);
   }
 
   /** The relays that are wanted, when they have changed since the last call. */

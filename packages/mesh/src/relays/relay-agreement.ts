@@ -43,7 +43,11 @@ const AGAIN = { baseMs: 1_000, maxMs: 30_000 };
 /** Figures are told, and offers made or taken, this often at most, ms: a hostile peer causes no more signals than that. */
 const SPACING_MS = 1_000;
 /** A relay that has failed the pair is not offered for this long, ms, twice as long each time: it may answer one of the two. */
-const EXCLUDED = { baseMs: 5_000, maxMs: 120_000, forgottenAfterMs: 600_000 };
+const EXCLUDED = { baseMs: 5_000, maxMs: 120_000 };
+/** The same for one that answers, and delays the pair's data. */
+const EXCLUDED_SLOW = { baseMs: 60_000, maxMs: 3_600_000 };
+/** A relay that has not failed the pair for this long since it was offered again begins anew, ms. */
+const FORGOTTEN_AFTER_MS = 600_000;
 
 /**
  * Agrees with one peer on the relay that both use, and the one that both keep ready. One end offers; the other confirms when it
@@ -61,7 +65,7 @@ export class RelayAgreement {
   #offerTimer: Timer | undefined;
   #offeredAtMs = Number.NEGATIVE_INFINITY;
   readonly #excluded = new SparseMap<RelayKey, Timer>();
-  readonly #failures = new SparseMap<RelayKey, { count: number; atMs: number }>();
+  readonly #failures = new SparseMap<RelayKey, { count: number; untilMs: number }>();
   /** One end has left what was agreed, because a path died: the two must agree anew. */
   #isUnsettled = false;
   #isDue = true;
@@ -130,14 +134,40 @@ export class RelayAgreement {
     } else if (this.#confirmed) this.#finish();
   }
 
-  /** The path through the relay that was used has died: the standby carries the data, on both ends. */
-  lost(key: RelayKey | undefined): void {
+  /**
+   * The path through the relay that was used has died: the standby carries the data, on both ends.
+   * @param leastMs for how long this end does not use the path at least
+   */
+  lost(key: RelayKey | undefined, leastMs = 0): void {
+    this.#leave(key, EXCLUDED, leastMs);
+  }
+
+  /** Data over the relay that is used takes much longer than over another one, whatever the relay answers. */
+  slow(key: RelayKey): void {
+    this.#leave(key, EXCLUDED_SLOW, 0);
+  }
+
+  /** True while the two may agree on the relay: both have told a figure. One that has failed the pair is omitted by an end. */
+  isCommon(key: RelayKey): boolean {
+    return this.#told.has(key) && this.#theirFigures.has(key);
+  }
+
+  /** The network has changed: relays that have failed may be offered again. */
+  forgive(): void {
+    this.#failures.clear();
+    if (this.#excluded.size === 0) return;
+    for (const timer of this.#excluded.values()) timer.cancel();
+    this.#excluded.clear();
+    this.update();
+  }
+
+  #leave(key: RelayKey | undefined, times: Readonly<typeof EXCLUDED>, leastMs: number): void {
     const agreed = this.#agreed;
     if (agreed === undefined || key !== agreed.first) return;
     this.#agreed = agreed.second === undefined ? undefined : { ...agreed, first: agreed.second, second: undefined };
     this.#isUnsettled = true;
     if (this.#pending?.first === key) this.#drop();
-    this.#exclude(key);
+    this.#exclude(key, times, leastMs);
     this.#isDue = true;
     this.#tell(true);
     this.#options.onChange();
@@ -170,18 +200,19 @@ export class RelayAgreement {
     for (const timer of timers) timer?.cancel();
   }
 
-  #exclude(key: RelayKey): void {
+  #exclude(key: RelayKey, { baseMs, maxMs }: Readonly<typeof EXCLUDED>, leastMs: number): void {
     const { clock } = this.#components;
     const nowMs = clock.now();
     const known = this.#failures.get(key);
-    const count = known !== undefined && nowMs - known.atMs < EXCLUDED.forgottenAfterMs ? known.count + 1 : 0;
-    this.#failures.set(key, { count, atMs: nowMs });
+    const count = known !== undefined && nowMs - known.untilMs < FORGOTTEN_AFTER_MS ? known.count + 1 : 0;
+    const waitMs = Math.max(leastMs, Math.min(maxMs, baseMs * 2 ** count));
+    this.#failures.set(key, { count, untilMs: nowMs + waitMs });
     this.#excluded.get(key)?.cancel();
     const again = () => {
       this.#excluded.delete(key);
       this.update();
     };
-    this.#excluded.set(key, clock.timer(Math.min(EXCLUDED.maxMs, EXCLUDED.baseMs * 2 ** count), again));
+    this.#excluded.set(key, clock.timer(waitMs, again));
   }
 
   #takeFigures(signal: FiguresSignal): void {

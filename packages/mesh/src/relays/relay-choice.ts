@@ -68,7 +68,14 @@ function keepOrTake(sums: readonly RelaySum[], pair: string, held: RelayKey | un
   return kept !== undefined && !sums.some((each) => isBetter(each, kept)) ? kept.key : best?.key;
 }
 
-/** docs/protocol/connectivity.md, "Path selection". */
 function isBetter(each: RelaySum, kept: RelaySum): boolean {
-  return kept.sumMs - each.sumMs >= SELECTION.relayGainMs && each.sumMs <= kept.sumMs * SELECTION.relayGainRatio;
+  return isWorthMoving(kept.sumMs, each.sumMs);
+}
+
+/**
+ * True when a relay with the one round trip is left for a relay with the other, ms: docs/protocol/connectivity.md, "Path
+ * selection".
+ */
+export function isWorthMoving(fromMs: number, toMs: number): boolean {
+  return fromMs - toMs >= SELECTION.relayGainMs && toMs <= fromMs * SELECTION.relayGainRatio;
 }

@@ -152,6 +152,7 @@ export class FakePaths implements PeerPaths {
   probe(): void {}
 
   dataLost(): void {}
+  dataSlow(): void {}
 
   dataCarried(): void {}
 

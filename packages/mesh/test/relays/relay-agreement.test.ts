@@ -324,6 +324,59 @@ describe('two members on relays', () => {
     }
   });
 
+  it('keep off a relay together for as long as one of them does not use it, because it lost data there (C8)', async () => {
+    for (const end of [0, 1] as const) {
+      const { toB, toA } = await connect(62 + end, [
+        [5, 5],
+        [40, 40],
+      ]);
+      await far.party.clock.advance(20_000);
+      expect(used(toB, toA)).toEqual([1, 1]);
+      [toB, toA][end]!.dataLost();
+      await far.party.clock.advance(2_000);
+      for (let second = 2; second < 58; second++) {
+        expect([end, second, ...used(toB, toA)]).toEqual([end, second, 2, 2]);
+        await far.party.clock.advance(1_000);
+      }
+      await far.party.clock.advance(10_000);
+      expect(used(toB, toA)).toEqual([1, 1]);
+      if (end === 0) await far.party.close();
+    }
+  });
+
+  it('leave together, for a minute, one on which data takes longer than checks over another, and not that one then (C8)', async () => {
+    const { toB, toA } = await connect(64, [
+      [5, 5],
+      [40, 40],
+    ]);
+    const slow = async (rttMs: number, ...ends: PeerPaths[]) => {
+      // What is compared with is measured just before.
+      for (const end of ends) end.probe();
+      await far.party.clock.advance(1_000);
+      for (const end of ends) end.dataSlow(rttMs);
+      await far.party.clock.advance(2_000);
+    };
+    await far.party.clock.advance(20_000);
+    // The other one takes 160 ms and some more.
+    await slow(200, toA);
+    expect(used(toB, toA)).toEqual([1, 1]);
+    await slow(400, toA);
+    expect(used(toB, toA)).toEqual([2, 2]);
+    await far.party.clock.advance(45_000);
+    // What the first answers tells nothing of its data: the second is not worse, and is there when the first is left again.
+    await slow(400, toA, toB);
+    expect(used(toB, toA)).toEqual([2, 2]);
+    await far.party.clock.advance(15_000);
+    expect(used(toB, toA)).toEqual([1, 1]);
+    await slow(400, toA);
+    expect(used(toB, toA)).toEqual([2, 2]);
+    // Twice as long as before.
+    await far.party.clock.advance(100_000);
+    expect(used(toB, toA)).toEqual([2, 2]);
+    await far.party.clock.advance(30_000);
+    expect(used(toB, toA)).toEqual([1, 1]);
+  });
+
   it('leave a relay that is taken from the list, without a gap (C9)', async () => {
     const { toB, toA } = await connect(7, [
       [5, 5],
