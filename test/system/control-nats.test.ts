@@ -1,9 +1,9 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SystemClock, SystemRandom } from '@towpath/core';
+import { errorCode, SystemClock, SystemRandom } from '@towpath/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ControlClient } from '../../packages/control/src/client/control-client.ts';
 import { HttpTransport } from '../../packages/control/src/client/http-transport.ts';
@@ -118,11 +118,14 @@ describe.skipIf(skip)(`two control services on one NATS server${unless}`, () => 
 class ControlProcess {
   readonly port: number;
   readonly #nats: string;
+  readonly #replicas: 1 | 3;
   #process: ChildProcess | undefined;
 
-  constructor(port: number, nats: string) {
+  /** @param replicas how many of the NATS servers hold everything */
+  constructor(port: number, nats: string, replicas: 1 | 3) {
     this.port = port;
     this.#nats = nats;
+    this.#replicas = replicas;
   }
 
   get address(): string {
@@ -131,11 +134,18 @@ class ControlProcess {
 
   async start(): Promise<void> {
     const script = new URL('../../packages/control/test/load/server-process.ts', import.meta.url);
-    this.#process = fork(script, [`nats:${this.#nats}`, '3', `${this.port}`]);
+    this.#process = fork(script, [`nats:${this.#nats}`, `${this.#replicas}`, `${this.port}`]);
     track(this.#process);
     const ended = new AbortController();
     this.#process.once('exit', () => ended.abort(new Error('the control server ended')));
     await once(this.#process, 'message', { signal: ended.signal });
+  }
+
+  /** Stops the process for so long, ms. */
+  pause(ms: number): void {
+    const running = this.#process;
+    running?.kill('SIGSTOP');
+    void clock.sleep(ms).then(() => running?.kill('SIGCONT'));
   }
 
   async kill(): Promise<void> {
@@ -157,12 +167,65 @@ async function until(check: () => boolean, limitMs: number, what: string): Promi
   return clock.now() - startedAt;
 }
 
+describe.skipIf(skip)(`two control servers under contention${unless}`, () => {
+  test('an accepted signal arrives, or its sender is told (A7)', async () => {
+    const count = Number(process.env.TOWPATH_SIGNALS ?? 400);
+    const ports = await freePorts(2);
+    const control = ports.map((port) => new ControlProcess(port, single.address, 1));
+    // The processors are busy, and each control server stands still for longer than a signal may take.
+    const busy = Array.from({ length: 2 }, () => spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }));
+    for (const each of busy) track(each);
+    await using stack = new AsyncDisposableStack();
+    try {
+      await Promise.all(control.map((server) => server.start()));
+      const open = async (at: number) => {
+        const transport = new HttpTransport({ clock, random }, { servers: [control[at]!.address] });
+        const identity = generateNodeIdentity(random);
+        return stack.use(await ControlClient.open({ transport, identity, clock, random }));
+      };
+      const [ann, ben] = [await open(0), await open(1)];
+      const { id } = await ann.createParty({ name: 'busy', memberName: 'Ann' });
+      const { self } = await ben.join(await ann.invite(id), { memberName: 'Ben' });
+      await until(() => ann.party(id)!.peers.some((peer) => peer.online), 60_000, 'presence');
+      const arrived: number[] = [];
+      ben.events.on('signal', ({ data }) => void arrived.push(new DataView(data.buffer, data.byteOffset).getUint32(0)));
+      const told = new Map<string, number>();
+      const accepted: number[] = [];
+      const send = async (at: number) => {
+        const data = new Uint8Array(4);
+        new DataView(data.buffer).setUint32(0, at);
+        try {
+          await ann.signal(id, self.id, data);
+          accepted.push(at);
+        } catch (error) {
+          const code = errorCode(error);
+          told.set(code, (told.get(code) ?? 0) + 1);
+        }
+      };
+      for (let at = 0; at < count; at += 20) {
+        const sending = Array.from({ length: 20 }, (_, each) => send(at + each));
+        if (at % 200 === 0) control[(at / 200) % 2]!.pause(at % 400 === 0 ? 4_000 : 500);
+        await Promise.all(sending);
+      }
+      const missing = accepted.filter((at) => !arrived.includes(at));
+      console.log(`${count} signals: ${accepted.length} accepted; refused: ${JSON.stringify([...told])}`);
+      expect(missing).toEqual([]);
+      expect(new Set(arrived).size).toBe(arrived.length);
+      expect(accepted.length).toBeGreaterThan(count / 2);
+      expect(accepted.length + [...told.values()].reduce((sum, each) => sum + each, 0)).toBe(count);
+    } finally {
+      for (const each of busy) each.kill('SIGKILL');
+      for (const each of control) await each.kill();
+    }
+  });
+});
+
 describe.skipIf(skip)(`three NATS servers and two control servers${unless}`, () => {
   test('lose any one of the five to kill -9 under load, and nothing that was acknowledged (C12)', async () => {
     const nats = await NatsNode.cluster(3, folder);
     const ports = await freePorts(2);
     const addresses = nats.map((server) => server.address).join(',');
-    const control = ports.map((port) => new ControlProcess(port, addresses));
+    const control = ports.map((port) => new ControlProcess(port, addresses, 3));
     const clients: ControlClient[] = [];
     const connectedTo = new Map<ControlClient, string | undefined>();
     const newClient = async (first: number) => {
