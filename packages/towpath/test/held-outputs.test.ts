@@ -1,6 +1,8 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import type { AddressInfo, Socket } from 'node:net';
+import { createServer, getCACertificates, setDefaultCACertificates } from 'node:tls';
 import type { DeviceInfo } from '@towpath/camera';
-import { SeededRandom, silentLog } from '@towpath/core';
+import { createLog, SeededRandom, silentLog } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { expect, test } from 'vitest';
 import type { PictureEvent } from '@towpath/camera/outputs';
@@ -75,6 +77,59 @@ test('closed while pictures are announced, they write nothing more, and what wai
   const folder = outputsFolder(runtime, info.devId);
   expect(readdirSync(folder)).toEqual(['announced']);
   expect([19, 20, 22].map((at) => outputs.wasAnnounced(item(at).item))).toEqual([true, true, false]);
+});
+
+test('a broker over TLS that is not to be trusted is a problem of the camera until it is, and gets no password (B13)', async () => {
+  using commandLine = new CommandLine();
+  const clock = new VirtualClock();
+  const password = 'pw-24681357';
+  const passwordFile = commandLine.file('password');
+  writeFileSync(passwordFile, password, { mode: 0o600 });
+  const fixture = (name: string) =>
+    readFileSync(new URL(`../../control/test/fixtures/loopback-${name}.pem`, import.meta.url), 'utf8');
+  const sockets = new Set<Socket>();
+  let received = '';
+  const broker = createServer({ cert: fixture('cert'), key: fixture('key') }, (socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('data', (data) => {
+      received += data.toString('latin1');
+    });
+    socket.write(Buffer.of(0x20, 2, 0, 0));
+  });
+  await new Promise<void>((resolve) => broker.listen(0, '127.0.0.1', resolve));
+  const { port } = broker.address() as AddressInfo;
+  const said: string[] = [];
+  const log = createLog((record) => void said.push(JSON.stringify(record)));
+  const runtime = { ...components, clock, log, random: new SeededRandom(1), configFolder: commandLine.file('config') };
+  let changes = 0;
+  const changed = () => {
+    changes++;
+  };
+  const parts = { runtime, live: {}, catalog: {}, name: 'feeder', timeZone: undefined, changed };
+  const mqtt = { url: `mqtts://127.0.0.1:${port}`, user: 'me', passwordFile };
+  const outputs = new HeldOutputs(parts as unknown as HeldOutputsComponents, { mqtt });
+  await outputs.identify({ devId: 'C2:00:5E:00:53:0A' } as DeviceInfo);
+  await expect
+    .poll(() => outputs.receiverProblems)
+    .toMatchObject([
+      {
+        code: 'output-failed',
+        message: expect.stringMatching(/^feeder: .*mqtts:.* failed: .*self-signed certificate/),
+      },
+    ]);
+  expect([outputs.problem, changes]).toEqual([undefined, 1]);
+  expect(received).toBe('');
+  const authorities = getCACertificates('default');
+  setDefaultCACertificates([...authorities, fixture('cert')]);
+  await expect.poll(() => outputs.receiverProblems, { timeout: 20_000 }).toEqual([]);
+  await expect.poll(() => received).toContain(password);
+  setDefaultCACertificates(authorities);
+  expect(said.join()).not.toContain(password);
+  const closing = outputs[Symbol.asyncDispose]();
+  await clock.runUntil(closing);
+  for (const socket of sockets) socket.destroy();
+  await new Promise((resolve) => broker.close(resolve));
 });
 
 function item(mediaNum: number): Omit<PictureEvent, 'camera'> {

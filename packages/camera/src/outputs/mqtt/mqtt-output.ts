@@ -2,6 +2,7 @@ import {
   abortable,
   type Clock,
   deadline,
+  errorCode,
   errorMessage,
   type Log,
   type Random,
@@ -126,7 +127,7 @@ export class MqttOutput implements AsyncDisposable {
       health.works();
       this.#introduce();
     });
-    client.on('error', (error) => health.failed(`The MQTT broker was not reached: ${errorMessage(error)}`));
+    client.on('error', (error) => health.failed(`The MQTT broker was not reached: ${reasonOf(error)}`));
     client.on('offline', () => {
       // A broker that hangs up says no more; an error before it says why.
       if (health.failure === undefined) health.failed('The MQTT broker has closed the connection.');
@@ -187,7 +188,7 @@ export class MqttOutput implements AsyncDisposable {
     } catch (cause) {
       client?.end(true);
       signal?.throwIfAborted();
-      const message = `The MQTT broker ${url} was not reached (${errorMessage(cause)}). Next: check its address, user and password.`;
+      const message = `The MQTT broker ${url} was not reached (${reasonOf(cause)}). Next: check its address, user and password.`;
       throw new TowpathError('mqtt-failed', message, { cause, kind: 'unreachable', target: url });
     }
   }
@@ -288,6 +289,14 @@ export class MqttOutput implements AsyncDisposable {
       if (next !== undefined && !error) this.#retain(topic, next);
     });
   }
+}
+
+/** Why a broker was not reached, for people: without the words of the TLS library and of the client's source. */
+function reasonOf(error: unknown): string {
+  if (errorCode(error) === 'EPROTO')
+    return 'it does not answer in TLS; check the port, and whether the broker has TLS there';
+  const message = errorMessage(error);
+  return message === 'connack timeout' ? `it has not answered within ${CONNECT_LIMIT_MS / 1_000} s` : message;
 }
 
 /** Resolves when a client is connected for the first time. Rejects with its first error, or when the broker hangs up. */
