@@ -362,6 +362,65 @@ describe('a malicious control plane', () => {
     await plane.close();
   });
 
+  test.each([0, 2, 0x31, 255])(
+    'that claims version %i of a statement is told of, and changes nothing (C12)',
+    async (version) => {
+      const { clock, plane, ann, bob, party, log, names } = await scene();
+      const { length } = await log();
+      const foreign = new Uint8Array((await log()).at(-1)!);
+      foreign[0] = version;
+      bob.inject({ type: 'statements', party, from: length, length: length + 1, statements: [toBase64(foreign)] });
+      await clock.advance(10);
+      expect(bob.suspicions).toMatchObject([
+        {
+          kind: 'forged',
+          sequence: length,
+          message: expect.stringContaining(`it has version ${version}, and this program reads version 1`),
+        },
+      ]);
+      expect(names(bob)).toEqual(['Ann', 'Cleo']);
+      // The genuine statements that come later are read.
+      await clock.runUntil(
+        ann.client.remove(party, ann.client.party(party)!.peers.find(({ name }) => name === 'Cleo')!.id),
+      );
+      await clock.advance(1_000);
+      expect(names(bob)).toEqual(['Ann']);
+      await plane.close();
+    },
+  );
+
+  test('that claims other versions of announcements is told of once for each, and those before stay (C12)', async () => {
+    const { clock, plane, ann, bob, cleo, party, idOf } = await scene();
+    const texts = new Map<string, string>();
+    bob.lies.push = (message) => {
+      const [entry] = message.type === 'presence' ? message.entries : [];
+      if (entry?.announcement !== undefined) texts.set(entry.peer, entry.announcement);
+      return message;
+    };
+    ann.client.announce(party, bytes(1));
+    await clock.advance(100);
+    const genuine = fromBase64(texts.get(idOf(ann))!)!;
+    const tell = async (first: number) => {
+      const foreign = new Uint8Array(genuine);
+      foreign[0] = first;
+      const entries = [{ peer: idOf(ann), online: true, announcement: toBase64(foreign) }];
+      bob.inject({ type: 'presence', party, whole: false, entries });
+      await clock.advance(100);
+    };
+    const foreign = () => bob.said.filter((line) => line.includes('of another version of Towpath'));
+    const announced = (name: string) => bob.client.party(party)!.peers.find((peer) => peer.name === name)!.announcement;
+    for (const version of [0, 2, 255, 255]) await tell(version);
+    expect(foreign()).toHaveLength(3);
+    expect(foreign()[1]).toMatch(/^warn Announcement ignored: .*"version":2/);
+    expect(announced('Ann')).toEqual(bytes(1));
+    // The others are heard, and this one too when it comes in a version that is read.
+    cleo.client.announce(party, bytes(3));
+    ann.client.announce(party, bytes(2));
+    await clock.advance(100);
+    expect([announced('Ann'), announced('Cleo')]).toEqual([bytes(2), bytes(3)]);
+    await plane.close();
+  });
+
   test('that forgets all it is given gets it back once a minute, not in a loop (C12)', async () => {
     const { clock, plane, bob, party } = await scene();
     let asked = 0;

@@ -1,4 +1,4 @@
-import { type Clock, SeededRandom } from '@towpath/core';
+import { type Clock, createLog, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { MemoryStorage, type SavedParty } from '../src/client/client-storage.ts';
 import { ControlClient } from '../src/client/control-client.ts';
@@ -42,6 +42,8 @@ export interface Victim {
   readonly lies: Lies;
   readonly suspicions: Suspicion[];
   readonly signals: ControlPlaneEvents['signal'][];
+  /** What its log says. */
+  readonly said: string[];
   /** Says something to the victim that the honest plane never said. */
   inject(message: ServerMessage): void;
 }
@@ -75,7 +77,9 @@ export class MaliciousPlane {
     const storage = new MemoryStorage();
     for (const party of init.saved ?? []) await storage.save(partyIdOf(party.partyKey), party);
     const transport = new LyingTransport(new LocalTransport({ clock: this.clock, service: this.#service }));
+    const said: string[] = [];
     const client = await ControlClient.open({
+      log: createLog(({ level, message, fields }) => said.push(`${level} ${message} ${JSON.stringify(fields)}`)),
       clock: shiftedClock(this.clock, init.clockOffsetMs ?? 0),
       storage,
       random: this.#random,
@@ -89,6 +93,7 @@ export class MaliciousPlane {
       lies: transport.lies,
       suspicions: [],
       signals: [],
+      said,
       inject: (message) => transport.inject(message),
     };
     client.events.on('suspicion', (suspicion) => victim.suspicions.push(suspicion));

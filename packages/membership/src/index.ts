@@ -26,6 +26,7 @@ export {
   MAX_ANNOUNCEMENT_AGE_MS,
   MAX_ANNOUNCEMENT_BYTES,
   MAX_ANNOUNCEMENT_DATA_BYTES,
+  foreignAnnouncementVersion,
   openAnnouncement,
   signAnnouncement,
 } from './party/announcement.ts';

@@ -39,6 +39,8 @@ export const MeshReason = {
   punchOff: 'punch-off',
   /** None of the peer's addresses answered. */
   noAnswer: 'no-answer',
+  /** The peer tells its addresses in a form of another version of Towpath. */
+  otherVersion: 'other-version',
 
   // Health
   /** Echoes through the tunnel are answered in less than 200 ms. */

@@ -7,6 +7,7 @@ import {
   latestAcceptableMs,
   type LogHead,
   type Member,
+  foreignAnnouncementVersion,
   openAnnouncement,
   type PartyId,
   type PeerId,
@@ -106,7 +107,10 @@ export class PresenceCache {
     const about = { party: this.#party, peer: member.id };
     if (bytes === undefined || announcement === undefined) {
       presence.text = text;
-      this.#log.warn('Announcement ignored: the signature does not match the member', about);
+      const version = bytes && foreignAnnouncementVersion(bytes);
+      // The server may have altered it: nothing else of it is believed, and the one before stays.
+      if (version === undefined) this.#log.warn('Announcement ignored: the signature does not match the member', about);
+      else this.#log.warn('Announcement ignored: of another version of Towpath', { ...about, version });
       return undefined;
     }
     const { timeMs, data, head } = announcement;

@@ -50,6 +50,11 @@ export function signAnnouncement(
   return concatBytes(body, about.key.sign(signed(about.party, about.peer, body)));
 }
 
+/** Returns the version of an announcement that this program does not read; undefined for one that it does. */
+export function foreignAnnouncementVersion(bytes: Uint8Array): number | undefined {
+  return bytes[0] === VERSION ? undefined : bytes[0];
+}
+
 /** Verifies an announcement; undefined when it is malformed or was signed by another key. */
 export async function openAnnouncement(
   bytes: Uint8Array,

@@ -2,7 +2,13 @@ import { type SignatureVerifier, verifySignature, verifySignatureInPool } from '
 import { dateText } from './clock-skew.ts';
 import { PartyState } from './party-state.ts';
 import { commitStatement, examineStatement, failureOf, type SignatureCheck, type StatementFailure } from './rules.ts';
-import { decodeStatement, type SignedStatement, signedBytes } from './statement.ts';
+import {
+  decodeStatement,
+  type SignedStatement,
+  STATEMENT_VERSION,
+  type StatementDecodeFailure,
+  signedBytes,
+} from './statement.ts';
 
 /** Result of verifying a log: the party's state, or the invalid statement and the state before it. */
 export type LogVerdict =
@@ -147,8 +153,13 @@ function examineNext(log: OpenLog, given: LogEntry, notAfterMs = Number.POSITIVE
 function decodeNext(log: OpenLog, bytes: Uint8Array): SignedStatement | undefined {
   const decoded = decodeStatement(bytes);
   if (decoded.ok) return decoded.statement;
-  log.failure = failureOf(log.state.length, decoded.failure, `it is malformed (${decoded.failure}).`);
+  log.failure = failureOf(log.state.length, decoded.failure, unreadable(decoded.failure, bytes));
   return undefined;
+}
+
+function unreadable(failure: StatementDecodeFailure, bytes: Uint8Array): string {
+  if (failure !== 'unknown-version') return `it is malformed (${failure}).`;
+  return `it has version ${bytes[0]}, and this program reads version ${STATEMENT_VERSION}: it was made by another version of Towpath, or altered by the control server. Next: use the same version of Towpath as the other members.`;
 }
 
 function acceptNext(log: OpenLog, { statement }: Entry, signaturesValid: boolean): boolean {

@@ -26,6 +26,8 @@ export interface CandidateSignal {
 export const MAX_CANDIDATES = 32;
 const KIND = 1;
 const VERSION = 2;
+/** First two bytes of such a signal. */
+export const CANDIDATE_SIGNAL: { readonly kind: number; readonly version: number } = { kind: KIND, version: VERSION };
 const TYPES: readonly MeshCandidateType[] = ['host', 'server-reflexive', 'mapped', 'relayed'];
 
 /** Encodes a signal; candidates beyond {@link MAX_CANDIDATES} are left out. */

@@ -21,7 +21,12 @@ import type { PathLogEntry, PeerPaths, PeerPathsEvents, PeerPathsOptions } from 
 import { MeshReason, type Reason } from '../reason.ts';
 import type { RelayKey } from '../relays/relay-key.ts';
 import { CandidateChecks } from './candidate-checks.ts';
-import { type CandidateSignal, decodeCandidateSignal, encodeCandidateSignal } from './candidate-signal.ts';
+import {
+  CANDIDATE_SIGNAL,
+  type CandidateSignal,
+  decodeCandidateSignal,
+  encodeCandidateSignal,
+} from './candidate-signal.ts';
 import { EarlyHandshake } from './early-handshake.ts';
 import { labelOf, localPreference, MeshPath } from './mesh-path.ts';
 import type { PairSecrets } from './pair-secrets.ts';
@@ -32,6 +37,7 @@ import { PeerPunching } from './peer-punching.ts';
 import { PeerRelays } from './peer-relays.ts';
 import { PeerTransports, transportId } from './peer-transports.ts';
 import { decodePunchSignal } from './punch-signal.ts';
+import { foreignSignal } from './signal-version.ts';
 import type { SharedByPeers } from './shared-by-peers.ts';
 
 export interface MeshPeerPathsComponents {
@@ -78,6 +84,10 @@ export class MeshPeerPaths implements PeerPaths {
   /** What must have ended before the paths are closed. */
   readonly #work = new Tasks();
   #remoteSession: number | undefined;
+  /** The last candidates of the peer came in a version that is not read here. */
+  #speaksOtherVersion = false;
+  /** Kinds and versions of signals that a person was told of; 1024 at most. */
+  readonly #foreignForms = new Set<number>();
   #reason: PathReason = 'first';
   #policy: { policy?: PathPolicy | undefined };
 
@@ -220,6 +230,7 @@ export class MeshPeerPaths implements PeerPaths {
     if (this.#hasDirect()) return undefined;
     const { policy = 'auto' } = this.#policy;
     if (policy === 'relay-only') return PathReason.policy;
+    if (this.#speaksOtherVersion) return MeshReason.otherVersion;
     return (
       this.#punching.puncher.obstacle ?? (this.#remoteSession === undefined ? MeshReason.pathNew : MeshReason.noAnswer)
     );
@@ -310,7 +321,11 @@ export class MeshPeerPaths implements PeerPaths {
       return;
     }
     const signal = decodeCandidateSignal(data);
-    if (signal === undefined) return;
+    if (signal === undefined) {
+      this.#ignore(data);
+      return;
+    }
+    this.#speaksOtherVersion = false;
     this.#punching.puncher.theirNat = signal.nat;
     const isNew = signal.session !== this.#remoteSession;
     // The peer was started again: a path to its sockets of before is found dead now, not when it is next probed. Until then
@@ -324,6 +339,23 @@ export class MeshPeerPaths implements PeerPaths {
     this.#candidates.all();
     if (signal.wantsAnswer || isNew) this.#send(false);
     this.#punchLater();
+  }
+
+  /**
+   * A signal that is not read changes nothing. Where that is for its version, a person is told once: both ends go on with
+   * what they know of each other otherwise, such as checks that arrive.
+   */
+  #ignore(data: Uint8Array): void {
+    const foreign = foreignSignal(data);
+    if (foreign === undefined) return;
+    const { kind, version, known } = foreign;
+    if (kind === CANDIDATE_SIGNAL.kind) this.#speaksOtherVersion = true;
+    const form = kind * 256 + version;
+    if (this.#foreignForms.has(form)) return;
+    this.#foreignForms.add(form);
+    const { name } = this.#options.peer;
+    const text = `A signal of ${name} is ignored: it comes from another version of Towpath. Next: use the same version on both.`;
+    this.#components.log.warn(text, { kind, version, known });
   }
 
   /** A relayed address that the peer tells no more is gone; a path over it would be found dead only when it is needed. */

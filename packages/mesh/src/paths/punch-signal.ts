@@ -15,6 +15,8 @@ export interface PunchSignal {
 
 const KIND = 2;
 const VERSION = 1;
+/** First two bytes of such a signal. */
+export const PUNCH_SIGNAL: { readonly kind: number; readonly version: number } = { kind: KIND, version: VERSION };
 const TYPES: readonly PunchSignal['type'][] = ['predicted', 'predicted-reply', 'search'];
 /** Steps are between -MAX_STEP and MAX_STEP. */
 const MAX_STEP = 32;

@@ -43,6 +43,11 @@ export const MAX_FIGURE_MS = 5_000;
 const FIGURES_KIND = 3;
 const CHOICE_KIND = 4;
 const VERSION = 1;
+/** First two bytes of such signals. */
+export const RELAY_SIGNALS: readonly { readonly kind: number; readonly version: number }[] = [
+  { kind: FIGURES_KIND, version: VERSION },
+  { kind: CHOICE_KIND, version: VERSION },
+];
 const KEY_BYTES = 8;
 const TYPES: readonly ChoiceSignal['type'][] = ['offer', 'confirm', 'use'];
 const NO_KEY = '0'.repeat(2 * KEY_BYTES);

@@ -1,4 +1,4 @@
-import { type Clock, Events, SeededRandom } from '@towpath/core';
+import { type Clock, Events, type Log, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { generateWireGuardKey, type WireGuardKey } from '@towpath/membership';
 import { type NatOptions, SimulatedInternet, type SimulatedInternetOptions } from '@towpath/net/simulated';
@@ -42,6 +42,10 @@ export class SimulatedParty {
   signals = 0;
   /** Decides which signals arrive. */
   passes: (data: Uint8Array) => boolean = () => true;
+  /** Of members that are made later. */
+  log: Log | undefined;
+  /** Changes signals on their way. */
+  alter: (data: Uint8Array, ends: { from: string; to: string }) => Uint8Array = (data) => data;
   /** Members that were removed, by id. */
   readonly removed: Set<string> = new Set();
   /** What members announce, by id. */
@@ -109,7 +113,7 @@ export class SimulatedParty {
   async #memberOf(peer: MeshPeer, key: WireGuardKey, network: Network, clock: Clock): Promise<PartyMember> {
     const control = new HubControl(this, peer);
     this.#controls.set(peer.id, control);
-    const components = { network, clock, random: this.random, control };
+    const components = { network, clock, random: this.random, control, log: this.log };
     const finder = await MeshPathFinder.open(components, {
       party: PARTY,
       self: peer.id,
@@ -184,7 +188,8 @@ export class SimulatedParty {
   deliver(from: MeshPeer, to: string, data: Uint8Array): void {
     this.signals++;
     if (!this.passes(data)) return;
-    this.clock.timer(20, () => this.#controls.get(to)?.events.emit('signal', { party: PARTY, from: from.id, data }));
+    const signal = { party: PARTY, from: from.id, data: this.alter(data, { from: from.id, to }) };
+    this.clock.timer(20, () => this.#controls.get(to)?.events.emit('signal', signal));
   }
 
   async close(): Promise<void> {
