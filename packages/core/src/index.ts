@@ -54,7 +54,7 @@ export { Monitor, type MonitorOptions } from './paths/path-monitor.ts';
 export { PathReason } from './paths/path-reason.ts';
 export { PathSet } from './paths/path-set.ts';
 export type { PathDescription, PathSetEvents, PathSetOptions, PathStatus } from './paths/path-set-options.ts';
-export { type PathPolicy, SELECTION, type SelectionOptions } from './paths/selection.ts';
+export { type PathPolicy, policyAllows, SELECTION, type SelectionOptions } from './paths/selection.ts';
 export { abortable } from './time/abortable.ts';
 export { type Deadline, deadline } from './time/deadline.ts';
 export { Mutex } from './time/mutex.ts';

@@ -143,6 +143,15 @@ test('why says what makes a relayed path direct, by its reason, and what to do a
     reason: { code: 'peer-offline' },
     next: [expect.stringContaining('towpath up')],
   });
+  const refused = explain(
+    { ...peer, status: 'failed', reason: 'reconnect-failed', pathReason: 'policy', path: undefined },
+    [],
+  );
+  expect(refused.details.join(' ')).toContain('the policy does not allow');
+  expect([refused.next.join(' ').includes('--policy auto'), refused.next.join(' ').includes('Add a relay')]).toEqual([
+    true,
+    false,
+  ]);
   expect(explain(peer, [])).toMatchObject({ verdict: 'direct', next: [] });
   const [slow] = explain({ ...peer, status: 'degraded', reason: 'echo-slow', latencyMs: 181 }, []).next;
   expect(slow).toContain('took 200 ms or more, and are not below 180 ms again');

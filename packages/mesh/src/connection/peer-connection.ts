@@ -185,7 +185,7 @@ export class PeerConnection implements AsyncDisposable {
       reason: this.#health.reason,
       online: this.#peer.online,
       path: path && { id: path.id, kind: path.kind, relay: path.relay },
-      pathReason: this.#pathReason,
+      pathReason: this.#paths.isRefusedByPolicy ? PathReason.policy : this.#pathReason,
       relayReason: path?.kind === 'relay' ? this.#paths.relayReason : undefined,
       dataPlane: this.#dataPlane.kind,
       dataPlaneReason: this.#dataPlane.reason,

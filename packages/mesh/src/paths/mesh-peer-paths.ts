@@ -5,6 +5,7 @@ import {
   type PathPolicy,
   PathReason,
   PathSet,
+  policyAllows,
   type PathStatus,
   RateLimit,
   SparseMap,
@@ -89,7 +90,8 @@ export class MeshPeerPaths implements PeerPaths {
   /** Kinds and versions of signals that a person was told of; 1024 at most. */
   readonly #foreignForms = new Set<number>();
   #reason: PathReason = 'first';
-  #policy: { policy?: PathPolicy | undefined };
+  #isRefused = false;
+  #policy: { policy?: PathPolicy | undefined; redundancy?: 1 | 2 | undefined };
 
   constructor(peer: MeshPeerPathsComponents, options: PeerPathsOptions, secrets: PairSecrets) {
     const { shared: components } = peer;
@@ -194,8 +196,12 @@ export class MeshPeerPaths implements PeerPaths {
       this.#select(reason);
       this.#openPlain();
     });
-    this.#set.events.on('standby', ({ path, alsoSend }) => {
-      this.#log.note('standby', path?.id ?? 'none', alsoSend ? 'suspect' : 'surplus');
+    let noted = '';
+    this.#set.events.on('standby', ({ path }) => {
+      const [label, reason] = [path?.id ?? 'none', this.also === undefined ? 'surplus' : 'suspect'];
+      if (noted === `${label} ${reason}`) return;
+      noted = `${label} ${reason}`;
+      this.#log.note('standby', label, reason);
       this.#select(this.#reason);
     });
     this.#set.events.on('removed', ({ path, id, reason }) => {
@@ -205,7 +211,9 @@ export class MeshPeerPaths implements PeerPaths {
     });
     this.#set.events.on('health', ({ path, health }) => {
       // There should be another path before this one is dead.
-      if (health === 'suspect' && path === this.#set.current && this.#set.standby === undefined) this.#wakeup.wake();
+      if (health !== 'suspect' || path !== this.#set.current) return;
+      if (this.#set.standby === undefined) this.#wakeup.wake();
+      else this.#select(this.#reason);
     });
     this.#running = this.#run();
   }
@@ -214,8 +222,16 @@ export class MeshPeerPaths implements PeerPaths {
     return this.#set.current;
   }
 
+  /**
+   * An idle path is stale between two of its probes. Sent on both then, the keep-alives and echoes of idle peers would take every
+   * path off the splice, and the peer would take the copies for a doubt. What is sent first on such a path is probed at once.
+   */
   get also(): PeerPath | undefined {
-    return this.#set.alsoSendOn;
+    const { current, alsoSendOn } = this.#set;
+    if (alsoSendOn === undefined || this.#policy.redundancy === 2) return alsoSendOn;
+    return this.#set.status().some(({ path, health }) => path === current && health === 'stale')
+      ? undefined
+      : alsoSendOn;
   }
 
   status(): PathStatus<PeerPath>[] {
@@ -234,6 +250,10 @@ export class MeshPeerPaths implements PeerPaths {
     return (
       this.#punching.puncher.obstacle ?? (this.#remoteSession === undefined ? MeshReason.pathNew : MeshReason.noAnswer)
     );
+  }
+
+  get isRefusedByPolicy(): boolean {
+    return this.#isRefused && this.#set.current === undefined;
   }
 
   get probesSent(): number {
@@ -485,6 +505,7 @@ export class MeshPeerPaths implements PeerPaths {
       },
     );
     this.#byId.set(id, path);
+    this.#isRefused = !policyAllows(this.#policy.policy ?? 'auto', path.kind);
     this.#set.add(path, this.#relays.mirrorsOf(path));
     if (isRelay) {
       this.#relays.agreement.heard(this.#relays.of(path), false);
@@ -573,6 +594,6 @@ export class MeshPeerPaths implements PeerPaths {
 
   #select(reason: PathReason): void {
     this.#reason = reason;
-    this.events.emit('selected', { path: this.#set.current, also: this.#set.alsoSendOn, reason });
+    this.events.emit('selected', { path: this.#set.current, also: this.also, reason });
   }
 }

@@ -77,6 +77,121 @@ describe('two members that are kept connected', () => {
     expect(sockets).toBeLessThanOrEqual(someSockets);
     expect(toB().paths.log().length).toBeLessThanOrEqual(200);
   });
+
+  it('leave neither the splice nor a line in the log while they are idle for ten minutes (D1)', async () => {
+    await begin(102);
+    await join(behindNats());
+    await party.clock.advance(60_000);
+    const before = toB().paths.log().length;
+    const selected: (string | undefined)[] = [];
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      whole.connection(from, to).paths.events.on('selected', ({ also }) => selected.push(also?.id));
+    }
+    await party.clock.advance(600_000);
+    expect([selected, toB().paths.log().length - before]).toEqual([[], 0]);
+  });
+
+  it('use the relay within a second when the direct path died while they were idle (D4)', async () => {
+    const outages: number[] = [];
+    for (let seed = 120; seed < 130; seed++) {
+      await begin(seed);
+      await join(behindNats());
+      await party.clock.advance(60_000 + seed * 970);
+      block();
+      const fromMs = party.clock.now();
+      const [first = Number.POSITIVE_INFINITY] = await whole.talk(a, b, { ms: 5_000 });
+      outages.push(first - fromMs);
+      expect(toB().describe().path?.kind).toBe('relay');
+      if (seed < 129) await whole.close();
+    }
+    expect(Math.max(...outages)).toBeLessThan(1_000);
+  });
+
+  /** Drops what the two members send each other, on all paths but those through a relay. */
+  function block(): () => void {
+    const relays = new Set(party.relays().flatMap(({ urls }) => urls.map((url) => /[\d.]{7,}/.exec(url)![0])));
+    return party.internet.intercept(({ source, destination, protocol }, next) => {
+      const isDirect = !relays.has(source) && !relays.has(destination) && !source.startsWith('127.');
+      if (protocol !== 'udp' || !isDirect) next();
+    });
+  }
+
+  it.each(['direct-only', 'lan-only'] as const)(
+    'are never connected over a relay where the policy is %s: failed while the path is dead, with a reason, and back after it (C7, C13)',
+    async (policy) => {
+      await begin(103);
+      const { lan } = party.internet.nat(natKinds.portRestricted);
+      const hosts = ['a', 'b'].map((name) =>
+        policy === 'lan-only' ? lan.host({ name }) : party.internet.nat(natKinds.portRestricted).host({ name }),
+      );
+      await join(hosts, policy);
+      const kind = policy === 'lan-only' ? 'lan' : 'p2p';
+      const seen = new Set<string>();
+      toB().paths.events.on('selected', ({ path, also }) => {
+        for (const each of [path, also]) if (each !== undefined) seen.add(each.kind);
+      });
+      expect(toB().describe()).toMatchObject({ status: 'connected', path: { kind } });
+      const pass = block();
+      await whole.talk(a, b, { ms: 60_000, everyMs: 500 });
+      expect(toB().describe()).toMatchObject({ status: 'failed', reason: 'reconnect-failed', path: undefined });
+      expect(toB().describe().pathReason).toBe('policy');
+      // The other end has the policy `auto`, and its relayed path is of no use to it.
+      expect(whole.connection(b, a).status).toBe('failed');
+      pass();
+      await whole.talk(a, b, { ms: 70_000, everyMs: 500 });
+      expect(toB().describe()).toMatchObject({ status: 'connected', path: { kind } });
+      expect(whole.connection(b, a).describe()).toMatchObject({ status: 'connected', path: { kind } });
+      expect([...seen]).toEqual([kind]);
+    },
+  );
+
+  it('are not connected where the policy is lan-only and no LAN is common, although each other path would work', async () => {
+    await begin(104);
+    await join(behindNats(), 'lan-only');
+    await party.clock.advance(120_000);
+    expect(toB().describe()).toMatchObject({ status: 'failed', reason: 'reconnect-failed', path: undefined });
+    expect(toB().describe().pathReason).toBe('policy');
+    expect(
+      toB()
+        .paths.status()
+        .filter(({ role }) => role === 'current'),
+    ).toEqual([]);
+  });
+
+  it.each([
+    ['direct', 'portRestricted', 'p2p'],
+    ['relayed', 'symmetricRandom', 'relay'],
+  ] as const)(
+    'have a path and echoes within 10 s after one was stopped for two minutes: %s (C7)',
+    async (_, nat, kind) => {
+      for (let seed = 105; seed < 110; seed++) {
+        await begin(seed);
+        await join(['a', 'b'].map((name) => party.internet.nat(natKinds[nat]).host({ name })));
+        await whole.talk(a, b, { ms: 5_000 });
+        expect([seed, toB().describe().path?.kind]).toEqual([seed, kind]);
+        const stopped = seed % 2 === 0 ? a : b;
+        const noticed: string[] = [];
+        whole
+          .connection(stopped, stopped === a ? b : a)
+          .paths.events.on('log', ({ what, reason }) => noticed.push(`${what} ${reason}`));
+        stopped.clock.stop();
+        party.passes = () => false;
+        await party.clock.runUntil(stopped.host.sleep(120_000));
+        party.passes = () => true;
+        stopped.clock.continue();
+        const continuedAtMs = party.clock.now();
+        const echoes = await whole.talk(a, b, { ms: 10_000 });
+        expect([seed, echoes.length > 0]).toEqual([seed, true]);
+        expect(toB().describe()).toMatchObject({ status: 'connected', path: { kind } });
+        expect(echoes[0]! - continuedAtMs).toBeLessThan(10_000);
+        expect(noticed).toContain('refresh clock-jumped');
+        if (seed < 109) await whole.close();
+      }
+    },
+  );
 });
 
 /** @returns how many subscriptions to changes of the network were added and not ended since */

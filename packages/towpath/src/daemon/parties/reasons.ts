@@ -10,7 +10,7 @@ const WORDS: Readonly<Record<string, string>> = {
   'probes-lost': 'the path before did not answer its probes',
   'data-lost': 'the path before answered its probes and lost the data',
   closed: 'the path before was closed',
-  policy: 'the policy does not allow the path before',
+  policy: 'the policy does not allow the path before, or any that was found',
   withdrawn: 'the candidate was withdrawn',
   surplus: 'there are enough better paths',
   suspect: 'probes of the current path were missed',

@@ -9,6 +9,8 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
   const silent = silentAddresses(log, status.endpoint);
   const details = silent.map(({ label, reason }) => `${label} did not answer (${reason}).`);
   if (!reached) {
+    const isRefused = status.path === undefined && status.pathReason === 'policy';
+    if (isRefused) details.push(`${name} answers on paths that the policy does not allow.`);
     return {
       verdict: 'unreachable',
       reason: reasonOf(status.reason),
@@ -17,7 +19,8 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
       next: status.online
         ? [
             `Check that UDP leaves the networks of both sides: towpath netcheck, here and on ${name}.`,
-            ...(status.path === undefined
+            ...(isRefused ? ['Or start with --policy auto, which allows every path.'] : []),
+            ...(status.path === undefined && !isRefused
               ? ['Add a relay that both sides reach: towpath serve, or towpath relay serve.']
               : []),
           ]
