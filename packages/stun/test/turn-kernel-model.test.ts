@@ -1,6 +1,6 @@
-import { SeededRandom, TowpathError } from '@towpath/core';
+import { SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
-import { type Endpoint, formatEndpoint, type Network, type UdpOptions } from '@towpath/net';
+import { type Endpoint, formatEndpoint } from '@towpath/net';
 import { RelayPlane, STUN_PATTERN } from '@towpath/splice';
 import { FakeKernel } from '@towpath/splice/testing';
 import { expect, test } from 'vitest';
@@ -12,6 +12,7 @@ import { StunWriter } from '../src/message/stun-writer.ts';
 import type { ClientLink } from '../src/turn/server/client-link.ts';
 import { TurnServer } from '../src/turn/server/turn-server.ts';
 import { PLANES } from './support/planes.ts';
+import { Wires } from './support/wires.ts';
 
 /** `TOWPATH_RELAY_STEPS=100000` takes one to two minutes in each plane. */
 const STEPS = Number(process.env.TOWPATH_RELAY_STEPS ?? 6_000);
@@ -25,66 +26,6 @@ const LIFETIME_MS = 600_000;
 const PERMISSION_MS = 300_000;
 const CHANNEL_MS = 600_000;
 const VERIFIED_MS = 120_000;
-
-type Receiver = (data: Uint8Array, from: Endpoint) => void;
-
-/** Sockets whose datagrams the test delivers itself. */
-class Wires {
-  readonly sockets = new Map<
-    string,
-    { local: Endpoint; receive: Receiver; sent: { data: Uint8Array; to: Endpoint }[] }
-  >();
-  #port = 40_000;
-  readonly network: Network;
-
-  constructor() {
-    const bindUdp = async ({ address = RELAY, port = 0, onMessage }: UdpOptions) => {
-      const local = { address, port: port || ++this.#port };
-      const key = formatEndpoint(local);
-      if (this.sockets.has(key)) throw new TowpathError('address-in-use', `${key} is in use.`);
-      const socket = {
-        local,
-        receive: (data: Uint8Array, from: Endpoint) => onMessage?.(data, from),
-        sent: [] as { data: Uint8Array; to: Endpoint }[],
-      };
-      this.sockets.set(key, socket);
-      const close = async () => void this.sockets.delete(key);
-      const send = (data: Uint8Array, to: Endpoint) => void socket.sent.push({ data, to });
-      return {
-        local,
-        unroutedDatagrams: 0,
-        send,
-        close,
-        route: () => ({ [Symbol.dispose]() {} }),
-        [Symbol.asyncDispose]: close,
-      };
-    };
-    this.network = { bindUdp, interfaces: () => [] } as unknown as Network;
-  }
-
-  /** Delivers a datagram and returns what the socket answers with. */
-  deliver(data: Uint8Array, from: Endpoint, to: Endpoint): Uint8Array | undefined {
-    const socket = this.sockets.get(formatEndpoint(to));
-    if (socket === undefined) return undefined;
-    socket.sent.length = 0;
-    socket.receive(data, from);
-    return socket.sent.at(-1)?.data;
-  }
-
-  /** All ports but the server's own. */
-  relayPorts(): Endpoint[] {
-    return [...this.sockets.values()].map(({ local }) => local).filter(({ port }) => port !== SERVER_PORT);
-  }
-
-  /** Delivers a datagram and returns what leaves, from where and where to. */
-  pass(data: Uint8Array, from: Endpoint, to: Endpoint): [Endpoint, Endpoint][] {
-    for (const { sent } of this.sockets.values()) sent.length = 0;
-    this.sockets.get(formatEndpoint(to))!.receive(data, from);
-    return [...this.sockets.values()].flatMap(({ local, sent }) =>
-      sent.map((each): [Endpoint, Endpoint] => [local, each.to]),
-    );
-  }
-}
 
 /** What a client of the test knows: nothing of the server's state but what its answers say, and when. */
 interface Client {
@@ -108,7 +49,7 @@ test.each(PLANES)(
   async (kind) => {
     const clock = new VirtualClock();
     const random = new SeededRandom(2026);
-    const wires = new Wires();
+    const wires = new Wires(RELAY);
     const kernel = FakeKernel.host([RELAY]);
     const plane =
       kind === 'user'
@@ -198,10 +139,11 @@ test.each(PLANES)(
       const allowed = [...allowedPairs()].map(([from, to, out, target]) => `${pair(from, to)} as ${pair(out, target)}`);
       const sources = [...PEERS, ...clients.flatMap(({ places }) => places)];
       const left: string[] = [];
-      for (const to of wires.relayPorts()) {
+      for (const { local: to } of wires.sockets.values()) {
+        if (to.port === SERVER_PORT) continue;
         for (const from of sources) {
-          for (const [out, target] of wires.pass(new Uint8Array(100).fill(0x45), from, to)) {
-            left.push(`${pair(from, to)} as ${pair(out, target)}`);
+          for (const out of wires.pass(new Uint8Array(100).fill(0x45), from, to)) {
+            left.push(`${pair(from, to)} as ${pair(out.from, out.to)}`);
           }
         }
       }

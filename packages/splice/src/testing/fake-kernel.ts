@@ -119,6 +119,26 @@ export class FakeKernel implements System {
    * @returns with which addresses it leaves; `dropped` over a quota; undefined when it reaches the host's sockets
    */
   forward({ from, to, bytes }: FakeDatagram): { from: Endpoint; to: Endpoint } | 'dropped' | undefined {
+    const session = this.#sessionOf(from, to);
+    if (session === undefined) return undefined;
+    const { quota, counter, headerBytes, ...out } = session;
+    const size = bytes + headerBytes;
+    if (quota !== undefined) {
+      quota.used += size;
+      if (quota.used > quota.bytes) return 'dropped';
+    }
+    counter.packets++;
+    counter.bytes += size;
+    return out;
+  }
+
+  /** Returns with which addresses a datagram would leave, quotas apart. */
+  target(from: Endpoint, to: Endpoint): { from: Endpoint; to: Endpoint } | undefined {
+    const session = this.#sessionOf(from, to);
+    return session && { from: session.from, to: session.to };
+  }
+
+  #sessionOf(from: Endpoint, to: Endpoint) {
     const family = from.address.includes(':') ? 6 : 4;
     for (const [id, { maps, chains, quotas }] of this.tables) {
       if (!id.startsWith('netdev ')) continue;
@@ -126,21 +146,15 @@ export class FakeKernel implements System {
       const fields = maps.get(`sessions${family}`)?.get(key)?.value;
       if (fields === undefined) continue;
       const { alias, number, ...target } = rewritten(fields, family);
-      const size = bytes + HEADER_BYTES[family];
       const quota = quotas.get(unquoted(maps.get(`quotas${family}`)?.get(alias)?.value));
-      if (quota !== undefined) {
-        quota.used += size;
-        if (quota.used > quota.bytes) return 'dropped';
-      }
       const chain = chains.get(maps.get('egress')?.get(number)?.value?.replace('goto ', '') ?? '')?.at(-1) ?? '';
-      const source = maps.get(/ @(from_port\d+)/.exec(chain)?.[1] ?? '')?.get(number);
+      const counter = maps.get(/ @(from_port\d+)/.exec(chain)?.[1] ?? '')?.get(number);
       const address = / saddr set (\S+)/.exec(chain)?.[1];
-      if (source?.value === undefined || address === undefined) {
+      if (counter?.value === undefined || address === undefined) {
         throw new Error(`The session of ${key} is not complete.`);
       }
-      source.packets++;
-      source.bytes += size;
-      return { from: { address, port: Number(source.value) }, to: target };
+      const source = { address, port: Number(counter.value) };
+      return { from: source, to: target, quota, counter, headerBytes: HEADER_BYTES[family] };
     }
     return undefined;
   }

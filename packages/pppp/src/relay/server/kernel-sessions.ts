@@ -50,6 +50,8 @@ function dataPatterns(keys: readonly string[] = KNOWN_KEYS): PayloadPattern[] {
 interface Placed {
   /** Packets that were counted last. */
   packets: number;
+  /** When that was; it has forwarded nothing between its last activity and then. */
+  countedMs: number;
   /** Day of the client's account that the kernel has its quota of. */
   readonly dayStartMs: number;
 }
@@ -106,9 +108,18 @@ export class KernelSessions {
     return this.#placed.has(session);
   }
 
+  /** Whether a session that the server has not heard for its idle time may have been in use: its counters were not read since. */
+  mayBeActive(session: RelaySession): boolean {
+    const placed = this.#placed.get(session);
+    return placed !== undefined && placed.countedMs - session.lastActiveMs <= this.#limits.idleMs;
+  }
+
   /** Leaves a session's packets to the server again; `counted` is called when what the kernel forwarded is known. */
   leave(session: RelaySession, counted?: () => void): void {
     if (this.#placed.delete(session)) {
+      // What the kernel has forwarded since its counters were read is no longer seen.
+      const { lastActiveMs, lastControlMs } = session;
+      if (!session.closing) session.lastActiveMs = lastActiveMs > lastControlMs ? this.#clock.now() : lastControlMs;
       this.#leaving.add(session);
       session.onCounted = counted;
       this.#plane.remove(idOf(session));
@@ -136,7 +147,7 @@ export class KernelSessions {
     const { client, device, port, account } = session;
     const bound = port.socket.local;
     const local = { address: this.#address ?? bound.address, port: bound.port };
-    this.#placed.set(session, { packets: 0, dayStartMs: account.dayStartMs });
+    this.#placed.set(session, { packets: 0, countedMs: 0, dayStartMs: account.dayStartMs });
     this.#plane.place(idOf(session), {
       a: { remote: client!.carrier.endpoint!, local },
       b: { remote: device!.carrier.endpoint!, local },
@@ -177,7 +188,9 @@ export class KernelSessions {
       for (const session of sessions) {
         const placed = this.#placed.get(session);
         const packets = packetsOf(counters.get(idOf(session)));
-        if (placed === undefined || packets <= placed.packets) continue;
+        if (placed === undefined) continue;
+        placed.countedMs = nowMs;
+        if (packets <= placed.packets) continue;
         placed.packets = packets;
         session.lastActiveMs = atMs;
       }

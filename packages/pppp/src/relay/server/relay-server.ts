@@ -93,7 +93,7 @@ export class RelayServer implements AsyncDisposable {
           if (state?.side !== undefined) this.#sessions.end(state.side.session, true);
         },
         onSweep: (now) => {
-          this.#sessions.sweep(now);
+          this.#sessions.sweep(now, (session) => this.#kernel?.mayBeActive(session) ?? false);
           this.#kernel?.sweep(this.#sessions.all(), now);
           this.#meter.sweep(now);
         },

@@ -129,7 +129,8 @@ export class SessionTable {
     this.#onEnded(session);
   }
 
-  sweep(nowMs: number): void {
+  /** Ends what is over. @param mayBeActive whether a silent session may have been in use where the server does not see it */
+  sweep(nowMs: number, mayBeActive: (session: RelaySession) => boolean): void {
     // Two generations of the age that a reservation may reach: an expired one is gone after twice that.
     if (nowMs - this.#agedMs >= this.#limits.reservationMs) {
       this.#agedMs = nowMs;
@@ -144,7 +145,7 @@ export class SessionTable {
         this.#counters.endedNeverReady++;
       } else if (this.#meter.isSpent(session.account)) {
         this.#counters.endedOverQuota++;
-      } else if (silentMs > this.#limits.idleMs) {
+      } else if (silentMs > this.#limits.idleMs && !mayBeActive(session)) {
         this.#counters.endedIdle++;
       } else {
         continue;
