@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
@@ -93,8 +94,8 @@ describe('a server among strangers (T1)', { timeout: 120_000 }, () => {
     socket.on('error', () => {});
     socket.resume();
     const opened = once(socket, secure ? 'secureConnect' : 'connect').catch(() => {});
-    // A server that has enough of strangers closes at once.
-    await Promise.race([opened, once(socket, 'close')]);
+    // A server that has enough of strangers closes at once, which may be a reset before the connection is known here.
+    await Promise.race([opened, new Promise((resolve) => socket.once('close', resolve))]);
     return socket;
   }
 
@@ -113,8 +114,12 @@ describe('a server among strangers (T1)', { timeout: 120_000 }, () => {
     await Promise.all(Array.from({ length: HELD }, () => dial(at, false)));
   }
 
-  const residentMib = () =>
-    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))![1]) / 1_024;
+  const residentMib = (pid: number = child.pid!) =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1_024;
+
+  /** The processes that the program has started. */
+  const workers = () =>
+    readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ').map(Number);
 
   function expectUnharmed(beforeMib: number): void {
     expect([child.exitCode, child.signalCode]).toEqual([null, null]);
@@ -145,6 +150,47 @@ describe('a server among strangers (T1)', { timeout: 120_000 }, () => {
       expect(allocation.alive).toBe(true);
     }
     expectUnharmed(beforeMib);
+  });
+
+  test('relay serve with two processes keeps both, and new clients get in over UDP, TCP and TLS', async () => {
+    const args = ['relay', 'serve', '--port', '0', '--tls-port', '0', '--secret-file', commandLine.file('secret')];
+    const more = ['--workers', '2', '--metrics-port', '0', '--allow-peer', '127.0.0.0/8'];
+    const at = await start([...args, ...tls(), ...more], 'metrics');
+    const pids = workers();
+    expect(pids).toHaveLength(2);
+    const parentMib = residentMib();
+    const beforeMib = pids.map((pid) => residentMib(pid));
+    // Of 600 ports some lead to each process.
+    for (let count = 0; count < 600; count++) {
+      const socket = createSocket('udp4');
+      const greeting = Buffer.concat(GREETINGS[count % GREETINGS.length]!()).subarray(0, 9_000);
+      await new Promise<void>((resolve) => {
+        socket.send(greeting, at.get('udp')!.port, HERE, () => socket.close(() => resolve()));
+      });
+    }
+    await trouble(at.get('tcp')!, false);
+    await trouble(at.get('tls')!, true);
+    // While the silent connections are still there.
+    const login = timeLimitedCredentials(SECRET, 'alice', 600_000, components.clock.wallTime());
+    const connect = (transport: 'udp' | 'tcp' | 'tls') =>
+      TurnAllocation.connect(components, {
+        server: at.get(transport)!,
+        transport,
+        tls: { ca: CA, serverName: HERE },
+        credentials: login,
+        handlers: { onData() {} },
+      });
+    const clients = await Promise.all(
+      (['udp', 'tcp', 'tls'] as const).flatMap((transport) => Array.from({ length: 8 }, () => connect(transport))),
+    );
+    const page = async () => (await fetch(`http://${formatEndpoint(at.get('metrics')!)}/metrics`)).text();
+    await expect.poll(page, { interval: 200 }).toMatch(/^towpath_turn_allocations 24$/m);
+    expect(await page()).toMatch(/^towpath_turn_workers 2$/m);
+    expect(await page()).toMatch(/^towpath_turn_worker_restarts_total 0$/m);
+    expect(workers()).toEqual(pids);
+    for (const [index, pid] of pids.entries()) expect(residentMib(pid) - beforeMib[index]!).toBeLessThan(GROWTH_MIB);
+    await Promise.all(clients.map((client) => client.close()));
+    expectUnharmed(parentMib);
   });
 
   test('serve creates a party over HTTPS afterwards, and has not grown', async () => {
