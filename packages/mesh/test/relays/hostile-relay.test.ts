@@ -1,6 +1,6 @@
-import { PathReason, silentLog } from '@towpath/core';
+import { type PathPolicy, PathReason, silentLog } from '@towpath/core';
 import { SimulatedWireGuard } from '@towpath/mesh/simulated';
-import { natKinds } from '@towpath/net/simulated';
+import { type NatOptions, natKinds } from '@towpath/net/simulated';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ConnectionManager, NATTraversal, PartyRelay, type PeerConnection } from '../../src/index.ts';
 import { encodeAnnouncement } from '../../src/relays/relay-announcement.ts';
@@ -57,16 +57,20 @@ describe("a hostile member's relay, the nearest of two", () => {
     return relay.status.address!.address;
   }
 
-  async function end(name: string): Promise<End> {
-    const member = await party.member(name, natKinds.symmetricRandom);
+  async function end(name: string, nat: NatOptions, policy: PathPolicy): Promise<End> {
+    const member = await party.member(name, nat);
     const components = { network: member.network, clock: party.clock, random: party.random };
     const tunnel = await SimulatedWireGuard.open(components);
-    const nat = new NATTraversal({ finder: member.finder });
-    return { member, tunnel, manager: new ConnectionManager({ components }, tunnel, nat, member.control) };
+    const finder = new NATTraversal({ finder: member.finder });
+    return { member, tunnel, manager: new ConnectionManager({ components, policy }, tunnel, finder, member.control) };
   }
 
   /** Two members that no direct path connects use the near relay. @returns the connection of each to the other */
-  async function connect(seed: number): Promise<[PeerConnection, PeerConnection]> {
+  async function connect(
+    seed: number,
+    nat = natKinds.symmetricRandom,
+    policy: PathPolicy = 'auto',
+  ): Promise<[PeerConnection, PeerConnection]> {
     party = new SimulatedParty(seed, { portMapping: false });
     answers = [];
     [near, far] = [await relayOn('near'), await relayOn('far')];
@@ -74,7 +78,7 @@ describe("a hostile member's relay, the nearest of two", () => {
       if (source === far || destination === far) party.clock.timer(FURTHER_MS, next);
       else next();
     });
-    ends = [await end('a'), await end('b')];
+    ends = [await end('a', nat, policy), await end('b', nat, policy)];
     party.tellParty();
     for (const { manager } of ends) await party.clock.runUntil(manager.maintainParty(PARTY));
     await party.clock.advance(20_000);
@@ -132,6 +136,35 @@ describe("a hostile member's relay, the nearest of two", () => {
     else party.clock.timer(delayMs, next);
   }
 
+  /** The near relay forwards something else to a member, or nothing; `own` is what this member has sent to it, in order. */
+  function exchanges(how: (bytes: Uint8Array, own: readonly Uint8Array[]) => Uint8Array | undefined): void {
+    const senders = new Map<string, string>();
+    const sent = new Map<string, Uint8Array[]>();
+    party.internet.intercept((packet, next) => {
+      const { source, destination, sourcePort, destinationPort, payload, protocol } = packet;
+      // Both members have the same address, each behind a NAT of its own.
+      const sender = `${source} ${sourcePort}`;
+      if (protocol === 'udp' && destination === near) {
+        const bytes = relayedBytes(destinationPort, payload)?.slice();
+        if (bytes !== undefined) {
+          senders.set(Buffer.from(bytes).toString('latin1'), sender);
+          sent.set(sender, [...(sent.get(sender) ?? []), bytes].slice(-20));
+        }
+      }
+      const bytes = protocol === 'udp' && source === near ? relayedBytes(sourcePort, payload) : undefined;
+      const from = bytes && senders.get(Buffer.from(bytes).toString('latin1'));
+      if (bytes === undefined || from === undefined) {
+        next();
+        return;
+      }
+      const [to] = [...sent.keys()].filter((each) => each !== from);
+      const replaced = how(bytes, (to === undefined ? undefined : sent.get(to)) ?? []);
+      if (replaced === undefined) return;
+      packet.payload = wrapped(sourcePort, payload, replaced);
+      next();
+    });
+  }
+
   /** Between users, both ends' switches of the path. */
   function countSwitches(connections: readonly PeerConnection[]): () => number {
     let count = 0;
@@ -173,12 +206,134 @@ describe("a hostile member's relay, the nearest of two", () => {
       // What is shown is the round trip of the relay that is used, not of the one that was left.
       expect(Math.abs(each.describe().latencyMs! - answers.at(-1)!.rttMs)).toBeLessThan(15);
     }
-    await talk(280_000);
+    await talk(200_000);
     expect(outageSince(fromMs)).toBeLessThan(outageMs);
     expect(slowSince(fromMs + 20_000)).toBeLessThan(0.05);
     for (const each of both) expect([each.status, relayOf(each)]).toEqual(['connected', 'far']);
     // 5, 10, 20 s … or 1, 2, 4 min later, there and back on both ends.
     expect(switches()).toBeLessThan(40);
+  });
+
+  const lastCheck = (own: readonly Uint8Array[]) => own.findLast((bytes) => bytes[0] === 0x00 && bytes[1] === 0x01);
+
+  it.each<[what: string, how: (bytes: Uint8Array, own: readonly Uint8Array[]) => Uint8Array | undefined]>([
+    // Its answers are those of the other member, with the transaction that is asked for: it has no key to sign them.
+    [
+      'answers checks by itself, and drops the data',
+      (() => {
+        let answer: Uint8Array | undefined;
+        return (bytes: Uint8Array, own: readonly Uint8Array[]) => {
+          if (isWireGuard(bytes)) return undefined;
+          if (answer === undefined) {
+            if (bytes[0] === 0x01 && bytes[1] === 0x01) answer = bytes.slice();
+            return bytes;
+          }
+          const forged = answer.slice();
+          forged.set(lastCheck(own)?.subarray(4, STUN_HEADER_BYTES) ?? [], 4);
+          return forged;
+        };
+      })(),
+    ],
+    [
+      'sends each member what it has sent itself',
+      (bytes, own) => own.findLast((each) => isWireGuard(each) === isWireGuard(bytes))?.map(asForeign),
+    ],
+    [
+      'forwards checks, and sends each member its own data',
+      (bytes, own) => (isWireGuard(bytes) ? own.findLast(isWireGuard)?.map(asForeign) : bytes),
+    ],
+    [
+      'forwards checks, and the same data again and again',
+      (() => {
+        let first: Uint8Array | undefined;
+        return (bytes: Uint8Array) => {
+          if (!isWireGuard(bytes)) return bytes;
+          first ??= bytes.map(asForeign);
+          return first;
+        };
+      })(),
+    ],
+  ])('that %s is left (C8, C9, D4)', async (_what, how) => {
+    const both = await connect(67);
+    const switches = countSwitches(both);
+    const fromMs = party.clock.now();
+    let given = 0;
+    exchanges((bytes, own) => {
+      const content = how(bytes, own);
+      if (content !== undefined && content !== bytes) given++;
+      return content;
+    });
+    await talk(20_000);
+    expect(given).toBeGreaterThan(3);
+    for (const each of both) expect([each.status, relayOf(each)]).toEqual(['connected', 'far']);
+    await talk(80_000);
+    expect(outageSince(fromMs)).toBeLessThan(2_500);
+    for (const each of both) expect([each.status, relayOf(each)]).toEqual(['connected', 'far']);
+    expect(switches()).toBeLessThan(40);
+  });
+
+  it('that sends each check two hundred times is answered rarely, and nobody else gets more packets', async () => {
+    const both = await connect(68);
+    const switches = countSwitches(both);
+    const sent = new Map<string, number>();
+    party.internet.intercept(({ source, destination }, next) => {
+      if (source.startsWith('192.168.')) sent.set(destination, (sent.get(destination) ?? 0) + 1);
+      next();
+    });
+    const count = async () => {
+      sent.clear();
+      await talk(60_000);
+      const toNear = sent.get(near) ?? 0;
+      return { toNear, toOthers: [...sent.values()].reduce((sum, each) => sum + each, 0) - toNear };
+    };
+    const before = await count();
+    const fromMs = party.clock.now();
+    let copies = 0;
+    forwards([near], (what) => {
+      if (what === 'data') return AT_ONCE!;
+      copies += 200;
+      return Array.from({ length: 201 }, () => 1);
+    });
+    const flooded = await count();
+    expect(copies).toBeGreaterThan(5_000);
+    // A repeated request is answered again (RFC 8489, section 6.3.1), within a limit.
+    expect(flooded.toNear - before.toNear).toBeLessThan(copies / 4);
+    expect(flooded.toOthers).toBeLessThanOrEqual(before.toOthers + 20);
+    expect([switches(), outageSince(fromMs) < 200]).toEqual([0, true]);
+    for (const each of both) expect([each.status, relayOf(each)]).toEqual(['connected', 'near']);
+  });
+
+  it('that forwards with the address of a third as the sender causes no more bytes there than it sends, and is left', async () => {
+    const both = await connect(69, natKinds.fullCone, 'relay-only');
+    const [forged, caused] = [
+      { packets: 0, bytes: 0 },
+      { packets: 0, bytes: 0 },
+    ];
+    const add = (to: typeof forged, payload: Uint8Array) => {
+      to.packets++;
+      to.bytes += payload.length;
+    };
+    const { network, address } = party.internet.host({ name: 'third' });
+    const third = await network.bindUdp({ address, onMessage() {}, onError() {} });
+    const fromMs = party.clock.now();
+    party.internet.intercept(({ source, destination, sourcePort, destinationPort, payload, protocol }, next) => {
+      if (destination === address) add(caused, payload);
+      if (source !== near || protocol !== 'udp' || sourcePort === TURN_PORT || destination === far) {
+        next();
+        return;
+      }
+      for (let copy = 0; copy < 20; copy++) {
+        add(forged, payload);
+        third.send(payload, { address: destination, port: destinationPort });
+      }
+    });
+    await talk(120_000);
+    expect(forged.packets).toBeGreaterThan(1_000);
+    expect(caused.packets).toBeLessThan(forged.packets);
+    expect(caused.bytes).toBeLessThan(forged.bytes / 2);
+    expect(outageSince(fromMs)).toBeLessThan(1_000);
+    await third.close();
+    for (const each of both) expect([each.status, relayOf(each)]).toEqual(['connected', 'far']);
   });
 
   it('that sends everything three times changes nothing', async () => {
@@ -262,12 +417,30 @@ describe("a hostile member's relay, the nearest of two", () => {
   });
 });
 
-/** What a relay forwards in a datagram that it sends; undefined for its own answers. */
+/** The simulated WireGuard does not encrypt: what the real one refuses is changed, so that it is refused here, too. */
+function asForeign(byte: number, at: number, all: Uint8Array): number {
+  return at < 4 || !isWireGuard(all) ? byte : byte ^ 0xff;
+}
+
+/** The datagram of a relay, with other content. */
+function wrapped(sourcePort: number, payload: Uint8Array, content: Uint8Array): Uint8Array {
+  if (sourcePort !== TURN_PORT) return content;
+  const isChannel = payload[0]! >= 0x40 && payload[0]! < 0x50;
+  // A Data indication has further attributes, and its length stays.
+  if (!isChannel) return payload;
+  const framed = new Uint8Array(4 + content.length);
+  framed.set(payload.subarray(0, 2));
+  new DataView(framed.buffer).setUint16(2, content.length);
+  framed.set(content, 4);
+  return framed;
+}
+
+/** What a relay forwards, in a datagram that it sends or is sent; undefined for what is between it and one member. */
 function relayedBytes(sourcePort: number, payload: Uint8Array): Uint8Array | undefined {
   if (sourcePort !== TURN_PORT) return payload;
-  // ChannelData (RFC 8656 §12.4) and Data indications (§11.6).
+  // ChannelData (RFC 8656 §12.4), Data and Send indications (§11.6, §11.4).
   if (payload[0]! >= 0x40 && payload[0]! < 0x50) return payload.subarray(4);
-  if (payload[0] !== 0x00 || payload[1] !== 0x17) return undefined;
+  if (payload[0] !== 0x00 || (payload[1] !== 0x16 && payload[1] !== 0x17)) return undefined;
   const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
   for (let at = STUN_HEADER_BYTES; at + 4 <= payload.length; ) {
     const [type, length] = [view.getUint16(at), view.getUint16(at + 2)];
