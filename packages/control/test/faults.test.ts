@@ -240,6 +240,7 @@ describe.each(['tcp', 'tls'] as const)('memory over %s', (transport) => {
       clock,
       signal: new AbortController().signal,
       onMessage: () => {},
+      onUnreadable() {},
       refusal: (status, body) => new ControlError('server-unavailable', `status ${status}, ${body.length} bytes`),
     });
     await expect(opening).rejects.toMatchObject({ message: 'status 503, 65536 bytes' });

@@ -216,6 +216,11 @@ export class HttpTransport implements ControlTransport {
         clock: this.#clock,
         signal,
         refusal: (status, body) => errorOf({ status, body: parseJson(body) }),
+        onUnreadable: () => {
+          const text =
+            'sends messages that are not read: it has another version of Towpath. Next: use the same version on both';
+          this.#log.warn(`The control server ${url.host} ${text}.`);
+        },
         onMessage: (message) => {
           if (message.type === 'welcome') this.#learnTime(at, message.timeMs);
           return onMessage(message);

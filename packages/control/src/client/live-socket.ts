@@ -26,11 +26,13 @@ export function openLiveSocket(
     signal: AbortSignal;
     /** Resolves when the message has been processed; undefined when it has been already. */
     onMessage(message: ServerMessage): Promise<void> | undefined;
+    /** Called once, at the first message that cannot be read. */
+    onUnreadable(): void;
     /** Converts a refusal into an error. */
     refusal(status: number, body: Uint8Array): ControlError;
   },
 ): Promise<LiveConnection> {
-  const { headers, ca, clock, signal, onMessage, refusal } = options;
+  const { headers, ca, clock, signal, onMessage, onUnreadable, refusal } = options;
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(url, {
       headers,
@@ -41,6 +43,7 @@ export function openLiveSocket(
     const closed = Promise.withResolvers<ControlError>();
     let watch: ConnectionWatch | undefined;
     let waitingBytes = 0;
+    let saidUnreadable = false;
     const onAbort = () => {
       reject(signal.reason);
       socket.terminate();
@@ -50,7 +53,11 @@ export function openLiveSocket(
     socket.on('message', (data, isBinary) => {
       const text = isBinary ? '' : data.toString();
       const message = isBinary ? undefined : parseServerMessage(text);
-      // A message of a newer version; missing data is requested again.
+      // A message of another version; missing data is requested again.
+      if (message === undefined && !saidUnreadable) {
+        saidUnreadable = true;
+        onUnreadable();
+      }
       const processed = message && onMessage(message);
       if (processed === undefined) return;
       waitingBytes += text.length;

@@ -1,0 +1,84 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createLog, SeededRandom, SystemClock } from '@towpath/core';
+import { afterEach, describe, expect, test } from 'vitest';
+import { WebSocketServer } from 'ws';
+import { HttpTransport } from '../src/client/http-transport.ts';
+import { generateNodeIdentity } from '../src/identity/node-identity.ts';
+import type { ServerMessage } from '../src/wire/messages.ts';
+
+const PARTY = 'a'.repeat(32);
+const READABLE = JSON.stringify({ type: 'delivered', id: 7 });
+
+describe('a control server of another version (C12)', () => {
+  const stops: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    for (const stop of stops.splice(0).toReversed()) await stop();
+  });
+
+  /** A server that answers every request, and greets every connection, as it likes. */
+  async function serverThat(answers: unknown, greetings: readonly string[] = []) {
+    const server = createServer((request, answer) => {
+      request.resume();
+      answer.setHeader('content-type', 'application/json').end(JSON.stringify(answers));
+    });
+    const sockets = new WebSocketServer({ server });
+    sockets.on('connection', (socket) => {
+      for (const greeting of greetings) socket.send(greeting);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    stops.push(() => {
+      for (const socket of sockets.clients) socket.terminate();
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(resolve));
+    });
+    const said: string[] = [];
+    const log = createLog(({ level, message }) => void said.push(`${level} ${message}`));
+    const random = new SeededRandom(3);
+    const { port } = server.address() as AddressInfo;
+    const servers = [`http://127.0.0.1:${port}`];
+    const transport = new HttpTransport({ clock: new SystemClock(), random, log }, { servers });
+    stops.push(() => transport.close());
+    return { transport, said, key: generateNodeIdentity(random).signing, host: `127.0.0.1:${port}` };
+  }
+
+  test('says so once for each connection, and what can be read of it is read', async () => {
+    const greetings = [
+      'towpath/9',
+      'null',
+      '{"type":"welcome","server":1,"timeMs":"now"}',
+      '{"type":"delivered","id":"7"}',
+      '{"type":"delivered","id":1e999}',
+      '{"type":"delivered"}',
+      '{"type":"statements2","version":99}',
+      READABLE,
+    ];
+    const { transport, said, key, host } = await serverThat({}, greetings);
+    for (const count of [1, 2]) {
+      const messages: ServerMessage[] = [];
+      const connection = await transport.connect({ key, onMessage: async (message) => void messages.push(message) });
+      await expect.poll(() => messages).toEqual([JSON.parse(READABLE)]);
+      expect(said.filter((line) => line.startsWith('warn'))).toEqual(
+        new Array<string>(count).fill(
+          `warn The control server ${host} sends messages that are not read: it has another version of Towpath. Next: use the same version on both.`,
+        ),
+      );
+      await connection.close();
+    }
+  });
+
+  test.each([
+    ['nothing', {}],
+    ['a text in place of a number', { length: '1', statements: [] }],
+    ['a number without sense', { length: -1, statements: [] }],
+    ['a broken number', { length: 0.5, statements: [] }],
+    ['a list in place of a text', { length: 1, statements: [[1]] }],
+    ['only its version', { version: 99 }],
+  ])('that answers with %s is an error that says so', async (_what, answers) => {
+    const { transport, key } = await serverThat(answers);
+    await expect(transport.readLog(PARTY, 0, { key })).rejects.toMatchObject({
+      code: 'bad-answer',
+      message: 'The server is not a Towpath control server of this version.',
+    });
+  });
+});
