@@ -11,6 +11,10 @@ import {
   type RelaySession,
   STUN_PATTERN,
 } from '@towpath/splice';
+import { parseSubnet } from '@towpath/net';
+import { SimulatedInternet } from '@towpath/net/simulated';
+import { TurnAllocation } from '@towpath/stun';
+import { TurnServer } from '@towpath/stun/server';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { finished, Lab, type LabHost, labAvailable, says } from './support/lab.ts';
 
@@ -26,6 +30,10 @@ const CHECKSUMS = new URL('./support/checksums.py', import.meta.url).pathname;
 const KILLED = new URL('./support/kernel-relay.ts', import.meta.url).pathname;
 
 const available = labAvailable() && spawnSync('python3', ['-V']).error === undefined;
+
+const MAX_OPENING = 500;
+/** `TOWPATH_RELAY_SESSIONS=10000` takes half a minute. */
+const TURN_SESSIONS = Number(process.env.TOWPATH_RELAY_SESSIONS ?? 500);
 
 interface Counted {
   packets: number;
@@ -259,6 +267,83 @@ describe.skipIf(!available && process.env.CI !== 'true')(
       expect(relay.size).toBe(0);
     });
 
+    test(`${TURN_SESSIONS} sessions of a TURN server, asked for at 1,000 per second, nine in ten of them closed, leave exactly what is open (D2)`, async () => {
+      const [clock, random] = [new SystemClock(), new SeededRandom(17)];
+      using plane = await RelayPlane.open(components(), { form: 'netdev', addresses: [R], control: [STUN_PATTERN] });
+      const internet = new SimulatedInternet({ clock, random });
+      const credentials = Array.from({ length: 10 }, (_, at) => ({ username: `user-${at}`, password: 'wonderland' }));
+      const many = 4 * TURN_SESSIONS;
+      await using server = await TurnServer.listen(
+        { network: internet.host({ address: R }).network, clock, random, plane },
+        {
+          listeners: [{ address: R }],
+          relay: [{ address: R }],
+          credentials: { users: Object.fromEntries(credentials.map(({ username, password }) => [username, password])) },
+          peers: { allow: [parseSubnet('203.0.113.0/24')!] },
+          limits: {
+            allocations: many,
+            allocationsPerUser: many,
+            plainPorts: many,
+            plainPortsPerUser: many,
+            requestsPerSecondPerUser: many,
+            unauthenticatedPerSecond: many,
+            unauthenticatedPerSecondTotal: many,
+          },
+        },
+      );
+      // The kernel of the lab has a route to them.
+      const hosts = Array.from({ length: 50 }, (_, at) => internet.host({ address: `203.0.113.${100 + at}` }));
+      const open = async (at: number) => {
+        const { network, address } = hosts[at % hosts.length]!;
+        const socket = await network.bindUdp({ address, onMessage() {} });
+        const allocation = await TurnAllocation.open(
+          { clock, random, socket },
+          { server: server.locals[0]!, credentials: credentials[at % 10]!, handlers: { onData() {} } },
+        );
+        const peer = { address: `203.0.113.${160 + (at % 50)}`, port: 10_000 + at };
+        const verified = Promise.withResolvers<void>();
+        const plain = await allocation.openPlain(peer, { onChange: (path) => path.verified && verified.resolve() });
+        await verified.promise;
+        const pairs = [
+          [socket.local, plain!.remote],
+          [peer, allocation.relayed[0]!],
+        ];
+        const close = async () => {
+          await allocation.close();
+          await socket.close();
+        };
+        return { keys: pairs.map((ends) => ends.map((each) => `${each.address} . ${each.port}`).join(' . ')), close };
+      };
+      const startedMs = performance.now();
+      const running: ReturnType<typeof open>[] = [];
+      for (let at = 0; at < TURN_SESSIONS; at++) {
+        const waitMs = startedMs + at - performance.now();
+        if (waitMs > 0) await clock.sleep(waitMs);
+        // Clients, server and the network between them are this one process: where it is slower, it is asked for less.
+        await running[at - MAX_OPENING];
+        const opened = open(at);
+        running.push(opened);
+        // Of those that close, some are in the kernel, and some are about to be.
+        if (at % 10 > 0) void opened.then(({ close }) => clock.sleep(random.integer(0, 200)).then(close));
+      }
+      const kept = (await Promise.all(running)).filter((_, at) => at % 10 === 0);
+      const perSecond = Math.round((1_000 * TURN_SESSIONS) / (performance.now() - startedMs));
+      await expect.poll(() => server.stats.allocations).toBe(kept.length);
+      await expect.poll(() => plane.stats).toMatchObject({ sessions: kept.length, waiting: 0 });
+      console.log(`${perSecond} allocations with a plain port opened, and nine in ten of them closed, per second`);
+      // What has just left has its counters still.
+      await expect.poll(() => plane.list()).toMatchObject({ incomplete: [], unexpected: [] });
+      expect(keysInKernel()).toEqual(kept.flatMap(({ keys }) => keys).toSorted());
+      await Promise.all(kept.map(({ close }) => close()));
+      await expect.poll(() => plane.list()).toEqual({ complete: [], incomplete: [], unexpected: [] });
+      expect([server.stats.allocations, plane.stats.sessions, plane.stats.waiting, keysInKernel()]).toEqual([
+        0,
+        0,
+        0,
+        [],
+      ]);
+    });
+
     test('random interleavings: of a packet to every combination exactly the allowed ones arrive, where they should (D2)', async () => {
       const random = new SeededRandom(11);
       const tables = { form: 'netdev', addresses: [R], control: [STUN_PATTERN] } as const;
@@ -341,6 +426,18 @@ describe.skipIf(!available && process.env.CI !== 'true')(
 
     function tables(): string {
       return execFileSync('ip', ['netns', 'exec', r.namespace, 'nft', 'list', 'tables'], { encoding: 'utf8' });
+    }
+
+    /** Which packets of IPv4 the kernel forwards: source and destination, as nft prints them, sorted. */
+    function keysInKernel(): string[] {
+      const nft = ['netns', 'exec', r.namespace, 'nft', '-j', 'list', 'maps', 'netdev'];
+      const { nftables } = JSON.parse(execFileSync('ip', nft, { encoding: 'utf8', maxBuffer: 1 << 30 })) as {
+        nftables: {
+          map?: { name: string; elem?: [{ elem?: { val: { concat: unknown[] } }; concat?: unknown[] }, unknown][] };
+        }[];
+      };
+      const elements = nftables.find(({ map }) => map?.name === 'sessions4')?.map?.elem ?? [];
+      return elements.map(([key]) => (key.elem?.val.concat ?? key.concat ?? []).join(' . ')).toSorted();
     }
 
     /** Kills nft, unless another one is just being started. */

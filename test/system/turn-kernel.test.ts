@@ -349,15 +349,36 @@ describe.skipIf(!available && process.env.CI !== 'true')(
       },
     );
 
-    test("coturn's client sees no difference", async () => {
-      await serve(['--data-plane', 'kernel']);
+    test("coturn's client sees no difference, with any of its options, while the kernel forwards for another", async () => {
+      const { metrics } = await serve(['--data-plane', 'kernel', '--user-allocations', '100']);
       const a = lab.host('a', '203.0.113.30');
-      b.spawn('turnutils_peer', ['-L', PEER, '-p', '3480']);
-      const load = ['-u', 'alice', '-w', 'wonderland', '-e', PEER, '-r', '3480', '-m', '5', '-n', '20', '-c'];
-      const how = [[], ['-s']].map((each) => a.run('turnutils_uclient', [...load, ...each, R]));
-      for (const { stdout } of await Promise.all(how)) {
-        expect(stdout).toContain('tot_send_msgs=100, tot_recv_msgs=100');
+      await a.run('ip', ['addr', 'add', '2001:db8::30/64', 'dev', 'eth0', 'nodad']);
+      for (const address of [PEER, PEER6]) b.spawn('turnutils_peer', ['-L', address, '-p', '3480']);
+      const plain = await connect(a, { address: PEER, port: PEER_PORT });
+      await inKernel(metrics, 1);
+      const run = async (options: readonly string[], [server, peer] = [R, PEER]) => {
+        const who = ['-u', 'alice', '-w', 'wonderland', '-m', '2', '-n', '20'];
+        const { stdout } = await a.run('turnutils_uclient', [...who, '-e', peer, '-r', '3480', ...options, server]);
+        return stdout.match(/tot_send_msgs=\d+, tot_recv_msgs=\d+\n/g)?.at(-1);
+      };
+      const forwarded = counted(() => plain.ask('send 3000 500 1000'));
+      const each = {
+        channels: run(['-c']),
+        'send indications': run(['-c', '-s']),
+        'client to client': run(['-y']),
+        'even ports and reservations': run([]),
+        'padded channel data': run(['-D', '-c']),
+        'IPv4 by name': run(['-X', '-c']),
+        'requests besides the data': run(['-G', '-c']),
+        IPv6: run(['-x', '-c'], [R6, PEER6]),
+        'IPv6, send indications': run(['-x', '-c', '-s'], [R6, PEER6]),
+      };
+      for (const [what, totals] of Object.entries(each)) {
+        const count = what === 'client to client' ? 80 : 40;
+        expect(await totals, what).toBe(`tot_send_msgs=${count}, tot_recv_msgs=${count}\n`);
       }
+      expect((await forwarded).packets).toBe(3_000);
+      expect((await metrics()).kernel_moved).toBe(1);
     });
 
     test("a user's rate holds within 5 % at ten times the rate", async () => {
