@@ -87,6 +87,31 @@ describe('suspicion machine', () => {
     },
   );
 
+  test('the interval of an idle path may be learnt while it is watched', async () => {
+    const clock = new VirtualClock();
+    const probesAtMs: number[] = [];
+    let idleIntervalMs = 20_000;
+    const times = {
+      get idleIntervalMs() {
+        return idleIntervalMs;
+      },
+    };
+    const probe = async () => {
+      probesAtMs.push(clock.now());
+      return 20;
+    };
+    const monitor = new Monitor({ clock }, { probe, onHealth: () => {}, rttMs: 20, times });
+    await clock.advance(200_000);
+    idleIntervalMs = 12_000;
+    await clock.advance(200_000);
+    monitor.stop();
+    const gapsMs = probesAtMs.map((at, index) => at - (probesAtMs[index - 1] ?? at));
+    expect([gapsMs.filter((gap) => gap === 20_000).length > 5, gapsMs.slice(-10)]).toEqual([
+      true,
+      Array(10).fill(12_000),
+    ]);
+  });
+
   test.each([
     { rttMs: undefined, limitMs: 1_000 },
     { rttMs: 1, limitMs: 100 },

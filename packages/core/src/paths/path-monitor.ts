@@ -32,6 +32,7 @@ export interface MonitorOptions {
   role?: PathRole;
   /** Round trip of the handshake, ms. */
   rttMs?: number | undefined;
+  /** Its getters are asked each time: how long a NAT keeps a mapping is learnt later. */
   times?: Partial<MonitorTimes> | undefined;
 }
 
@@ -63,7 +64,7 @@ export class Monitor implements Disposable {
   constructor({ clock }: { clock: Clock }, options: MonitorOptions) {
     this.#clock = clock;
     this.#options = options;
-    this.#times = options.times === undefined ? DEFAULT_MONITOR_TIMES : { ...DEFAULT_MONITOR_TIMES, ...options.times };
+    this.#times = options.times === undefined ? DEFAULT_MONITOR_TIMES : withDefaults(options.times);
     this.#state = initialMonitor(clock.now(), options.role ?? 'current', options.rttMs);
     this.#dispatch({ type: 'tick', atMs: clock.now() });
   }
@@ -207,4 +208,8 @@ export class Monitor implements Disposable {
       this.#probes.delete(probeId);
     }
   }
+}
+
+function withDefaults(times: Partial<MonitorTimes>): MonitorTimes {
+  return Object.defineProperties({ ...DEFAULT_MONITOR_TIMES }, Object.getOwnPropertyDescriptors(times));
 }

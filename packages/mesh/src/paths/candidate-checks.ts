@@ -1,4 +1,4 @@
-import { RateLimit, TowpathError } from '@towpath/core';
+import { RateLimit, SparseSet, TowpathError } from '@towpath/core';
 import { addressFamily, type Endpoint, formatEndpoint, isPrivateAddress, sameEndpoint } from '@towpath/net';
 import type { ConnectivityChecks, VerifiedPath } from '@towpath/stun';
 import type { RelayAgreement } from '../relays/relay-agreement.ts';
@@ -7,6 +7,7 @@ import type { MeshCandidate } from './candidate-signal.ts';
 import type { EarlyHandshake } from './early-handshake.ts';
 import { labelOf } from './mesh-path.ts';
 import type { PathLog } from './path-log.ts';
+import { transportId } from './peer-transports.ts';
 import type { PathTransport } from './path-socket.ts';
 import type { SharedByPeers } from './shared-by-peers.ts';
 
@@ -34,6 +35,9 @@ export class CandidateChecks {
   readonly #signal: AbortSignal;
   readonly #permissions: RateLimit;
   #remotes: readonly MeshCandidate[] = [];
+  /** How often the peer has told other candidates than before. */
+  #changes = 0;
+  readonly #again = new SparseSet<string>();
 
   constructor(components: CandidateChecksComponents, options: CandidateChecksOptions, signal: AbortSignal) {
     this.#components = components;
@@ -50,6 +54,9 @@ export class CandidateChecks {
   /** Takes over the candidates of the peer; {@link all} checks them. */
   replace(candidates: readonly MeshCandidate[], isNewSession: boolean): void {
     const known = isNewSession ? [] : this.#remotes;
+    const isSame = (one: MeshCandidate, other: MeshCandidate | undefined) =>
+      other?.type === one.type && sameEndpoint(one.endpoint, other.endpoint);
+    if (candidates.length !== known.length || !candidates.every((each, at) => isSame(each, known[at]))) this.#changes++;
     // A copy has no room for more than it holds.
     this.#remotes = candidates.slice();
     for (const { endpoint, type } of candidates) {
@@ -96,6 +103,7 @@ export class CandidateChecks {
     const { has, onVerified } = this.#options;
     const signal = this.#signal;
     const label = labelOf(transport, remote);
+    const begunAt = this.#changes;
     if (transport.relay !== undefined && !this.#permissions.take()) return;
     try {
       await transport.prepare(remote, signal);
@@ -105,10 +113,28 @@ export class CandidateChecks {
       early.checked(transport, remote, signal);
       const result = await checked;
       // A path that was left stays verified for the checks, which then do not report it again.
-      if (!result.ok) log.note('failure', label, result.reason);
-      else if (!has(transport, remote)) onVerified(result.path);
+      if (!result.ok) {
+        log.note('failure', label, result.reason);
+        if (begunAt !== this.#changes && this.has(remote)) await this.#checkAgain(transport, remote);
+      } else if (!has(transport, remote)) onVerified(result.path);
     } catch (error) {
       if (!signal.aborted) log.note('failure', label, error instanceof TowpathError ? error.code : 'unknown');
+    }
+  }
+
+  /**
+   * The peer has told its candidates anew while this one was checked: a port may have been mapped there meanwhile, and of that check's
+   * requests the last ones are far apart.
+   */
+  async #checkAgain(transport: PathTransport, remote: Endpoint): Promise<void> {
+    const id = transportId(transport, remote);
+    // Callers share a check, and see it fail at the same time.
+    if (this.#again.has(id)) return;
+    this.#again.add(id);
+    try {
+      await this.#checkFrom(transport, remote);
+    } finally {
+      this.#again.delete(id);
     }
   }
 }

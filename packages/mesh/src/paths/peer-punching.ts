@@ -35,7 +35,8 @@ const PUNCH_AFTER_MS = 600;
 /** Attacks in a row; further ones follow the schedule of other checks. */
 const PUNCH_TRIES = 3;
 const MAX_PROVEN = 64;
-const MOVES = { perSecond: 1 / 60, burst: 1 };
+/** A journey begins with some changes of the network soon after each other. */
+const MOVES = { perSecond: 1 / 60, burst: 3 };
 
 /** Decides when the hard NATs of one peer are attacked, and what the attack is given. */
 export class PeerPunching {

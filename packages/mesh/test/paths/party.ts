@@ -2,7 +2,7 @@ import { type Clock, Events, type Log, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { generateWireGuardKey, type WireGuardKey } from '@towpath/membership';
 import { type NatOptions, SimulatedInternet, type SimulatedInternetOptions } from '@towpath/net/simulated';
-import { type TimeLimitedCredentials, timeLimitedCredentials, TurnServer } from '@towpath/stun/server';
+import { StunServer, type TimeLimitedCredentials, timeLimitedCredentials, TurnServer } from '@towpath/stun/server';
 import type { Network } from '@towpath/net';
 import {
   type ControlPlane,
@@ -51,7 +51,7 @@ export class SimulatedParty {
   /** What members announce, by id. */
   readonly announcements: Map<string, Uint8Array> = new Map();
   readonly #controls = new Map<string, HubControl>();
-  readonly #servers: TurnServer[] = [];
+  readonly #servers: (TurnServer | StunServer)[] = [];
   #relays: MeshRelay[] = [];
 
   constructor(seed: number, options: Partial<MeshPathFinderOptions> = {}, internet: SimulatedInternetOptions = {}) {
@@ -76,6 +76,15 @@ export class SimulatedParty {
     this.#relays = [...this.#relays, { id, urls, region: '', load: 0, healthy: true }];
     for (const control of this.#controls.values()) control.events.emit('relays', this.#relays);
     return relay;
+  }
+
+  /** Starts a server that answers STUN alone, with RESPONSE-PORT (RFC 5780); members hear of it. */
+  async startStun(): Promise<void> {
+    const { network, address } = this.internet.host({ name: 'stun' });
+    const server = await StunServer.listen({ network, clock: this.clock }, { address });
+    this.#servers.push(server);
+    const urls = [`turn:${address}:${server.local.port}?transport=udp`];
+    this.listRelays([{ id: 'stun', urls, region: '', load: 0, healthy: false }, ...this.#relays]);
   }
 
   /** @param nat undefined: a public address. */
@@ -147,7 +156,7 @@ export class SimulatedParty {
   /** Relayed addresses that a member holds, on all relays. */
   allocationsOf(member: PartyMember): number {
     const user = userOf(member.peer);
-    return this.#servers.filter((server) => server.users.has(user)).length;
+    return this.#servers.filter((server) => server instanceof TurnServer && server.users.has(user)).length;
   }
 
   relays(): MeshRelay[] {

@@ -1,5 +1,5 @@
 import { VirtualClock } from '@towpath/core/testing';
-import { natKinds } from '@towpath/net/simulated';
+import { type NatOptions, natKinds } from '@towpath/net/simulated';
 import type { NatFacts } from '@towpath/stun';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -281,5 +281,67 @@ describe('attacks on hard NATs', () => {
     }
     // Nine of ten: an attack does not always find a port.
     expect(tookMs.toSorted((x, y) => x - y)[8], tookMs.join(' ')).toBeLessThan(10_000);
+  });
+
+  /** A member that roams from network to network, and one that stays; attacks succeed in the last network alone. */
+  async function roaming(seed: number, networks: number, moving: NatOptions, other: NatOptions) {
+    party = new SimulatedParty(seed);
+    await party.startRelay();
+    const nats = Array.from({ length: networks }, (_, at) =>
+      party.internet.nat({ ...moving, subnet: `192.168.${at + 1}.0/24` }),
+    );
+    const host = nats[0]!.host({ name: 'a' });
+    const theirs = party.internet.nat({ ...other, subnet: '192.168.250.0/24' });
+    const [a, b] = [await party.memberOn('a', host.network), await party.memberOn('b', theirs.host().network)];
+    const last = nats.at(-1)!.externalAddress;
+    const relays = party.relays().flatMap(({ urls }) => urls.map((url) => /[\d.]{7,}/.exec(url)![0]));
+    party.internet.intercept(({ source, destination }, next) => {
+      const inLast = host.interfaces[0]!.lan === nats.at(-1)!.lan;
+      if (relays.includes(source) || relays.includes(destination)) next();
+      else if (inLast && (source === host.address || destination === last)) next();
+    });
+    const [toB, toA] = [a.connect(b), b.connect(a)];
+    const attacks = { count: 0 };
+    toA.events.on('log', ({ what, reason }) => {
+      if (what === 'attempt' && reason === 'punching') attacks.count++;
+    });
+    await party.clock.advance(4_000);
+    return { toB, attacks, moveTo: (at: number) => host.roam(nats[at]!.lan) };
+  }
+
+  it.each([
+    ['searches', natKinds.portRestricted, natKinds.symmetricRandom],
+    ['has random ports', natKinds.symmetricRandom, natKinds.portRestricted],
+  ])(
+    'begin anew at once after the peer, which %s, has changed its network three times in 36 s',
+    async (_, moving, other) => {
+      const tookMs: number[] = [];
+      for (let seed = 420; seed < 430; seed++) {
+        const { toB, moveTo } = await roaming(seed, 4, moving, other);
+        for (const at of [1, 2]) {
+          moveTo(at);
+          await party.clock.advance(12_000);
+        }
+        expect([seed, toB.current?.kind]).toEqual([seed, 'relay']);
+        moveTo(3);
+        const startedAtMs = party.clock.now();
+        for (let turn = 0; turn < 600 && toB.current?.kind !== 'p2p'; turn++) await party.clock.advance(100);
+        tookMs.push(party.clock.now() - startedAtMs);
+        if (seed < 429) await party.close();
+      }
+      // Nine of ten: an attack does not always find a port.
+      expect(tookMs.toSorted((x, y) => x - y)[8], tookMs.join(' ')).toBeLessThan(10_000);
+    },
+  );
+
+  it('are not more than one in 20 s, one in a minute for changes of the peer, and three, however often the peer moves', async () => {
+    const { attacks, moveTo } = await roaming(431, 5, natKinds.portRestricted, natKinds.symmetricRandom);
+    const before = attacks.count;
+    for (let turn = 0; turn < 60; turn++) {
+      moveTo(turn % 4);
+      await party.clock.advance(5_000);
+    }
+    // 300 s
+    expect(attacks.count - before).toBeLessThanOrEqual(15 + 5 + 3);
   });
 });
