@@ -122,7 +122,11 @@ export function notAnswering(configFolder: string, waitedMs: number): TowpathErr
 
 function unreachable(cause: NodeJS.ErrnoException, configFolder: string): TowpathError {
   if (cause instanceof TowpathError) return cause;
-  if (cause.code?.startsWith('HPE_') === true) return badAnswer('is not HTTP', cause);
+  if (cause.code?.startsWith('HPE_') === true) {
+    const path = apiSocketPath(configFolder);
+    const message = `What answers at ${path} is not towpath up: it does not speak HTTP. Next: end that program.`;
+    return new TowpathError('bad-answer', message, { cause, kind: 'local' });
+  }
   // A daemon that hangs accepts no connections either, and the system's queue of them is full.
   if (cause.code === 'EAGAIN') return notAnswering(configFolder, 0);
   if (cause.code === 'EACCES') {
