@@ -1,5 +1,6 @@
 import { type Clock, deadlineInterval, errorMessage, type Log, type Timer, TowpathError } from '@towpath/core';
 import type { Network, UdpSocket } from '@towpath/net';
+import type { GrantedMapping, MappingProtocolName } from './mapping.ts';
 import { decodeNatPmp } from './nat-pmp.ts';
 import { decodePcpAnnounce } from './pcp.ts';
 import { readGatewayNotice, SSDP_GROUP, SSDP_PORT } from './ssdp.ts';
@@ -42,12 +43,14 @@ export interface GatewayWatchComponents {
   network: Network;
   clock: Clock;
   log: Log;
+  /** Watches of other mappings, which are told of the epoch times that this one hears. */
+  watches: Set<GatewayWatch>;
 }
 
 export interface GatewayWatchOptions {
   gateway: string;
-  /** Epoch time when the mapping was granted. */
-  epochS: number | undefined;
+  /** The mapping as it was granted last. */
+  granted: GrantedMapping;
   /** Requests the epoch time; undefined where the protocol has none. */
   ask: ((signal: AbortSignal) => Promise<number | undefined>) | undefined;
   /** The gateway may have lost the mapping. */
@@ -61,6 +64,7 @@ export class GatewayWatch implements AsyncDisposable {
   readonly #sockets: Promise<UdpSocket | undefined>[];
   readonly #asking: Timer | undefined;
   #epoch: EpochReading | undefined;
+  #via: MappingProtocolName | undefined;
   /** The epoch time went back, and no renewal has followed yet. */
   #stateLost = false;
   #restartAtMs = Number.NEGATIVE_INFINITY;
@@ -73,7 +77,8 @@ export class GatewayWatch implements AsyncDisposable {
     const { clock } = components;
     this.#components = components;
     this.#options = options;
-    if (options.epochS !== undefined) this.#epoch = { epochS: options.epochS, atMs: clock.now() };
+    components.watches.add(this);
+    this.granted(options.granted);
     this.#sockets = [
       this.#listen(ANNOUNCE_GROUP, ANNOUNCE_PORT, (data) => this.#announced(data)),
       this.#listen(SSDP_GROUP, SSDP_PORT, (data) => this.#notified(data)),
@@ -83,15 +88,24 @@ export class GatewayWatch implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#components.watches.delete(this);
     this.#closing.abort(new TowpathError('aborted', 'The gateway is no longer watched.'));
     this.#asking?.cancel();
     await this.#asked;
     for (const socket of this.#sockets) await (await socket)?.close();
   }
 
-  /** Records the epoch time of a granted mapping. */
-  granted(epochS: number | undefined): void {
-    if (epochS !== undefined) this.#epoch = { epochS, atMs: this.#components.clock.now() };
+  /**
+   * Records the epoch time of the granted mapping. Where it shows a restart, this mapping was made again with the answer;
+   * the others are renewed (RFC 6887 §8.5).
+   */
+  granted({ epochS, via }: GrantedMapping): void {
+    this.#via = via;
+    if (epochS === undefined) return;
+    this.#epoch = { epochS, atMs: this.#components.clock.now() };
+    for (const other of this.#components.watches) {
+      if (other !== this && other.#options.gateway === this.#options.gateway && other.#via === via) other.#read(epochS);
+    }
   }
 
   async #listen(group: string, port: number, onData: (data: Uint8Array) => void): Promise<UdpSocket | undefined> {

@@ -2,6 +2,7 @@ import { type Candidate, type Clock, type Log, type Random, race, silentLog } fr
 import type { Network } from '@towpath/net';
 import { GATEWAY_PORT, localAddressTowards } from './gateway-exchange.ts';
 import { GatewayProtocol } from './gateway-protocol.ts';
+import type { GatewayWatch } from './gateway-watch.ts';
 import type { FullRequest, HeldMapping, MappedPort, MappingProtocol, MappingRequest, Router } from './mapping.ts';
 import { PortmapError } from './portmap-error.ts';
 import { RenewedMapping } from './renewed-mapping.ts';
@@ -34,6 +35,7 @@ const DEFAULT_LIMIT_MS = 5_000;
 export class PortMapper {
   readonly #components: PortMapperComponents & { log: Log };
   readonly #options: PortMapperOptions;
+  readonly #watches = new Set<GatewayWatch>();
 
   constructor(components: PortMapperComponents, options: PortMapperOptions = {}) {
     this.#components = { ...components, log: components.log ?? silentLog };
@@ -58,7 +60,7 @@ export class PortMapper {
       negotiate: (router: Router, wanted: FullRequest, ended?: AbortSignal) => this.#negotiate(router, wanted, ended),
     };
     const held = await negotiation.negotiate(await negotiation.router(signal), full, signal);
-    return new RenewedMapping(this.#components, negotiation, full, held);
+    return new RenewedMapping({ ...this.#components, watches: this.#watches }, negotiation, full, held);
   }
 
   /** @throws PortmapError `no-gateway`; the signal's reason */

@@ -23,6 +23,8 @@ interface Components {
   clock: Clock;
   random: Random;
   log: Log;
+  /** Watches of all mappings of the same mapper. */
+  watches: Set<GatewayWatch>;
 }
 
 /** A mapping that is renewed in time, and created again when the router restarts or the route changes. */
@@ -132,7 +134,7 @@ export class RenewedMapping implements MappedPort {
 
   #take(before: HeldMapping, held: HeldMapping): void {
     this.#held = held;
-    if (held.protocol === before.protocol) this.#watch?.granted(held.granted.epochS);
+    if (held.protocol === before.protocol) this.#watch?.granted(held.granted);
     else {
       if (this.#watch) this.#endLater(this.#watch[Symbol.asyncDispose]());
       this.#watch = this.#watchGateway();
@@ -150,7 +152,7 @@ export class RenewedMapping implements MappedPort {
     if (router.gateway === undefined) return undefined;
     return new GatewayWatch(this.#components, {
       gateway: router.gateway,
-      epochS: granted.epochS,
+      granted,
       ask: protocol.epoch && ((signal) => protocol.epoch!(this.#wanted(), this.#held.granted, signal)),
       onRestart: (reason) => this.#startAnew(`the gateway restarted (${reason})`),
     });

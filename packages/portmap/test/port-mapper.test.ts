@@ -227,6 +227,31 @@ describe('port mapper', () => {
     expect(responder.leases.size).toBe(0);
   });
 
+  test.each(['pcp-only', 'nat-pmp-only'] as const)(
+    'a restart that the answer about one mapping shows brings the others back at once, at a gateway of kind "%s" (RFC 6887 §8.5)',
+    async (habit) => {
+      const { clock, random, laptop, home, responder, internet } = await world(habit);
+      const options = { gateway: home.gateway.address, upnp: false };
+      const mapper = new PortMapper({ network: laptop.network, clock, random }, options);
+      const map = (internalPort: number) => clock.runUntil(mapper.map({ protocol: 'udp', internalPort }));
+      const before = [await map(41_000), await map(41_001)];
+      await clock.advance(101_000);
+      responder.restart();
+      const fresh = await map(41_002);
+      await clock.advance(500);
+      expect(responder.leases.size).toBe(3);
+      // Nobody renews without end: what the others are told afterwards fits.
+      const asked = responder.requests.length;
+      responder.announces = false;
+      await clock.advance(15_000);
+      expect(responder.requests.length - asked).toBeLessThanOrEqual(before.length + 1);
+      for (const mapping of [...before, fresh]) expect(await clock.runUntil(mapping.close())).toBe(true);
+      await responder.close();
+      await clock.advance(10_000);
+      expect([internet.openSockets, clock.pendingTimers]).toEqual([0, 0]);
+    },
+  );
+
   test('a restart that moves the mapping is told, where only answers to mapping requests show it', async () => {
     const { clock, responder, map } = await world('pcp-only');
     responder.announces = false;
