@@ -15,7 +15,16 @@ import { COUNTER_MAPS, counterMap, type PayloadPattern, type RelayForm } from '.
 import { ROUTING_FORM } from './routing-form.ts';
 import { RelayEgresses } from './relay-egresses.ts';
 import { type RelayAccount, RelayAccounts, type RelayUsage } from './relay-accounts.ts';
-import { type Device, devicesOf, lookUpRoutes, type Route, RouteCache, type RouteQuery, routeKey } from './routes.ts';
+import {
+  ANY_ADDRESS,
+  type Device,
+  devicesOf,
+  lookUpRoutes,
+  type Route,
+  RouteCache,
+  type RouteQuery,
+  routeKey,
+} from './routes.ts';
 import { RouteProcess } from './route-process.ts';
 import { SpliceError } from './splice-error.ts';
 import { address, type Endpoint, family, type IpFamily, port } from './values.ts';
@@ -199,6 +208,25 @@ export class KernelRelay implements AsyncDisposable {
   async usage(): Promise<RelayUsage> {
     await this.#readAll();
     return this.#accounts.usage();
+  }
+
+  /**
+   * Returns the ends of a session with their local addresses: where that is 0.0.0.0, as of a socket that is bound to it, the one
+   * that the host sends to this end from.
+   * @throws SpliceError `no-route`
+   */
+  async located<Ends extends Pick<RelaySession, 'a' | 'b'>>(ends: Ends): Promise<Ends> {
+    const isOpen = ({ local }: RelayEnd) => local.address === ANY_ADDRESS;
+    const queries = [ends.a, ends.b].filter(isOpen).map(queryOf);
+    if (queries.length === 0) return ends;
+    const routes = await this.#routeCache.get(queries);
+    const located = (end: RelayEnd): RelayEnd => {
+      if (!isOpen(end)) return end;
+      const source = routes.get(routeKey(queryOf(end)))?.source;
+      if (source === undefined) throw new SpliceError('no-route', `No route to ${end.remote.address}.`);
+      return { remote: end.remote, local: { address: source, port: end.local.port } };
+    };
+    return { ...ends, a: located(ends.a), b: located(ends.b) };
   }
 
   /**

@@ -24,7 +24,7 @@ export interface PlaneAccount {
   onUsage?(bytes: number): void;
 }
 
-/** A session that the kernel is to forward. */
+/** A session that the kernel is to forward. A local address of 0.0.0.0 is the one that the host sends to the end from. */
 export interface PlaneSession {
   readonly a: RelayEnd;
   readonly b: RelayEnd;
@@ -202,7 +202,9 @@ export class RelayPlane implements Disposable {
       try {
         if (owner !== undefined) await this.#hold(entry, owner);
         if (left.signal.aborted) return;
-        await this.#relay.open(key, { a, b, ...(owner && { account: owner.id }) });
+        const ends = await this.#relay.located({ a, b });
+        if (left.signal.aborted) return;
+        await this.#relay.open(key, { ...ends, ...(owner && { account: owner.id }) });
         if (left.signal.aborted) return;
         entry.inKernel = true;
         this.#stats.moved++;

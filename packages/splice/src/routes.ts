@@ -4,14 +4,19 @@ import { SpliceError } from './splice-error.ts';
 import type { System } from './system.ts';
 import { address } from './values.ts';
 
+/** A local address that stands for the one that the host chooses. */
+export const ANY_ADDRESS = '0.0.0.0';
+
 /** Where packets to an address leave. */
 export interface Route {
   readonly device: string;
   /** Address of the next router; absent when the destination is on the link. */
   readonly gateway?: string | undefined;
+  /** The address that the host chose, where it was to choose. */
+  readonly source?: string | undefined;
 }
 
-/** A destination, and the local address that packets to it are to have. */
+/** A destination, and the local address that packets to it are to have, or {@link ANY_ADDRESS}. */
 export interface RouteQuery {
   readonly to: string;
   readonly from: string;
@@ -27,7 +32,9 @@ export function routeKey({ to, from }: RouteQuery): string {
  * @throws SpliceError `no-route` when the program `ip` cannot be run.
  */
 export async function lookUpRoutes(ip: RouteProcess, queries: Iterable<RouteQuery>): Promise<Map<string, Route>> {
-  const lines = [...queries].map(({ to, from }) => `route get ${address(to)} from ${address(from)}`);
+  const lines = [...queries].map(({ to, from }) =>
+    from === ANY_ADDRESS ? `route get ${address(to)}` : `route get ${address(to)} from ${address(from)}`,
+  );
   const routes = new Map<string, Route>();
   if (lines.length === 0) return routes;
   for (const line of (await ip.run(lines)).split('\n')) {
@@ -46,11 +53,12 @@ function parseRoute(line: string): (RouteQuery & { route: Route }) | undefined {
   }
   const [entry] = Array.isArray(parsed) ? parsed : [];
   if (typeof entry !== 'object' || entry === null) return undefined;
-  const { type, dst, from, dev, gateway } = entry as Record<string, unknown>;
+  const { type, dst, from = ANY_ADDRESS, dev, gateway, prefsrc } = entry as Record<string, unknown>;
   // `type` is present for what does not leave the host: local, broadcast, blackhole, …
   if (type !== undefined && type !== 'unicast') return undefined;
   if (typeof dst !== 'string' || typeof from !== 'string' || typeof dev !== 'string' || dev === 'lo') return undefined;
-  return { to: dst, from, route: { device: dev, gateway: typeof gateway === 'string' ? gateway : undefined } };
+  const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+  return { to: dst, from, route: { device: dev, gateway: text(gateway), source: text(prefsrc) } };
 }
 
 /** A route is looked up again when it is older than this; who asks meanwhile gets the one that is known. */

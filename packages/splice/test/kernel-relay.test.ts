@@ -46,6 +46,14 @@ describe('KernelRelay', () => {
     expect(await relay.list()).toEqual({ complete: [], incomplete: [], unexpected: [] });
   });
 
+  test('an end at 0.0.0.0 gets the address that the host sends to it from', async () => {
+    const { a, b } = session(1);
+    const open = { remote: a.remote, local: { address: '0.0.0.0', port: a.local.port } };
+    expect(await relay.located({ a: open, b })).toEqual({ a, b });
+    const unreachable = { ...open, remote: { address: '198.51.100.99', port: 1 } };
+    await expect(relay.located({ a, b: unreachable })).rejects.toMatchObject({ code: 'no-route' });
+  });
+
   test.each([
     [{ a: { remote: { address: '::1', port: 1 }, local: { address: RELAY, port: 1 } } }, 'invalid-value'],
     [{ a: { remote: { address: '198.51.100.99', port: 1 }, local: { address: RELAY, port: 1 } } }, 'no-route'],

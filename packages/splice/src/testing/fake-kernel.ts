@@ -63,8 +63,9 @@ export class FakeKernel implements System {
       const routes = input.split('\n').flatMap((line) => {
         const [, , to, , from] = line.split(' ');
         if (to === undefined || unreachable.includes(to) || addresses.includes(to)) return [];
+        const source = from === undefined ? { prefsrc: addresses[0] } : { from };
         return [
-          JSON.stringify([{ dst: to, from, gateway: to.includes(':') ? 'fe80::1' : '203.0.113.1', dev: 'eth0' }]),
+          JSON.stringify([{ dst: to, ...source, gateway: to.includes(':') ? 'fe80::1' : '203.0.113.1', dev: 'eth0' }]),
         ];
       });
       return { ...OK, stdout: routes.join('\n') };

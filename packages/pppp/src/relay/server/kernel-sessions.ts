@@ -63,7 +63,6 @@ export class KernelSessions {
   readonly #log: Log;
   readonly #meter: RelayMeter;
   readonly #limits: RelayLimits;
-  readonly #address: string | undefined;
   /** Sessions in the kernel, or on the way. */
   readonly #placed = new Map<RelaySession, Placed>();
   /** Sessions whose counters are still to be read. */
@@ -71,17 +70,15 @@ export class KernelSessions {
   #readAtMs = 0;
   #reading = false;
 
-  /** @param options.address the host's address that datagrams arrive at. @default that of the session port's socket */
   constructor(
     components: { plane: RelayPlane; clock: Clock; log: Log; meter: RelayMeter },
-    { limits, address }: { limits: RelayLimits; address?: string | undefined },
+    { limits }: { limits: RelayLimits },
   ) {
     this.#plane = components.plane;
     this.#clock = components.clock;
     this.#log = components.log;
     this.#meter = components.meter;
     this.#limits = limits;
-    this.#address = address;
   }
 
   get stats(): PlaneStats {
@@ -145,8 +142,7 @@ export class KernelSessions {
 
   #place(session: RelaySession): void {
     const { client, device, port, account } = session;
-    const bound = port.socket.local;
-    const local = { address: this.#address ?? bound.address, port: bound.port };
+    const { local } = port.socket;
     this.#placed.set(session, { packets: 0, countedMs: 0, dayStartMs: account.dayStartMs });
     this.#plane.place(idOf(session), {
       a: { remote: client!.carrier.endpoint!, local },

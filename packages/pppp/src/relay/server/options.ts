@@ -50,11 +50,6 @@ export const DEFAULT_RELAY_LIMITS: RelayLimits = {
 export interface RelayOptions extends Omit<ShellOptions, 'limits'> {
   /** Local address, IPv4. @default all */
   address?: string;
-  /**
-   * The host's address that datagrams arrive at, for the kernel's data plane, where {@link address} stands for all. What
-   * arrives at another one reaches the server. @default `address`
-   */
-  kernelAddress?: string | undefined;
   /** UDP base port; 0: chosen by the system. @default 32110 */
   port?: number;
   /** TCP port for clients without outbound UDP; false for none. @default the UDP base port */

@@ -78,11 +78,7 @@ export class RelayServer implements AsyncDisposable {
     );
     const { plane, log = silentLog } = components;
     this.#kernel =
-      plane &&
-      new KernelSessions(
-        { plane, clock, log: log.child('RELAY'), meter: this.#meter },
-        { limits, address: options.kernelAddress },
-      );
+      plane && new KernelSessions({ plane, clock, log: log.child('RELAY'), meter: this.#meter }, { limits });
     this.#shell = new ServerShell<RelayTcpState>(
       components,
       { ...options, scope: 'RELAY', sweepMs: SWEEP_MS },

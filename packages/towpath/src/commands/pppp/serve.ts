@@ -56,12 +56,7 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
     : undefined;
   if (chosen?.plane !== undefined) stack.use(chosen.plane);
   const relay = options.relay
-    ? stack.use(
-        await RelayServer.listen(
-          { ...components, plane: chosen?.plane },
-          { address, kernelAddress, port: options.relayPort },
-        ),
-      )
+    ? stack.use(await RelayServer.listen({ ...components, plane: chosen?.plane }, { address, port: options.relayPort }))
     : undefined;
   const relays = relay ? [{ address: publicAddress, port: relay.endpoint.port }] : [];
   const rendezvous = stack.use(
