@@ -201,7 +201,7 @@ describe.skipIf(!wireGuardAvailable())('towpath up', () => {
     expect(await pingByKernels(ann, ben)).toContain('20 packets transmitted, 20 received');
   });
 
-  it('connects again after the process of a member was killed and started anew, which removes what it left', async () => {
+  it('connects again after the process of a member was killed and started anew, which removes what it left; data passes with --no-splice at one end (D1, C13)', async () => {
     const ann = node('ann', lab.host('ann', '203.0.113.21'));
     const ben = node('ben', lab.host('ben', '203.0.113.22'));
     await gather(ann, ben);
@@ -212,9 +212,21 @@ describe.skipIf(!wireGuardAvailable())('towpath up', () => {
     first.kill('SIGKILL');
     await exit;
     // The next start removes what the killed process left.
-    await up(ann);
+    await up(ann, '--no-splice');
     // The new process knows of no connection but a new one; ben may not have noticed the restart yet.
     for (const each of [ann, ben]) await until(each, ({ status }) => status === 'connected');
     expect((await ping(ben, ann)).stdout).toContain('5 received');
+    const planes: [Node, string, string][] = [
+      [ann, 'hop', 'splice-off'],
+      [ben, 'splice', 'spliced'],
+    ];
+    for (const [each, plane, reason] of planes) {
+      await until(each, ({ dataPlane, dataPlaneReason }) => dataPlane === plane && dataPlaneReason === reason);
+      const { stdout } = await each.party.run('status');
+      expect([each.party.name, stdout.includes(` ${plane} `)]).toEqual([each.party.name, true]);
+    }
+    const lost = await Promise.all([ping(ann, ben, 20, '0.1'), ping(ben, ann, 20, '0.1')]);
+    for (const { stdout } of lost) expect(stdout).toContain('20 packets transmitted, 20 received');
+    expect((await ann.party.run('why', 'ben')).stdout).toContain('(splice-off)');
   });
 });

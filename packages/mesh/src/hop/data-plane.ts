@@ -161,8 +161,14 @@ export class DataPlane implements AsyncDisposable {
     this.#attempt.abort();
     const attempt = new AbortController();
     this.#attempt = attempt;
+    const { log = silentLog } = this.#components;
     this.#moves = this.#moves.then(async () => {
-      if (this.#entry !== undefined) await this.#leave(this.#entry);
+      if (this.#entry !== undefined) {
+        // WireGuard's process may have ended. The one that is made instead has its endpoint repaired.
+        await this.#leave(this.#entry).catch((error: unknown) =>
+          log.warn('The move to the hop failed.', { error: errorMessage(error) }),
+        );
+      }
       this.#become('hop', reason);
       if (!attempt.signal.aborted) void this.#spliceLater(attempt.signal);
     });

@@ -68,6 +68,26 @@ describe('DataPlane', () => {
     expect([a.stray, b.stray]).toEqual([0, 0]);
   });
 
+  it('goes on when WireGuard is gone during a move to the hop, and is on the splice again later (C7)', async () => {
+    model = await createModel();
+    const { a, b } = model;
+    for (const node of [a, b]) node.plane.setPaths(node.path('p'));
+    await ping(4_000);
+    const gone = async () => {
+      throw new Error('WireGuard does not answer');
+    };
+    const { setEndpoint, peer } = a;
+    Object.assign(a, { setEndpoint: gone, peer: gone });
+    a.plane.setPaths(a.path('q'));
+    await ping(1_000);
+    expect(a.plane.kind).toBe('hop');
+    Object.assign(a, { setEndpoint, peer });
+    a.plane.setPaths(a.path('p'));
+    await a.plane.repair(await a.peer());
+    await ping(5_000);
+    expect([a.plane.kind, b.plane.kind]).toEqual(['splice', 'splice']);
+  });
+
   it('works with one end on the splice and the other on the hop', async () => {
     model = await createModel([true, false]);
     const { a, b } = model;
