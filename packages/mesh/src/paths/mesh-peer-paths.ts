@@ -91,6 +91,8 @@ export class MeshPeerPaths implements PeerPaths {
   readonly #foreignForms = new Set<number>();
   #reason: PathReason = 'first';
   #isRefused = false;
+  /** The last {@link also} that was told. */
+  #selectedAlso: PeerPath | undefined;
   #policy: { policy?: PathPolicy | undefined; redundancy?: 1 | 2 | undefined };
 
   constructor(peer: MeshPeerPathsComponents, options: PeerPathsOptions, secrets: PairSecrets) {
@@ -199,9 +201,9 @@ export class MeshPeerPaths implements PeerPaths {
     let noted = '';
     this.#set.events.on('standby', ({ path }) => {
       const [label, reason] = [path?.id ?? 'none', this.also === undefined ? 'surplus' : 'suspect'];
-      if (noted === `${label} ${reason}`) return;
+      if (noted !== `${label} ${reason}`) this.#log.note('standby', label, reason);
+      else if (this.also === this.#selectedAlso) return;
       noted = `${label} ${reason}`;
-      this.#log.note('standby', label, reason);
       this.#select(this.#reason);
     });
     this.#set.events.on('removed', ({ path, id, reason }) => {
@@ -211,9 +213,9 @@ export class MeshPeerPaths implements PeerPaths {
     });
     this.#set.events.on('health', ({ path, health }) => {
       // There should be another path before this one is dead.
-      if (health !== 'suspect' || path !== this.#set.current) return;
-      if (this.#set.standby === undefined) this.#wakeup.wake();
-      else this.#select(this.#reason);
+      if (path !== this.#set.current) return;
+      if (health === 'suspect' && this.#set.standby === undefined) this.#wakeup.wake();
+      else if (this.also !== this.#selectedAlso) this.#select(this.#reason);
     });
     this.#running = this.#run();
   }
@@ -281,15 +283,15 @@ export class MeshPeerPaths implements PeerPaths {
 
   dataLost(echoes?: number): void {
     // What is sent on two paths tells nothing of one of them.
-    if (this.#set.alsoSendOn === undefined) this.#set.dataLost(echoes);
+    if (this.also === undefined) this.#set.dataLost(echoes);
   }
 
   dataSlow(rttMs: number): void {
-    if (this.#set.alsoSendOn === undefined) this.#relays.slow(rttMs);
+    if (this.also === undefined) this.#relays.slow(rttMs);
   }
 
   dataCarried(): void {
-    if (this.#set.alsoSendOn === undefined) this.#set.dataCarried();
+    if (this.also === undefined) this.#set.dataCarried();
   }
 
   probe(): void {
@@ -594,6 +596,8 @@ export class MeshPeerPaths implements PeerPaths {
 
   #select(reason: PathReason): void {
     this.#reason = reason;
-    this.events.emit('selected', { path: this.#set.current, also: this.also, reason });
+    const { also } = this;
+    this.#selectedAlso = also;
+    this.events.emit('selected', { path: this.#set.current, also, reason });
   }
 }
