@@ -218,4 +218,20 @@ describe.skipIf(!wireGuardAvailable())('a TCP transfer through the tunnel', TIME
     expect(disturb.wireGuard('SIGCONT')).toBe(1);
     await eventually(a, ({ status }) => status === 'connected', 30_000);
   });
+
+  it("carries data again when the peer's WireGuard was killed, of which its daemon makes another (C6, C7)", async () => {
+    const spliced = () =>
+      Promise.all(
+        [a, b].map((member) =>
+          eventually(member, ({ status, dataPlane }) => status === 'connected' && dataPlane === 'splice', 60_000),
+        ),
+      );
+    await spliced();
+    expect(disturb.wireGuard('SIGKILL')).toBe(1);
+    const fromMs = Date.now();
+    for (let turn = 0; turn < 400 && !(Date.now() - fromMs > 2_500 && pings.flowing); turn++) await pause(50);
+    // In 5 to 15 s at worst.
+    expect(pings.outageSince(fromMs)).toBeLessThan(15_000);
+    await spliced();
+  });
 });

@@ -141,7 +141,7 @@ export class Disturbances {
   }
 
   /** The WireGuard process of the second member. */
-  wireGuard(signal: 'SIGSTOP' | 'SIGCONT'): number {
+  wireGuard(signal: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): number {
     const mine = childrenOf(this.#b.pid, 'wireguard-go -f');
     for (const pid of mine) process.kill(pid, signal);
     return mine.length;

@@ -1,4 +1,4 @@
-import { backoff, type Clock, errorMessage, Events, isAbort, type Log, type Random, silentLog } from '@towpath/core';
+import { backoff, type Clock, errorMessage, Events, type Log, type Random, silentLog } from '@towpath/core';
 import { type Endpoint, formatEndpoint, type Network, sameEndpoint } from '@towpath/net';
 import type { PeerPath, SendDatagram } from '../peer-path.ts';
 import { MeshReason, type Reason } from '../reason.ts';
@@ -179,6 +179,7 @@ export class DataPlane implements AsyncDisposable {
     const path = this.#path;
     const waits = backoff({ ...RETRY, random });
     if (path === undefined) return;
+    let failed = '';
     try {
       for (let waitMs = this.#options.settleMs ?? DEFAULT_SETTLE_MS; ; waitMs = waits.next().value ?? RETRY.maxMs) {
         if (splice === undefined) return this.#become('hop', MeshReason.spliceOff);
@@ -191,13 +192,17 @@ export class DataPlane implements AsyncDisposable {
           () => {},
           () => {},
         );
-        await move;
+        await move.catch((error: unknown) => {
+          signal.throwIfAborted();
+          const message = errorMessage(error);
+          if (message !== failed) log.warn('The move to the splice failed; the hop carries on.', { error: message });
+          failed = message;
+          this.#become('hop', MeshReason.spliceUnavailable);
+        });
         if (this.#kind === 'splice') return;
       }
     } catch (error) {
-      if (signal.aborted || isAbort(error)) return;
-      log.warn('The move to the splice failed; the hop carries on.', { error: errorMessage(error) });
-      this.#become('hop', MeshReason.spliceUnavailable);
+      if (!signal.aborted) log.warn('The splice is not tried again on this path.', { error: errorMessage(error) });
     }
   }
 

@@ -88,6 +88,23 @@ describe('DataPlane', () => {
     expect([a.plane.kind, b.plane.kind]).toEqual(['splice', 'splice']);
   });
 
+  it('tries the splice again after WireGuard was gone during the move to it (C7)', async () => {
+    model = await createModel();
+    const { a, b } = model;
+    const { setEndpoint, peer } = a;
+    const gone = async () => {
+      throw new Error('WireGuard does not answer');
+    };
+    Object.assign(a, { setEndpoint: gone, peer: gone });
+    for (const node of [a, b]) node.plane.setPaths(node.path('p'));
+    await ping(4_000);
+    expect([a.plane.kind, a.plane.reason]).toEqual(['hop', 'splice-unavailable']);
+    Object.assign(a, { setEndpoint, peer });
+    await a.plane.repair(await a.peer());
+    await ping(10_000);
+    expect([a.plane.kind, b.plane.kind]).toEqual(['splice', 'splice']);
+  });
+
   it('works with one end on the splice and the other on the hop', async () => {
     model = await createModel([true, false]);
     const { a, b } = model;
