@@ -32,8 +32,8 @@ export interface PeerPaths extends AsyncDisposable {
   log(): readonly PathLogEntry[];
   /** Why there is no direct path; undefined while there is one. */
   readonly relayReason: Reason | undefined;
-  /** There is no path, and the policy does not allow those that were verified. */
-  readonly isRefusedByPolicy: boolean;
+  /** The policy that does not allow the paths that were verified; undefined while there is a path, or none was verified. */
+  readonly refusedBy: PathPolicy | undefined;
   /** Checks that were sent to the peer so far. */
   readonly probesSent: number;
   /** Begins anew and resets every backoff: an echo was lost, the network changed, the peer is back. */

@@ -19,6 +19,7 @@ const peer: ConnectionStatus = {
   online: true,
   path: { id: 'p1', kind: 'p2p', relay: undefined },
   pathReason: 'first',
+  refusedBy: undefined,
   relayReason: undefined,
   dataPlane: 'splice',
   dataPlaneReason: 'spliced',
@@ -143,18 +144,28 @@ test('why says what makes a relayed path direct, by its reason, and what to do a
     reason: { code: 'peer-offline' },
     next: [expect.stringContaining('towpath up')],
   });
-  const refused = explain(
-    { ...peer, status: 'failed', reason: 'reconnect-failed', pathReason: 'policy', path: undefined },
-    [],
-  );
-  expect(refused.details.join(' ')).toContain('the policy does not allow');
-  expect([refused.next.join(' ').includes('--policy auto'), refused.next.join(' ').includes('Add a relay')]).toEqual([
-    true,
-    false,
-  ]);
   expect(explain(peer, [])).toMatchObject({ verdict: 'direct', next: [] });
   const [slow] = explain({ ...peer, status: 'degraded', reason: 'echo-slow', latencyMs: 181 }, []).next;
   expect(slow).toContain('took 200 ms or more, and are not below 180 ms again');
   const [lost] = explain({ ...peer, status: 'degraded', reason: 'echo-lost' }, []).next;
   expect([lost?.includes('not answered'), lost?.includes(' ms')]).toEqual([true, false]);
+});
+
+test('why names the policy that does not allow the paths on which a peer answers, and how to change it first (C13, D4)', () => {
+  const refused: ConnectionStatus = {
+    ...peer,
+    ...{ status: 'connecting', reason: 'path-new', pathReason: 'policy', refusedBy: 'lan-only', path: undefined },
+  };
+  const { verdict, reason, summary, details, next } = explain(refused, []);
+  expect([verdict, reason.code, summary]).toEqual([
+    'unreachable',
+    'policy',
+    'ben answers, but only on paths that the policy lan-only does not allow.',
+  ]);
+  expect(next[0]).toContain('--policy auto');
+  expect([...details, ...next].join(' ')).not.toMatch(/netcheck|Add a relay|a moment ago/);
+  expect(explain({ ...refused, refusedBy: 'direct-only' }, []).next).toHaveLength(1);
+  // A peer that has left, or is offline, does not answer at all.
+  for (const left of [{ reason: 'peer-left' }, { reason: 'peer-offline', online: false }] as const)
+    expect(explain({ ...refused, ...left }, [])).toMatchObject({ reason: { code: left.reason } });
 });

@@ -1,4 +1,4 @@
-import type { PathKind } from '@towpath/core';
+import type { PathKind, PathPolicy } from '@towpath/core';
 import type { PeerId } from '@towpath/membership';
 import type { DataPlaneKind } from '../hop/data-plane.ts';
 import type { PeerStatus } from '../health/peer-health.ts';
@@ -26,6 +26,8 @@ export interface ConnectionStatus {
   readonly path: { readonly id: string; readonly kind: PathKind; readonly relay: string | undefined } | undefined;
   /** Why the current path was chosen. */
   readonly pathReason: Reason;
+  /** The policy of this node that does not allow the paths on which the peer answers; undefined when there is a path. */
+  readonly refusedBy: PathPolicy | undefined;
   /** Why it is reached through a relay; undefined when it is not. */
   readonly relayReason: Reason | undefined;
   readonly dataPlane: DataPlaneKind;

@@ -254,8 +254,8 @@ export class MeshPeerPaths implements PeerPaths {
     );
   }
 
-  get isRefusedByPolicy(): boolean {
-    return this.#isRefused && this.#set.current === undefined;
+  get refusedBy(): PathPolicy | undefined {
+    return this.#isRefused && this.#set.current === undefined ? this.#policy.policy : undefined;
   }
 
   get probesSent(): number {

@@ -106,7 +106,7 @@ export class FakePaths implements PeerPaths {
   readonly refreshes: PathReason[] = [];
   readonly also = undefined;
   readonly relayReason = undefined;
-  readonly isRefusedByPolicy = false;
+  readonly refusedBy = undefined;
   readonly probesSent = 0;
   current: PeerPath | undefined;
   closed = false;

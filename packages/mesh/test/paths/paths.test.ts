@@ -146,6 +146,22 @@ describe('MeshPathFinder', () => {
     expect(new Set(paths.log().map(({ what }) => what))).toContain('switch');
   });
 
+  it.each(['lan-only', 'relay-only'] as const)(
+    'says that the policy %s does not allow what was found (C13)',
+    async (policy) => {
+      party = new SimulatedParty(4);
+      const [a, b] = [await party.member('a'), await party.member('b')];
+      const paths = a.connect(b, { policy });
+      const before = paths.refusedBy;
+      b.connect(a);
+      await party.clock.advance(5_000);
+      expect([before, paths.current, paths.refusedBy]).toEqual([undefined, undefined, policy]);
+      paths.configure({ policy: 'auto' });
+      await party.clock.advance(5_000);
+      expect([paths.current?.kind, paths.refusedBy]).toEqual(['p2p', undefined]);
+    },
+  );
+
   it('goes to the relay when the direct path dies, within two seconds, and back', async () => {
     party = new SimulatedParty(5);
     await party.startRelay();

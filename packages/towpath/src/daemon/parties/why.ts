@@ -8,9 +8,22 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
   const reached = status.status === 'connected' || status.status === 'degraded';
   const silent = silentAddresses(log, status.endpoint);
   const details = silent.map(({ label, reason }) => `${label} did not answer (${reason}).`);
+  const { refusedBy } = status;
+  if (refusedBy !== undefined && status.online && status.reason !== 'peer-left' && status.reason !== 'interface-lost') {
+    return {
+      verdict: 'unreachable',
+      reason: reasonOf('policy'),
+      summary: `${name} answers, but only on paths that the policy ${refusedBy} does not allow.`,
+      details,
+      next: [
+        'Start with --policy auto, which allows every path; in the configuration, policy: auto.',
+        ...(refusedBy === 'lan-only'
+          ? ['Or connect both to one LAN: lan-only allows addresses in a network of an interface of this machine.']
+          : []),
+      ],
+    };
+  }
   if (!reached) {
-    const isRefused = status.path === undefined && status.pathReason === 'policy';
-    if (isRefused) details.push(`${name} answers on paths that the policy does not allow.`);
     return {
       verdict: 'unreachable',
       reason: reasonOf(status.reason),
@@ -19,8 +32,7 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
       next: status.online
         ? [
             `Check that UDP leaves the networks of both sides: towpath netcheck, here and on ${name}.`,
-            ...(isRefused ? ['Or start with --policy auto, which allows every path.'] : []),
-            ...(status.path === undefined && !isRefused
+            ...(status.path === undefined
               ? ['Add a relay that both sides reach: towpath serve, or towpath relay serve.']
               : []),
           ]
