@@ -20,6 +20,7 @@ describe('outputs of a camera of the daemon (B13)', () => {
   let port: number;
   let rtspPort: number;
   const told: Told[] = [];
+  const paths = new Set<string>();
   let answer = 200;
 
   const config = () => rig.commandLine.file('config/config.yaml');
@@ -39,6 +40,7 @@ describe('outputs of a camera of the daemon (B13)', () => {
     rig = await daemonRig();
     receiver = createServer((request, response) => {
       let body = '';
+      paths.add(request.url ?? '');
       request.on('data', (part) => {
         body += part;
       });
@@ -181,5 +183,44 @@ describe('outputs of a camera of the daemon (B13)', () => {
     await waitsOnlyFor('export');
     expect(await rig.commandLine.run(['camera', 'remove', 'feeder'])).toMatchObject({ code: 0 });
     expect([waiting(), existsSync(join(folder, 'announced'))]).toEqual([[], true]);
+  });
+
+  test('two entries of one device: a problem names both, and the second one has outputs when the first is removed', async () => {
+    const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
+    const address = ['127.0.0.1', '--ports', String(rig.camera.listen.port), '--search-port', String(await freePort())];
+    const add = async (name: string) => {
+      expect(await rig.commandLine.run(['camera', 'add', name, ...address])).toMatchObject({ code: 0 });
+      await until(async () => (await rig.ask(`/v1/cameras/${name}`)).ok);
+      const document = parseDocument(readFileSync(config(), 'utf8'));
+      document.setIn(['cameras', name, 'outputs'], document.createNode({ webhook: `${url}/${name}` }));
+      writeFileSync(config(), document.toString());
+    };
+    const settled = (name: string) =>
+      until(async () => (await rig.json<Camera>(`/v1/cameras/${name}`)).pictures.missing === 0);
+    const takesOne = async () => {
+      const before = told.length;
+      await until(() => {
+        if (told.length > before) return true;
+        rig.camera.takePicture();
+        return false;
+      });
+    };
+    answer = 200;
+    await add('feeder');
+    await settled('feeder');
+    await add('barn');
+    const message = `feeder and barn are the same device (${rig.camera.deviceId}). Next: towpath camera remove barn`;
+    const barn = () => rig.json<Camera>('/v1/cameras/barn');
+    await until(async () => (await barn()).problem?.message === message);
+    const { out } = await rig.commandLine.run(['status']);
+    expect(out.join(' ').replaceAll(/\s+/g, ' ')).toContain(message);
+    await settled('barn');
+    await takesOne();
+    expect((await feeder()).problem).toBe(null);
+    expect(paths.has('/barn')).toBe(false);
+    expect(await rig.commandLine.run(['camera', 'remove', 'feeder'])).toMatchObject({ code: 0 });
+    await until(async () => (await barn()).problem === null);
+    await takesOne();
+    expect(paths.has('/barn')).toBe(true);
   });
 });

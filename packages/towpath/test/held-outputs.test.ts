@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer, getCACertificates, setDefaultCACertificates } from 'node:tls';
 import type { DeviceInfo } from '@towpath/camera';
@@ -6,6 +6,7 @@ import { createLog, SeededRandom, silentLog } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { expect, test } from 'vitest';
 import type { PictureEvent } from '@towpath/camera/outputs';
+import { HeldDevices } from '../src/daemon/cameras/held-devices.ts';
 import { HeldOutputs, type HeldOutputsComponents } from '../src/daemon/cameras/held-outputs.ts';
 import { CameraOutputs, dropWaiting, type OutputsComponents, outputsFolder } from '../src/outputs/camera-outputs.ts';
 import { CommandLine, components } from './command-line.ts';
@@ -25,7 +26,8 @@ test('outputs that could not be opened are tried again after 1 s, then less ofte
   const changed = () => {
     tries++;
   };
-  const parts = { runtime, live: {}, catalog: {}, name: 'feeder', timeZone: undefined, changed };
+  const devices = new HeldDevices();
+  const parts = { runtime, live: {}, catalog: {}, devices, name: 'feeder', timeZone: undefined, changed };
   const config = { webhook: { url: 'http://127.0.0.1:9/', keyFile } };
   const outputs = new HeldOutputs(parts as unknown as HeldOutputsComponents, config);
   await outputs.identify({ devId: 'C2:00:5E:00:53:0A' } as DeviceInfo);
@@ -106,7 +108,8 @@ test('a broker over TLS that is not to be trusted is a problem of the camera unt
   const changed = () => {
     changes++;
   };
-  const parts = { runtime, live: {}, catalog: {}, name: 'feeder', timeZone: undefined, changed };
+  const devices = new HeldDevices();
+  const parts = { runtime, live: {}, catalog: {}, devices, name: 'feeder', timeZone: undefined, changed };
   const mqtt = { url: `mqtts://127.0.0.1:${port}`, user: 'me', passwordFile };
   const outputs = new HeldOutputs(parts as unknown as HeldOutputsComponents, { mqtt });
   await outputs.identify({ devId: 'C2:00:5E:00:53:0A' } as DeviceInfo);
@@ -130,6 +133,50 @@ test('a broker over TLS that is not to be trusted is a problem of the camera unt
   await clock.runUntil(closing);
   for (const socket of sockets) socket.destroy();
   await new Promise((resolve) => broker.close(resolve));
+});
+
+test('the second entry of a device has a problem and closed outputs, and drops nothing, until the device is free (B13)', async () => {
+  using commandLine = new CommandLine();
+  const clock = new VirtualClock();
+  const said: string[] = [];
+  const log = createLog(({ message }) => void said.push(message));
+  const runtime = { ...components, clock, log, random: new SeededRandom(1), configFolder: commandLine.file('config') };
+  const devices = new HeldDevices();
+  const entry = (name: string) => {
+    const parts = { runtime, live: {}, catalog: {}, devices, name, timeZone: undefined, changed: () => {} };
+    return new HeldOutputs(parts as unknown as HeldOutputsComponents, { export: { folder: commandLine.file(name) } });
+  };
+  const [feeder, barn] = [entry('feeder'), entry('barn')];
+  const info = { devId: 'C2:00:5E:00:53:0A' } as DeviceInfo;
+  const folder = outputsFolder(runtime, info.devId);
+  const waiting = () => readdirSync(folder).filter((name) => name !== 'announced');
+  await feeder.identify(info);
+  const [feeders] = waiting();
+  await barn.identify(info);
+  await barn.identify(info);
+  expect([feeder.problem, barn.problem]).toEqual([
+    undefined,
+    {
+      code: 'same-device',
+      message: 'feeder and barn are the same device (C2:00:5E:00:53:0A). Next: towpath camera remove barn',
+      at: expect.any(String),
+    },
+  ]);
+  expect(said.filter((text) => text.includes('same device'))).toHaveLength(1);
+  await barn.forget();
+  expect(waiting()).toEqual([feeders]);
+  // A camera that turns out to be another one frees the device, as one that is removed.
+  await feeder.identify({ devId: 'C2:00:5E:00:53:0B' } as DeviceInfo);
+  await expect.poll(() => [barn.problem, waiting().length, waiting()[0] === feeders]).toEqual([undefined, 1, false]);
+  expect(existsSync(outputsFolder(runtime, 'C2:00:5E:00:53:0B'))).toBe(true);
+  await feeder.identify(info);
+  expect(feeder.problem?.message).toContain('barn and feeder are the same device');
+  await barn[Symbol.asyncDispose]();
+  await barn.forget();
+  devices.release('barn');
+  await expect.poll(() => [feeder.problem, waiting()]).toEqual([undefined, [feeders]]);
+  await feeder[Symbol.asyncDispose]();
+  expect(clock.pendingTimers).toBe(0);
 });
 
 function item(mediaNum: number): Omit<PictureEvent, 'camera'> {

@@ -9,6 +9,7 @@ import type { KnownParty } from '../config/party-home.ts';
 import { AdapterTurns } from './cameras/adapter-turns.ts';
 import { CameraHolder, type CameraHolderComponents } from './cameras/camera-holder.ts';
 import { Downloads } from './cameras/downloads.ts';
+import { HeldDevices } from './cameras/held-devices.ts';
 import type { CameraConfig, DaemonConfig } from './config/config.ts';
 import { loadConfig, removeCameraFrom, writeCamera } from './config/config-file.ts';
 import { type CameraFile, isCameraTarget } from './config/schema.ts';
@@ -49,6 +50,7 @@ export class Daemon implements AsyncDisposable {
   readonly #startedAt: string;
   readonly #cameraProblems = new Map<string, Problem>();
   readonly #turns = new AdapterTurns();
+  readonly #devices = new HeldDevices();
   #config: DaemonConfig;
   #configProblem: Problem | undefined;
   #reloading: Promise<void> = Promise.resolve();
@@ -264,7 +266,9 @@ export class Daemon implements AsyncDisposable {
         this.cameras.delete(name);
         await holder[Symbol.asyncDispose]();
         if (wanted.get(name)?.outputs === undefined) await holder.forgetOutputs();
-        if (!wanted.has(name)) this.hub.publish({ type: 'camera-removed', camera: name });
+        if (wanted.has(name)) return;
+        this.#devices.release(name);
+        this.hub.publish({ type: 'camera-removed', camera: name });
       }),
     );
     for (const [name, holder] of this.cameras) {
@@ -294,6 +298,7 @@ export class Daemon implements AsyncDisposable {
           publish: hub.publish.bind(hub),
           remember: (of, memo) => this.#save({ cameras: { ...state.state.cameras, [of]: memo } }),
           visited: (of, at) => this.#save({ visits: { ...state.state.visits, [of]: at } }),
+          devices: this.#devices,
           turn: (adapter, signal) => this.#turns.acquire(adapter, signal),
           freeBytes,
         },

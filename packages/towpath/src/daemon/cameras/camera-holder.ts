@@ -29,6 +29,7 @@ import { contestedText, openCamera, type RaceWatch } from '../../commands/camera
 import type { CameraConfig, DaemonConfig, WakeConfig } from '../config/config.ts';
 import type { CameraMemo } from '../state/state-folder.ts';
 import { raceOf } from './camera-race.ts';
+import type { HeldDevices } from './held-devices.ts';
 import { HeldOutputs } from './held-outputs.ts';
 import { MediaCatalog, mediaId } from './media-catalog.ts';
 import { surplusFiles } from './retention.ts';
@@ -56,6 +57,8 @@ export interface CameraHolderComponents {
   readonly visited: (name: string, at: string) => void;
   /** Waits for the Wi-Fi adapter. */
   readonly turn: (adapter: string | undefined, signal?: AbortSignal) => Promise<Disposable>;
+  /** Which entry has which device. */
+  readonly devices: HeldDevices;
   /** Free space of the folder, bytes. @default what the system says */
   readonly freeBytes?: ((folder: string) => Promise<number>) | undefined;
 }
@@ -437,9 +440,10 @@ export class CameraHolder implements AsyncDisposable {
   }
 
   #makeOutputs({ name, timeZone, outputs }: CameraConfig): HeldOutputs {
-    const { runtime } = this.#components;
+    const { runtime, devices } = this.#components;
     const changed = () => this.changed();
-    return new HeldOutputs({ runtime, live: this, catalog: this.catalog, name, timeZone, changed }, outputs);
+    const parts = { runtime, live: this, catalog: this.catalog, devices, name, timeZone, changed };
+    return new HeldOutputs(parts, outputs);
   }
 
   #tellOutputs(): void {

@@ -11,13 +11,15 @@ import {
   type OutputsConfig,
   receiverText,
 } from '../../outputs/camera-outputs.ts';
+import type { HeldDevices } from './held-devices.ts';
 import type { MediaCatalog } from './media-catalog.ts';
 
 export interface HeldOutputsComponents {
   readonly runtime: Runtime;
   readonly live: LiveSource;
   readonly catalog: MediaCatalog;
-  /** Of the camera, for people. */
+  readonly devices: HeldDevices;
+  /** Of the camera's entry, for people. */
   readonly name: string;
   readonly timeZone: string | undefined;
   /** Called when a problem has changed. */
@@ -56,9 +58,14 @@ export class HeldOutputs implements AsyncDisposable {
     return (this.#outputs?.failures ?? []).map((failure) => describe(this.#components.name, failure));
   }
 
-  /** Takes what the camera says of itself, and opens the outputs when they are not. Never throws. */
+  /**
+   * Takes what the camera says of itself, and opens the outputs when they are not, unless another entry has the device. Never
+   * throws.
+   */
   async identify(info: DeviceInfo): Promise<void> {
+    const isOther = this.#info !== undefined && this.#info.devId !== info.devId;
     this.#info = info;
+    if (isOther) await this.#close();
     if (this.#outputs === undefined) await this.#open();
   }
 
@@ -94,14 +101,21 @@ export class HeldOutputs implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     this.#again?.cancel();
+    await this.#close();
+  }
+
+  /** Drops what waits for receivers, which are no longer configured, unless it is another entry's. Never throws. */
+  async forget(): Promise<void> {
+    const { runtime, devices, name } = this.#components;
+    const deviceId = this.#info?.devId;
+    if (deviceId !== undefined && devices.has(deviceId, name)) await this.#drop(dropWaiting(runtime, deviceId));
+  }
+
+  async #close(): Promise<void> {
     using _turn = await this.#opening.acquire();
     await this.#outputs?.[Symbol.asyncDispose]();
     this.#outputs = undefined;
-  }
-
-  /** Drops what waits for receivers, which are no longer configured. Never throws. */
-  async forget(): Promise<void> {
-    if (this.#info !== undefined) await this.#drop(dropWaiting(this.#components.runtime, this.#info.devId));
+    this.#readings = undefined;
   }
 
   async #drop(dropping: Promise<void>): Promise<void> {
@@ -113,11 +127,23 @@ export class HeldOutputs implements AsyncDisposable {
 
   async #open(): Promise<void> {
     const { config } = this;
-    const { runtime, live, catalog, name, timeZone, changed } = this.#components;
+    const { runtime, live, catalog, devices, name, timeZone, changed } = this.#components;
     using _turn = await this.#opening.acquire();
     const { signal } = this.#closing;
     const info = this.#info;
-    if (config === undefined || info === undefined || this.#outputs !== undefined || signal.aborted) return;
+    if (info === undefined || this.#outputs !== undefined || signal.aborted) return;
+    const holder = devices.claim(info.devId, name, () => void this.#open());
+    if (holder !== undefined) {
+      const same = `${holder} and ${name} are the same device (${info.devId})`;
+      this.#failed('same-device', `${same}. Next: towpath camera remove ${name}`);
+      return;
+    }
+    if (config === undefined) {
+      if (this.#problem === undefined) return;
+      this.#problem = undefined;
+      changed();
+      return;
+    }
     const newest = { read: () => newestPhoto(catalog) };
     const onOpened = ({ text }: { text: string }) => runtime.log.info(`${name}: ${text}`);
     try {
@@ -130,14 +156,19 @@ export class HeldOutputs implements AsyncDisposable {
       this.#problem = undefined;
     } catch (error) {
       if (signal.aborted) return;
-      const at = new Date(runtime.clock.wallTime()).toISOString();
-      const problem = { code: errorCode(error), message: errorMessage(error), at };
-      if (problem.message !== this.#problem?.message) runtime.log.warn(`${name}: ${problem.message}`);
-      this.#problem = problem;
       this.#again?.cancel();
       const pauseMs = this.#pauses.next().value ?? PAUSES.maxMs;
       this.#again = runtime.clock.timer(pauseMs, () => void this.#open());
+      this.#failed(errorCode(error), errorMessage(error));
+      return;
     }
+    changed();
+  }
+
+  #failed(code: string, message: string): void {
+    const { runtime, name, changed } = this.#components;
+    if (message !== this.#problem?.message) runtime.log.warn(`${name}: ${message}`, { code });
+    this.#problem = { code, message, at: new Date(runtime.clock.wallTime()).toISOString() };
     changed();
   }
 }
