@@ -150,6 +150,8 @@ describe('a daemon that takes every question and answers none', () => {
   });
 });
 
+const NOT_RUNNING = 'towpath up is not running. Next: towpath up, with sudo for parties.';
+
 describe('without a daemon (13.2)', () => {
   test.each([
     [['status']],
@@ -158,12 +160,14 @@ describe('without a daemon (13.2)', () => {
     [['paths', 'ben']],
     [['paths', 'ben', '--follow']],
     [['dashboard']],
-    [['down']],
+    [
+      ['down'],
+      'Nothing to end: towpath up is not running, and it has left nothing behind. Next: towpath doctor, if something of it still seems to be on this machine.',
+    ],
     [['camera', 'info', '192.0.2.1', '--via', 'ben']],
-  ])('%j says so in one sentence, with exit code 5, and as JSON', async (args) => {
+  ])('%j says so in one sentence, with exit code 5, and as JSON', async (args, message = NOT_RUNNING) => {
     using commandLine = new CommandLine();
     const { code, out, err } = await commandLine.run([...args, '--json']);
-    const message = 'towpath up is not running. Next: towpath up, with sudo for parties.';
     expect([code, err]).toEqual([5, `towpath: ${message}`]);
     expect(out.map((line) => JSON.parse(line))).toEqual([
       { type: 'error', version: 1, error: { code: 'not-running', message } },

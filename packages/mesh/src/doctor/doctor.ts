@@ -1,5 +1,5 @@
 import { accessSync, constants, existsSync } from 'node:fs';
-import { errorMessage } from '@towpath/core';
+import { errorCode, errorMessage } from '@towpath/core';
 import { NOT_FILTERED } from '../filter/filter-control.ts';
 import { listLedgers } from '../state/ledger.ts';
 import type { Commands } from '../wireguard/command.ts';
@@ -23,6 +23,10 @@ export interface DoctorOptions {
   hostsPath?: string;
   /** @default process.platform */
   platform?: NodeJS.Platform;
+  /** @default that of the process */
+  isRoot?: boolean;
+  /** Throws the system's error when the file cannot be read and written. @default that of the system */
+  probe?(path: string): void;
   signal?: AbortSignal | undefined;
 }
 
@@ -43,21 +47,23 @@ export async function examineMachine(
     ];
   }
   const { commands } = components;
+  const isRoot = options.isRoot ?? process.getuid?.() === 0;
+  const probe = options.probe ?? ((path) => accessSync(path, constants.R_OK | constants.W_OK));
+  const access: Access = (check, path, state, next) => examineFile({ isRoot, probe }, { check, path, state, next });
   const { signal } = options;
   return [
-    permission(),
+    permission(isRoot),
     await program(commands, signal, 'iproute2', 'ip', ['-V'], 'missing', 'apt-get install iproute2'),
     await wireGuard(commands, signal),
-    tunDevice(),
+    tunDevice(access),
     await program(commands, signal, 'nftables', 'nft', ['-v'], 'limited', 'apt-get install nftables'),
-    hostsFile(hostsPath),
+    hostsFile(access, hostsPath),
     leftovers(options.stateFolder),
   ];
 }
 
-function permission(): DoctorFinding {
-  const root = process.getuid?.() === 0;
-  return root
+function permission(isRoot: boolean): DoctorFinding {
+  return isRoot
     ? { check: 'permission', state: 'ok', found: 'This process may change network interfaces (root).' }
     : {
         check: 'permission',
@@ -121,21 +127,30 @@ async function wireGuard(commands: Commands, signal: AbortSignal | undefined): P
   };
 }
 
-function tunDevice(): DoctorFinding {
+function tunDevice(access: Access): DoctorFinding {
   if (existsSync('/sys/module/wireguard'))
     return { check: 'tun', state: 'ok', found: 'Not needed with the kernel module.' };
   return access('tun', '/dev/net/tun', 'missing', 'Run "modprobe tun"; in a container, pass /dev/net/tun to it.');
 }
 
-function hostsFile(path: string): DoctorFinding {
+function hostsFile(access: Access, path: string): DoctorFinding {
   return access('hosts', path, 'limited', `Make ${path} writable, or use addresses instead of names.`);
 }
 
-function access(check: string, path: string, state: 'missing' | 'limited', next: string): DoctorFinding {
+type Access = (check: string, path: string, state: 'missing' | 'limited', next: string) => DoctorFinding;
+
+function examineFile(
+  { isRoot, probe }: Required<Pick<DoctorOptions, 'isRoot' | 'probe'>>,
+  file: { check: string; path: string; state: 'missing' | 'limited'; next: string },
+): DoctorFinding {
+  const { check, path, state } = file;
   try {
-    accessSync(path, constants.R_OK | constants.W_OK);
+    probe(path);
     return { check, state: 'ok', found: `${path} can be used.` };
   } catch (error) {
+    const code = errorCode(error);
+    const isDenied = !isRoot && (code === 'EACCES' || code === 'EPERM');
+    const next = isDenied ? 'Run it with sudo: "sudo towpath doctor".' : file.next;
     return { check, state, found: `${path} cannot be used (${errorMessage(error)}).`, next };
   }
 }

@@ -29,6 +29,26 @@ describe('examineMachine', () => {
     for (const { state, next } of findings) expect(state === 'ok' || next !== undefined).toBe(true);
   });
 
+  it.each([
+    ['EACCES', false, true],
+    ['EPERM', false, true],
+    ['EACCES', true, false],
+    ['ENOENT', false, false],
+  ])('after %s, as root: %s, says to use sudo: %s', async (code, isRoot, usesSudo) => {
+    const probe = (path: string) => {
+      throw Object.assign(new Error(`${code}: ${path}`), { code });
+    };
+    const findings = await examineMachine(
+      { commands: nothingInstalled },
+      { stateFolder: folder, hostsPath: join(folder, 'hosts'), platform: 'linux', isRoot, probe },
+    );
+    const next = findings.find(({ check }) => check === 'hosts')?.next;
+    expect([next?.includes('sudo towpath doctor'), next?.includes('writable')]).toEqual([usesSudo, !usesSudo]);
+    const tun = findings.find(({ check }) => check === 'tun');
+    // With the kernel module the device is not looked at.
+    expect(tun?.state === 'ok' || tun?.next?.includes('modprobe') === !usesSudo).toBe(true);
+  });
+
   it('refuses another platform in one sentence', async () => {
     const findings = await examineMachine({ commands: nothingInstalled }, { stateFolder: folder, platform: 'darwin' });
     expect(findings).toHaveLength(1);

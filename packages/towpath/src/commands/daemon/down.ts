@@ -1,7 +1,7 @@
 import { deadline, errorCode, silentLog, TowpathError } from '@towpath/core';
 import { listLedgers, recoverLeftovers, SystemCommands } from '@towpath/mesh';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { askDaemon, notRunning } from '../../daemon/api/api-client.ts';
+import { askDaemon } from '../../daemon/api/api-client.ts';
 import { askStatus } from '../../daemon/api/ask-status.ts';
 import { homeOf } from '../party/party-node.ts';
 import { stateFolderOf } from '../mesh/mesh-node.ts';
@@ -29,11 +29,17 @@ export async function down(runtime: Runtime, { json }: CommonOptions): Promise<v
   if (ended !== undefined && owner !== undefined && runs()) throw stillRunning(owner);
   const components = { commands: new SystemCommands(), log: runtime.log ?? silentLog };
   const { cleared, failed } = await recoverLeftovers(components, folder);
-  if (ended === undefined && cleared.length + failed.length === 0) throw notRunning();
+  if (ended === undefined && cleared.length + failed.length === 0) throw nothingRuns();
   if (json) printJson(io, 'down', { ended: ended ?? null, cleared, failed });
   else if (ended !== undefined) io.out(described(ended));
   if (!json && cleared.length > 0) io.out(`Removed what a killed process left behind: ${cleared.join(', ')}.`);
   for (const { name, message } of failed) io.err(`${name} could not be removed: ${message}`);
+}
+
+function nothingRuns(): TowpathError {
+  const text = 'Nothing to end: towpath up is not running, and it has left nothing behind';
+  const next = 'towpath doctor, if something of it still seems to be on this machine';
+  return new TowpathError('not-running', `${text}. Next: ${next}.`, { kind: 'local' });
 }
 
 function stillRunning(owner: number | undefined): TowpathError {
