@@ -41,6 +41,8 @@ export const MeshReason = {
   noAnswer: 'no-answer',
   /** The peer tells its addresses in a form of another version of Towpath. */
   otherVersion: 'other-version',
+  /** The relay does not forward to this address of the peer: TURN answers 403. */
+  relayForbids: 'relay-forbids',
 
   // Health
   /** Echoes through the tunnel are answered in less than 200 ms. */

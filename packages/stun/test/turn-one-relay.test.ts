@@ -184,6 +184,7 @@ describeInBothPlanes('what one user can use up', () => {
     }
     const aliceLines = lines.length;
     expect(aliceLines).toBeLessThan(40);
+    expect(lines.at(-1)?.message).toContain('--allow-peer NETWORK');
     await client(at, at.internet.host(), server.locals[0]!, { credentials: BOB });
     expect(lines.length).toBe(aliceLines + 1);
     await server.close();

@@ -169,3 +169,24 @@ test('why names the policy that does not allow the paths on which a peer answers
   for (const left of [{ reason: 'peer-left' }, { reason: 'peer-offline', online: false }] as const)
     expect(explain({ ...refused, ...left }, [])).toMatchObject({ reason: { code: left.reason } });
 });
+
+test('why says that a relay refused an address, and how to allow it where it does not forward there (D4)', () => {
+  const failed = {
+    ...peer,
+    status: 'failed',
+    reason: 'reconnect-failed',
+    path: undefined,
+    endpoint: undefined,
+  } as const;
+  const told = (reason: string) =>
+    explain(failed, [{ atMs: 0, what: 'failure', label: '198.51.100.3:45677 from turn:192.0.2.1:3478', reason }]);
+  const forbidden = told('relay-forbids');
+  expect(forbidden.details).toEqual([
+    '198.51.100.3:45677 from turn:192.0.2.1:3478 was refused by the relay, which does not forward to private or special networks (relay-forbids).',
+  ]);
+  expect(forbidden.next.join(' ')).toContain('--allow-peer NETWORK');
+  const refused = told('stun-refused');
+  expect(refused.details.join(' ')).toContain('was refused by the relay (stun-refused)');
+  expect(refused.next.join(' ')).not.toContain('--allow-peer');
+  expect(told('timed-out').details.join(' ')).toContain('did not answer (timed-out)');
+});

@@ -1,6 +1,8 @@
 import { RateLimit, SparseSet, TowpathError } from '@towpath/core';
 import { addressFamily, type Endpoint, formatEndpoint, isPrivateAddress, sameEndpoint } from '@towpath/net';
-import type { ConnectivityChecks, VerifiedPath } from '@towpath/stun';
+import { type ConnectivityChecks, StunError, type VerifiedPath } from '@towpath/stun';
+import { StunErrorCode } from '@towpath/stun/message';
+import { MeshReason } from '../reason.ts';
 import type { RelayAgreement } from '../relays/relay-agreement.ts';
 import type { RelayKey } from '../relays/relay-key.ts';
 import type { MeshCandidate } from './candidate-signal.ts';
@@ -118,7 +120,7 @@ export class CandidateChecks {
         if (begunAt !== this.#changes && this.has(remote)) await this.#checkAgain(transport, remote);
       } else if (!has(transport, remote)) onVerified(result.path);
     } catch (error) {
-      if (!signal.aborted) log.note('failure', label, error instanceof TowpathError ? error.code : 'unknown');
+      if (!signal.aborted) log.note('failure', label, failureOf(error));
     }
   }
 
@@ -137,4 +139,10 @@ export class CandidateChecks {
       this.#again.delete(id);
     }
   }
+}
+
+/** The code of what made a check fail before it was sent. */
+function failureOf(error: unknown): string {
+  if (error instanceof StunError && error.response?.code === StunErrorCode.Forbidden) return MeshReason.relayForbids;
+  return error instanceof TowpathError ? error.code : 'unknown';
 }

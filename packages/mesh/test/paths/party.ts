@@ -2,7 +2,13 @@ import { type Clock, Events, type Log, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { generateWireGuardKey, type WireGuardKey } from '@towpath/membership';
 import { type NatOptions, SimulatedInternet, type SimulatedInternetOptions } from '@towpath/net/simulated';
-import { StunServer, type TimeLimitedCredentials, timeLimitedCredentials, TurnServer } from '@towpath/stun/server';
+import {
+  type PeerPolicyOptions,
+  StunServer,
+  type TimeLimitedCredentials,
+  timeLimitedCredentials,
+  TurnServer,
+} from '@towpath/stun/server';
 import type { Network } from '@towpath/net';
 import {
   type ControlPlane,
@@ -60,8 +66,11 @@ export class SimulatedParty {
     this.internet = new SimulatedInternet({ clock: this.clock, random: this.random }, internet);
   }
 
-  /** Starts a relay; members hear of it. */
-  async startRelay(): Promise<TurnServer> {
+  /**
+   * Starts a relay; members hear of it.
+   * @param peers which addresses it forwards to
+   */
+  async startRelay(peers: PeerPolicyOptions = {}): Promise<TurnServer> {
     const id = `r${this.#servers.length + 1}`;
     const { network, address } = this.internet.host({ name: id });
     const components = { network, clock: this.clock, random: this.random };
@@ -69,6 +78,7 @@ export class SimulatedParty {
       listeners: [{ address }, { address, transport: 'tcp' }],
       relay: [{ address }],
       credentials: { secrets: [SECRET] },
+      peers,
     });
     this.#servers.push(relay);
     const { port } = relay.locals[0]!;

@@ -1,4 +1,4 @@
-import { isPrivateAddress } from '@towpath/net';
+import { isPrivateAddress, parseSubnet } from '@towpath/net';
 import { natKinds } from '@towpath/net/simulated';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -161,6 +161,18 @@ describe('MeshPathFinder', () => {
       expect([paths.current?.kind, paths.refusedBy]).toEqual(['p2p', undefined]);
     },
   );
+
+  it('says in the time line that a relay does not forward to the address of a member (D4)', async () => {
+    party = new SimulatedParty(4, { birthday: false, portMapping: false });
+    await party.startRelay({ deny: [parseSubnet('0.0.0.0/0')!] });
+    const { symmetricRandom } = natKinds;
+    const [a, b] = [await party.member('a', symmetricRandom), await party.member('b', symmetricRandom)];
+    const paths = a.connect(b);
+    b.connect(a);
+    await party.clock.advance(10_000);
+    const failures = paths.log().filter(({ what, label }) => what === 'failure' && label.includes(' from turn:'));
+    expect([paths.current, ...new Set(failures.map(({ reason }) => reason))]).toEqual([undefined, 'relay-forbids']);
+  });
 
   it('goes to the relay when the direct path dies, within two seconds, and back', async () => {
     party = new SimulatedParty(5);

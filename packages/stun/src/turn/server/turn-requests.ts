@@ -223,7 +223,10 @@ function forbidden(context: RequestContext, allocation: Allocation, address: str
   if (context.policy.allows(address)) return undefined;
   context
     .logOf(allocation.identity.user)
-    .info('peer address is not allowed', { client: formatEndpoint(allocation.link.remote), address });
+    .info('peer address is not allowed; --allow-peer NETWORK allows private and special networks', {
+      client: formatEndpoint(allocation.link.remote),
+      address,
+    });
   return new Refusal(StunErrorCode.Forbidden);
 }
 

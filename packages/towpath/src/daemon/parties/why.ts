@@ -7,7 +7,7 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
   const { name } = status;
   const reached = status.status === 'connected' || status.status === 'degraded';
   const silent = silentAddresses(log, status.endpoint);
-  const details = silent.map(({ label, reason }) => `${label} did not answer (${reason}).`);
+  const details = silent.map(({ label, reason }) => `${label} ${FAILURES[reason] ?? 'did not answer'} (${reason}).`);
   const { refusedBy } = status;
   if (refusedBy !== undefined && status.online && status.reason !== 'peer-left' && status.reason !== 'interface-lost') {
     return {
@@ -32,6 +32,11 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
       next: status.online
         ? [
             `Check that UDP leaves the networks of both sides: towpath netcheck, here and on ${name}.`,
+            ...(silent.some(({ reason }) => reason === 'relay-forbids')
+              ? [
+                  'If the relay is to forward there: towpath relay serve or towpath serve with --allow-peer NETWORK, towpath up --relay with --relay-allow-peer NETWORK.',
+                ]
+              : []),
             ...(status.path === undefined
               ? ['Add a relay that both sides reach: towpath serve, or towpath relay serve.']
               : []),
@@ -73,6 +78,13 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
 const DEGRADED: Readonly<Record<string, string>> = {
   'echo-slow': 'Round trips took 200 ms or more, and are not below 180 ms again.',
   'echo-lost': 'Echoes through the tunnel are not answered at the moment; another path is looked for.',
+};
+
+/** What happened instead of no answer, by the reason of a failed check. */
+const FAILURES: Readonly<Record<string, string>> = {
+  'relay-forbids': 'was refused by the relay, which does not forward to private or special networks',
+  'stun-refused': 'was refused by the relay',
+  'stun-unauthenticated': 'was refused by the relay, which does not accept the credentials',
 };
 
 /** What makes a path direct, by the reason why it is not. docs/protocol/reasons.md, "NAT traversal". */
