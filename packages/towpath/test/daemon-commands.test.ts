@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { type Clock, silentLog } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
-import { peerDetailSchema, daemonStatusSchema } from '@towpath/dashboard/api';
+import { type Camera, peerDetailSchema, daemonStatusSchema } from '@towpath/dashboard/api';
 import { formatEndpoint } from '@towpath/net';
 import { describe, expect, test } from 'vitest';
 import { WebSocketServer } from 'ws';
@@ -23,7 +23,7 @@ import { askDaemon } from '../src/daemon/api/api-client.ts';
 import { followEvents } from '../src/daemon/api/follow-events.ts';
 import { apiSocketPath } from '../src/daemon/api/socket-path.ts';
 import { CommandLine, components } from './command-line.ts';
-import { cameraOf, fakeDaemon, peerOf } from './fake-daemon.ts';
+import { cameraOf, type FakeParty, fakeDaemon, peerOf } from './fake-daemon.ts';
 import { JSON_SCHEMAS, parseJsonLine, peer } from './json-schemas.ts';
 import { testIo } from './test-io.ts';
 
@@ -248,6 +248,13 @@ describe('members and cameras by their names (13.2)', () => {
     expect([answer.code, answer.err, answer.out[0]]).toEqual([code, '', 'ben of camp.']);
   });
 
+  test('ping of a camera says that it is one, and what shows it', async () => {
+    using commandLine = new CommandLine();
+    await using _daemon = await fakeDaemon(commandLine, [camp], [cameraOf('feeder')]);
+    const { code, err } = await commandLine.run(['ping', 'Feeder']);
+    expect([code, err]).toEqual([2, expect.stringContaining('camera, not a member. Next: towpath why feeder')]);
+  });
+
   test('ping shows each path with what was measured on it', async () => {
     using commandLine = new CommandLine();
     await using _daemon = await fakeDaemon(commandLine, [camp]);
@@ -342,6 +349,29 @@ describe('the next step after a party was created or joined', () => {
       await using _daemon = await fakeDaemon(commandLine, []);
       expect(await create('farm')).toContainEqual(expect.stringMatching(/next start\. Next: towpath up --replace$/));
     }
+    await server.stop();
+  });
+
+  test('after a party was left, is to end the daemon that holds it, or to start it anew for what else it holds', async () => {
+    using founder = new CommandLine();
+    using commandLine = new CommandLine();
+    const server = founder.start(['serve', '--port', '0', '--no-builtin-relay', '--open', '--json']);
+    const url = `http://${formatEndpoint((await server.listening('control'))[0]!)}`;
+    const created = await founder.run(['party', 'create', 'home', '--server', url, '--json']);
+    const { id } = (JSON.parse(created.out.at(-1)!) as { party: { id: string } }).party;
+    const leave = async (others: FakeParty[], cameras: Camera[] = []) => {
+      const invited = await founder.run(['party', 'invite', '--json']);
+      const { code } = JSON.parse(invited.out.at(-1)!) as { code: string };
+      await commandLine.run(['party', 'join', code, '--server', url, '--as', 'ben']);
+      await using _daemon = await fakeDaemon(commandLine, others, cameras);
+      return (await commandLine.run(['party', 'leave', 'home'])).out;
+    };
+    const home = { name: 'home', id, peers: [] };
+    const holds = 'towpath up, which runs here, holds the party until it ends. Next: ';
+    expect(await leave([home])).toEqual(['This node has left home.', `${holds}towpath down`]);
+    expect((await leave([home, farm])).at(-1)).toBe(`${holds}towpath up --replace`);
+    expect((await leave([home], [cameraOf('feeder')])).at(-1)).toBe(`${holds}towpath up --replace`);
+    expect(await leave([farm])).toEqual(['This node has left home.']);
     await server.stop();
   });
 

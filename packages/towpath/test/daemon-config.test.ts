@@ -306,7 +306,12 @@ describe('the configuration', () => {
     expect(text).toContain('keep: 90 days | 20 GB');
     const twice = await commandLine.run(['camera', 'add', 'feeder', '192.168.43.2']);
     expect([twice.code, twice.err]).toEqual([2, expect.stringContaining('already')]);
-    expect((await commandLine.run(['camera', 'remove', 'feeder'])).code).toBe(0);
+    const removed = async () => (await commandLine.run(['camera', 'remove', 'feeder'])).out;
+    expect(await removed()).toEqual(['Camera feeder removed.']);
+    const pictures = join(commandLine.file('config'), 'pictures', 'feeder');
+    mkdirSync(pictures, { recursive: true });
+    await commandLine.run(['camera', 'add', 'feeder', '192.168.43.1']);
+    expect(await removed()).toEqual([`Camera feeder removed; its pictures stay in ${pictures}.`]);
     expect((await commandLine.run(['camera', 'remove', 'feeder'])).code).toBe(2);
     expect(readFileSync(join(commandLine.file('config'), 'config.yaml'), 'utf8')).toContain('# mine');
   });

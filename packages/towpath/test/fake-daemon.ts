@@ -53,6 +53,8 @@ export function cameraOf(name: string, changes: Partial<Camera> = {}): Camera {
 }
 
 export interface FakeParty {
+  /** @default made from the name */
+  readonly id?: string;
   readonly name: string;
   readonly peers: readonly Peer[];
   readonly filter?: Party['filter'];
@@ -67,7 +69,8 @@ export async function fakeDaemon(
 ): Promise<AsyncDisposable> {
   const folder = commandLine.file('config');
   mkdirSync(folder, { recursive: true });
-  const idOf = (name: string) => Buffer.from(`party-${name}`.padEnd(16, '.')).toString('hex');
+  const idOf = (name: string) =>
+    parties.find((party) => party.name === name)?.id ?? Buffer.from(`party-${name}`.padEnd(16, '.')).toString('hex');
   const answer = (path: string): unknown => {
     if (path === '/v1/cameras') return cameras;
     if (path === '/v1/status') return statusOf(parties, cameras, idOf);

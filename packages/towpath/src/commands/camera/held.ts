@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { errorCode } from '@towpath/core';
 import { type Camera, cameraNameSchema, type NewCamera } from '@towpath/dashboard/api';
 import { routePath } from '@towpath/dashboard/routes';
@@ -74,8 +76,9 @@ export async function remove(runtime: Runtime, name: string, { json }: CommonOpt
   }
   const running = await tell(runtime, 'DELETE', routePath('removeCamera', { camera: name }));
   if (!running) removeCameraFrom(runtime, name);
+  const folder = join(loadConfig(runtime).pictures.folder, name);
   if (json) printJson(io, 'camera-removed', { name });
-  else io.out(`Camera ${name} removed; its pictures stay in ${loadConfig(runtime).pictures.folder}/${name}.`);
+  else io.out(`Camera ${name} removed${existsSync(folder) ? `; its pictures stay in ${folder}` : ''}.`);
 }
 
 /** Lists the cameras of the configuration. */

@@ -33,8 +33,12 @@ export async function heldParties(runtime: Runtime, wanted: string | undefined):
 
 /** The party of a member, whatever was given of it. @throws UsageError. */
 export async function findMemberParty(runtime: Runtime, member: string, { party }: MemberOptions): Promise<string> {
-  const { parties } = await heldParties(runtime, party);
-  return partyOf(parties, member) ?? fail(`No member ${member}. Members: ${members(parties)}.${notUp(parties)}`);
+  const { parties, cameras } = await heldParties(runtime, party);
+  const found = partyOf(parties, member);
+  if (found !== undefined) return found;
+  const camera = cameras.find(({ name }) => name.toLowerCase() === member.toLowerCase());
+  if (camera !== undefined) return fail(`${member} is a camera, not a member. Next: towpath why ${camera.name}`);
+  return fail(`No member ${member}. Members: ${members(parties)}.${notUp(parties)}`);
 }
 
 /** Everything about a member. */

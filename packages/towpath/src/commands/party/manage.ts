@@ -1,6 +1,7 @@
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import type { KnownParty } from '../../config/party-home.ts';
+import { heldPartyHint } from './data-plane-hint.ts';
 import { findMember } from './member-view.ts';
 import { findParty, homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
 import { jsonLine } from '../../cli/json-output.ts';
@@ -40,6 +41,8 @@ export async function leave(runtime: Runtime, name: string | undefined, options:
   await node.current(party);
   await node.client.leave(party.id, { signal: runtime.signal });
   tell(runtime, options, party, { type: 'left' }, `This node has left ${party.name}.`);
+  const hint = options.json ? undefined : await heldPartyHint(runtime, party.id);
+  if (hint !== undefined) runtime.io.out(hint);
 }
 
 /** Shows or changes the control servers of a party; new ones are contacted before they are saved. */
