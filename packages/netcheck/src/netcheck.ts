@@ -4,7 +4,14 @@ import { type NatReport, reachabilityByPeer } from '@towpath/stun';
 import { beyondGateway } from './beyond-gateway.ts';
 import { checkPortMapping } from './port-mapping.ts';
 import { checkPortal, type PortalCheck, readPortalUrl } from './portal.ts';
-import { type LocalAddress, type NetcheckReport, natOf, type Transport, type Unmeasured } from './report.ts';
+import {
+  isOfThisMachine,
+  type LocalAddress,
+  type NetcheckReport,
+  natOf,
+  type Transport,
+  type Unmeasured,
+} from './report.ts';
 import type { ServerCheck, ServerToCheck } from './server-check.ts';
 import { checkServers, type ServerContext } from './server-checks.ts';
 
@@ -79,6 +86,8 @@ export async function netcheck(components: NetcheckComponents, options: Netcheck
   const transport = transportOf(servers, context.addresses);
   const portal = page && portalVerdict(page, transport);
   const unmeasured = transport === 'unknown' ? whyUnmeasured(servers) : undefined;
+  const found = { transport, unmeasured, portal, servers, addresses: context.addresses };
+  const isHere = isOfThisMachine({ ipv4, ipv6 });
   return {
     transport,
     unmeasured,
@@ -86,9 +95,9 @@ export async function netcheck(components: NetcheckComponents, options: Netcheck
     gateway,
     ipv4,
     ipv6,
-    kind: nat?.name ?? 'unknown',
-    meaning: meaningOf({ transport, unmeasured, portal, servers, addresses: context.addresses }, nat),
-    reachability: nat === undefined ? [] : reachabilityByPeer(nat),
+    kind: (isHere ? undefined : nat?.name) ?? 'unknown',
+    meaning: isHere ? ON_THIS_MACHINE : meaningOf(found, nat),
+    reachability: nat === undefined || isHere ? [] : reachabilityByPeer(nat),
     servers,
     portMapping,
     beyondGateway: await beyondGateway(network, { gateway, portMapping, ipv4, servers, signal }),
@@ -146,6 +155,9 @@ function portalVerdict(page: PortalCheck, transport: Transport): PortalCheck {
   const reason = `the page answered ${page.status} instead of 204, but servers are reached: check its URL`;
   return { ...page, state: 'unknown', reason };
 }
+
+/** Loopback addresses are asked when a person names them. */
+const ON_THIS_MACHINE = 'The server is on this machine: what it answers says nothing about the network to others.';
 
 function meaningOf(
   found: Pick<NetcheckReport, 'transport' | 'unmeasured' | 'portal' | 'servers' | 'addresses'>,

@@ -1,4 +1,4 @@
-import type { AddressScope, Endpoint } from '@towpath/net';
+import { type AddressScope, type Endpoint, isLoopback } from '@towpath/net';
 import type { NatReport, PeerReachability } from '@towpath/stun';
 import type { PortMappingCheck } from './port-mapping.ts';
 import type { PortalCheck } from './portal.ts';
@@ -90,6 +90,15 @@ export interface NetcheckReport {
   readonly beyondGateway: BeyondGateway | undefined;
   readonly portal: PortalCheck | undefined;
   readonly elapsedMs: number;
+}
+
+/** Whether the server that measured {@link natOf} is on this machine: what it saw is no network. */
+export function isOfThisMachine(report: Pick<NetcheckReport, 'ipv4' | 'ipv6'>): boolean {
+  const nat = natOf(report);
+  return [report.ipv4, report.ipv6].some(
+    ({ nat: own, external }) =>
+      nat !== undefined && own === nat && external !== undefined && isLoopback(external.address),
+  );
 }
 
 /** The NAT behaviour that counts: of the family whose UDP works, IPv4 first. */

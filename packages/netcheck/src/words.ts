@@ -4,6 +4,7 @@ import type { Reachability } from '@towpath/stun';
 import {
   type BeyondGateway,
   type FamilyReport,
+  isOfThisMachine,
   type NetcheckReport,
   natOf,
   type Transport,
@@ -73,7 +74,7 @@ export function describeNetcheck(report: NetcheckReport): Section[] {
       ],
     },
   ];
-  if (nat !== undefined) {
+  if (nat !== undefined && !isOfThisMachine(report)) {
     sections.push({ title: 'NAT', lines: nat.findings });
   }
   const meaning = [

@@ -149,10 +149,17 @@ export async function devicesOf(system: System, addresses: readonly string[]): P
     .filter(({ name }) => name !== 'lo')
     .slice(0, MAX_DEVICES)
     .map(({ name, index }) => ({ name, index }));
+  if (addresses.length > 0 && addresses.every(isLoopback))
+    throw new SpliceError(
+      'no-route',
+      'Only this machine can reach it, and the kernel forwards between network devices.',
+    );
   if (devices.length === 0 || !(any || held.some(holds)))
     throw new SpliceError('no-route', `No network device has the address ${addresses.join(', ')}.`);
   return devices;
 }
+
+const isLoopback = (address: string) => /^(127\.|::1$)/.test(address);
 
 /** Loopback and link-local addresses: nothing that is relayed has them. */
 function isHostLocal(address: string): boolean {

@@ -78,7 +78,7 @@ describe('pppp serve', { timeout: TIMEOUT_MS }, () => {
 
   test.each([
     [['--address', '0.0.0.0'], 2, '--public-address'],
-    [['--secrets', '/does/not/exist'], 5, 'cannot be read'],
+    [['--secrets', '/does/not/exist'], 5, 'does not exist. Next: check the path'],
     [['--clients-need-secret'], 2, '--secrets FILE'],
   ])('says what is wrong with %j', async (args, code, text) => {
     const outcome = await commandLine.run(['pppp', 'serve', ...args, '--for', '1']);

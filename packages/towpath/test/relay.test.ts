@@ -339,7 +339,11 @@ describe('secrets of a relay', () => {
     [['serve', '--port', '0'], 2, '--no-relay for STUN only'],
     [['serve', '--user', 'x'], 2, 'TOWPATH_RELAY_PASSWORD'],
     [['serve', '--create-secret', '--user', 'x'], 2, '--create-secret needs'],
-    [['serve', '--secret-file', '/does/not/exist'], 5, 'cannot be read'],
+    [
+      ['serve', '--secret-file', '/does/not/exist'],
+      5,
+      'does not exist. Next: check the path, or make it: towpath relay',
+    ],
     [['serve', '--no-relay', '--tls-cert', 'x'], 2, 'both --tls-cert and --tls-key'],
     [['serve', '--no-relay', '--address', 'localhost'], 2, 'is not an IP address'],
     [['serve', '--no-relay', '--address', '127.0.0.1', '127.0.0.2', '127.0.0.3'], 2, 'At most two'],

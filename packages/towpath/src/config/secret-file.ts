@@ -28,6 +28,8 @@ export function readGiven(file: string, check?: (found: { readonly mode: number 
     return readRegularSync(file, { maxBytes: MAX_BYTES, next: 'name a file', ...(check && { check }) });
   } catch (cause) {
     if (cause instanceof TowpathError) throw cause;
-    throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
+    const isAbsent = errorCode(cause) === 'ENOENT';
+    const why = isAbsent ? 'does not exist. Next: check the path' : `cannot be read (${errorCode(cause)})`;
+    throw new TowpathError('file-unreadable', `${file} ${why}.`, { target: file, cause });
   }
 }

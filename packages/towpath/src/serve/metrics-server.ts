@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { Counter, Gauge, Registry } from '@prometheus-io/client';
 import { TowpathError } from '@towpath/core';
-import { ConnectionLimit, type Endpoint, limitPipelining, limitServer } from '@towpath/net';
+import { ConnectionLimit, type Endpoint, formatEndpoint, limitPipelining, limitServer } from '@towpath/net';
 import { refusalOf } from './web-page-guard.ts';
 
 /** Numbers under their names; objects inside become parts of the name. */
@@ -100,7 +100,12 @@ export class MetricsServer implements AsyncDisposable {
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (cause: NodeJS.ErrnoException) => {
         const code = cause.code === 'EADDRINUSE' ? 'address-in-use' : 'network-failed';
-        reject(new TowpathError(code, `Metrics cannot be served on ${address}:${port}: ${cause.message}`, { cause }));
+        const where = formatEndpoint({ address, port });
+        const why =
+          code === 'address-in-use'
+            ? 'the port is taken. Next: choose another one, or end the program that has it'
+            : cause.message;
+        reject(new TowpathError(code, `Metrics cannot be served on ${where}: ${why}.`, { cause }));
       });
       this.#server.listen(port, address, resolve);
     });

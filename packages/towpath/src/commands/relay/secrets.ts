@@ -1,6 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode, type Random } from '@towpath/core';
+import { errorCode, type Random, TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import { readSecret } from '../../config/secret-file.ts';
 import { makeFolder } from '../../config/make-folder.ts';
@@ -16,7 +16,7 @@ const MIN_SECRET_LENGTH = 16;
  * @throws UsageError when others can read the file, or for a secret that is too short; TowpathError `file-unreadable`.
  */
 export function readSecrets(file: string): string[] {
-  const secrets = readSecret(file)
+  const secrets = readExisting(file)
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== '');
@@ -27,6 +27,16 @@ export function readSecrets(file: string): string[] {
     );
   }
   return secrets;
+}
+
+function readExisting(file: string): string {
+  try {
+    return readSecret(file);
+  } catch (cause) {
+    if (!(cause instanceof TowpathError) || errorCode(cause.cause) !== 'ENOENT') throw cause;
+    const next = 'check the path, or make it: towpath relay serve --create-secret --secret-file';
+    throw new TowpathError(cause.code, `${file} does not exist. Next: ${next} ${file}`, { target: file, cause });
+  }
 }
 
 /** Writes a new secret with mode 0600 unless the file exists. @returns whether the file was created */

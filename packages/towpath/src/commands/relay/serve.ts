@@ -71,7 +71,9 @@ export async function serveRelay(runtime: Runtime, options: RelayServeOptions): 
   if (options.metricsPort !== undefined) {
     const metrics = stack.use(new MetricsServer());
     addRelayMetrics(metrics, serving, plan);
-    announce(runtime, options, 'metrics', [await metrics.listen({ address: '127.0.0.1', port: options.metricsPort })]);
+    const endpoint = await metrics.listen({ address: '127.0.0.1', port: options.metricsPort });
+    if (options.json) printJson(io, 'listening', { what: 'metrics', endpoints: [endpoint] });
+    else io.out(`metrics   http://${formatEndpoint(endpoint)}/metrics`);
   }
   await untilOver(runtime, options.for);
   if (!options.json) io.err('Shutting down.');
