@@ -66,6 +66,10 @@ describe('a server that is not open', () => {
       code: 4,
       err: expect.stringContaining('This invite has already been used. Next: ask for a new one.'),
     });
+    const again = (...more: string[]) => ok(ben(), ['party', 'join', '--server', url, ...more], code.toLowerCase());
+    expect(await again()).toEqual(['This node is already a member of camp, as Ben.']);
+    const told = JSON.parse((await again('--json')).at(-1)!);
+    expect(told).toMatchObject({ type: 'joined', party: { name: 'camp' }, member: { name: 'Ben' }, members: 2 });
     await ok(ann(), ['party', 'invite', '--uses', '3', '--hours', '1']);
     const list = async () =>
       (
@@ -82,6 +86,25 @@ describe('a server that is not open', () => {
     expect(await ann().run(['party', 'revoke', 'nothing'])).toMatchObject({ code: 2 });
     expect(await ann().run(['party', 'revoke'])).toMatchObject({ code: 2 });
     expect(await ben().run(['party', 'join', '--server', url], {}, '')).toMatchObject({ code: 2 });
+  });
+
+  test('a name that another member has is warned of with the host name that is reached; a code is joined with again after leaving', async () => {
+    await createParty();
+    const invited = await ok(ann(), ['party', 'invite', '--uses', '3', '--json']);
+    const { code } = JSON.parse(invited.at(-1)!) as { code: string };
+    const join = (name: string) => ben().run(['party', 'join', code, '--server', url, '--as', name, '--json']);
+    const { out, err } = await join('ann');
+    const { id } = (JSON.parse(out.at(-1)!) as { member: { id: string } }).member;
+    expect(err).toContain(
+      `Another member is called ann too: this node is reached as ann-${id.slice(0, 6)}.camp.internal. Next, for a name of its own: towpath party leave, then join with a new invite and --as NAME`,
+    );
+    await ok(ben(), ['party', 'leave']);
+    const other = await join('Ben');
+    expect([other.code, other.err, JSON.parse(other.out.at(-1)!)]).toEqual([
+      0,
+      '',
+      expect.objectContaining({ type: 'joined', member: expect.objectContaining({ name: 'Ben' }) }),
+    ]);
   });
 
   test('a party is recovered with its key file by another node (B4)', async () => {

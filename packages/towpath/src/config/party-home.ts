@@ -26,12 +26,14 @@ export interface KnownParty {
   readonly id: PartyId;
   readonly name: string;
   readonly servers: Servers;
+  /** Lookup value of the invite code that this node joined with. */
+  readonly joinedWith?: string | undefined;
 }
 
 const serversSchema = z.object({ addresses: z.array(z.string()).min(1), ca: z.string().optional() });
 const rememberedSchema = z.object({ version: z.literal(1), servers: serversSchema });
 const networkSchema = z.object({ version: z.literal(1), party: z.string(), here: z.string() });
-const partySchema = rememberedSchema.extend({ name: z.string() });
+const partySchema = rememberedSchema.extend({ name: z.string(), joinedWith: z.string().optional() });
 
 /**
  * The files of a node: its keys in `node.json`, the servers that were used last in `servers.json`, and a folder for
@@ -71,13 +73,15 @@ export class PartyHome {
       // Without a log, this node is no longer a member.
       if (!existsSync(join(root, id, `${id}.party`))) return [];
       const party = read(join(root, id, 'party.json'), partySchema);
-      return party === undefined ? [] : [{ id, name: party.name, servers: party.servers }];
+      if (party === undefined) return [];
+      const { name, servers, joinedWith } = party;
+      return [{ id, name, servers, joinedWith }];
     });
     return known.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : 1));
   }
 
-  rememberParty({ id, name, servers }: KnownParty): void {
-    writePrivateFile(join(this.#partyFolder(id), 'party.json'), json({ version: 1, name, servers }));
+  rememberParty({ id, name, servers, joinedWith }: KnownParty): void {
+    writePrivateFile(join(this.#partyFolder(id), 'party.json'), json({ version: 1, name, servers, joinedWith }));
   }
 
   /** The network in which this machine sees a party with the network `network`; undefined when that was never decided. */

@@ -1,12 +1,13 @@
 import { hostname } from 'node:os';
-import { ControlError } from '@towpath/control';
-import { type Invite, isInviteCode, PartyDataError, parseInviteLink } from '@towpath/membership';
+import { ControlError, type PartyView } from '@towpath/control';
+import { type Invite, isInviteCode, openInviteCode, PartyDataError, parseInviteLink } from '@towpath/membership';
+import { hostNames } from '@towpath/mesh';
 import { errorMessage } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted } from '../../cli/table.ts';
 import { readSecretInput } from '../../cli/secret-input.ts';
-import type { Servers } from '../../config/party-home.ts';
+import type { KnownParty, Servers } from '../../config/party-home.ts';
 import { dataPlaneHint } from './data-plane-hint.ts';
 import { homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
 import { printJson } from '../../cli/json-output.ts';
@@ -21,22 +22,51 @@ export async function join(
   const { io, signal } = runtime;
   const home = homeOf(runtime);
   const link = isInviteCode(text) ? undefined : linkOf(text);
+  const lookup = link === undefined ? (await openInviteCode(text)).lookup : undefined;
+  const known = home.parties().find(({ joinedWith }) => joinedWith !== undefined && joinedWith === lookup);
+  if (known !== undefined) {
+    await tellMember(runtime, known, options);
+    return;
+  }
   const servers = serversFor(runtime, options, link?.servers);
   await using node = await PartyNode.open(runtime, servers);
   const invite = link ?? (await openCode(node, text, signal));
-  const { id, name, self, peers } = await node.client.join(invite, { memberName: options.as ?? hostname(), signal });
-  home.rememberParty({ id, name, servers });
+  const view = await node.client.join(invite, { memberName: options.as ?? hostname(), signal });
+  const { id, name, self, peers } = view;
+  home.rememberParty({ id, name, servers, joinedWith: lookup });
   rememberServers(runtime, servers);
+  warnOfNamesake(runtime, view);
   if (options.json) {
-    const { id: member, name: as, role, virtualAddress } = self;
-    const told = { party: { id, name }, member: { id: member, name: as, role, virtualAddress } };
-    const at = new Date(runtime.clock.wallTime()).toISOString();
-    printJson(io, 'joined', { at, ...told, members: peers.length + 1, servers: servers.addresses });
+    printJoined(runtime, view, servers);
     return;
   }
   io.out(`Joined ${name} as ${self.name} (${self.role}), ${self.virtualAddress}.`);
   io.out(`${counted(peers.length + 1, 'member')}; see towpath party members`);
   io.out(await dataPlaneHint(runtime, options.hasUp));
+}
+
+/** Says that this node is in the party already whose invite it has used. @throws ControlError as {@link PartyNode.current}. */
+async function tellMember(runtime: Runtime, party: KnownParty, { json }: ServerOptions): Promise<void> {
+  await using node = await PartyNode.open(runtime, party.servers, { party: party.id });
+  const view = await node.current(party);
+  if (json) printJoined(runtime, view, party.servers);
+  else runtime.io.out(`This node is already a member of ${view.name}, as ${view.self.name}.`);
+}
+
+function printJoined(runtime: Runtime, { id, name, self, peers }: PartyView, { addresses }: Servers): void {
+  const { id: member, name: as, role, virtualAddress } = self;
+  const told = { party: { id, name }, member: { id: member, name: as, role, virtualAddress } };
+  const at = new Date(runtime.clock.wallTime()).toISOString();
+  printJson(runtime.io, 'joined', { at, ...told, members: peers.length + 1, servers: addresses });
+}
+
+/** Members of one name have other host names than their own. */
+function warnOfNamesake({ io }: Runtime, { name: party, self, peers }: PartyView): void {
+  const reached = hostNames(party, [self, ...peers]).get(self.id);
+  if (reached === undefined || reached === hostNames(party, [self]).get(self.id)) return;
+  io.err(
+    `Another member is called ${self.name} too: this node is reached as ${reached}. Next, for a name of its own: towpath party leave, then join with a new invite and --as NAME`,
+  );
 }
 
 /** @throws UsageError for a text that is neither a code nor a link. */
