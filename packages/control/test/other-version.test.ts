@@ -8,6 +8,8 @@ import { generateNodeIdentity } from '../src/identity/node-identity.ts';
 import type { ServerMessage } from '../src/wire/messages.ts';
 
 const PARTY = 'a'.repeat(32);
+const CHECK_SERVER =
+  'Next: check the address and the port given to --server (4100 by default); towpath party servers shows and changes them.';
 const READABLE = JSON.stringify({ type: 'delivered', id: 7 });
 
 describe('a control server of another version (C12)', () => {
@@ -17,12 +19,13 @@ describe('a control server of another version (C12)', () => {
   });
 
   /** A server that answers every request, and greets every connection, as it likes. */
-  async function serverThat(answers: unknown, greetings: readonly string[] = []) {
+  async function serverThat(answers: unknown, greetings: readonly string[] = [], status = 200) {
     const server = createServer((request, answer) => {
       request.resume();
-      answer.setHeader('content-type', 'application/json').end(JSON.stringify(answers));
+      answer.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(answers));
     });
-    const sockets = new WebSocketServer({ server });
+    // Without a listener for upgrades they are answered as other requests are.
+    const sockets = new WebSocketServer(status === 200 ? { server } : { noServer: true });
     sockets.on('connection', (socket) => {
       for (const greeting of greetings) socket.send(greeting);
     });
@@ -75,10 +78,23 @@ describe('a control server of another version (C12)', () => {
     ['a list in place of a text', { length: 1, statements: [[1]] }],
     ['only its version', { version: 99 }],
   ])('that answers with %s is an error that says so', async (_what, answers) => {
-    const { transport, key } = await serverThat(answers);
+    const { transport, key, host } = await serverThat(answers);
     await expect(transport.readLog(PARTY, 0, { key })).rejects.toMatchObject({
       code: 'bad-answer',
-      message: 'The server is not a Towpath control server of this version.',
+      message: `http://${host} is not a control server of Towpath of this version. ${CHECK_SERVER}`,
     });
+  });
+
+  test.each([
+    [404, 'bad-answer', 'is not a control server of Towpath: it answered with status 404'],
+    [200, 'bad-answer', 'is not a control server of Towpath of this version'],
+    [502, 'server-unavailable', 'answered with status 502'],
+  ])('another HTTP server, status %i, is named with its address and what to check', async (status, code, text) => {
+    const { transport, key, host } = await serverThat('<html>', [], status);
+    const message = `http://${host} ${text}. ${CHECK_SERVER}`;
+    await expect(transport.readLog(PARTY, 0, { key })).rejects.toMatchObject({ code, message });
+    if (status === 200) return;
+    const connecting = transport.connect({ key, onMessage: async () => {} });
+    await expect(connecting).rejects.toMatchObject({ code, message });
   });
 });

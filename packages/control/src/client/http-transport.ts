@@ -215,7 +215,7 @@ export class HttpTransport implements ControlTransport {
         ca: this.#ca,
         clock: this.#clock,
         signal,
-        refusal: (status, body) => errorOf({ status, body: parseJson(body) }),
+        refusal: (status, body) => errorOf({ server: this.#urls[at]!, status, body: parseJson(body) }),
         onUnreadable: () => {
           const text =
             'sends messages that are not read: it has another version of Towpath. Next: use the same version on both';
@@ -288,7 +288,7 @@ export class HttpTransport implements ControlTransport {
       ca: this.#ca,
       signal: limit.signal,
     });
-    const parsed = { status: answer.status, body: parseJson(answer.body) };
+    const parsed = { server: this.#urls[at]!, status: answer.status, body: parseJson(answer.body) };
     if (again && answer.status === 401 && this.#mayCorrect(at, errorOf(parsed))) {
       return await this.#ask(at, method, path, body, { key, signal }, false);
     }
@@ -326,6 +326,7 @@ export class HttpTransport implements ControlTransport {
 }
 
 interface Answer {
+  readonly server: URL;
   readonly status: number;
   readonly body: unknown;
 }
@@ -354,7 +355,8 @@ function expectAnswer<T>(answer: Answer, schema: z.ZodType<T>): T {
   if (answer.status < 200 || answer.status > 299) throw errorOf(answer);
   const parsed = schema.safeParse(answer.body);
   if (parsed.success) return parsed.data;
-  throw new ControlError('bad-answer', 'The server is not a Towpath control server of this version.');
+  const what = `${answer.server.origin} is not a control server of Towpath of this version`;
+  throw new ControlError('bad-answer', `${what}. ${CHECK_SERVER}`);
 }
 
 const KNOWN_CODES: ReadonlySet<string> = new Set<ControlErrorCode>([
@@ -373,11 +375,17 @@ const KNOWN_CODES: ReadonlySet<string> = new Set<ControlErrorCode>([
   'store-failed',
 ]);
 
-function errorOf({ status, body }: Answer): ControlError {
+const CHECK_SERVER =
+  'Next: check the address and the port given to --server (4100 by default); towpath party servers shows and changes them.';
+
+function errorOf({ server, status, body }: Answer): ControlError {
   const parsed = errorSchema.safeParse(body);
   if (!parsed.success || !KNOWN_CODES.has(parsed.data.code)) {
-    const code = status >= 500 ? 'server-unavailable' : 'bad-answer';
-    return new ControlError(code, `The control server answered with status ${status}.`);
+    // A proxy in front of a control server that is down answers so, too.
+    const isDown = status >= 500;
+    const isOther = !parsed.success && !isDown;
+    const answered = `${server.origin} ${isOther ? 'is not a control server of Towpath: it ' : ''}answered with status ${status}`;
+    return new ControlError(isDown ? 'server-unavailable' : 'bad-answer', `${answered}. ${CHECK_SERVER}`);
   }
   const { code, message, details } = parsed.data;
   return new ControlError(code as ControlErrorCode, message, { details: details ?? {} });
