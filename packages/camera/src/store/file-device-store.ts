@@ -19,9 +19,10 @@ type Found =
  * atomically, fields are merged with those on disk at the time of writing, and the last writer of a field wins.
  */
 export class FileDeviceStore implements DeviceStore {
+  /** Changes of a file, by path: a process may have several stores of one folder. */
+  static readonly #writing = new Map<string, Promise<void>>();
   readonly #folder: string;
   readonly #log: Log;
-  readonly #writing = new Map<string, Promise<void>>();
 
   /** @param options `folder` is created when first needed */
   constructor({ log = silentLog }: { log?: Log | undefined }, options: { folder: string }) {
@@ -67,16 +68,18 @@ export class FileDeviceStore implements DeviceStore {
 
   /** Changes of a device run one after the other. */
   async #inTurn(device: string, change: () => Promise<void>): Promise<void> {
-    const before = this.#writing.get(device) ?? Promise.resolve();
+    const writing = FileDeviceStore.#writing;
+    const path = this.#path(device);
+    const before = writing.get(path) ?? Promise.resolve();
     const turn = before.then(change).catch((error: unknown) => {
-      throw diskError(error, this.#path(device));
+      throw diskError(error, path);
     });
     const settled = turn.then(noop, noop);
-    this.#writing.set(device, settled);
+    writing.set(path, settled);
     try {
       await turn;
     } finally {
-      if (this.#writing.get(device) === settled) this.#writing.delete(device);
+      if (writing.get(path) === settled) writing.delete(path);
     }
   }
 
