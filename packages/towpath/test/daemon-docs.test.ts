@@ -21,3 +21,11 @@ test("the guide names every key of a camera's entry", () => {
   );
   expect(named.sort()).toEqual(known.split(', ').sort());
 });
+
+test('the guide has a row for every policy of paths', () => {
+  const table = /\| policy \| paths \|[\s\S]*?\n\n/.exec(guide)?.[0] ?? '';
+  const named = [...table.matchAll(/^\| `([a-z-]+)`/gm)].map(([, policy]) => policy);
+  const wrong = fileSchema.safeParse({ parties: [{ party: 'camp', policy: 'none' }] });
+  const told = `must be ${named.slice(0, -1).join(', ')} or ${named.at(-1)}`;
+  expect(JSON.stringify(wrong.error?.issues)).toContain(`"${told}"`);
+});

@@ -1,4 +1,4 @@
-import { isPrivateAddress, parseSubnet } from '@towpath/net';
+import { inSubnet, isPrivateAddress, parseSubnet } from '@towpath/net';
 import { natKinds } from '@towpath/net/simulated';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import {
   encodeCandidateSignal,
   type MeshCandidateType,
 } from '../../src/paths/candidate-signal.ts';
+import { localNetworks } from '../../src/paths/local-candidates.ts';
 import { MeshPathFinder } from '../../src/paths/path-finder.ts';
 import { pairSecrets } from '../../src/paths/pair-secrets.ts';
 import { parseRelayUrl } from '../../src/paths/relay-session.ts';
@@ -94,6 +95,29 @@ describe('MeshPathFinder', () => {
     toA.current!.send(datagramOf('to a'));
     await party.clock.advance(500);
     expect([b.received, a.received]).toEqual([['to b'], ['to a']]);
+  });
+
+  it('counts as LAN what is in a private network of an interface, but for loopback and interfaces of Towpath (C13)', () => {
+    party = new SimulatedParty(1);
+    const at = (name: string, address: string, prefixLength: number, internal = false) => ({
+      ...{ name, address, prefixLength, internal },
+      family: address.includes(':') ? (6 as const) : (4 as const),
+    });
+    const interfaces = () => [
+      at('lo', '127.0.0.1', 8, true),
+      at('eth0', '192.168.1.5', 24),
+      at('vpn0', '100.64.0.9', 10),
+      at('eth0', 'fd00::5', 64),
+      at('eth0', 'fe80::5', 64),
+      at('eth0', '2001:db8::5', 64),
+      at('eth1', '203.0.113.5', 24),
+      at('towpath0', '10.66.0.2', 16),
+    ];
+    const found = localNetworks({ ...party.internet.host().network, interfaces }, (name) => name === 'towpath0');
+    const isLan = (address: string) => found.some((subnet) => inSubnet(address, subnet));
+    expect(['192.168.1.77', '100.64.3.3', 'fd00::77'].map(isLan)).toEqual([true, true, true]);
+    const others = ['127.0.0.1', '192.168.2.77', 'fe80::77', '2001:db8::77', '203.0.113.77', '10.66.0.3'];
+    expect(others.filter(isLan)).toEqual([]);
   });
 
   it('connects two members of one LAN over the LAN', async () => {

@@ -18,7 +18,9 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
       next: [
         'Start with --policy auto, which allows every path; in the configuration, policy: auto.',
         ...(refusedBy === 'lan-only'
-          ? ['Or connect both to one LAN: lan-only allows addresses in a network of an interface of this machine.']
+          ? [
+              'Or connect both to one LAN: lan-only allows addresses in the private networks of interfaces of this machine.',
+            ]
           : []),
       ],
     };
