@@ -277,6 +277,7 @@ export class Daemon implements AsyncDisposable {
       if (camera !== undefined && !isSame(camera.outputs, holder.config.outputs)) await holder.setOutputs(camera);
     }
     for (const name of this.#cameraProblems.keys()) if (!wanted.has(name)) this.#cameraProblems.delete(name);
+    this.#forgetOthers(wanted);
     for (const [name, camera] of wanted) if (!this.cameras.has(name)) await this.#openCamera(name, camera);
     this.#openAgain?.cancel();
     if (this.#cameraProblems.size === 0) this.#pauses = undefined;
@@ -315,6 +316,15 @@ export class Daemon implements AsyncDisposable {
       runtime.log.error(`Camera ${problem.message}`, { code: problem.code });
       hub.publish({ type: 'notice', level: 'error', notice: problem });
     }
+  }
+
+  /** What is remembered of a camera is not taken for one that is added later under its name. */
+  #forgetOthers(wanted: ReadonlyMap<string, CameraConfig>): void {
+    const { cameras, visits = {} } = this.#options.state.state;
+    if (Object.keys({ ...cameras, ...visits }).every((name) => wanted.has(name))) return;
+    const kept = <Value>(all: Readonly<Record<string, Value>>) =>
+      Object.fromEntries(Object.entries(all).filter(([name]) => wanted.has(name)));
+    this.#save({ cameras: kept(cameras), visits: kept(visits) });
   }
 
   #save(changes: Partial<DaemonState>): void {
