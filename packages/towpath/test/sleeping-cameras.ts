@@ -24,7 +24,7 @@ async function filesDone(): Promise<void> {
   let quiet = 0;
   while (quiet < 2) {
     await new Promise((resolve) => setImmediate(resolve));
-    quiet = process.getActiveResourcesInfo().some((name) => /^(FSReq|FileHandle)/.test(name)) ? 0 : quiet + 1;
+    quiet = process.getActiveResourcesInfo().some((name) => /^(FSReq|FileHandle|CloseReq)/.test(name)) ? 0 : quiet + 1;
   }
 }
 
