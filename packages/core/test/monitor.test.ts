@@ -138,6 +138,19 @@ describe('suspicion machine', () => {
     expect(probes.filter((atMs) => atMs > 45_000)).toEqual([47_000, 77_000, 107_000, 137_000]);
   });
 
+  test('a round trip that was measured under load does not count once a standby answers in less than half the time', () => {
+    const after = (untilMs: number, ...roundTrips: number[]) =>
+      run(initialMonitor(0, 'standby', 60), untilMs, () => roundTrips.shift()).state;
+    // Probed at 0 and 15 s.
+    expect(after(10_000, 52).rttMs).toBeCloseTo((7 * 60 + 52) / 8);
+    expect(after(16_000, 52, 1)).toMatchObject({ rttMs: 1, rttVariationMs: 0.5 });
+    // What varies by itself is smoothed.
+    expect(after(16_000, 52, 40).rttMs).toBeCloseTo(((7 * 60 + 52) / 8 + 40) / 2);
+    // So is what follows soon.
+    const soon = run(initialMonitor(0, 'current', 60), 2_500, (_, atMs) => (atMs === 0 ? 52 : 1)).state;
+    expect(soon.rttMs).toBeGreaterThan(30);
+  });
+
   test('data without an answer is followed by a probe after 250 ms', () => {
     const calm = run(initialMonitor(0, 'current', 20), 9_000, () => 20).state;
     const { state } = stepMonitor(calm, { type: 'sent', data: true, atMs: 9_100 });

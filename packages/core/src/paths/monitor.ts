@@ -150,6 +150,8 @@ const CHANCE = { suspect: 0.05, replace: 1e-3, dead: 1e-4, dataLost: 1e-3 } as c
 const MAX_LOSS = 0.6;
 /** However steady the round trips were, an answer may come so much later: the machines are busy. */
 const MIN_VARIATION_MS = 50;
+/** A round trip less than half as long begins anew when so much time has passed since the one before, s. */
+const RELIEF_AFTER_S = 5;
 /** Largest share of one sample in the smoothed round trip. */
 const MAX_SAMPLE_SHARE = 1 / 2;
 
@@ -315,12 +317,18 @@ function measure(state: MonitorState, probeId: number, rttMs: number, atMs: numb
   return { ...smoothed({ ...state, rttMs: undefined }, rttMs, atMs), isOutdated: false };
 }
 
-/** RFC 6298 §2, with more weight for a sample that comes long after the one before: standbys are probed rarely. */
+/**
+ * RFC 6298 §2, with more weight for a sample that comes long after the one before: standbys are probed rarely. One that is far
+ * shorter then begins anew.
+ */
 function smoothed(state: MonitorState, rttMs: number, atMs: number): Partial<MonitorState> {
   if (state.rttMs === undefined || state.rttVariationMs === undefined) {
     return { rttMs, rttVariationMs: rttMs / 2, measuredAtMs: atMs };
   }
   const gapS = Math.max(1, (atMs - state.measuredAtMs) / 1_000);
+  // Load of the machines only lengthens a round trip: what was measured under it long before must not count for minutes.
+  const isRelief = rttMs < state.rttMs / 2 && rttMs < state.rttMs - state.rttVariationMs;
+  if (isRelief && gapS >= RELIEF_AFTER_S) return { rttMs, rttVariationMs: rttMs / 2, measuredAtMs: atMs };
   const alpha = Math.min(MAX_SAMPLE_SHARE, 1 - (7 / 8) ** gapS);
   const beta = Math.min(MAX_SAMPLE_SHARE, 1 - (3 / 4) ** gapS);
   return {
