@@ -233,6 +233,20 @@ const CASES: Case[] = [
     expected: { current: 'direct10', alsoSendOn: 'relay60' },
   },
   {
+    name: '… and alone where idle paths are the rule',
+    paths: [direct(10, { health: 'stale' }), relay(60)],
+    before: using('direct10'),
+    options: { alsoWhenStale: false },
+    expected: { current: 'direct10', standby: 'relay60', alsoSendOn: undefined },
+  },
+  {
+    name: '… where a suspect one is in doubt all the same',
+    paths: [direct(10, { health: 'suspect' }), relay(60)],
+    before: using('direct10'),
+    options: { alsoWhenStale: false },
+    expected: { current: 'direct10', alsoSendOn: 'relay60' },
+  },
+  {
     name: 'a dead path is left for the standby',
     paths: [direct(10, { health: 'dead' }), relay(60)],
     before: using('direct10'),

@@ -32,6 +32,11 @@ export interface SelectionOptions {
   readonly policy?: PathPolicy | undefined;
   /** 2: every datagram is sent on the standby as well. @default 1 */
   readonly redundancy?: 1 | 2 | undefined;
+  /**
+   * False where idle paths are the rule: one that is only `stale` is not in doubt, and what is sent first on it is probed at once.
+   * @default true
+   */
+  readonly alsoWhenStale?: boolean | undefined;
   /** How many verified paths are kept besides the current one. @default 1 */
   readonly standbys?: number | undefined;
   /** False while the control plane is away: then the relay is not changed for speed. @default true */
@@ -130,7 +135,7 @@ export function selectPaths(
   options: SelectionOptions,
   nowMs: number,
 ): Selection {
-  const { redundancy = 1, standbys: keep = 1 } = options;
+  const { redundancy = 1, standbys: keep = 1, alsoWhenStale = true } = options;
   const leaving = new Set(previous.draining);
   const usable = paths
     .filter(
@@ -146,7 +151,7 @@ export function selectPaths(
   // A suspect path needs somewhere to go, also in a set that keeps no standby.
   const kept = others.slice(0, suspect ? Math.max(1, keep) : keep);
   const [standby] = kept;
-  const both = redundancy === 2 || (current !== undefined && current.health !== 'good');
+  const both = redundancy === 2 || suspect || (alsoWhenStale && current?.health === 'stale');
   return {
     current: current?.id,
     standby: standby?.id,

@@ -91,9 +91,7 @@ export class MeshPeerPaths implements PeerPaths {
   readonly #foreignForms = new Set<number>();
   #reason: PathReason = 'first';
   #isRefused = false;
-  /** The last {@link also} that was told. */
-  #selectedAlso: PeerPath | undefined;
-  #policy: { policy?: PathPolicy | undefined; redundancy?: 1 | 2 | undefined };
+  #policy: { policy?: PathPolicy | undefined };
 
   constructor(peer: MeshPeerPathsComponents, options: PeerPathsOptions, secrets: PairSecrets) {
     const { shared: components } = peer;
@@ -165,6 +163,8 @@ export class MeshPeerPaths implements PeerPaths {
         target: options.peer.name,
         policy: options.policy,
         redundancy: options.redundancy,
+        // Keep-alives and echoes of idle peers would take every path off the splice, and the peer would take the copies for a doubt.
+        alsoWhenStale: false,
         relayRank: (id) => this.#relays.rank(this.#byId.get(id)),
         describe: (path) => path.describe(),
         probe: (path, signal) => this.#probe(path, signal),
@@ -198,12 +198,8 @@ export class MeshPeerPaths implements PeerPaths {
       this.#select(reason);
       this.#openPlain();
     });
-    let noted = '';
-    this.#set.events.on('standby', ({ path }) => {
-      const [label, reason] = [path?.id ?? 'none', this.also === undefined ? 'surplus' : 'suspect'];
-      if (noted !== `${label} ${reason}`) this.#log.note('standby', label, reason);
-      else if (this.also === this.#selectedAlso) return;
-      noted = `${label} ${reason}`;
+    this.#set.events.on('standby', ({ path, alsoSend }) => {
+      this.#log.note('standby', path?.id ?? 'none', alsoSend ? 'suspect' : 'surplus');
       this.#select(this.#reason);
     });
     this.#set.events.on('removed', ({ path, id, reason }) => {
@@ -213,9 +209,7 @@ export class MeshPeerPaths implements PeerPaths {
     });
     this.#set.events.on('health', ({ path, health }) => {
       // There should be another path before this one is dead.
-      if (path !== this.#set.current) return;
-      if (health === 'suspect' && this.#set.standby === undefined) this.#wakeup.wake();
-      else if (this.also !== this.#selectedAlso) this.#select(this.#reason);
+      if (health === 'suspect' && path === this.#set.current && this.#set.standby === undefined) this.#wakeup.wake();
     });
     this.#running = this.#run();
   }
@@ -224,16 +218,8 @@ export class MeshPeerPaths implements PeerPaths {
     return this.#set.current;
   }
 
-  /**
-   * An idle path is stale between two of its probes. Sent on both then, the keep-alives and echoes of idle peers would take every
-   * path off the splice, and the peer would take the copies for a doubt. What is sent first on such a path is probed at once.
-   */
   get also(): PeerPath | undefined {
-    const { current, alsoSendOn } = this.#set;
-    if (alsoSendOn === undefined || this.#policy.redundancy === 2) return alsoSendOn;
-    return this.#set.status().some(({ path, health }) => path === current && health === 'stale')
-      ? undefined
-      : alsoSendOn;
+    return this.#set.alsoSendOn;
   }
 
   status(): PathStatus<PeerPath>[] {
@@ -596,8 +582,6 @@ export class MeshPeerPaths implements PeerPaths {
 
   #select(reason: PathReason): void {
     this.#reason = reason;
-    const { also } = this;
-    this.#selectedAlso = also;
-    this.events.emit('selected', { path: this.#set.current, also, reason });
+    this.events.emit('selected', { path: this.#set.current, also: this.also, reason });
   }
 }
