@@ -36,6 +36,14 @@ const PLATFORM = [
   /\b(?:randomBytes|randomInt|randomUUID|getRandomValues)\b/,
 ];
 
+/** State of a module or a class: variables, static fields, collections that begin empty. */
+const CHANGING = [
+  /^(?:export )?let /m,
+  /^ +(?:(?:private|protected|public) )?static (?!(?:override )?readonly |(?:async )?\*?#?\w+[(<]|(?:get|set) |\{)/m,
+  /^ +(?:(?:private|protected|public) )?static [^\n(]*= new (?:Map|Set|WeakMap|WeakSet)\b/m,
+  /^(?:export )?const \w+(?:: (?!Readonly)[^=\n]*)? = new (?:Map|Set|WeakMap|WeakSet)(?:<.*>)?\(\)/m,
+];
+
 describe('the tree', () => {
   test('every package has a floor in docs/architecture.md and imports from lower floors only', () => {
     const floors = floorsOfTheDocument();
@@ -99,6 +107,38 @@ describe('the tree', () => {
   test('what is waited for is waited for by the primitives of core', () => {
     const users = sources.filter(({ file, text }) => packageOf(file) !== 'core' && WAITS.test(text));
     expect(users.map(({ file }) => file).toSorted()).toEqual(Object.keys(OWN_TIMERS).toSorted());
+  });
+
+  test('no class and no module keeps what changes', () => {
+    const keepers = sources.flatMap(({ file, text }) =>
+      CHANGING.some((use) => use.test(text)) && !file.startsWith(BROWSER) ? [file] : [],
+    );
+    expect(keepers).toEqual([]);
+  });
+
+  test('the search for what changes finds it', () => {
+    const isFound = (line: string) => CHANGING.some((use) => use.test(line));
+    const found = [
+      'let count = 0;',
+      'export let count = 0;',
+      '  static #count = 0;',
+      '  static #count: number | undefined;',
+      '  static readonly #writing = new Map<string, Promise<void>>();',
+      '  private static readonly writing: Map<string, number> = new WeakMap();',
+      'const seen = new Set<string>();',
+      'export const seen: Map<string, number> = new Map();',
+    ];
+    expect(found.filter((line) => !isFound(line))).toEqual([]);
+    const others = [
+      '  let count = 0;',
+      '  static of(text: string): Name {',
+      '  static #parse(text: string): Name {',
+      '  static override readonly kinds: Readonly<Record<string, string>> = {',
+      'const KNOWN: ReadonlySet<string> = new Set([',
+      'const KNOWN = new Set([1, 2]);',
+      'const NONE: ReadonlyMap<string, number> = new Map();',
+    ];
+    expect(others.filter(isFound)).toEqual([]);
   });
 
   test('the search for timers finds them', () => {

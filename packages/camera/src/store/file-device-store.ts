@@ -16,11 +16,12 @@ type Found =
 
 /**
  * One small JSON file per device, readable by its owner only. Several processes may use one folder: files are replaced
- * atomically, fields are merged with those on disk at the time of writing, and the last writer of a field wins.
+ * atomically, fields are merged with those on disk at the time of writing, and the last writer of a field wins. A process has
+ * one store of a folder: it makes the changes of a device in turn.
  */
 export class FileDeviceStore implements DeviceStore {
-  /** Changes of a file, by path: a process may have several stores of one folder. */
-  static readonly #writing = new Map<string, Promise<void>>();
+  /** Changes that are under way, by path. */
+  readonly #writing = new Map<string, Promise<void>>();
   readonly #folder: string;
   readonly #log: Log;
 
@@ -68,7 +69,7 @@ export class FileDeviceStore implements DeviceStore {
 
   /** Changes of a device run one after the other. */
   async #inTurn(device: string, change: () => Promise<void>): Promise<void> {
-    const writing = FileDeviceStore.#writing;
+    const writing = this.#writing;
     const path = this.#path(device);
     const before = writing.get(path) ?? Promise.resolve();
     const turn = before.then(change).catch((error: unknown) => {

@@ -4,6 +4,7 @@ import type { Camera, DaemonStatus, NewCamera, Party, Problem } from '@towpath/d
 import type { ServerToCheck } from '@towpath/netcheck';
 import { isIpAddress } from '@towpath/net/address';
 import type { Runtime } from '../cli/runtime.ts';
+import { type CameraRuntime, cameraRuntime } from '../commands/camera/target.ts';
 import type { MeshNodeOptions } from '../commands/mesh/mesh-node.ts';
 import type { KnownParty } from '../config/party-home.ts';
 import { AdapterTurns } from './cameras/adapter-turns.ts';
@@ -47,6 +48,7 @@ export class Daemon implements AsyncDisposable {
   /** Resolves when somebody asks the daemon to end. */
   readonly ended: AbortController = new AbortController();
   readonly #options: DaemonOptions;
+  readonly #cameraRuntime: CameraRuntime;
   readonly #startedAt: string;
   readonly #cameraProblems = new Map<string, Problem>();
   readonly #turns = new AdapterTurns();
@@ -60,6 +62,7 @@ export class Daemon implements AsyncDisposable {
 
   constructor(runtime: Runtime, options: DaemonOptions) {
     this.runtime = runtime;
+    this.#cameraRuntime = cameraRuntime(runtime);
     this.#options = options;
     this.#config = options.config;
     this.#startedAt = this.#now();
@@ -295,7 +298,7 @@ export class Daemon implements AsyncDisposable {
     try {
       const holder = await CameraHolder.open(
         {
-          runtime: { ...runtime, log: runtime.log.child('CAMERA', { camera: name }) },
+          runtime: { ...this.#cameraRuntime, log: runtime.log.child('CAMERA', { camera: name }) },
           publish: hub.publish.bind(hub),
           remember: (of, memo) => this.#save({ cameras: { ...state.state.cameras, [of]: memo } }),
           visited: (of, at) => this.#save({ visits: { ...state.state.visits, [of]: at } }),

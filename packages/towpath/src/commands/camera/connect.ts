@@ -9,7 +9,14 @@ import { ConnectLine } from './connect-line.ts';
 import { type JoinOptions, openHotspot, type WakeOptions } from './hotspot.ts';
 import { cameraTime } from './info.ts';
 import { pathText } from './path-text.ts';
-import { adviseTarget, connectLimitMs, contestedText, openCamera, type TargetOptions } from './target.ts';
+import {
+  adviseTarget,
+  cameraRuntime,
+  connectLimitMs,
+  contestedText,
+  openCamera,
+  type TargetOptions,
+} from './target.ts';
 import { phaseTeller } from './wake.ts';
 import { printJson } from '../../cli/json-output.ts';
 
@@ -28,7 +35,7 @@ export async function connect(runtime: Runtime, host: string, options: ConnectOp
   const localAddress = options.localAddress ?? hotspot?.join.address;
   const target = { ...options, ...(localAddress !== undefined && { localAddress }) };
   const shown = options.json ? undefined : new ConnectView(io);
-  await using camera = openCamera(runtime, host, target, {
+  await using camera = openCamera(cameraRuntime(runtime), host, target, {
     onProgress: (progress) => shown?.step(progress),
     onResult: (result) => {
       races.push(result);

@@ -2,7 +2,7 @@ import { BleReassembler, type CameraClient, decodeHotspotCredentials, encodeWake
 import type { Bus, ExchangePhase, JoinPhase, WifiJoin } from '@towpath/wake';
 import { type Hotspot, Hotspots } from '../../config/hotspots.ts';
 import type { Runtime } from '../../cli/runtime.ts';
-import { openCamera, type RaceWatch, type TargetOptions } from './target.ts';
+import { type CameraRuntime, openCamera, type RaceWatch, type TargetOptions } from './target.ts';
 
 /** Options of commands that wake a camera. */
 export interface WakeOptions {
@@ -144,7 +144,7 @@ export interface VisitHooks {
  * @throws as {@link openHotspot}, `CameraClient.connectWithRetries`, and what `use` throws
  */
 export async function visitCamera<Result>(
-  runtime: Runtime,
+  runtime: CameraRuntime,
   host: string,
   options: TargetOptions & WakeOptions & JoinOptions,
   { tell, onClient, race, signal }: VisitHooks,

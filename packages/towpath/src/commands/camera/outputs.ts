@@ -8,7 +8,7 @@ import { CameraOutputs, type OutputsConfig, type ReceiverState, receiverText } f
 import { oneLine } from '../../cli/terminal-text.ts';
 import { outputUrlFault, URL_BEGINNINGS } from '../../outputs/output-url.ts';
 import { itemName } from './media.ts';
-import { openCamera, type TargetOptions } from './target.ts';
+import { cameraRuntime, openCamera, type TargetOptions } from './target.ts';
 import { timeLimit } from './time-limit.ts';
 import { raceTeller, type Say, speaker, tell } from './watch.ts';
 
@@ -36,7 +36,7 @@ export async function outputs(runtime: Runtime, host: string, options: OutputsOp
   checkOptions(options);
   const { clock, log } = runtime;
   const say = speaker(runtime, options.json ?? false);
-  await using camera = openCamera(runtime, host, options, raceTeller(say));
+  await using camera = openCamera(cameraRuntime(runtime), host, options, raceTeller(say));
   tell(camera, say);
   await camera.connectWithRetries({ signal: runtime.signal });
   using limit = timeLimit(runtime, options.for);

@@ -10,6 +10,7 @@ import { lockPictures } from '../../config/pictures-lock.ts';
 import { MIN_WAKE_MS } from '../../daemon/config/quantities.ts';
 import { visitCamera } from './hotspot.ts';
 import { cameraTime } from './info.ts';
+import { type CameraRuntime, cameraRuntime } from './target.ts';
 import { itemName, unreadableText } from './media.ts';
 import {
   checkComplete,
@@ -36,6 +37,7 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
   }
   const { clock, random, log } = runtime;
   using _lock = lockPictures(options.output);
+  const visiting = cameraRuntime(runtime);
   const say = speaker(runtime, options.json ?? false);
   let shortfall = NOTHING_MISSING;
   let first = true;
@@ -48,7 +50,7 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
         times: { everyMs: options.every * 1_000 },
         signal,
         visit: async (until) => {
-          const { damaged, unreadable, ...missing } = await visit(runtime, host, options, say, {
+          const { damaged, unreadable, ...missing } = await visit(visiting, host, options, say, {
             first,
             signal: until,
           });
@@ -75,7 +77,7 @@ export async function scheduledWatch(runtime: Runtime, host: string, options: Wa
 
 /** One visit. @returns what could not be fetched */
 async function visit(
-  runtime: Runtime,
+  runtime: CameraRuntime,
   host: string,
   options: WatchOptions,
   say: Say,

@@ -4,12 +4,12 @@ import {
   type RaceStatisticsSnapshot,
   type PathKindStatistics,
 } from '@towpath/core';
-import type { CameraMemory } from '@towpath/camera';
+import { type CameraMemory, StorePathMemory } from '@towpath/camera';
 import type { Runtime } from '../../cli/runtime.ts';
 import { bar } from '../../cli/progress.ts';
 import { formatMs, outputWidth, table } from '../../cli/table.ts';
 import { racePage } from '../../serve/race-metrics.ts';
-import { cameraMemory, deviceStore } from './target.ts';
+import { cameraRuntime } from './target.ts';
 import { printJson } from '../../cli/json-output.ts';
 
 interface StatsOptions {
@@ -20,10 +20,10 @@ interface StatsOptions {
 /** Shows the statistics of earlier attempts to one camera, or to every camera that was tried. */
 export async function stats(runtime: Runtime, host: string | undefined, options: StatsOptions): Promise<void> {
   const { io } = runtime;
-  const hosts = host === undefined ? await deviceStore(runtime).list() : [host];
-  const memories = await Promise.all(
-    hosts.map(async (each) => [each, await cameraMemory(runtime).recall(each)] as const),
-  );
+  const { deviceStore } = cameraRuntime(runtime);
+  const hosts = host === undefined ? await deviceStore.list() : [host];
+  const memory = new StorePathMemory(deviceStore);
+  const memories = await Promise.all(hosts.map(async (each) => [each, await memory.recall(each)] as const));
   if (options.prometheus) {
     const targets = Object.fromEntries(memories.map(([each, { statistics = {} }]) => [each, statistics]));
     io.out((await racePage(targets)).trimEnd());

@@ -50,16 +50,28 @@ export interface RaceWatch {
 /** Default time limit for connecting, s. */
 const DEFAULT_TIMEOUT_S = 90;
 
+/** What commands that connect to cameras have. */
+export interface CameraRuntime extends Runtime {
+  /** What is stored of cameras: one of the process, which makes the changes of a camera in turn. */
+  readonly deviceStore: FileDeviceStore;
+}
+
+/** Makes what is needed to connect to cameras; once in a process. */
+export function cameraRuntime(runtime: Runtime): CameraRuntime {
+  const { configFolder, log } = runtime;
+  return { ...runtime, deviceStore: new FileDeviceStore({ log }, { folder: join(configFolder, 'devices') }) };
+}
+
 /** Returns a client for one camera, not yet connected. The caller closes it. */
 export function openCamera(
-  runtime: Runtime,
+  runtime: CameraRuntime,
   host: string,
   options: TargetOptions,
   watch: RaceWatch = {},
 ): CameraClient {
   const { network, clock, random, log } = runtime;
   const connector = new RaceConnector(
-    { network, clock, random, log, memory: cameraMemory(runtime) },
+    { network, clock, random, log, memory: new StorePathMemory(runtime.deviceStore) },
     connectorOptions(host, options, { onContested: (contest) => warnContested(runtime, contest), ...watch }),
   );
   return new CameraClient(
@@ -105,16 +117,6 @@ function warnContested({ io }: Runtime, contest: ContestedUid): void {
   io.err(io.style('yellow', contestedText(contest)));
 }
 
-/** Returns the stored path history of each camera, in the configuration folder. */
-export function cameraMemory(runtime: Runtime): StorePathMemory {
-  return new StorePathMemory(deviceStore(runtime));
-}
-
-/** Returns what is stored of each camera that was tried. */
-export function deviceStore({ configFolder, log }: Runtime): FileDeviceStore {
-  return new FileDeviceStore({ log }, { folder: join(configFolder, 'devices') });
-}
-
 /** Time limit for connecting, ms. */
 export function connectLimitMs({ timeout = DEFAULT_TIMEOUT_S }: TargetOptions): number {
   return timeout * 1_000;
@@ -153,7 +155,7 @@ export async function withCamera<Result>(
   use: (camera: CameraClient) => Promise<Result>,
 ): Promise<Result> {
   const { signal } = runtime;
-  await using camera = openCamera(runtime, host, options);
+  await using camera = openCamera(cameraRuntime(runtime), host, options);
   await adviseTarget(runtime, host, options);
   {
     using _line = new ConnectLine(runtime, camera, {

@@ -19,7 +19,7 @@ import { stateText } from './connect-line.ts';
 import { cameraTime } from './info.ts';
 import type { JoinOptions, WakeOptions } from './hotspot.ts';
 import { itemName, lostText, unreadableText } from './media.ts';
-import { contestedText, openCamera, type RaceWatch, type TargetOptions } from './target.ts';
+import { cameraRuntime, contestedText, openCamera, type RaceWatch, type TargetOptions } from './target.ts';
 import { timeLimit } from './time-limit.ts';
 import { printJson } from '../../cli/json-output.ts';
 
@@ -42,7 +42,7 @@ export async function watch(runtime: Runtime, host: string, options: WatchOption
   checkOptions(options);
   const { clock, log } = runtime;
   const say = speaker(runtime, options.json ?? false);
-  await using camera = openCamera(runtime, host, options, raceTeller(say));
+  await using camera = openCamera(cameraRuntime(runtime), host, options, raceTeller(say));
   tell(camera, say);
   await camera.connectWithRetries({ signal: runtime.signal });
   using limit = timeLimit(runtime, options.for);

@@ -22,10 +22,9 @@ import {
 } from '@towpath/core';
 import type { Camera, DaemonEvent, MediaItem, Problem } from '@towpath/dashboard/api';
 import { formatEndpoint } from '@towpath/net';
-import type { Runtime } from '../../cli/runtime.ts';
 import { visitCamera } from '../../commands/camera/hotspot.ts';
 import { lostText, unreadableText } from '../../commands/camera/media.ts';
-import { contestedText, openCamera, type RaceWatch } from '../../commands/camera/target.ts';
+import { type CameraRuntime, contestedText, openCamera, type RaceWatch } from '../../commands/camera/target.ts';
 import type { CameraConfig, DaemonConfig, WakeConfig } from '../config/config.ts';
 import type { CameraMemo } from '../state/state-folder.ts';
 import { raceOf } from './camera-race.ts';
@@ -50,7 +49,7 @@ const TELL_MS = 100;
 const TELL_MS_PER_ITEM = 0.01;
 
 export interface CameraHolderComponents {
-  readonly runtime: Runtime;
+  readonly runtime: CameraRuntime;
   readonly publish: (event: DaemonEvent) => void;
   readonly remember: (name: string, memo: CameraMemo) => void;
   /** Remembers when a camera that is woken was visited. */
