@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { connect, type Socket } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -315,6 +316,25 @@ describe('hostile WebSockets', () => {
     good.send(JSON.stringify({ type: 'signal', id: 1, party, to: party, payload: 'AAAA' }));
     await until(() => answers.includes('refused') && answers.includes('undelivered'), 'answers to a good node');
     good.terminate();
+  });
+
+  test('that ping too often are closed with their code also while the pongs cannot be sent (C12)', async () => {
+    await using rig = new Rig();
+    const server = await rig.server({ limits: UNLIMITED });
+    const accepted: Socket[] = [];
+    const onAccepted = (message: unknown) => accepted.push((message as { socket: Socket }).socket);
+    subscribe('net.server.socket', onAccepted);
+    const pinging = open(server, signedHeaders(generateNodeIdentity(random), 'GET', '/v1/socket'));
+    await new Promise((resolve) => pinging.on('open', resolve));
+    unsubscribe('net.server.socket', onAccepted);
+    expect(accepted).toHaveLength(1);
+    const ended = closeCode(pinging);
+    accepted[0]!.cork();
+    for (let at = 0; at < 65; at++) pinging.ping();
+    const refused = async () => (await server.inject('/metrics')).body;
+    await expect.poll(refused).toMatch(/refused_total\{reason="too-many-pings"\} 1/);
+    accepted[0]!.uncork();
+    expect(await ended).toBe(1008);
   });
 
   test('from one address share its limit, in which a follow counts as eight messages (C12)', async () => {

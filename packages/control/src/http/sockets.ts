@@ -85,12 +85,15 @@ export class ControlSockets {
     this.#guard = components.guard;
     this.#metrics = components.metrics;
     this.#log = components.log;
-    this.#acceptor = new WebSocketServer({
+    const accepting = {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: MAX_CLIENT_MESSAGE_BYTES,
-    });
+      // The library ends a connection at its own limit without a close code, so that ours has to be reached first.
+      maxPendingAutoPongs: MAX_CONTROL_FRAMES + 1,
+    };
+    this.#acceptor = new WebSocketServer(accepting);
     this.#acceptor.on('wsClientError', (error, socket) =>
       this.#refuse(socket, Object.assign(error, { statusCode: 400 })),
     );
