@@ -9,7 +9,8 @@ const identity = certificate('relay.test');
 const components = { network: new NodeNetwork(), clock: new SystemClock(), random: new SystemRandom() };
 
 describe.each(['tcp', 'tls'] as const)('a server over %s (A1)', (transport) => {
-  test.each(MISBEHAVIOUR)('that %s is reported with an error, and the check ends', async (_what, behave) => {
+  // Side by side, because many of them take the whole limit.
+  test.concurrent.each(MISBEHAVIOUR)('that %s is reported with an error, and the check ends', async (_what, behave) => {
     const { at, server } = await badServer(transport, identity, behave);
     const check = await checkTransport(
       components,
