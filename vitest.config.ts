@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 /** Files of the system layer that may run two at a time: they measure neither rates nor outages, and wait more than they work. */
@@ -9,8 +10,11 @@ const CONCURRENT = [
   'deb',
   'documented-deployments',
   'fake-*',
+  'host-splice',
   'live-*',
+  'member-relay',
   'mesh-grid',
+  'mesh-lan',
   'mesh-mtu',
   'mesh-up',
   'mesh-wireguard',
@@ -21,10 +25,13 @@ const CONCURRENT = [
   'party*',
   'pcap',
   'port-mapping',
+  'pppp-kernel',
   'relay-deployments',
   'rtsp',
   'small-disk',
   'three-way',
+  'turn-chromium',
+  'turn-kernel',
   'two-parties',
   'units',
   'wake*',
@@ -35,6 +42,8 @@ const config: ViteUserConfig = defineConfig({
     // Node loads the sources itself, so an enum or a missing extension fails here as it would in use.
     experimental: { viteModuleRunner: false },
     pool: 'forks',
+    // The files of tests, and the programs that they start, load the same sources hundreds of times.
+    env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/compiled/', import.meta.url)) },
     // Limits only end what hangs: on a loaded machine everything takes longer, and that is no failure.
     testTimeout: 60_000,
     hookTimeout: 60_000,
@@ -42,7 +51,12 @@ const config: ViteUserConfig = defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'packages', include: ['packages/*/test/**/*.test.ts', 'bench/test/**/*.test.ts'] },
+        test: {
+          name: 'packages',
+          include: ['packages/*/test/**/*.test.ts', 'bench/test/**/*.test.ts'],
+          // Without this it is one less than there are cores, which on two cores is one.
+          maxWorkers: '100%',
+        },
       },
       {
         extends: true,

@@ -1,17 +1,12 @@
-import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Lab, type LabHost, labAvailable, NAT_KINDS, says } from './support/lab.ts';
+import { PPPP_ENDS, ppppEnd } from './support/pppp-lab.ts';
 
 const R = '203.0.113.10';
 /** The relay's address on its second uplink. */
 const SECOND = '10.1.0.20';
 const PUBLIC = '203.0.113.60';
-const ENDS = new URL('./support/pppp-ends.ts', import.meta.url).pathname;
-const END = new URL('./support/pppp-end.ts', import.meta.url).pathname;
-const LIMITED = new URL('./support/limited-pppp-relay.ts', import.meta.url).pathname;
 const COUNT = 500;
-/** With headers of PPPP, UDP and IP. */
-const DATA_BYTES = 1_008 + 28;
 const FETCH = 'fetch("http://127.0.0.1:9000/metrics").then((r) => r.text()).then((t) => process.stdout.write(t))';
 
 describe.skipIf(!labAvailable() && process.env.CI !== 'true')(
@@ -61,7 +56,9 @@ describe.skipIf(!labAvailable() && process.env.CI !== 'true')(
       const said = await says(serving, '"what":"metrics"', 30_000);
       expect(said).toContain(`{"type":"data-plane","version":1,"plane":"${plane}"`);
       const ended = says(serving, /"type":"ended".*\n/, 60_000);
-      const ends = await lab.host('ends', '203.0.113.30').run(process.execPath, [ENDS, at, '32110', String(COUNT)]);
+      const ends = await lab
+        .host('ends', '203.0.113.30')
+        .run(process.execPath, [PPPP_ENDS, at, '32110', String(COUNT)]);
       expect(JSON.parse(ends.stdout)).toEqual({
         client: { data: COUNT, alive: 1, close: 0 },
         device: { data: COUNT, alive: 2, close: 1 },
@@ -76,19 +73,6 @@ describe.skipIf(!labAvailable() && process.env.CI !== 'true')(
       expect(value('kernel_packets_to_peers') + value('kernel_packets_to_clients')).toBe(inKernel);
       expect(value('packets_forwarded')).toBe(2 * COUNT + 4 - inKernel);
     });
-
-    /** One end of a session, that does what it is told. */
-    async function end(host: LabHost, ...args: (string | number)[]) {
-      const child = host.spawn(process.execPath, [END, ...args.map(String)], {}, 'pipe');
-      const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-      const read = async () => JSON.parse((await lines.next()).value ?? '{}');
-      const session = (await read()) as { magic: number; port: number };
-      const ask = (line: string): Promise<Record<string, number>> => {
-        child.stdin!.write(`${line}\n`);
-        return read();
-      };
-      return { session, ask };
-    }
 
     test.each([
       ['kernel', R, R],
@@ -111,9 +95,9 @@ describe.skipIf(!labAvailable() && process.env.CI !== 'true')(
         await far.run('ip', ['route', 'add', `${R}/32`, 'via', SECOND]);
         const where = ['--address', address, '--public-address', R, '--metrics-port', '9000', '--json'];
         await says(relay.towpath(['pppp', 'serve', '--data-plane', plane, ...where], {}), '"what":"metrics"', 30_000);
-        const client = await end(near, R, 32_110);
+        const client = await ppppEnd(near, R, 32_110);
         const { magic, port } = client.session;
-        const device = await end(far, at, port, magic);
+        const device = await ppppEnd(far, at, port, magic);
         for (const what of ['introduce', 'alive']) for (const each of [client, device]) await each.ask(what);
         const values = async () => {
           const { stdout } = await relay.run(process.execPath, ['-e', FETCH]);
@@ -132,57 +116,5 @@ describe.skipIf(!labAvailable() && process.env.CI !== 'true')(
         expect(value('packets_forwarded')).toBe(2 + (plane === 'kernel' ? 0 : 300));
       },
     );
-
-    test("a client's bytes of a day hold in the kernel within 5 %, and end its session; another loses nothing (A7, D2)", async () => {
-      const perDay = 300_000;
-      const serving = relay.spawn(process.execPath, [LIMITED, R, '32110', '1000000000', String(perDay)], {}, 'pipe');
-      await says(serving, 'ready', 30_000);
-      const meet = async (at: number) => {
-        const client = await end(lab.host(`client${at}`, `203.0.113.${30 + at}`), R, 32_110);
-        const { magic, port } = client.session;
-        const device = await end(lab.host(`device${at}`, `203.0.113.${40 + at}`), R, port, magic);
-        for (const what of ['introduce', 'alive']) for (const each of [client, device]) await each.ask(what);
-        return { client, device, source: `${R}:${port}` };
-      };
-      const [bounded, free] = await Promise.all([meet(0), meet(1)]);
-      const moved = async () => {
-        const counted = says(serving, /\{.*\}\n/, 10_000);
-        serving.kill('SIGUSR2');
-        return (JSON.parse((await counted).trim().split('\n').at(-1)!) as { moved: number }).moved;
-      };
-      await expect.poll(moved, { timeout: 10_000 }).toBe(2);
-      await Promise.all([bounded.device.ask('send 2000'), free.device.ask('send 200')]);
-      await expect.poll(async () => (await bounded.client.ask('seen')).CLOSE, { timeout: 10_000 }).toBe(1);
-      const passed = (await bounded.client.ask('seen'))[bounded.source]! * DATA_BYTES;
-      expect(Math.abs(passed - perDay)).toBeLessThanOrEqual(0.05 * perDay);
-      expect(await free.client.ask('seen')).toEqual({ [free.source]: 200 });
-    });
-
-    test('a client over its rate is limited by the kernel, and another loses nothing', async () => {
-      const perSecond = 100_000;
-      const serving = relay.spawn(process.execPath, [LIMITED, R, '32110', String(perSecond)], {}, 'pipe');
-      await says(serving, 'ready', 30_000);
-      const startedMs = performance.now();
-      const passed = async (name: string, address: string, count: number) => {
-        const { stdout } = await lab.host(name, address).run(process.execPath, [ENDS, R, '32110', String(count)]);
-        const { client, device } = JSON.parse(stdout) as Record<'client' | 'device', { data: number }>;
-        return client.data + device.data;
-      };
-      const [limited, free] = await Promise.all([
-        passed('limited', '203.0.113.30', 4_000),
-        passed('free', '203.0.113.31', 20),
-      ]);
-      const tookS = (performance.now() - startedMs) / 1_000;
-      expect(free).toBe(2 * 20);
-      // The kernel lets the bytes of a second pass at once, after which the rate holds.
-      expect(limited * DATA_BYTES).toBeLessThanOrEqual(1.05 * perSecond * (tookS + 1));
-      expect(limited * DATA_BYTES).toBeGreaterThan(perSecond);
-      const counted = says(serving, /\{.*\}\n/, 10_000);
-      serving.kill('SIGUSR2');
-      expect(JSON.parse((await counted).trim().split('\n').at(-1)!)).toEqual({
-        packetsOverRate: 2 * 4_000 - limited,
-        moved: 2,
-      });
-    });
   },
 );
