@@ -17,10 +17,15 @@ export interface BackoffOptions {
 
 /** An iterable of delays in ms: exponential, capped, jittered so that many clients do not come back at once. */
 export function* backoff(options: BackoffOptions): Generator<number, void, undefined> {
-  const { baseMs, factor = 2, maxMs, count = Number.POSITIVE_INFINITY, jitter = 0.1, random } = options;
-  let delayMs = baseMs;
-  for (let tries = 0; tries < count; tries++) {
-    yield Math.min(maxMs, delayMs) * (1 + jitter * (2 * random.next() - 1));
-    delayMs = Math.min(maxMs, delayMs * factor);
-  }
+  const { count = Number.POSITIVE_INFINITY } = options;
+  for (let tries = 0; tries < count; tries++) yield backoffMs(options, tries);
+}
+
+/**
+ * The same delay for callers that keep the number of tries themselves, because there are thousands of them, ms.
+ * @param tries 0 for the first delay
+ */
+export function backoffMs(options: Omit<BackoffOptions, 'count'>, tries: number): number {
+  const { baseMs, factor = 2, maxMs, jitter = 0.1, random } = options;
+  return Math.min(maxMs, baseMs * factor ** tries) * (1 + jitter * (2 * random.next() - 1));
 }

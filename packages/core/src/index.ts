@@ -1,5 +1,5 @@
 import './supported-node.ts';
-export { type BackoffOptions, backoff } from './backoff.ts';
+export { type BackoffOptions, backoff, backoffMs } from './backoff.ts';
 export { type Clock, SystemClock, sleepOn, type Timer } from './clock.ts';
 export {
   AbortedError,
@@ -45,6 +45,7 @@ export {
   type MonitorEvent,
   type MonitorState,
   type MonitorTimes,
+  monitorTimes,
   type PathHealth,
   type PathRole,
   stepMonitor,

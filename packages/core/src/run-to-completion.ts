@@ -6,8 +6,9 @@
 export class RunToCompletion<Event> {
   readonly #step: (event: Event) => void;
   readonly #onObserverError: (error: unknown) => void;
-  #events: Event[] = [];
-  #observers: (() => void)[] = [];
+  /** Undefined while nothing runs: there are many machines, and an array keeps the capacity that it once had. */
+  #events: Event[] | undefined;
+  #observers: (() => void)[] | undefined;
   #running = false;
 
   /**
@@ -21,12 +22,14 @@ export class RunToCompletion<Event> {
 
   /** Handles `event` now, or after the step that is running. */
   dispatch(event: Event): void {
+    this.#events ??= [];
     this.#events.push(event);
     this.#run();
   }
 
   /** Calls `observer` when no event waits. */
   notify(observer: () => void): void {
+    this.#observers ??= [];
     this.#observers.push(observer);
     this.#run();
   }
@@ -36,21 +39,20 @@ export class RunToCompletion<Event> {
     this.#running = true;
     try {
       while (this.#next());
-      // An array keeps the capacity that it once had, and there are two for each of many machines.
-      this.#events = [];
-      this.#observers = [];
+      this.#events = undefined;
+      this.#observers = undefined;
     } finally {
       this.#running = false;
     }
   }
 
   #next(): boolean {
-    const event = this.#events.shift();
+    const event = this.#events?.shift();
     if (event !== undefined) {
       this.#step(event);
       return true;
     }
-    const observer = this.#observers.shift();
+    const observer = this.#observers?.shift();
     if (observer === undefined) return false;
     try {
       observer();

@@ -78,36 +78,49 @@ export class SparseMap<Key, Value> {
   }
 }
 
-/** A set that is empty most of the time; see {@link SparseMap}. */
+/** A set that has one value or none most of the time; see {@link SparseMap}. NaN is no value. */
 export class SparseSet<Value> {
+  /** The only value, while there is no table. */
+  #value: Value | typeof NONE = NONE;
   #values: Set<Value> | undefined;
 
   get size(): number {
-    return this.#values?.size ?? 0;
+    return this.#values?.size ?? (this.#value === NONE ? 0 : 1);
   }
 
   has(value: Value): boolean {
-    return this.#values?.has(value) ?? false;
+    return this.#values?.has(value) ?? this.#value === value;
   }
 
   add(value: Value): void {
-    this.#values ??= new Set();
-    this.#values.add(value);
+    if (this.#values !== undefined) this.#values.add(value);
+    else if (this.#value === NONE) this.#value = value;
+    else if (this.#value !== value) {
+      this.#values = new Set([this.#value, value]);
+      this.#value = NONE;
+    }
   }
 
   /** Returns false when it was not in the set. */
   delete(value: Value): boolean {
-    const existed = this.#values?.delete(value) ?? false;
-    if (this.#values?.size === 0) this.#values = undefined;
+    if (this.#values === undefined) {
+      if (this.#value !== value) return false;
+      this.#value = NONE;
+      return true;
+    }
+    const existed = this.#values.delete(value);
+    if (this.#values.size === 0) this.#values = undefined;
     return existed;
   }
 
   clear(): void {
     this.#values = undefined;
+    this.#value = NONE;
   }
 
   /** In the order of insertion, as in a `Set`. */
   [Symbol.iterator](): Iterator<Value> {
-    return (this.#values ?? [])[Symbol.iterator]();
+    const single: Value[] = this.#value === NONE ? [] : [this.#value];
+    return (this.#values ?? single)[Symbol.iterator]();
   }
 }

@@ -75,6 +75,19 @@ export const DEFAULT_MONITOR_TIMES: Readonly<MonitorTimes> = {
   onlyWhenSilent: false,
 };
 
+/**
+ * Returns `times` with the defaults for what is missing; getters stay getters. Monitors share a complete object, so that where
+ * there are many of them one is made for all.
+ */
+export function monitorTimes(times: Partial<MonitorTimes>): MonitorTimes {
+  if (isComplete(times)) return times;
+  return Object.defineProperties({ ...DEFAULT_MONITOR_TIMES }, Object.getOwnPropertyDescriptors(times));
+}
+
+function isComplete(times: Partial<MonitorTimes>): times is MonitorTimes {
+  return Object.keys(DEFAULT_MONITOR_TIMES).every((name) => name in times);
+}
+
 /** Everything that is known of the liveness of one path. Times are `Clock.now` ms. */
 export interface MonitorState {
   readonly health: PathHealth;

@@ -8,6 +8,7 @@ import {
   type MonitorEvent,
   type MonitorState,
   type MonitorTimes,
+  monitorTimes,
   type PathHealth,
   type PathRole,
   stepMonitor,
@@ -32,7 +33,7 @@ export interface MonitorOptions {
   role?: PathRole;
   /** Round trip of the handshake, ms. */
   rttMs?: number | undefined;
-  /** Its getters are asked each time: how long a NAT keeps a mapping is learnt later. */
+  /** Its getters are asked each time: how long a NAT keeps a mapping is learnt later. See {@link monitorTimes}. */
   times?: Partial<MonitorTimes> | undefined;
 }
 
@@ -64,7 +65,7 @@ export class Monitor implements Disposable {
   constructor({ clock }: { clock: Clock }, options: MonitorOptions) {
     this.#clock = clock;
     this.#options = options;
-    this.#times = options.times === undefined ? DEFAULT_MONITOR_TIMES : withDefaults(options.times);
+    this.#times = options.times === undefined ? DEFAULT_MONITOR_TIMES : monitorTimes(options.times);
     this.#state = initialMonitor(clock.now(), options.role ?? 'current', options.rttMs);
     this.#dispatch({ type: 'tick', atMs: clock.now() });
   }
@@ -208,8 +209,4 @@ export class Monitor implements Disposable {
       this.#probes.delete(probeId);
     }
   }
-}
-
-function withDefaults(times: Partial<MonitorTimes>): MonitorTimes {
-  return Object.defineProperties({ ...DEFAULT_MONITOR_TIMES }, Object.getOwnPropertyDescriptors(times));
 }

@@ -25,8 +25,8 @@ interface Entry<Path> {
   monitor: Monitor | undefined;
   /** What {@link PathSetOptions.health} said last. */
   reported: PathHealth;
-  /** Aborts when the path has left the set. */
-  ended: AbortController;
+  /** Aborts when the path has left the set; made when it is first asked for. */
+  ended: AbortController | undefined;
   wasCurrent: boolean;
   draining: boolean;
 }
@@ -56,7 +56,8 @@ export class PathSet<Path> implements AsyncDisposable {
   /** The same entries: what is asked for each datagram must not need a description. */
   readonly #byPath = new SparseMap<Path, Entry<Path>>();
   readonly #releases = new Tasks();
-  readonly #dataLoss: DataLoss;
+  /** Made when data is lost for the first time. */
+  #dataLoss: DataLoss | undefined;
   readonly #run: RunToCompletion<SetEvent<Path>>;
   #closed = false;
   #choice: SelectionOptions;
@@ -73,7 +74,6 @@ export class PathSet<Path> implements AsyncDisposable {
     this.#options = options;
     this.#choice = options;
     this.events = new Events(log);
-    this.#dataLoss = new DataLoss({ clock }, { onExpired: () => this.configure({}) });
     this.#run = new RunToCompletion(
       (event) => this.#step(event),
       (error) => log.error(`A listener of the paths to ${options.target} failed: ${errorMessage(error)}`),
@@ -164,6 +164,7 @@ export class PathSet<Path> implements AsyncDisposable {
     if (entry === undefined || state === undefined || state.health === 'suspect' || state.missed > 0) return;
     if (isLossExplained(state, inARow)) return;
     const others = [...this.#entries.values()].filter((each) => each !== entry && !each.draining);
+    this.#dataLoss ??= new DataLoss({ clock: this.#clock }, { onExpired: () => this.configure({}) });
     this.#dataLoss.lost(
       entry.about.id,
       others.map(({ about }) => about.id),
@@ -173,18 +174,18 @@ export class PathSet<Path> implements AsyncDisposable {
 
   /** For how long a path is still avoided because it lost data, ms; 0 for one that is not. It may have left the set. */
   avoidedMs(path: Path): number {
-    return this.#dataLoss.leftMs(this.#options.describe(path).id);
+    return this.#dataLoss?.leftMs(this.#options.describe(path).id) ?? 0;
   }
 
   /** Reports that data over the current path arrives at the remote end, which has answered it. */
   dataCarried(): void {
     const { current } = this.#selection;
-    if (current !== undefined) this.#dataLoss.carried(current);
+    if (current !== undefined) this.#dataLoss?.carried(current);
   }
 
   /** Tries paths that lost data again at once: the network has changed. */
   forgetDataLoss(): void {
-    this.#dataLoss.forget();
+    this.#dataLoss?.forget();
     this.configure({});
   }
 
@@ -239,7 +240,7 @@ export class PathSet<Path> implements AsyncDisposable {
         break;
       case 'close':
         this.#closed = true;
-        this.#dataLoss[Symbol.dispose]();
+        this.#dataLoss?.[Symbol.dispose]();
         for (const entry of [...this.#entries.values()]) this.#leave(entry, PathReason.shutdown, undefined);
         break;
       default:
@@ -263,15 +264,15 @@ export class PathSet<Path> implements AsyncDisposable {
       about,
       monitor: undefined,
       reported: 'good',
-      ended: new AbortController(),
+      ended: undefined,
       wasCurrent: false,
       draining: false,
     };
     this.#entries.set(about.id, entry);
     this.#byPath.set(path, entry);
     entry.monitor = this.#monitor(entry);
-    this.#options.health?.(path, (health) => this.#dispatch({ type: 'health', entry, health }), entry.ended.signal);
-    this.#options.closed?.(path, entry.ended.signal).then(
+    this.#options.health?.(path, (health) => this.#dispatch({ type: 'health', entry, health }), endOf(entry));
+    this.#options.closed?.(path, endOf(entry)).then(
       (error) => this.#closedByItself(entry, error),
       (error: unknown) => this.#closedByItself(entry, error),
     );
@@ -302,7 +303,7 @@ export class PathSet<Path> implements AsyncDisposable {
   }
 
   #closedByItself(entry: Entry<Path>, error: unknown): void {
-    if (entry.ended.signal.aborted) return;
+    if (this.#entries.get(entry.about.id) !== entry) return;
     this.#dispatch({ type: 'remove', entry, reason: PathReason.closed, error: this.#toError(error) });
   }
 
@@ -385,9 +386,10 @@ export class PathSet<Path> implements AsyncDisposable {
       return;
     }
     const limit = this.#clock.timer(drainLimitMs, left);
-    entry.ended.signal.addEventListener('abort', () => limit.cancel(), { once: true });
+    const ended = endOf(entry);
+    ended.addEventListener('abort', () => limit.cancel(), { once: true });
     Promise.resolve()
-      .then(() => drain(entry.path, entry.ended.signal))
+      .then(() => drain(entry.path, ended))
       .then(left, left);
   }
 
@@ -397,7 +399,7 @@ export class PathSet<Path> implements AsyncDisposable {
     this.#entries.delete(about.id);
     this.#byPath.delete(path);
     entry.monitor?.stop();
-    entry.ended.abort(new AbortedError(`Path ${about.id} was left: ${reason}.`));
+    entry.ended?.abort(new AbortedError(`Path ${about.id} was left: ${reason}.`));
     this.#removed.push({ path, id: about.id, reason, error });
     this.#release(path, about.id, reason);
   }
@@ -428,7 +430,7 @@ export class PathSet<Path> implements AsyncDisposable {
 
   #factsOf({ about, monitor, reported }: Entry<Path>): PathFacts {
     const { id, kind, family = 4, rttMs, ends, furtherUplink } = about;
-    const losesData = this.#dataLoss.has(id);
+    const losesData = this.#dataLoss?.has(id) ?? false;
     if (monitor === undefined) {
       const unprobed = { health: reported, rttMs, rttVariationMs: undefined, lossRatio: 0 };
       return { id, kind, family, ...unprobed, ends, furtherUplink, losesData };
@@ -448,6 +450,11 @@ export class PathSet<Path> implements AsyncDisposable {
     if (error instanceof TowpathError) return error;
     return new TowpathError(errorCode(error), errorMessage(error), { target: this.#options.target, cause: error });
   }
+}
+
+function endOf(entry: { ended: AbortController | undefined }): AbortSignal {
+  entry.ended ??= new AbortController();
+  return entry.ended.signal;
 }
 
 function roleOf({ current, draining }: Selection, id: string): PathRole {
