@@ -92,7 +92,9 @@ export class SimulatedWireGuard implements PeerNetwork, AsyncDisposable {
 
   async removePeer(publicKey: Uint8Array): Promise<void> {
     const found = this.#byKey(publicKey);
-    if (found !== undefined) this.#peers.delete(found.address);
+    if (found === undefined) return;
+    this.#peers.delete(found.address);
+    for (const [from, peer] of this.#sessions) if (peer === found) this.#sessions.delete(from);
   }
 
   async restartPeer(publicKey: Uint8Array): Promise<void> {
