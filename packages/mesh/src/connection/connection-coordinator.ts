@@ -1,8 +1,9 @@
-import type { PathPolicy } from '@towpath/core';
+import type { PathPolicy, Random } from '@towpath/core';
 import type { PartyId } from '@towpath/membership';
-import { inSubnet, parseSubnet, type Subnet } from '@towpath/net';
+import { inSubnet, type Network, parseSubnet, type Subnet } from '@towpath/net';
 import { addressIn } from '../addresses/virtual-network.ts';
 import type { ControlPlane, MeshParty, MeshPeer } from '../control-plane.ts';
+import type { SpliceControl } from '../hop/splice-control.ts';
 import { ConnectionError } from './connection-error.ts';
 import { PeerConnection, type PeerConnectionComponents } from './peer-connection.ts';
 
@@ -20,22 +21,35 @@ export interface CoordinatorOptions {
   accept?: readonly AcceptedNetwork[];
 }
 
+export interface CoordinatorComponents extends Pick<PeerConnectionComponents, 'clock' | 'log' | 'machine' | 'paths'> {
+  network: Network;
+  random: Random;
+  /** Undefined when the splice is switched off. */
+  splice: SpliceControl | undefined;
+  control: ControlPlane;
+}
+
 /** Decides how a peer is connected, and does it: discovery, address, policy, WireGuard, paths, monitor (C2). */
 export class ConnectionCoordinator {
-  readonly #components: PeerConnectionComponents & { control: ControlPlane };
+  readonly #control: ControlPlane;
+  readonly #components: PeerConnectionComponents;
   readonly #options: CoordinatorOptions;
   /** What is accepted from peers; those that are connected are told by {@link ConnectionManager.setAccepted}. */
   accept: readonly AcceptedNetwork[];
 
-  constructor(components: PeerConnectionComponents & { control: ControlPlane }, options: CoordinatorOptions) {
-    this.#components = components;
+  constructor(components: CoordinatorComponents, options: CoordinatorOptions) {
+    const { network, clock, random, log, machine, paths, splice, control } = components;
+    this.#control = control;
+    const dataPlane = { network, clock, random, wireGuard: machine, splice, log: log.child('DATA') };
+    const health = { clock, random, echo: machine.echo, log: log.child('HEALTH') };
+    this.#components = { clock, log, machine, paths, dataPlane, health };
     this.#options = options;
     this.accept = options.accept ?? [];
   }
 
   /** @throws ConnectionError `party-not-found`. */
   party(partyId: PartyId): MeshParty {
-    const party = this.#components.control.party(partyId);
+    const party = this.#control.party(partyId);
     if (party !== undefined) return party;
     throw new ConnectionError('party-not-found', `This node is not in the party ${partyId}. Next: join it first.`, {
       target: partyId,

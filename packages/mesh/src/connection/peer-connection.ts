@@ -5,16 +5,14 @@ import {
   Events,
   type Log,
   PathReason,
-  type Random,
   type Timer,
 } from '@towpath/core';
 import type { PartyId, PeerId } from '@towpath/membership';
-import { formatEndpoint, type Network } from '@towpath/net';
+import { formatEndpoint } from '@towpath/net';
 import type { MeshPeer } from '../control-plane.ts';
 import { findPathMtu } from '../health/path-mtu.ts';
-import { HEALTH, PeerHealth, type PeerHealthEvents, type PeerStatus } from '../health/peer-health.ts';
-import { DataPlane } from '../hop/data-plane.ts';
-import type { SpliceControl } from '../hop/splice-control.ts';
+import { HEALTH, PeerHealth, type PeerHealthComponents, type PeerHealthEvents, type PeerStatus } from '../health/peer-health.ts';
+import { DataPlane, type DataPlaneComponents } from '../hop/data-plane.ts';
 import type { PeerPath } from '../peer-path.ts';
 import type { PathFinder, PeerPaths, PeerPathsOptions } from '../peer-paths.ts';
 import { MeshReason, type Reason } from '../reason.ts';
@@ -23,15 +21,14 @@ import type { ConnectionStatus, ConnectionStrategy, PeerChangeEvent } from './co
 import type { PeerNetwork } from './peer-network.ts';
 import { PeerTraffic, type TrafficChange } from './peer-traffic.ts';
 
+/** The same for all peers: there may be thousands. */
 export interface PeerConnectionComponents {
-  network: Network;
   clock: Clock;
-  random: Random;
   log: Log;
   machine: PeerNetwork;
   paths: PathFinder;
-  /** Undefined when the splice is switched off. */
-  splice: SpliceControl | undefined;
+  dataPlane: DataPlaneComponents;
+  health: PeerHealthComponents;
 }
 
 export interface PeerConnectionOptions extends Pick<PeerPathsOptions, 'policy' | 'redundancy'> {
@@ -115,11 +112,10 @@ export class PeerConnection implements AsyncDisposable {
    * @throws MeshError `wireguard-failed`, NetError.
    */
   static async open(components: PeerConnectionComponents, options: PeerConnectionOptions): Promise<PeerConnection> {
-    const { machine, log } = components;
+    const { machine } = components;
     const { peer, virtualIp, acceptedNetworks } = options;
     const publicKey = peer.wireGuardKey;
-    const planeComponents = { ...components, wireGuard: machine, log: log.child('DATA') };
-    const dataPlane = await DataPlane.open(planeComponents, {
+    const dataPlane = await DataPlane.open(components.dataPlane, {
       publicKey,
       yieldsHandshake: options.self > peer.id,
       sendEcho: () => machine.echo.touch(virtualIp),
@@ -275,15 +271,12 @@ export class PeerConnection implements AsyncDisposable {
   }
 
   #start(): void {
-    const { log, clock, random, machine } = this.#components;
-    this.#health = new PeerHealth(
-      { clock, random, echo: machine.echo, log: log.child('HEALTH') },
-      {
-        address: this.virtualIp,
-        target: this.#peer.name,
-        onReconnect: (attempt) => this.#reconnect(attempt),
-      },
-    );
+    const { clock, health } = this.#components;
+    this.#health = new PeerHealth(health, {
+      address: this.virtualIp,
+      target: this.#peer.name,
+      onReconnect: (attempt) => this.#reconnect(attempt),
+    });
     this.#health.events.on('status', ({ status, reason }) => {
       if (status === 'connected') this.#connectedAtMs ??= clock.wallTime();
       if (reason === MeshReason.echoSlow) this.#lookForBetterRelay();

@@ -9,6 +9,7 @@ import {
   type Log,
   Monitor,
   type MonitorTimes,
+  monitorTimes,
   type Random,
   retransmit,
   silentLog,
@@ -33,12 +34,12 @@ export const HEALTH = {
   slowRetry: { baseMs: 10_000, maxMs: 60_000 },
 } as const;
 
-const MONITOR_TIMES: Partial<MonitorTimes> = {
+const MONITOR_TIMES: MonitorTimes = monitorTimes({
   minProbeLimitMs: 500,
   maxProbeLimitMs: 1_000,
   suspectAfter: 2,
   deadAfter: 4,
-};
+});
 
 export interface PeerHealthComponents {
   clock: Clock;
@@ -75,12 +76,12 @@ export class PeerHealth {
   readonly events: Events<PeerHealthEvents> = new Events();
   readonly #components: PeerHealthComponents;
   readonly #options: PeerHealthOptions;
-  readonly #stopped = new AbortController();
   readonly #wakeup: Wakeup;
-  readonly #running: Promise<void>;
+  /** Ends the search for a peer that is not reached. While it is reached there is the monitor and nothing else: there may be thousands. */
+  #reaching: AbortController | undefined;
+  #running: Promise<void>;
   #monitor: Monitor | undefined;
-  /** Resolved when the monitor that runs now gives up. */
-  #dead: PromiseWithResolvers<void> = Promise.withResolvers();
+  #isStopped = false;
   #status: PeerStatus = 'connecting';
   #reason: Reason = MeshReason.pathNew;
   #rttMs: number | undefined;
@@ -93,7 +94,7 @@ export class PeerHealth {
     this.#components = components;
     this.#options = options;
     this.#wakeup = new Wakeup(components);
-    this.#running = this.#run();
+    this.#running = this.#reach(true);
   }
 
   get status(): PeerStatus {
@@ -142,7 +143,7 @@ export class PeerHealth {
   left(): void {
     this.#left = true;
     this.#leftAtMs = this.#components.clock.now();
-    this.#dead.resolve();
+    if (this.#monitor !== undefined) this.#lose(this.#monitor);
     this.#become('failed', MeshReason.peerLeft);
   }
 
@@ -153,27 +154,30 @@ export class PeerHealth {
 
   /** Ends every echo and timer. Idempotent. */
   async stop(): Promise<void> {
-    this.#stopped.abort(new AbortedError('The peer is no longer monitored.'));
-    this.#dead.resolve();
+    this.#isStopped = true;
+    this.#reaching?.abort(new AbortedError('The peer is no longer monitored.'));
+    this.#unwatch();
     await this.#running;
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopped;
+  /** Sends echoes until one is answered, and watches the peer from then on. */
+  async #reach(isNew: boolean): Promise<void> {
     const { log = silentLog } = this.#components;
+    const reaching = new AbortController();
+    this.#reaching = reaching;
     try {
-      for (let isNew = true; ; isNew = false) {
-        const rttMs = await this.#reach(isNew, signal);
-        this.#left = false;
-        await this.#watch(rttMs, signal);
-      }
+      const rttMs = await this.#echoes(isNew, reaching.signal);
+      reaching.signal.throwIfAborted();
+      this.#reaching = undefined;
+      this.#left = false;
+      this.#watch(rttMs);
     } catch (error) {
-      if (!signal.aborted) log.error(`The monitor of ${this.#options.target} failed: ${errorMessage(error)}`);
+      if (!this.#isStopped) log.error(`The monitor of ${this.#options.target} failed: ${errorMessage(error)}`);
     }
   }
 
-  /** Sends echoes until one is answered. */
-  async #reach(isNew: boolean, signal: AbortSignal): Promise<number> {
+  /** Resolves with the round trip of the first echo that is answered, ms. */
+  async #echoes(isNew: boolean, signal: AbortSignal): Promise<number> {
     const { random, clock } = this.#components;
     const waits = backoff({ ...HEALTH.slowRetry, random });
     // An echo before the peer has ended would take it for back.
@@ -217,10 +221,8 @@ export class PeerHealth {
   }
 
   /** Watches a peer that answers, until it does not. */
-  async #watch(rttMs: number, signal: AbortSignal): Promise<void> {
+  #watch(rttMs: number): void {
     const { clock, echo } = this.#components;
-    signal.throwIfAborted();
-    this.#dead = Promise.withResolvers();
     const monitor = new Monitor(
       { clock },
       {
@@ -232,7 +234,7 @@ export class PeerHealth {
           return echoMs;
         },
         onHealth: (health) => {
-          if (health === 'dead') this.#dead.resolve();
+          if (health === 'dead') this.#lose(monitor);
           if (health === 'dead' || health === 'suspect') this.#become('degraded', MeshReason.echoLost);
           else if (health === 'good') this.#answered(this.rttMs ?? rttMs);
         },
@@ -248,10 +250,21 @@ export class PeerHealth {
     this.#rttMs = rttMs;
     this.#become('connected', MeshReason.echoAnswered);
     this.events.emit('measured', { rttMs });
-    await this.#dead.promise;
-    this.#rttMs = monitor.state.rttMs;
+  }
+
+  /** The peer does not answer any more, or has left: listeners are told before it is looked for. */
+  #lose(monitor: Monitor): void {
+    queueMicrotask(() => {
+      if (this.#monitor !== monitor) return;
+      this.#unwatch();
+      this.#running = this.#reach(false);
+    });
+  }
+
+  #unwatch(): void {
+    this.#rttMs = this.rttMs;
+    this.#monitor?.stop();
     this.#monitor = undefined;
-    monitor.stop();
   }
 
   #answered(rttMs: number): void {

@@ -50,7 +50,7 @@ export class DataPlane implements AsyncDisposable {
   readonly #components: DataPlaneComponents;
   readonly #options: DataPlaneOptions;
   readonly #hop: Hop;
-  readonly #stopWatching: () => void;
+  readonly #stopWatching: (() => void) | undefined;
   #isClosed = false;
   #path: PeerPath | undefined;
   /** Of the path and its ends as they were set: a path may become plain, and no longer be it. */
@@ -60,8 +60,8 @@ export class DataPlane implements AsyncDisposable {
   #reason: Reason = MeshReason.noPath;
   /** What the splice carries now, or is being moved to. */
   #entry: SpliceEntry | undefined;
-  /** Aborts the wait before a move, and a move to the splice that is under way. */
-  #attempt = new AbortController();
+  /** Aborts the wait before a move, and a move to the splice that is under way; undefined while none is to come. */
+  #attempt: AbortController | undefined;
   /** Moves come one after the other. */
   #moves: Promise<void> = Promise.resolve();
 
@@ -69,7 +69,7 @@ export class DataPlane implements AsyncDisposable {
     this.#components = components;
     this.#options = options;
     this.#hop = hop;
-    this.#stopWatching = components.splice?.onLost(() => this.#spliceLost()) ?? (() => {});
+    this.#stopWatching = components.splice?.onLost(() => this.#spliceLost());
   }
 
   /**
@@ -145,8 +145,8 @@ export class DataPlane implements AsyncDisposable {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#attempt.abort();
-    this.#stopWatching();
+    this.#attempt?.abort();
+    this.#stopWatching?.();
     await this.#moves;
     if (this.#entry !== undefined) await this.#leave(this.#entry).catch(() => {});
     await this.#hop.close();
@@ -158,7 +158,7 @@ export class DataPlane implements AsyncDisposable {
 
   /** Ends what is under way, goes back to the hop, and begins anew with the current path. */
   #restart(reason: Reason): void {
-    this.#attempt.abort();
+    this.#attempt?.abort();
     const attempt = new AbortController();
     this.#attempt = attempt;
     const { log = silentLog } = this.#components;
@@ -170,8 +170,12 @@ export class DataPlane implements AsyncDisposable {
         );
       }
       this.#become('hop', reason);
-      if (!attempt.signal.aborted) void this.#spliceLater(attempt.signal);
+      if (!attempt.signal.aborted) void this.#spliceLater(attempt.signal).finally(() => this.#over(attempt));
     });
+  }
+
+  #over(attempt: AbortController): void {
+    if (this.#attempt === attempt) this.#attempt = undefined;
   }
 
   async #spliceLater(signal: AbortSignal): Promise<void> {

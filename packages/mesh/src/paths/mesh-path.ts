@@ -29,8 +29,8 @@ export function localPreference({ furtherUplink = false }: Pick<PathTransport, '
   return furtherUplink ? PREFERENCE.further : PREFERENCE.default;
 }
 
-/** One verified path to a peer, over a path socket or a relayed address. */
-export class MeshPath implements PeerPath {
+/** One verified path to a peer, over a path socket or a relayed address. It is also what the path set is told of it. */
+export class MeshPath implements PeerPath, PathDescription {
   readonly id: string;
   readonly kind: PathKind;
   readonly family: 4 | 6;
@@ -70,26 +70,18 @@ export class MeshPath implements PeerPath {
     this.#onSent(this, datagram);
   }
 
-  /** It leaves, or arrives at the peer, over another uplink than the default route. */
+  /** It leaves, or arrives at the peer, over another uplink than the default route; the peer's checks may come later. */
   get furtherUplink(): boolean {
     const theirs = this.#checks.remotePreference(this.remote, this.transport.stun) ?? PREFERENCE.default;
     return this.transport.furtherUplink === true || theirs <= PREFERENCE.further;
   }
 
-  /** What the path set is told of it; the peer's checks may come later. */
-  describe(): PathDescription {
-    const path = this;
-    return {
-      id: this.id,
-      kind: this.kind,
-      family: this.family,
-      label: formatEndpoint(this.remote),
-      rttMs: this.rttMs,
-      ends: transportEnds(this.transport, this.remote, this.kind === 'relay'),
-      get furtherUplink() {
-        return path.furtherUplink;
-      },
-    };
+  get label(): string {
+    return formatEndpoint(this.remote);
+  }
+
+  get ends(): [local: string, remote: string] {
+    return transportEnds(this.transport, this.remote, this.kind === 'relay');
   }
 }
 

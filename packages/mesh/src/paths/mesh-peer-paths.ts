@@ -8,11 +8,12 @@ import {
   policyAllows,
   type PathStatus,
   RateLimit,
+  Repeat,
   SparseMap,
+  SparseSet,
   Tasks,
   TowpathError,
-  Wakeup,
-  backoff,
+  backoffMs,
 } from '@towpath/core';
 import { type Endpoint, inSubnet } from '@towpath/net';
 import { ConnectivityChecks, type StunDemultiplexer, type VerifiedPath } from '@towpath/stun';
@@ -73,7 +74,8 @@ export class MeshPeerPaths implements PeerPaths {
   readonly #closing = new AbortController();
   readonly #session: number;
   readonly #controlling: boolean;
-  readonly #wakeup: Wakeup;
+  /** Looks for paths again and again. */
+  readonly #repeat: Repeat;
   readonly #transports: PeerTransports;
   readonly #punching: PeerPunching;
   readonly #relays: PeerRelays;
@@ -81,14 +83,16 @@ export class MeshPeerPaths implements PeerPaths {
   readonly #doubt: PeerDoubt;
   readonly #early: EarlyHandshake;
   readonly #signals: RateLimit;
-  readonly #running: Promise<void>;
   /** What must have ended before the paths are closed. */
   readonly #work = new Tasks();
+  #isWoken = false;
+  /** How often it was looked for paths since something has changed. */
+  #looks = 0;
   #remoteSession: number | undefined;
   /** The last candidates of the peer came in a version that is not read here. */
   #speaksOtherVersion = false;
   /** Kinds and versions of signals that a person was told of; 1024 at most. */
-  readonly #foreignForms = new Set<number>();
+  readonly #foreignForms = new SparseSet<number>();
   #reason: PathReason = 'first';
   #isRefused = false;
   #policy: { policy?: PathPolicy | undefined };
@@ -100,7 +104,7 @@ export class MeshPeerPaths implements PeerPaths {
     this.#options = options;
     this.#policy = options;
     const { clock, random, log } = components;
-    this.#wakeup = new Wakeup({ clock });
+    this.#repeat = new Repeat({ clock }, { run: () => this.#look() });
     this.#signals = new RateLimit({ clock }, SIGNALS);
     this.#log = new PathLog({ clock }, { onEntry: (entry) => this.events.emit('log', entry) });
     this.#session = random.integer(1, 0xffff_ffff);
@@ -166,7 +170,7 @@ export class MeshPeerPaths implements PeerPaths {
         // Keep-alives and echoes of idle peers would take every path off the splice, and the peer would take the copies for a doubt.
         alsoWhenStale: false,
         relayRank: (id) => this.#relays.rank(this.#byId.get(id)),
-        describe: (path) => path.describe(),
+        describe: (path) => path,
         probe: (path, signal) => this.#probe(path, signal),
         release: (path) => {
           if (this.#byId.get(path.id) === path) this.#byId.delete(path.id);
@@ -177,7 +181,7 @@ export class MeshPeerPaths implements PeerPaths {
     );
     this.#doubt = new PeerDoubt({ clock, set: this.#set });
     this.#punching = new PeerPunching(
-      { ...components, checks: this.#checks, peerTransports: this.#transports },
+      { shared: components, checks: this.#checks, peerTransports: this.#transports },
       {
         remotes: () => this.#candidates.remotes,
         isAllowed: () => this.#mayPunch(),
@@ -191,7 +195,7 @@ export class MeshPeerPaths implements PeerPaths {
       if (previous !== undefined && LOST.has(reason)) {
         this.#relays.lost(previous);
         // A direct path is looked for at once, not after the pause that has grown meanwhile.
-        if (previous.kind !== 'relay' && path?.kind === 'relay') this.#wakeup.wake();
+        if (previous.kind !== 'relay' && path?.kind === 'relay') this.#lookAgain();
       }
       if (path?.kind === 'relay' && previous?.kind !== 'relay') this.#relays.agreement.update();
       this.#log.note('switch', path?.id ?? 'none', reason);
@@ -209,9 +213,9 @@ export class MeshPeerPaths implements PeerPaths {
     });
     this.#set.events.on('health', ({ path, health }) => {
       // There should be another path before this one is dead.
-      if (health === 'suspect' && path === this.#set.current && this.#set.standby === undefined) this.#wakeup.wake();
+      if (health === 'suspect' && path === this.#set.current && this.#set.standby === undefined) this.#lookAgain();
     });
-    this.#running = this.#run();
+    this.#repeat.wake();
   }
 
   get current(): PeerPath | undefined {
@@ -293,7 +297,7 @@ export class MeshPeerPaths implements PeerPaths {
     }
     this.#set.wake();
     this.#reason = reason;
-    this.#wakeup.wake();
+    this.#lookAgain();
   }
 
   /** Says that own candidates or transports have changed. */
@@ -379,9 +383,9 @@ export class MeshPeerPaths implements PeerPaths {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new AbortedError('The paths of the peer were closed.'));
+    this.#repeat.stop();
     this.#checks.close();
     this.#relays.agreement.close();
-    await this.#running;
     await this.#work.settled();
     await this.#set.close();
     await this.#transports.close();
@@ -393,28 +397,33 @@ export class MeshPeerPaths implements PeerPaths {
   }
 
   /** Signals and checks at once, then again and again while the best path is not a direct one, or nothing replaces it. */
-  async #run(): Promise<void> {
-    const { signal } = this.#closing;
-    const { random } = this.#components;
-    let waits = backoff({ ...AGAIN, random });
-    while (!signal.aborted) {
-      const kind = this.#set.current?.kind;
-      const isAlone = this.#set.standby === undefined && this.#components.transports().length > 1;
-      if (kind === undefined || kind === 'relay' || isAlone) {
-        this.#transports.update();
-        this.#send(true);
-        this.#relays.agreement.wake();
-        this.#candidates.all();
-        this.#punchLater();
-      } else if (this.#isHairpin()) this.#candidates.all();
-      const woken = await this.#wakeup.wait(waits.next().value ?? AGAIN.maxMs, signal).catch(() => false);
-      if (!woken) continue;
-      waits = backoff({ ...AGAIN, random });
+  #look(): number {
+    if (this.#isWoken) {
+      this.#isWoken = false;
+      this.#looks = 0;
       // Something has changed: the current path may be the wrong one although it works.
       this.#transports.update();
       this.#send(true);
       this.#candidates.all();
     }
+    const kind = this.#set.current?.kind;
+    const isAlone = this.#set.standby === undefined && this.#components.transports().length > 1;
+    if (kind === undefined || kind === 'relay' || isAlone) {
+      this.#transports.update();
+      this.#send(true);
+      this.#relays.agreement.wake();
+      this.#candidates.all();
+      this.#punchLater();
+    } else if (this.#isHairpin()) this.#candidates.all();
+    const { random } = this.#components;
+    return backoffMs({ ...AGAIN, random }, this.#looks++);
+  }
+
+  /** Looks at once, when what is under way is done: something has changed. */
+  #lookAgain(): void {
+    if (this.#isWoken) return;
+    this.#isWoken = true;
+    queueMicrotask(() => this.#repeat.wake());
   }
 
   #send(wantsAnswer: boolean): void {

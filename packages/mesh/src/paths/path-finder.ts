@@ -1,4 +1,13 @@
-import { type Clock, errorCode, errorMessage, type Log, PathReason, type Random, silentLog } from '@towpath/core';
+import {
+  type Clock,
+  errorCode,
+  errorMessage,
+  type Log,
+  monitorTimes,
+  PathReason,
+  type Random,
+  silentLog,
+} from '@towpath/core';
 import type { PartyId, PeerId, WireGuardKey } from '@towpath/membership';
 import { addressScope, inSubnet, type Network, type NetworkChange } from '@towpath/net';
 import type { ControlPlane } from '../control-plane.ts';
@@ -220,7 +229,7 @@ export class MeshPathFinder implements PathFinder {
       random,
       log,
       nat,
-      pathTimes: {
+      pathTimes: monitorTimes({
         suspectAfter: 2,
         replaceAfter: 3,
         consentMs: CONSENT_MS,
@@ -228,7 +237,7 @@ export class MeshPathFinder implements PathFinder {
         get idleIntervalMs() {
           return nat.keepAliveMs;
         },
-      },
+      }),
       budget: this.#budget,
       memory: this.#memory,
       transports: () => this.#transports(),

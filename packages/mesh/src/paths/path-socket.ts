@@ -1,3 +1,4 @@
+import { SparseMap } from '@towpath/core';
 import type { Endpoint, Network, UdpSocket } from '@towpath/net';
 import type { PlainEnds } from '../peer-path.ts';
 import type { RelayKey } from '../relays/relay-key.ts';
@@ -36,13 +37,13 @@ export interface PathTransport {
 
 /** Receivers by endpoint, without making a text of each datagram's source. */
 export class ReceiverTable {
-  readonly #byPort = new Map<number, Map<string, DatagramReceiver>>();
+  readonly #byPort = new Map<number, SparseMap<string, DatagramReceiver>>();
   /** Datagrams from endpoints that no peer was verified at. */
   strays = 0;
 
   add(remote: Endpoint, receiver: DatagramReceiver): Disposable {
     const { address, port } = remote;
-    const addresses = this.#byPort.get(port) ?? new Map<string, DatagramReceiver>();
+    const addresses = this.#byPort.get(port) ?? new SparseMap<string, DatagramReceiver>();
     this.#byPort.set(port, addresses);
     addresses.set(address, receiver);
     return {

@@ -1,26 +1,17 @@
-import { type Clock, type Log, type Random, RateLimit } from '@towpath/core';
-import { addressFamily, type Endpoint, isPrivateAddress, type Network } from '@towpath/net';
-import type { ConnectivityChecks } from '@towpath/stun';
+import { RateLimit, SparseSet } from '@towpath/core';
+import { addressFamily, type Endpoint, isPrivateAddress } from '@towpath/net';
+import type { ConnectivityChecks, NatFacts } from '@towpath/stun';
 import type { MeshCandidate } from './candidate-signal.ts';
-import type { NatWatch } from './nat-watch.ts';
-import type { PairMemory } from './pair-memory.ts';
-import { PathSocket, type PathTransport } from './path-socket.ts';
+import { PathSocket } from './path-socket.ts';
 import type { PeerTransports } from './peer-transports.ts';
-import type { PunchBudget } from './punch-budget.ts';
-import { encodePunchSignal } from './punch-signal.ts';
+import { encodePunchSignal, type PunchSignal } from './punch-signal.ts';
 import { Puncher, type PuncherOptions } from './puncher.ts';
+import type { SharedByPeers } from './shared-by-peers.ts';
 
 export interface PeerPunchingComponents {
-  network: Network;
-  clock: Clock;
-  random: Random;
-  log: Log;
+  shared: SharedByPeers;
   checks: ConnectivityChecks;
-  nat: NatWatch;
-  budget: PunchBudget;
-  memory: PairMemory;
   peerTransports: PeerTransports;
-  transports(): readonly PathTransport[];
 }
 
 export interface PeerPunchingOptions extends Pick<PuncherOptions, 'hasDirect' | 'note'> {
@@ -35,50 +26,75 @@ const PUNCH_AFTER_MS = 600;
 /** Attacks in a row; further ones follow the schedule of other checks. */
 const PUNCH_TRIES = 3;
 const MAX_PROVEN = 64;
+const NO_TARGETS: readonly string[] = [];
 /** A journey begins with some changes of the network soon after each other. */
 const MOVES = { perSecond: 1 / 60, burst: 3 };
 
-/** Decides when the hard NATs of one peer are attacked, and what the attack is given. */
-export class PeerPunching {
+/** Decides when the hard NATs of one peer are attacked, and tells the attack what it needs to know. */
+export class PeerPunching implements PuncherOptions {
   readonly puncher: Puncher;
+  readonly isControlling: boolean;
   readonly #components: PeerPunchingComponents;
   readonly #options: PeerPunchingOptions;
   readonly #signal: AbortSignal;
   /** Addresses from which the peer has answered a signed check. */
-  readonly #proven = new Set<string>();
+  readonly #proven = new SparseSet<string>();
   /** Changes of the peer's network that let the next attack begin at once: the peer says what it likes. */
   readonly #moves: RateLimit;
-  #targets: readonly string[] = [];
+  #targets: readonly string[] = NO_TARGETS;
   #running: Promise<void> | undefined;
 
   constructor(components: PeerPunchingComponents, options: PeerPunchingOptions, signal: AbortSignal) {
     this.#components = components;
     this.#options = options;
     this.#signal = signal;
-    this.#moves = new RateLimit(components, MOVES);
-    const { nat, checks, peerTransports } = components;
-    this.puncher = new Puncher(
-      components,
-      {
-        isControlling: checks.role === 'controlling',
-        facts: () => nat.report,
-        nat: () => {
-          const { report, server } = nat;
-          if (!nat.isCurrent || report?.mapped === undefined || server === undefined) return undefined;
-          return { step: report.portStep ?? 0, address: report.mapped.address, server };
-        },
-        socket: () =>
-          components.transports().find((each): each is PathSocket => each instanceof PathSocket && each.family === 4),
-        targets: () => publicTargets(options.remotes()),
-        isProven: (address) => this.#proven.has(address),
-        hasDirect: () => options.hasDirect(),
-        adopt: (socket) => peerTransports.adopt(socket),
-        drop: (socket) => peerTransports.drop(socket),
-        signal: (message) => options.tell(encodePunchSignal(message)),
-        note: (what, label, reason) => options.note(what, label, reason),
-      },
-      signal,
-    );
+    const { shared, checks } = components;
+    this.isControlling = checks.role === 'controlling';
+    this.#moves = new RateLimit(shared, MOVES);
+    this.puncher = new Puncher({ shared, checks }, this, signal);
+  }
+
+  facts(): NatFacts | undefined {
+    return this.#components.shared.nat.report;
+  }
+
+  nat(): { step: number; address: string; server: Endpoint } | undefined {
+    const { report, server, isCurrent } = this.#components.shared.nat;
+    if (!isCurrent || report?.mapped === undefined || server === undefined) return undefined;
+    return { step: report.portStep ?? 0, address: report.mapped.address, server };
+  }
+
+  socket(): PathSocket | undefined {
+    const transports = this.#components.shared.transports();
+    return transports.find((each): each is PathSocket => each instanceof PathSocket && each.family === 4);
+  }
+
+  targets(): readonly Endpoint[] {
+    return publicTargets(this.#options.remotes());
+  }
+
+  isProven(address: string): boolean {
+    return this.#proven.has(address);
+  }
+
+  hasDirect(): boolean {
+    return this.#options.hasDirect();
+  }
+
+  adopt(socket: PathSocket): void {
+    this.#components.peerTransports.adopt(socket);
+  }
+
+  drop(socket: PathSocket): void {
+    this.#components.peerTransports.drop(socket);
+  }
+
+  signal(message: PunchSignal): void {
+    this.#options.tell(encodePunchSignal(message));
+  }
+
+  note(...entry: Parameters<PuncherOptions['note']>): void {
+    this.#options.note(...entry);
   }
 
   /** Says that the peer has answered a signed check from this address. */
@@ -109,14 +125,14 @@ export class PeerPunching {
 
   /** The peer has told its candidates: where its public addresses are others, an attack on the ones before is of no use. */
   remotesChanged(): void {
-    const addresses = [...new Set(publicTargets(this.#options.remotes()).map(({ address }) => address))];
+    const addresses = [...new Set(this.targets().map(({ address }) => address))];
     // Between two networks it has none.
     if (addresses.length === 0) return;
     const before = this.#targets;
     this.#targets = addresses;
     if (before.length === 0 || addresses.some((address) => before.includes(address))) return;
     this.interrupt();
-    if (this.#moves.take()) this.#components.budget.renew();
+    if (this.#moves.take()) this.#components.shared.budget.renew();
   }
 
   async #punch(): Promise<void> {
@@ -128,7 +144,7 @@ export class PeerPunching {
   }
 
   async #tries(signal: AbortSignal): Promise<void> {
-    const { clock, budget } = this.#components;
+    const { clock, budget } = this.#components.shared;
     await clock.sleep(this.puncher.isPromising ? 0 : PUNCH_AFTER_MS, signal);
     // Without a plan the NATs are not known yet; {@link later} is called again when they are.
     for (let tries = 0; tries < PUNCH_TRIES && this.puncher.isReady && !this.#options.hasDirect(); tries++) {

@@ -17,6 +17,15 @@ export interface PeerTransportsOptions {
   isUsed(socket: PathSocket): boolean;
 }
 
+/** A transport on which the checks of the peer are answered. */
+interface Listening {
+  transport: PathTransport;
+  /** Undefined for the first one, on which the checks listen by themselves. */
+  readonly registration: Disposable | undefined;
+  /** When the peer was heard there last, `Clock.now` ms. */
+  heardAtMs: number | undefined;
+}
+
 /** Endpoints of one peer that datagrams are taken from. */
 const MAX_RECEIVERS = 64;
 /** A socket of an attack on which the peer was not heard for this long is closed, ms: the peer may use it although we do not. */
@@ -45,11 +54,9 @@ export function transportEnds(transport: PathTransport, remote: Endpoint, isRela
 export class PeerTransports {
   readonly #components: PeerTransportsComponents;
   readonly #options: PeerTransportsOptions;
-  readonly #listening = new SparseMap<StunDemultiplexer, Disposable>();
-  readonly #transports = new SparseMap<StunDemultiplexer, PathTransport>();
+  readonly #listening = new SparseMap<StunDemultiplexer, Listening>();
   readonly #own = new SparseSet<PathSocket>();
   readonly #receivers = new SparseMap<string, { stun: StunDemultiplexer; registration: Disposable }>();
-  readonly #heardAtMs = new SparseMap<StunDemultiplexer, number>();
   readonly #lingering = new SparseMap<PathSocket, Timer>();
   readonly #closing = new Tasks();
 
@@ -57,12 +64,11 @@ export class PeerTransports {
   constructor(components: PeerTransportsComponents, options: PeerTransportsOptions, first: PathTransport) {
     this.#components = components;
     this.#options = options;
-    this.#transports.set(first.stun, first);
-    this.#listening.set(first.stun, { [Symbol.dispose]: () => {} });
+    this.#listening.set(first.stun, { transport: first, registration: undefined, heardAtMs: undefined });
   }
 
   of(stun: StunDemultiplexer): PathTransport | undefined {
-    return this.#transports.get(stun);
+    return this.#listening.get(stun)?.transport;
   }
 
   /** Answers checks on every shared transport that there is now. */
@@ -84,7 +90,7 @@ export class PeerTransports {
   /** Closes a socket of the peer's own, once neither this node nor the peer uses it. */
   drop(transport: PathTransport): void {
     if (!(transport instanceof PathSocket) || !this.#own.has(transport) || this.#options.isUsed(transport)) return;
-    const heardAtMs = this.#heardAtMs.get(transport.stun);
+    const heardAtMs = this.#listening.get(transport.stun)?.heardAtMs;
     const restMs = heardAtMs === undefined ? 0 : heardAtMs + LINGER_MS - this.#components.clock.now();
     this.#lingering.get(transport)?.cancel();
     if (restMs > 0) {
@@ -102,7 +108,8 @@ export class PeerTransports {
 
   /** Takes datagrams of WireGuard from an endpoint on which the peer was heard, from now on. */
   heard(transport: PathTransport, remote: Endpoint): void {
-    this.#heardAtMs.set(transport.stun, this.#components.clock.now());
+    const listening = this.#listening.get(transport.stun);
+    if (listening !== undefined) listening.heardAtMs = this.#components.clock.now();
     const id = transportId(transport, remote);
     const known = this.#receivers.get(id);
     this.#receivers.delete(id);
@@ -128,15 +135,17 @@ export class PeerTransports {
 
   #listen(transport: PathTransport): void {
     const { stun } = transport;
-    this.#transports.set(stun, transport);
-    if (!this.#listening.has(stun)) this.#listening.set(stun, this.#components.checks.listen(stun));
+    const known = this.#listening.get(stun);
+    if (known !== undefined) known.transport = transport;
+    else {
+      const registration = this.#components.checks.listen(stun);
+      this.#listening.set(stun, { transport, registration, heardAtMs: undefined });
+    }
   }
 
   #leave(stun: StunDemultiplexer): void {
-    this.#listening.get(stun)?.[Symbol.dispose]();
+    this.#listening.get(stun)?.registration?.[Symbol.dispose]();
     this.#listening.delete(stun);
-    this.#transports.delete(stun);
-    this.#heardAtMs.delete(stun);
     for (const [id, receiver] of [...this.#receivers]) if (receiver.stun === stun) this.#forget(id);
   }
 

@@ -4,29 +4,22 @@ import {
   type Clock,
   deadline,
   errorMessage,
-  type Log,
   PathReason,
   type Random,
 } from '@towpath/core';
-import { type Endpoint, formatEndpoint, isPort, type Network } from '@towpath/net';
+import { type Endpoint, formatEndpoint, isPort } from '@towpath/net';
 import { type ConnectivityChecks, type NatFacts, StunTransactions, bindingResult } from '@towpath/stun';
 import { Method } from '@towpath/stun/message';
 import { MeshReason } from '../reason.ts';
 import { type PunchPlan, type PunchStrategy, planPunch } from './nat-facts.ts';
-import type { PairMemory } from './pair-memory.ts';
 import { PathSocket } from './path-socket.ts';
-import type { PunchBudget } from './punch-budget.ts';
 import type { PunchSignal } from './punch-signal.ts';
+import type { SharedByPeers } from './shared-by-peers.ts';
 
 export interface PuncherComponents {
-  network: Network;
-  clock: Clock;
-  random: Random;
-  log: Log;
+  /** Its budget limits what all peers of this node do. */
+  shared: Pick<SharedByPeers, 'network' | 'clock' | 'random' | 'log' | 'budget' | 'memory'>;
   checks: ConnectivityChecks;
-  /** Limits what all peers of this node do. */
-  budget: PunchBudget;
-  memory: PairMemory;
 }
 
 export interface PuncherOptions {
@@ -81,19 +74,22 @@ const LABELS: Record<PunchStrategy, string> = { prediction: 'port prediction', b
 
 /** Finds a direct path to one peer where both NATs filter ports and one or both choose a new port for each destination. */
 export class Puncher {
-  readonly #components: PuncherComponents;
+  readonly #shared: PuncherComponents['shared'];
+  readonly #checks: ConnectivityChecks;
   readonly #options: PuncherOptions;
   readonly #signal: AbortSignal;
   #theirs: NatFacts | undefined;
-  #found: PromiseWithResolvers<void> = Promise.withResolvers();
+  /** Resolved when a direct path was verified; undefined before the first attack. */
+  #found: PromiseWithResolvers<void> | undefined;
   /** The socket whose next port the peer was told, when both sides predict ports. */
   #predicted: PathSocket | undefined;
   #failedAtMs = Number.NEGATIVE_INFINITY;
   #failures = 0;
-  #interruption = new AbortController();
+  #interruption: AbortController | undefined;
 
-  constructor(components: PuncherComponents, options: PuncherOptions, signal: AbortSignal) {
-    this.#components = components;
+  constructor({ shared, checks }: PuncherComponents, options: PuncherOptions, signal: AbortSignal) {
+    this.#shared = shared;
+    this.#checks = checks;
     this.#options = options;
     this.#signal = signal;
   }
@@ -118,30 +114,31 @@ export class Puncher {
     if (own?.udp === false || theirs?.udp === false) return MeshReason.udpBlocked;
     if (this.#failures > 0) return MeshReason.punchFailed;
     if (own === undefined || theirs === undefined) return undefined;
-    if (this.plan !== undefined) return this.#components.budget.enabled ? MeshReason.punching : MeshReason.punchOff;
+    if (this.plan !== undefined) return this.#shared.budget.enabled ? MeshReason.punching : MeshReason.punchOff;
     return bothHard(own, theirs) ? MeshReason.hardNats : undefined;
   }
 
   /** This strategy has worked between the same networks before, so that plain checks need not be waited for. */
   get isPromising(): boolean {
     const { plan } = this;
-    return plan !== undefined && (this.#components.memory.record(this.#pair, plan.strategy)?.wins ?? 0) > 0;
+    return plan !== undefined && (this.#shared.memory.record(this.#pair, plan.strategy)?.wins ?? 0) > 0;
   }
 
   /** A direct path was verified: an attack that is under way is over. */
   found(): void {
     this.#failures = 0;
-    this.#found.resolve();
+    this.#found?.resolve();
   }
 
   /** Ends the attack under way, which was meant for the network before. */
   interrupt(): void {
-    this.#interruption.abort(new AbortedError('The network has changed.'));
-    this.#interruption = new AbortController();
+    this.#interruption?.abort(new AbortedError('The network has changed.'));
+    this.#interruption = undefined;
   }
 
   /** Aborts when the paths are closed, or with the next {@link interrupt}. */
   get untilInterrupted(): AbortSignal {
+    this.#interruption ??= new AbortController();
     return AbortSignal.any([this.#signal, this.#interruption.signal]);
   }
 
@@ -154,7 +151,7 @@ export class Puncher {
     if (this.#isHopeless(plan.strategy)) return;
     const [target] = this.#options.targets();
     if (plan.strategy === 'birthday' && (target === undefined || !(await this.#isSoonProven(target.address)))) return;
-    using turn = this.#components.budget.take('open');
+    using turn = this.#shared.budget.take('open');
     if (turn === undefined) return;
     await this.#attack(plan.strategy, async (signal) => {
       if (plan.strategy === 'birthday') await this.#openMany(nat.address, signal);
@@ -169,7 +166,7 @@ export class Puncher {
     const { type, endpoint, step } = signal;
     if (type === 'search' && plan.strategy === 'birthday' && plan.role === 'search') {
       if (!(await this.#isSoonProven(endpoint.address))) return;
-      using turn = this.#components.budget.take('search');
+      using turn = this.#shared.budget.take('search');
       if (turn !== undefined) await this.#attack('birthday', (ended) => this.#search(endpoint.address, ended));
     } else if (type === 'predicted' && plan.strategy === 'prediction') {
       if (plan.role === 'search')
@@ -189,20 +186,20 @@ export class Puncher {
     const signal = this.untilInterrupted;
     for (let waitedMs = 0; waitedMs < PROOF_MS && !signal.aborted; waitedMs += PROOF_STEP_MS) {
       if (this.#options.isProven(address)) return !this.#options.hasDirect();
-      await this.#components.clock.sleep(PROOF_STEP_MS, signal).catch(() => {});
+      await this.#shared.clock.sleep(PROOF_STEP_MS, signal).catch(() => {});
     }
     return false;
   }
 
   #isHopeless(strategy: PunchStrategy): boolean {
-    const { clock, memory } = this.#components;
+    const { clock, memory } = this.#shared;
     const record = memory.record(this.#pair, strategy);
     if (record === undefined || record.wins >= 0.5 || record.tries < PUNCH.hopelessAfter - 0.5) return false;
     return clock.now() - this.#failedAtMs < PUNCH.hopelessAgainMs;
   }
 
   async #attack(strategy: PunchStrategy, act: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    const { clock, log, memory } = this.#components;
+    const { clock, log, memory } = this.#shared;
     const label = LABELS[strategy];
     this.#options.note('attempt', label, MeshReason.punching);
     this.#found = Promise.withResolvers();
@@ -233,7 +230,8 @@ export class Puncher {
   /** Waits until a direct path was found; false after `limitMs`. */
   async #foundWithin(limitMs: number, signal: AbortSignal): Promise<boolean> {
     if (this.#options.hasDirect()) return true;
-    using limit = deadline(this.#components.clock, limitMs, signal);
+    using limit = deadline(this.#shared.clock, limitMs, signal);
+    this.#found ??= Promise.withResolvers();
     await abortable(this.#found.promise, limit.signal).catch(() => {});
     signal.throwIfAborted();
     return this.#options.hasDirect();
@@ -241,7 +239,8 @@ export class Puncher {
 
   /** Opens many ports of the own NAT towards the peer, which searches for one of them. */
   async #openMany(address: string, signal: AbortSignal): Promise<void> {
-    const { network, checks, clock } = this.#components;
+    const { network, clock } = this.#shared;
+    const checks = this.#checks;
     const targets = this.#provenTargets();
     const [port = MIN_PORT] = [this.#options.socket()?.local.port];
     if (targets.length === 0) return;
@@ -273,7 +272,8 @@ export class Puncher {
 
   /** Searches for a port that the peer has opened. */
   async #search(address: string, signal: AbortSignal): Promise<void> {
-    const { checks, clock } = this.#components;
+    const { clock } = this.#shared;
+    const checks = this.#checks;
     const socket = this.#options.socket();
     if (socket === undefined || !this.#options.isProven(address)) return;
     const ports = this.#randomPorts(PUNCH.probes);
@@ -289,7 +289,7 @@ export class Puncher {
 
   /** Opens a port of the own NAT towards the peer, just after a server has told which port the NAT gave out last. */
   async #predict(nat: { server: Endpoint; step: number }, both: boolean, signal: AbortSignal): Promise<void> {
-    const socket = await PathSocket.open(this.#components.network, 4, 0);
+    const socket = await PathSocket.open(this.#shared.network, 4, 0);
     try {
       this.#options.adopt(socket);
       const endpoint = await this.#askPort(socket, nat.server, signal);
@@ -306,10 +306,10 @@ export class Puncher {
   /** Both sides choose ports in sequence: tells the peer the own next ports, and tries the peer's. */
   async #answerPrediction(theirs: Endpoint, step: number): Promise<void> {
     const nat = this.#options.nat();
-    using turn = this.#components.budget.take('open');
+    using turn = this.#shared.budget.take('open');
     if (nat === undefined || turn === undefined) return;
     await this.#attack('prediction', async (signal) => {
-      const socket = await PathSocket.open(this.#components.network, 4, 0);
+      const socket = await PathSocket.open(this.#shared.network, 4, 0);
       try {
         this.#options.adopt(socket);
         const endpoint = await this.#askPort(socket, nat.server, signal);
@@ -323,7 +323,7 @@ export class Puncher {
 
   #open(socket: PathSocket, signal: AbortSignal): void {
     for (const target of this.#options.targets().slice(0, MAX_TARGETS)) {
-      void this.#components.checks.check(target, { socket: socket.stun, signal }).catch(() => {});
+      void this.#checks.check(target, { socket: socket.stun, signal }).catch(() => {});
     }
   }
 
@@ -336,7 +336,7 @@ export class Puncher {
   ): Promise<void> {
     const socket = from ?? this.#options.socket();
     if (socket === undefined || step === 0) return;
-    const { checks } = this.#components;
+    const checks = this.#checks;
     const next = Array.from({ length: PUNCH.predictions }, (_, at) => port + step * (at + 1)).filter(isPort);
     this.#options.note(
       'attempt',
@@ -351,7 +351,7 @@ export class Puncher {
   }
 
   #askPort(socket: PathSocket, server: Endpoint, signal: AbortSignal): Promise<Endpoint> {
-    return askExternal(this.#components, { socket, server, signal });
+    return askExternal(this.#shared, { socket, server, signal });
   }
 
   #provenTargets(): Endpoint[] {
@@ -361,7 +361,7 @@ export class Puncher {
 
   #randomPorts(count: number): number[] {
     const ports = new Set<number>();
-    while (ports.size < count) ports.add(this.#components.random.integer(MIN_PORT, MAX_PORT));
+    while (ports.size < count) ports.add(this.#shared.random.integer(MIN_PORT, MAX_PORT));
     return [...ports];
   }
 }

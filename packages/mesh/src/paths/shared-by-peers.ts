@@ -33,7 +33,7 @@ export interface SharedByPeers {
   /** A path through the relay has died. */
   onRelaySuspect(key: RelayKey): void;
   /** How the paths are monitored. */
-  pathTimes: Partial<MonitorTimes>;
+  pathTimes: MonitorTimes;
   nat: NatWatch;
   budget: PunchBudget;
   memory: PairMemory;
