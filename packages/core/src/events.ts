@@ -68,8 +68,11 @@ export class Events<Map extends object> {
   }
 
   #remove<Name extends keyof Map>(name: Name, listener: Listener<Map[Name]>): void {
-    const left = this.#listeners[name]?.filter((other) => other !== listener);
-    this.#listeners[name] = left?.length === 0 ? undefined : left;
+    const known = this.#listeners[name];
+    const at = known?.indexOf(listener) ?? -1;
+    if (known === undefined || at < 0) return;
+    // Unlike what `filter` returns, this has no room for more than it holds.
+    this.#listeners[name] = known.length === 1 ? undefined : known.toSpliced(at, 1);
   }
 
   #failed(name: keyof Map, error: unknown): void {
