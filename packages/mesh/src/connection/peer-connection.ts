@@ -1,17 +1,15 @@
-import {
-  AbortedError,
-  type Clock,
-  errorMessage,
-  Events,
-  type Log,
-  PathReason,
-  type Timer,
-} from '@towpath/core';
+import { AbortedError, type Clock, errorMessage, Events, type Log, PathReason, type Timer } from '@towpath/core';
 import type { PartyId, PeerId } from '@towpath/membership';
 import { formatEndpoint } from '@towpath/net';
 import type { MeshPeer } from '../control-plane.ts';
 import { findPathMtu } from '../health/path-mtu.ts';
-import { HEALTH, PeerHealth, type PeerHealthComponents, type PeerHealthEvents, type PeerStatus } from '../health/peer-health.ts';
+import {
+  HEALTH,
+  PeerHealth,
+  type PeerHealthComponents,
+  type PeerHealthEvents,
+  type PeerStatus,
+} from '../health/peer-health.ts';
 import { DataPlane, type DataPlaneComponents } from '../hop/data-plane.ts';
 import type { PeerPath } from '../peer-path.ts';
 import type { PathFinder, PeerPaths, PeerPathsOptions } from '../peer-paths.ts';

@@ -106,7 +106,7 @@ export class MeshPeerPaths implements PeerPaths {
     const { clock, random, log } = components;
     this.#repeat = new Repeat({ clock }, { run: () => this.#look() });
     this.#signals = new RateLimit({ clock }, SIGNALS);
-    this.#log = new PathLog({ clock }, { onEntry: (entry) => this.events.emit('log', entry) });
+    this.#log = new PathLog({ clock, events: this.events });
     this.#session = random.integer(1, 0xffff_ffff);
     this.#controlling = secrets.localUfrag < secrets.remoteUfrag;
     const [first] = components.transports();

@@ -1,17 +1,18 @@
-import type { Clock } from '@towpath/core';
-import type { PathLogEntry } from '../peer-paths.ts';
+import type { Clock, Events } from '@towpath/core';
+import type { PathLogEntry, PeerPathsEvents } from '../peer-paths.ts';
 
 const MAX_LOG = 200;
 
 /** The newest entries of one peer's time line, oldest first. */
 export class PathLog {
   readonly #clock: Clock;
-  readonly #onEntry: (entry: PathLogEntry) => void;
+  readonly #events: Events<PeerPathsEvents>;
   readonly #entries: PathLogEntry[] = [];
 
-  constructor({ clock }: { clock: Clock }, { onEntry }: { onEntry(entry: PathLogEntry): void }) {
+  /** @param components.events told of each entry */
+  constructor({ clock, events }: { clock: Clock; events: Events<PeerPathsEvents> }) {
     this.#clock = clock;
-    this.#onEntry = onEntry;
+    this.#events = events;
   }
 
   get entries(): readonly PathLogEntry[] {
@@ -24,6 +25,6 @@ export class PathLog {
     const entry: PathLogEntry = { atMs: this.#clock.wallTime(), what, label: known, reason };
     this.#entries.push(entry);
     if (this.#entries.length > MAX_LOG) this.#entries.shift();
-    this.#onEntry(entry);
+    this.#events.emit('log', entry);
   }
 }

@@ -1,8 +1,9 @@
 import type { PathSet } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
-import { RelayAgreement } from '../relays/relay-agreement.ts';
+import { RelayAgreement, type RelayAgreementOptions } from '../relays/relay-agreement.ts';
 import { isWorthMoving } from '../relays/relay-choice.ts';
 import type { RelayKey } from '../relays/relay-key.ts';
+import type { RelayFigure } from '../relays/relay-signal.ts';
 import type { MeshPath } from './mesh-path.ts';
 import type { PairSecrets } from './pair-secrets.ts';
 import type { PathTransport } from './path-socket.ts';
@@ -24,35 +25,47 @@ export interface PeerRelaysOptions {
   onChange(): void;
 }
 
-/** The relays of one pair: the agreement on them, and which paths go through which relay. */
-export class PeerRelays {
+const NO_RELAYS: readonly RelayKey[] = [];
+
+/** The relays of one pair: the agreement on them and what it needs to know, and which paths go through which relay. */
+export class PeerRelays implements RelayAgreementOptions {
   readonly agreement: RelayAgreement;
   readonly #components: PeerRelaysComponents;
   readonly #options: PeerRelaysOptions;
-  #wantedBefore: readonly RelayKey[] = [];
+  #wantedBefore = NO_RELAYS;
 
   constructor(components: PeerRelaysComponents, options: PeerRelaysOptions) {
     this.#components = components;
     this.#options = options;
-    const { shared, send, paths } = components;
-    const { secrets, controlling, onChange } = options;
-    this.agreement = new RelayAgreement(
-      { clock: shared.clock, random: shared.random, send },
-      {
-        pair: [secrets.localUfrag, secrets.remoteUfrag].toSorted().join(' '),
-        offers: controlling,
-        figures: () => shared.relayFigures(),
-        isRelayed: () => {
-          const { current } = paths();
-          return current === undefined || current.kind === 'relay';
-        },
-        isVerified: (key) =>
-          paths()
-            .status()
-            .some(({ path, kind, health }) => kind === 'relay' && health !== 'dead' && this.of(path) === key),
-        onChange,
-      },
-    );
+    const { shared, send } = components;
+    this.agreement = new RelayAgreement({ clock: shared.clock, random: shared.random, send }, this);
+  }
+
+  get pair(): string {
+    const { localUfrag, remoteUfrag } = this.#options.secrets;
+    return [localUfrag, remoteUfrag].toSorted().join(' ');
+  }
+
+  get offers(): boolean {
+    return this.#options.controlling;
+  }
+
+  figures(): readonly RelayFigure[] {
+    return this.#components.shared.relayFigures();
+  }
+
+  isRelayed(): boolean {
+    const { current } = this.#components.paths();
+    return current === undefined || current.kind === 'relay';
+  }
+
+  isVerified(key: RelayKey): boolean {
+    const paths = this.#components.paths().status();
+    return paths.some(({ path, kind, health }) => kind === 'relay' && health !== 'dead' && this.of(path) === key);
+  }
+
+  onChange(): void {
+    this.#options.onChange();
   }
 
   /** The relay of a path; undefined for a direct one. */

@@ -1,12 +1,4 @@
-import {
-  AbortedError,
-  abortable,
-  type Clock,
-  deadline,
-  errorMessage,
-  PathReason,
-  type Random,
-} from '@towpath/core';
+import { AbortedError, abortable, type Clock, deadline, errorMessage, PathReason, type Random } from '@towpath/core';
 import { type Endpoint, formatEndpoint, isPort } from '@towpath/net';
 import { type ConnectivityChecks, type NatFacts, StunTransactions, bindingResult } from '@towpath/stun';
 import { Method } from '@towpath/stun/message';
