@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SeededRandom } from '@towpath/core';
@@ -135,6 +135,17 @@ test('up with nothing to hold is refused, and with --wait it takes the first cam
     .poll(async () => (await cameras()).map(({ name, state }) => [name, state]))
     .toEqual([['feeder', 'connected']]);
   expect(await running.stop()).toBe(130);
+  await camera.close();
+});
+
+test('a daemon that cannot serve its API ends, and lets go of the cameras that it was beginning to hold', async () => {
+  using rig = new CommandLine();
+  const { camera, flags } = await emulatedCamera();
+  for (const name of ['feeder', 'barn', 'gate']) await rig.run(['camera', 'add', name, '127.0.0.1', ...flags]);
+  mkdirSync(rig.file('config/api-token'));
+  const { code, err } = await rig.run(['up', '--api-port', '0', '--for', '1']);
+  expect([code, err]).toEqual([5, expect.stringContaining('api-token is not a file')]);
+  for (const name of ['feeder', 'barn', 'gate']) lockPictures(rig.file(`config/pictures/${name}`))[Symbol.dispose]();
   await camera.close();
 });
 

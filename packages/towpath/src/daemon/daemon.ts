@@ -98,7 +98,9 @@ export class Daemon implements AsyncDisposable {
   async start(): Promise<void> {
     const { signal, log } = this.runtime;
     const starting = Promise.allSettled([...this.parties.values()].map((runner) => runner.start(signal)));
-    await this.#syncCameras(this.#config);
+    // Whoever disposes of the daemon meanwhile waits for it: a camera that is opened afterwards would be held for ever.
+    this.#reloading = this.#reloading.then(() => this.#syncCameras(this.#config));
+    await this.#reloading;
     const started = await starting;
     const failures = started.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
     signal.throwIfAborted();
@@ -281,7 +283,8 @@ export class Daemon implements AsyncDisposable {
     }
     for (const name of this.#cameraProblems.keys()) if (!wanted.has(name)) this.#cameraProblems.delete(name);
     this.#forgetOthers(wanted);
-    for (const [name, camera] of wanted) if (!this.cameras.has(name)) await this.#openCamera(name, camera);
+    for (const [name, camera] of wanted)
+      if (!this.cameras.has(name) && !this.#isClosing) await this.#openCamera(name, camera);
     this.#openAgain?.cancel();
     if (this.#cameraProblems.size === 0) this.#pauses = undefined;
     if (this.#cameraProblems.size === 0 || this.#isClosing) return;
