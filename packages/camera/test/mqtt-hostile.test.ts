@@ -29,7 +29,7 @@ const SUBSCRIBE = 8;
 /** A broker that accepts everybody and does nothing else by itself (MQTT 3.1.1). */
 async function broker(
   onPacket: (type: number, id: Buffer, body: Buffer, socket: Socket) => void = () => {},
-  answerCode: () => number = () => 0,
+  answerCode: () => number | undefined = () => 0,
 ) {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -41,7 +41,8 @@ async function broker(
       for (let packet = cut(held); packet !== undefined; packet = cut(held)) {
         held = held.subarray(packet.end);
         const { type, body } = packet;
-        if (type === 1) socket.write(Buffer.of(0x20, 2, 0, answerCode()));
+        const code = type === CONNECT ? answerCode() : undefined;
+        if (code !== undefined) socket.write(Buffer.of(0x20, 2, 0, code));
         const idAt = type === PUBLISH ? 2 + body.readUInt16BE(0) : 0;
         onPacket(type, body.subarray(idAt, idAt + 2), body, socket);
       }
@@ -91,6 +92,33 @@ test('the signal ends the wait for such a broker (B13)', async () => {
   await expect.poll(() => [...sockets].every((socket) => socket.destroyed)).toBe(true);
   expect(clock.pendingTimers).toBe(0);
 });
+
+test.each([false, true])(
+  'a broker that never accepts is not asked again after the end (patient: %s) (B13)',
+  async (patient) => {
+    // The client has its own timers.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
+    stops.push(() => vi.useRealTimers());
+    let asked = 0;
+    const { url, sockets } = await broker(
+      (type) => {
+        if (type === CONNECT) asked++;
+      },
+      () => undefined,
+    );
+    const clock = new VirtualClock();
+    const stop = new AbortController();
+    const connecting = MqttOutput.connect(await parts(clock), { url, info, patient }, stop.signal);
+    connecting.catch(() => {});
+    await vi.waitUntil(() => asked === 1);
+    stop.abort(new Error('Ctrl-C'));
+    if (patient) await (await connecting)[Symbol.asyncDispose]();
+    else await expect(connecting).rejects.toThrow('Ctrl-C');
+    await vi.waitUntil(() => [...sockets].every((socket) => socket.destroyed));
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([asked, vi.getTimerCount(), clock.pendingTimers]).toEqual([1, 0, 0]);
+  },
+);
 
 test('a broker that asks for the camera without end, and confirms nothing, gets it once (B13)', async () => {
   let images = 0;

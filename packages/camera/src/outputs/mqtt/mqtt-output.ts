@@ -97,6 +97,15 @@ function limitPackets(client: MqttClient, clock: Clock): void {
 }
 
 /**
+ * Disconnects for good. A client that is ended before the broker has answered would connect again by itself, because it
+ * forgets that it was ended (`manualConnect`) before its connection is closed.
+ */
+async function endClient(client: MqttClient): Promise<void> {
+  client.options.reconnectPeriod = 0;
+  await client.endAsync(true);
+}
+
+/**
  * Publishes a camera to an MQTT broker, with discovery for Home Assistant. Events of pictures are sent at least once
  * (QoS 1) and wait in the queue while the broker is away; of states and pictures only the newest is kept there (retained).
  */
@@ -186,7 +195,7 @@ export class MqttOutput implements AsyncDisposable {
       }
       return output;
     } catch (cause) {
-      client?.end(true);
+      if (client !== undefined) await endClient(client);
       signal?.throwIfAborted();
       const message = `The MQTT broker ${url} was not reached (${reasonOf(cause)}). Next: check its address, user and password.`;
       throw new TowpathError('mqtt-failed', message, { cause, kind: 'unreachable', target: url });
@@ -219,7 +228,7 @@ export class MqttOutput implements AsyncDisposable {
       // When the broker is gone, its last will says the same.
       await abortable(goodbye, limit.signal).catch(() => {});
     }
-    await this.#client.endAsync(true);
+    await endClient(this.#client);
   }
 
   async #stop(): Promise<void> {
