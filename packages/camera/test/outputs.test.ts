@@ -26,12 +26,13 @@ const picture = (mediaNum: number) => ({
 describe('the webhook (B13)', () => {
   async function receiver(answers: (number | Error)[]) {
     const clock = new VirtualClock();
-    const received: { body: { mediaNum: number; jpeg: string }; signature: string; text: string }[] = [];
+    const received: { body: { mediaNum: number; jpeg: string }; signature: string; text: string; redirect: unknown }[] =
+      [];
     const send = (async (_url: string, init: RequestInit) => {
       const answer = answers.shift() ?? 200;
       const text = String(init.body);
       const signature = (init.headers as Record<string, string>)['x-towpath-signature'] ?? '';
-      received.push({ body: JSON.parse(text), signature, text });
+      received.push({ body: JSON.parse(text), signature, text, redirect: init.redirect });
       if (answer instanceof Error) throw answer;
       return new Response('', { status: answer });
     }) as typeof fetch;
@@ -76,6 +77,17 @@ describe('the webhook (B13)', () => {
     expect(webhook.waiting).toBe(0);
     await webhook[Symbol.asyncDispose]();
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  test('does not follow a receiver to another URL, says so, and keeps the picture', async () => {
+    const { clock, webhook, received, health } = await receiver([307]);
+    await webhook.picture(picture(1));
+    await clock.advance(10);
+    expect(health.failure?.message).toBe(
+      'The receiver answered with status 307: it is at another URL, which is not followed; it is asked again. Next: give that URL.',
+    );
+    expect([webhook.waiting, received[0]?.redirect]).toEqual([1, 'manual']);
+    await webhook[Symbol.asyncDispose]();
   });
 
   test('drops what the receiver refuses, and ends in the middle of a pause', async () => {

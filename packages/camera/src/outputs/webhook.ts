@@ -63,7 +63,8 @@ export class Webhook implements AsyncDisposable {
     const response = await send(url, {
       method: 'POST',
       body,
-      redirect: 'error',
+      // Another address must not get the picture or the signature.
+      redirect: 'manual',
       headers: {
         'content-type': 'application/json',
         'idempotency-key': pictureId(event),
@@ -75,6 +76,10 @@ export class Webhook implements AsyncDisposable {
     });
     await response.body?.cancel();
     if (response.ok) return undefined;
+    if (response.status >= 300 && response.status < 400) {
+      const message = `The receiver answered with status ${response.status}: it is at another URL, which is not followed; it is asked again. Next: give that URL.`;
+      return { message, again: true };
+    }
     // Asking again does not help against a request that is refused; a busy or broken receiver recovers.
     const again = response.status >= 500 || response.status === 408 || response.status === 429;
     const end = again ? 'it is asked again' : 'the event is dropped';
