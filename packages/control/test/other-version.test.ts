@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { createLog, SeededRandom, SystemClock } from '@towpath/core';
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocketServer } from 'ws';
+import { unreachable } from '../src/client/http-request.ts';
 import { HttpTransport } from '../src/client/http-transport.ts';
 import { generateNodeIdentity } from '../src/identity/node-identity.ts';
 import type { ServerMessage } from '../src/wire/messages.ts';
@@ -20,7 +21,9 @@ describe('a control server of another version (C12)', () => {
 
   /** A server that answers every request, and greets every connection, as it likes. */
   async function serverThat(answers: unknown, greetings: readonly string[] = [], status = 200) {
+    let requests = 0;
     const server = createServer((request, answer) => {
+      requests++;
       request.resume();
       answer.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(answers));
     });
@@ -42,7 +45,13 @@ describe('a control server of another version (C12)', () => {
     const servers = [`http://127.0.0.1:${port}`];
     const transport = new HttpTransport({ clock: new SystemClock(), random, log }, { servers });
     stops.push(() => transport.close());
-    return { transport, said, key: generateNodeIdentity(random).signing, host: `127.0.0.1:${port}` };
+    return {
+      transport,
+      said,
+      asked: () => requests,
+      key: generateNodeIdentity(random).signing,
+      host: `127.0.0.1:${port}`,
+    };
   }
 
   test('says so once for each connection, and what can be read of it is read', async () => {
@@ -83,6 +92,25 @@ describe('a control server of another version (C12)', () => {
       code: 'bad-answer',
       message: `http://${host} is not a control server of Towpath of this version. ${CHECK_SERVER}`,
     });
+  });
+
+  test.each([
+    ['ERR_TLS_CERT_ALTNAME_INVALID', 'is for another name. Next: use a name that is in the certificate.'],
+    ['CERT_HAS_EXPIRED', 'has expired. Next: renew it on the server, or correct the clock of this machine.'],
+    ['CERT_NOT_YET_VALID', 'is not valid yet. Next: correct the clock of this machine or of the server.'],
+  ])('a certificate with %s is an error that says what is wrong with it', (code, text) => {
+    const cause = Object.assign(new Error('certificate'), { code });
+    expect(unreachable(new URL('https://camp.example:4100'), cause)).toMatchObject({
+      code: 'server-unavailable',
+      message: `The certificate of the control server camp.example:4100 ${text}`,
+    });
+  });
+
+  test.each([-5, 0])('a request to come back in %i ms is not followed', async (retryAfterMs) => {
+    const body = { code: 'limit-exceeded', message: 'busy', details: { retryAfterMs } };
+    const { transport, key, asked } = await serverThat(body, [], 429);
+    await expect(transport.readLog(PARTY, 0, { key })).rejects.toMatchObject({ code: 'limit-exceeded' });
+    expect(asked()).toBe(1);
   });
 
   test.each([

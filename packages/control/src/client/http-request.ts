@@ -48,11 +48,22 @@ const UNTRUSTED: ReadonlySet<string> = new Set([
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
 ]);
 
+/** Certificates that a known authority has signed, but not for this server, or not for this time. */
+const MISPLACED: ReadonlyMap<string, readonly [wrong: string, next: string]> = new Map([
+  ['ERR_TLS_CERT_ALTNAME_INVALID', ['is for another name', 'use a name that is in the certificate']],
+  ['CERT_HAS_EXPIRED', ['has expired', 'renew it on the server, or correct the clock of this machine']],
+  ['CERT_NOT_YET_VALID', ['is not valid yet', 'correct the clock of this machine or of the server']],
+]);
+
 /** One code for every failure to reach a server, so that another one is tried. */
 export function unreachable(url: URL, cause: unknown): ControlError {
   const code = errorCode(cause);
+  const certificate = `The certificate of the control server ${url.host}`;
+  const misplaced = MISPLACED.get(code);
   const message = UNTRUSTED.has(code)
-    ? `The certificate of the control server ${url.host} is not trusted (${code}). Next: give its certificate authority: --ca FILE`
-    : `The control server ${url.host} cannot be reached: ${errorMessage(cause)}. Next: check the address, and that the server runs.`;
+    ? `${certificate} is not trusted (${code}). Next: give its certificate authority: --ca FILE`
+    : misplaced !== undefined
+      ? `${certificate} ${misplaced[0]}. Next: ${misplaced[1]}.`
+      : `The control server ${url.host} cannot be reached: ${errorMessage(cause)}. Next: check the address, and that the server runs.`;
   return new ControlError('server-unavailable', message, { target: url.host, cause });
 }

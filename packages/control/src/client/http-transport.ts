@@ -237,7 +237,7 @@ export class HttpTransport implements ControlTransport {
       const answer = await this.#askAny(method, path, body, options);
       if (answer.status !== 429 || waits >= MAX_WAITS) return answer;
       const { retryAfterMs } = errorOf(answer).details;
-      if (typeof retryAfterMs !== 'number' || !(retryAfterMs <= MAX_WAIT_MS)) return answer;
+      if (typeof retryAfterMs !== 'number' || !(retryAfterMs > 0 && retryAfterMs <= MAX_WAIT_MS)) return answer;
       // Random waits, so that clients do not return at the same time.
       await this.#clock.sleep(retryAfterMs * (1 + this.#random.next()), options.signal);
     }

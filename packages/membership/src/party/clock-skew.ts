@@ -12,10 +12,11 @@ export function latestAcceptableMs(nowMs: number): number {
   return nowMs + 2 * MAX_CLOCK_SKEW_MS;
 }
 
-/** A date for people, to the minute, in UTC: `2076-01-31 12:00 UTC`. */
+/** A date for people, to the minute, in UTC: `2076-01-31 12:00 UTC`. Only years of four digits are written out. */
 export function dateText(timeMs: number): string {
   const date = new Date(timeMs);
-  return Number.isNaN(date.getTime())
-    ? 'a date out of range'
-    : `${date.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+  const year = date.getUTCFullYear();
+  return year >= 0 && year <= 9_999
+    ? `${date.toISOString().slice(0, 16).replace('T', ' ')} UTC`
+    : 'a date out of range';
 }
