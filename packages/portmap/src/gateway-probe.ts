@@ -141,7 +141,7 @@ function readUpnp(data: Uint8Array, isRouter: (host: string) => boolean, set: Se
   const host = location === undefined ? undefined : readDeviceUrl(location)?.endpoint.address;
   if (location === undefined || host === undefined) return;
   if (isRouter(host)) set('upnp', { state: 'answers', location });
-  else other(`${host} answers, which is not the router on the path`);
+  else other(`an answer names ${host}, which is not the router on the path`);
 }
 
 const TUNNEL = 'the route uses a point-to-point link such as a VPN';

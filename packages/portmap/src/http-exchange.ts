@@ -37,16 +37,13 @@ export async function exchangeHttp(
   answer.promise.catch(() => undefined);
   const aborted = () => answer.reject(signal.reason);
   signal.addEventListener('abort', aborted, { once: true });
-  const bad = () =>
-    answer.reject(
-      new PortmapError('bad-answer', `${to.address} did not answer with HTTP on port ${to.port}.`, {
-        target: to.address,
-      }),
-    );
+  const bad = (how: string) =>
+    answer.reject(new PortmapError('bad-answer', `${to.address} ${how} on port ${to.port}.`, { target: to.address }));
   let received = Buffer.alloc(0);
   const read = (ended: boolean) => {
     const parsed = readHttp(received, ended);
-    if (parsed === 'bad' || received.length > MAX_ANSWER_BYTES) bad();
+    if (parsed === 'bad') bad('did not answer with HTTP');
+    else if (received.length > MAX_ANSWER_BYTES) bad(`answered with more than ${MAX_ANSWER_BYTES} bytes`);
     else if (parsed !== 'more') answer.resolve(parsed);
   };
   try {

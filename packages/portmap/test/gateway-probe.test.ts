@@ -89,7 +89,7 @@ describe('what a gateway offers', () => {
     expect(found).toEqual({
       pcp: { state: 'silent' },
       natPmp: { state: 'refuses', reason: 'it has no external address' },
-      upnp: { state: 'silent', reason: '192.168.1.77 answers, which is not the router on the path' },
+      upnp: { state: 'silent', reason: 'an answer names 192.168.1.77, which is not the router on the path' },
     });
     await Promise.all([responder.close(), other.close()]);
   });

@@ -204,6 +204,11 @@ describe('UPnP', () => {
     ['no address outside', { externalAddress: '0.0.0.0' }, /no external address/],
     ['something that is no HTTP', { garbage: 'SSH-2.0\r\n\r\n' }, /did not answer with HTTP/],
     ['half an answer', { garbage: 'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf' }, /did not answer with HTTP/],
+    [
+      'a description without end',
+      { garbage: `HTTP/1.1 200 OK\r\n\r\n${'<device>'.repeat(40_000)}` },
+      /answered with more than 262144 bytes on port/,
+    ],
   ])('says so when the gateway has %s', async (_what, habits, message) => {
     const { clock, internet, responder, map } = await home(habits);
     const failed = await map().catch((error: unknown) => error);
