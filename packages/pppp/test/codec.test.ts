@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { CodecError, parseUid } from '../src/index.ts';
@@ -26,6 +27,12 @@ const bytes = (hex: string) => new Uint8Array(Buffer.from(hex.replaceAll(' ', ''
 const toHex = (data: Uint8Array) => Buffer.from(data).toString('hex');
 
 describe('UID', () => {
+  test('has the bytes that the document gives as its example', () => {
+    const document = readFileSync(new URL('../../../docs/protocol/pppp.md', import.meta.url), 'utf8');
+    const example = /`([A-Z0-9-]+)` is `([0-9a-f ]+)`/.exec(document)!;
+    expect(toHex(encodeUid(example[1]!))).toBe(example[2]!.replaceAll(' ', ''));
+  });
+
   test('has twenty bytes on the wire', () => {
     expect(toHex(encodeUid('LBCS-000000-CCCJJ'))).toBe('4c42435300000000000000004343434a4a000000');
     expect(decodeUid(bytes('4c42435300000000000000004343434a4a000000'))).toBe('LBCS-000000-CCCJJ');

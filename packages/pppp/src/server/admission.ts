@@ -8,7 +8,7 @@ import { RecentMap } from './recent-map.ts';
  * Against reflection, **servers never send an unverified address more bytes than they received from it.** Received
  * bytes are the credit of a source; every datagram sent there is taken from it, and is not sent when the credit is too
  * small. An invitation to a device is taken from the credit of the device's logins, or else of the client that asked
- * for it. So a forged source gains nothing, and no cookie is needed, which other implementations could not return. A
+ * for it: a forged login leads no more bytes to its address than others have sent. So a forged source gains nothing, and no cookie is needed, which other implementations could not return. A
  * client that wants its answer at once pads its requests: bytes after the known fields are ignored everywhere in PPPP.
  *
  * Two exceptions. Empty requests whose answer is longer (HELLO, RLY_PORT, LIST_REQ) are answered on a small
