@@ -32,6 +32,10 @@ export interface PeerPaths extends AsyncDisposable {
   log(): readonly PathLogEntry[];
   /** Why there is no direct path; undefined while there is one. */
   readonly relayReason: Reason | undefined;
+  /** Which paths this end uses. */
+  readonly policy: PathPolicy;
+  /** Which paths the peer uses, as it told; undefined when it told none: it was not heard, or has an earlier version. */
+  readonly peerPolicy: PathPolicy | undefined;
   /** The policy that does not allow the paths that were verified; undefined while there is a path, or none was verified. */
   readonly refusedBy: PathPolicy | undefined;
   /** Checks that were sent to the peer so far. */

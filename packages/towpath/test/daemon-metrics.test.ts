@@ -20,6 +20,9 @@ const peer: ConnectionStatus = {
   path: { id: 'p1', kind: 'p2p', relay: undefined },
   pathReason: 'first',
   refusedBy: undefined,
+  policy: 'auto',
+  peerPolicy: undefined,
+  isRefusedByPeer: false,
   relayReason: undefined,
   dataPlane: 'splice',
   dataPlaneReason: 'spliced',
@@ -168,6 +171,32 @@ test('why names the policy that does not allow the paths on which a peer answers
   // A peer that has left, or is offline, does not answer at all.
   for (const left of [{ reason: 'peer-left' }, { reason: 'peer-offline', online: false }] as const)
     expect(explain({ ...refused, ...left }, [])).toMatchObject({ reason: { code: left.reason } });
+});
+
+test('why names the policies of both ends, and whose forbids the paths (C13, D4)', () => {
+  const theirs: ConnectionStatus = {
+    ...peer,
+    status: 'failed',
+    reason: 'reconnect-failed',
+    peerPolicy: 'lan-only',
+    isRefusedByPeer: true,
+  };
+  const [viaPath, noPath] = [explain(theirs, []), explain({ ...theirs, path: undefined, policy: 'relay-only' }, [])];
+  expect(viaPath).toEqual({
+    verdict: 'unreachable',
+    reason: expect.objectContaining({ code: 'policy' }),
+    summary: 'ben is not reached: its policy lan-only does not allow the paths to it that work.',
+    details: ['The policy here is auto, that of ben is lan-only.'],
+    next: ['On ben, start with --policy auto; in the configuration there, policy: auto.'],
+  });
+  expect(noPath.summary).toBe(
+    'ben is not reached: its policy lan-only does not allow any path that the policy here allows.',
+  );
+  const both = explain({ ...theirs, path: undefined, policy: 'relay-only', refusedBy: 'relay-only' }, []);
+  expect(both.next.slice(0, 2).map((step) => step.slice(0, 10))).toEqual(['On ben, st', 'Start with']);
+  const relayed = { ...peer, strategy: 'relay', relayReason: 'policy', peerPolicy: 'relay-only' } as const;
+  expect(explain(relayed, []).next[0]).toContain('On ben, start with');
+  expect(explain({ ...relayed, policy: 'relay-only' }, []).next[0]).toBe('Start without --policy relay-only.');
 });
 
 test('why says that a relay refused an address, and how to allow it where it does not forward there (D4)', () => {

@@ -1,6 +1,10 @@
 import { z } from 'zod';
 import { instant, type PathKind, pathKindSchema, type Race, raceSchema, type Reason, reasonSchema } from './common.ts';
 
+/** Which paths one end of a pair uses. */
+export type PathPolicy = 'auto' | 'direct-only' | 'relay-only' | 'lan-only';
+const policySchema = z.enum(['auto', 'direct-only', 'relay-only', 'lan-only']);
+
 /** Another member of a party, and how it is reached now. */
 export interface Peer {
   id: string;
@@ -25,6 +29,10 @@ export interface Peer {
   } | null;
   /** Why this path. */
   pathReason: Reason;
+  /** Which paths this node uses for it, and which it uses itself; null when it told none. Absent from earlier versions. */
+  policies?: { own: PathPolicy; peer: PathPolicy | null } | undefined;
+  /** Whose policy does not allow the paths that there are; absent where none forbids them. */
+  refusedBy?: 'own' | 'peer' | undefined;
   /** Why it is reached through a relay and not directly; null or absent when it is not. */
   relayReason?: Reason | null | undefined;
   /** `splice`: carried by the kernel; `hop`: carried by the daemon. */
@@ -60,6 +68,8 @@ export const peerSchema: z.ZodType<Peer> = z.object({
     })
     .nullable(),
   pathReason: reasonSchema,
+  policies: z.object({ own: policySchema, peer: policySchema.nullable() }).optional(),
+  refusedBy: z.enum(['own', 'peer']).optional(),
   relayReason: reasonSchema.nullable().optional(),
   dataPlane: z.enum(['splice', 'hop']),
   dataPlaneReason: reasonSchema,

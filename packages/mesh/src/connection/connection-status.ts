@@ -28,6 +28,12 @@ export interface ConnectionStatus {
   readonly pathReason: Reason;
   /** The policy of this node that does not allow the paths on which the peer answers; undefined when there is a path. */
   readonly refusedBy: PathPolicy | undefined;
+  /** Which paths this node uses. */
+  readonly policy: PathPolicy;
+  /** Which paths the peer uses, as it told; undefined when it told none. */
+  readonly peerPolicy: PathPolicy | undefined;
+  /** True when the peer is not reached and its policy does not allow the current path, or any that the own policy allows. */
+  readonly isRefusedByPeer: boolean;
   /** Why it is reached through a relay; undefined when it is not. */
   readonly relayReason: Reason | undefined;
   readonly dataPlane: DataPlaneKind;

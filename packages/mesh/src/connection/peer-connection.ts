@@ -1,4 +1,14 @@
-import { AbortedError, type Clock, errorMessage, Events, type Log, PathReason, type Timer } from '@towpath/core';
+import {
+  AbortedError,
+  type Clock,
+  errorMessage,
+  Events,
+  type Log,
+  type PathKind,
+  PathReason,
+  policyAllows,
+  type Timer,
+} from '@towpath/core';
 import type { PartyId, PeerId } from '@towpath/membership';
 import { formatEndpoint } from '@towpath/net';
 import type { MeshPeer } from '../control-plane.ts';
@@ -50,6 +60,7 @@ const LOST_ECHOES = 2;
 const SLOW_ECHOES = 3;
 const MTU_TEST_MS = 600_000;
 const SLOW_RELAY_MS = 60_000;
+const KINDS: readonly PathKind[] = ['lan', 'p2p', 'relay'];
 
 /** One peer: its paths, its data plane, its health, and its place in WireGuard. */
 export class PeerConnection implements AsyncDisposable {
@@ -181,6 +192,9 @@ export class PeerConnection implements AsyncDisposable {
       path: path && { id: path.id, kind: path.kind, relay: path.relay },
       pathReason: this.#paths.refusedBy !== undefined ? PathReason.policy : this.#pathReason,
       refusedBy: this.#paths.refusedBy,
+      policy: this.#paths.policy,
+      peerPolicy: this.#paths.peerPolicy,
+      isRefusedByPeer: this.#isRefusedByPeer,
       relayReason: path?.kind === 'relay' ? this.#paths.relayReason : undefined,
       dataPlane: this.#dataPlane.kind,
       dataPlaneReason: this.#dataPlane.reason,
@@ -266,6 +280,15 @@ export class PeerConnection implements AsyncDisposable {
 
   get #path(): PeerPath | undefined {
     return this.#paths.current;
+  }
+
+  get #isRefusedByPeer(): boolean {
+    const { policy, peerPolicy } = this.#paths;
+    if (peerPolicy === undefined || this.#health.isReached) return false;
+    const kinds: readonly PathKind[] = this.#path
+      ? [this.#path.kind]
+      : KINDS.filter((kind) => policyAllows(policy, kind));
+    return !kinds.some((kind) => policyAllows(peerPolicy, kind));
   }
 
   #start(): void {

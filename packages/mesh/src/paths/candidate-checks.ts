@@ -25,6 +25,8 @@ export interface CandidateChecksOptions {
   /** True while there is a path of the pair. */
   has(transport: PathTransport, remote: Endpoint): boolean;
   onVerified(path: VerifiedPath): void;
+  /** A check was not answered, or refused. */
+  onFailed(transport: PathTransport, remote: Endpoint): void;
 }
 
 /** Permissions that relays are asked for: the requests of this node there are limited as well. */
@@ -117,10 +119,13 @@ export class CandidateChecks {
       // A path that was left stays verified for the checks, which then do not report it again.
       if (!result.ok) {
         log.note('failure', label, result.reason);
+        this.#options.onFailed(transport, remote);
         if (begunAt !== this.#changes && this.has(remote)) await this.#checkAgain(transport, remote);
       } else if (!has(transport, remote)) onVerified(result.path);
     } catch (error) {
-      if (!signal.aborted) log.note('failure', label, failureOf(error));
+      if (signal.aborted) return;
+      log.note('failure', label, failureOf(error));
+      this.#options.onFailed(transport, remote);
     }
   }
 

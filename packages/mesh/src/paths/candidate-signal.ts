@@ -1,3 +1,4 @@
+import type { PathPolicy } from '@towpath/core';
 import { addressToBytes, bytesToAddress, type Endpoint, isPort, isUnspecified, addressScope } from '@towpath/net';
 import { ByteReader, ByteWriter } from '@towpath/membership';
 import type { NatFacts } from '@towpath/stun';
@@ -21,6 +22,8 @@ export interface CandidateSignal {
   readonly candidates: readonly MeshCandidate[];
   /** What the sender's NAT does; undefined until it was measured. */
   readonly nat?: NatFacts | undefined;
+  /** Which paths the sender uses for this pair; undefined from versions that do not tell it. */
+  readonly policy?: PathPolicy | undefined;
 }
 
 export const MAX_CANDIDATES = 32;
@@ -28,16 +31,19 @@ const KIND = 1;
 const VERSION = 2;
 /** First two bytes of such a signal. */
 export const CANDIDATE_SIGNAL: { readonly kind: number; readonly version: number } = { kind: KIND, version: VERSION };
+/** By their number in the flags; 0 is not told. Versions that do not know the field read the lowest flag alone. */
+const POLICIES: readonly (PathPolicy | undefined)[] = [undefined, 'auto', 'direct-only', 'relay-only', 'lan-only'];
+const POLICY_BITS = { shift: 1, mask: 7 } as const;
 const TYPES: readonly MeshCandidateType[] = ['host', 'server-reflexive', 'mapped', 'relayed'];
 
 /** Encodes a signal; candidates beyond {@link MAX_CANDIDATES} are left out. */
-export function encodeCandidateSignal({ session, wantsAnswer, candidates, nat }: CandidateSignal): Uint8Array {
+export function encodeCandidateSignal({ session, wantsAnswer, candidates, nat, policy }: CandidateSignal): Uint8Array {
   const list = candidates.slice(0, MAX_CANDIDATES);
   const out = new ByteWriter()
     .u8(KIND)
     .u8(VERSION)
     .u32(session)
-    .u8(wantsAnswer ? 1 : 0)
+    .u8((wantsAnswer ? 1 : 0) | (POLICIES.indexOf(policy) << POLICY_BITS.shift))
     .raw(encodeNatFacts(nat))
     .u8(list.length);
   for (const { type, endpoint } of list) {
@@ -56,6 +62,8 @@ export function decodeCandidateSignal(bytes: Uint8Array): CandidateSignal | unde
   if (reader.u8() !== KIND || reader.u8() !== VERSION) return undefined;
   const session = reader.u32();
   const flags = reader.u8();
+  const policy = (flags >> POLICY_BITS.shift) & POLICY_BITS.mask;
+  if (policy >= POLICIES.length) return undefined;
   const nat = decodeNatFacts(reader.raw(NAT_FACTS_BYTES));
   const count = reader.u8();
   if (count > MAX_CANDIDATES) return undefined;
@@ -70,7 +78,7 @@ export function decodeCandidateSignal(bytes: Uint8Array): CandidateSignal | unde
       candidates.push({ type, endpoint: { address, port } });
   }
   if (reader.failed || reader.left > 0) return undefined;
-  return { session, wantsAnswer: (flags & 1) === 1, candidates, nat };
+  return { session, wantsAnswer: (flags & 1) === 1, candidates, nat, policy: POLICIES[policy] };
 }
 
 function isUsable(address: string): boolean {

@@ -2,6 +2,7 @@ import {
   AbortedError,
   errorMessage,
   Events,
+  type PathKind,
   type PathPolicy,
   PathReason,
   PathSet,
@@ -58,6 +59,10 @@ const SIGNALS = { perSecond: 10, burst: 100 };
 /** The peer is told that nothing is heard from it on a path after this time, ms. */
 const UNHEARD_MS = 200;
 
+/** A path that the policy does not allow is told for so long, ms: it is verified again once in {@link AGAIN.maxMs} while it works. */
+const REFUSED_MS = 90_000;
+const MAX_REFUSED = 64;
+
 /** Why a path is left that failed. */
 const LOST: ReadonlySet<PathReason> = new Set([PathReason.probesLost, PathReason.closed, PathReason.dataLost]);
 
@@ -94,7 +99,9 @@ export class MeshPeerPaths implements PeerPaths {
   /** Kinds and versions of signals that a person was told of; 1024 at most. */
   readonly #foreignForms = new SparseSet<number>();
   #reason: PathReason = 'first';
-  #isRefused = false;
+  #peerPolicy: PathPolicy | undefined;
+  /** When paths were verified that the policy did not allow then: such a path is not kept, so that nothing else tells of it. */
+  readonly #refused = new SparseMap<string, { kind: PathKind; atMs: number }>();
   #policy: { policy?: PathPolicy | undefined };
 
   constructor(peer: MeshPeerPathsComponents, options: PeerPathsOptions, secrets: PairSecrets) {
@@ -158,7 +165,11 @@ export class MeshPeerPaths implements PeerPaths {
         early: this.#early,
         log: this.#log,
       },
-      { has: (transport, remote) => this.#has(transport, remote), onVerified: (path) => this.#verified(path) },
+      {
+        has: (transport, remote) => this.#has(transport, remote),
+        onVerified: (path) => this.#verified(path),
+        onFailed: (transport, remote) => this.#refused.delete(transportId(transport, remote)),
+      },
       signal,
     );
     this.#set = new PathSet<MeshPath>(
@@ -236,8 +247,7 @@ export class MeshPeerPaths implements PeerPaths {
 
   get relayReason(): Reason | undefined {
     if (this.#hasDirect()) return undefined;
-    const { policy = 'auto' } = this.#policy;
-    if (policy === 'relay-only') return PathReason.policy;
+    if (this.policy === 'relay-only' || this.#peerPolicy === 'relay-only') return PathReason.policy;
     if (this.#speaksOtherVersion) return MeshReason.otherVersion;
     return (
       this.#punching.puncher.obstacle ?? (this.#remoteSession === undefined ? MeshReason.pathNew : MeshReason.noAnswer)
@@ -245,7 +255,19 @@ export class MeshPeerPaths implements PeerPaths {
   }
 
   get refusedBy(): PathPolicy | undefined {
-    return this.#isRefused && this.#set.current === undefined ? this.#policy.policy : undefined;
+    if (this.#set.current !== undefined) return undefined;
+    const { policy } = this;
+    const sinceMs = this.#components.clock.now() - REFUSED_MS;
+    const refuses = [...this.#refused.values()].some(({ kind, atMs }) => atMs > sinceMs && !policyAllows(policy, kind));
+    return refuses ? policy : undefined;
+  }
+
+  get policy(): PathPolicy {
+    return this.#policy.policy ?? 'auto';
+  }
+
+  get peerPolicy(): PathPolicy | undefined {
+    return this.#peerPolicy;
   }
 
   get probesSent(): number {
@@ -253,8 +275,10 @@ export class MeshPeerPaths implements PeerPaths {
   }
 
   configure(options: { policy?: PathPolicy; redundancy?: 1 | 2 }): void {
+    const before = this.policy;
     this.#policy = { ...this.#policy, ...options };
     this.#set.configure(options);
+    if (this.policy !== before) this.#send(false);
   }
 
   heard(path: PeerPath, isData: boolean): void {
@@ -339,6 +363,7 @@ export class MeshPeerPaths implements PeerPaths {
     }
     this.#speaksOtherVersion = false;
     this.#punching.puncher.theirNat = signal.nat;
+    this.#peerPolicy = signal.policy;
     const isNew = signal.session !== this.#remoteSession;
     // The peer was started again: a path to its sockets of before is found dead now, not when it is next probed. Until then
     // this end makes no other one.
@@ -432,6 +457,7 @@ export class MeshPeerPaths implements PeerPaths {
       wantsAnswer,
       candidates: this.#components.candidates(),
       nat: this.#components.nat.report,
+      policy: this.policy,
     };
     this.#tell(encodeCandidateSignal(signal));
   }
@@ -502,12 +528,19 @@ export class MeshPeerPaths implements PeerPaths {
       },
     );
     this.#byId.set(id, path);
-    this.#isRefused = !policyAllows(this.#policy.policy ?? 'auto', path.kind);
+    if (!policyAllows(this.policy, path.kind)) this.#refuse(path);
     this.#set.add(path, this.#relays.mirrorsOf(path));
     if (isRelay) {
       this.#relays.agreement.heard(this.#relays.of(path), false);
       this.#punchLater();
     } else this.#punching.puncher.found();
+  }
+
+  #refuse({ id, kind }: MeshPath): void {
+    this.#refused.delete(id);
+    const [oldest] = this.#refused.keys();
+    if (this.#refused.size >= MAX_REFUSED && oldest !== undefined) this.#refused.delete(oldest);
+    this.#refused.set(id, { kind, atMs: this.#components.clock.now() });
   }
 
   /**
@@ -547,12 +580,12 @@ export class MeshPeerPaths implements PeerPaths {
   }
 
   #mayPunch(): boolean {
-    const { policy = 'auto' } = this.#policy;
+    const { policy } = this;
     return (policy === 'auto' || policy === 'direct-only') && !this.#closing.signal.aborted;
   }
 
   #mayRelay(): boolean {
-    const { policy = 'auto' } = this.#policy;
+    const { policy } = this;
     return policy === 'auto' || policy === 'relay-only';
   }
 

@@ -1,4 +1,4 @@
-import { Events, PathReason, type PathStatus, SeededRandom } from '@towpath/core';
+import { Events, type PathPolicy, PathReason, type PathStatus, SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { SimulatedInternet } from '@towpath/net/simulated';
 import {
@@ -106,7 +106,9 @@ export class FakePaths implements PeerPaths {
   readonly refreshes: PathReason[] = [];
   readonly also = undefined;
   readonly relayReason = undefined;
-  readonly refusedBy = undefined;
+  refusedBy: PathPolicy | undefined;
+  readonly policy = 'auto';
+  readonly peerPolicy = undefined;
   readonly probesSent = 0;
   current: PeerPath | undefined;
   closed = false;

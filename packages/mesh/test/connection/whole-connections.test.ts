@@ -140,6 +140,8 @@ describe('two members that are kept connected', () => {
       expect(toB().describe().pathReason).toBe('policy');
       // The other end has the policy `auto`, and its relayed path is of no use to it.
       expect(whole.connection(b, a).status).toBe('failed');
+      const theirs = whole.connection(b, a).describe();
+      expect(theirs).toMatchObject({ policy: 'auto', peerPolicy: policy, isRefusedByPeer: true, refusedBy: undefined });
       pass();
       await whole.talk(a, b, { ms: 70_000, everyMs: 500 });
       expect(toB().describe()).toMatchObject({ status: 'connected', path: { kind } });

@@ -3,7 +3,7 @@ import { natKinds } from '@towpath/net/simulated';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { generateWireGuardKey } from '@towpath/membership';
-import { SeededRandom } from '@towpath/core';
+import { type PathPolicy, SeededRandom } from '@towpath/core';
 import {
   decodeCandidateSignal,
   encodeCandidateSignal,
@@ -186,6 +186,30 @@ describe('MeshPathFinder', () => {
     },
   );
 
+  it('knows the policy of the peer, also a later one (C13)', async () => {
+    party = new SimulatedParty(4);
+    const [a, b] = [await party.member('a'), await party.member('b')];
+    const [toB, toA] = [a.connect(b), b.connect(a, { policy: 'lan-only' })];
+    const before = toB.peerPolicy;
+    await party.clock.advance(5_000);
+    expect([before, toB.peerPolicy, toA.peerPolicy]).toEqual([undefined, 'lan-only', 'auto']);
+    toA.configure({ policy: 'direct-only' });
+    await party.clock.advance(1_000);
+    expect([toB.peerPolicy, toB.policy, toA.policy]).toEqual(['direct-only', 'auto', 'direct-only']);
+  });
+
+  it('no longer says that the policy does not allow a path when that path is dead (C13)', async () => {
+    party = new SimulatedParty(4);
+    const [a, b] = [await party.member('a'), await party.member('b')];
+    const paths = a.connect(b, { policy: 'relay-only' });
+    b.connect(a);
+    await party.clock.advance(5_000);
+    expect(paths.refusedBy).toBe('relay-only');
+    party.internet.intercept(() => {});
+    await party.clock.advance(120_000);
+    expect(paths.refusedBy).toBeUndefined();
+  });
+
   it('says in the time line that a relay does not forward to the address of a member (D4)', async () => {
     party = new SimulatedParty(4, { birthday: false, portMapping: false });
     await party.startRelay({ deny: [parseSubnet('0.0.0.0/0')!] });
@@ -262,12 +286,23 @@ describe('candidate signal', () => {
         fc.nat(),
         fc.boolean(),
         fc.array(candidate, { maxLength: 32 }),
-        (session, wantsAnswer, candidates) => {
-          const signal = { session, wantsAnswer, candidates };
+        fc.constantFrom(undefined, 'auto', 'direct-only', 'relay-only', 'lan-only'),
+        (session, wantsAnswer, candidates, policy) => {
+          const signal = { session, wantsAnswer, candidates, policy };
           expect(decodeCandidateSignal(encodeCandidateSignal(signal))).toEqual(signal);
         },
       ),
     );
+  });
+
+  it('tells the policy in bits that earlier versions ignore, and is not read with an unknown one', () => {
+    const flags = (policy: PathPolicy | undefined) =>
+      encodeCandidateSignal({ session: 1, wantsAnswer: true, candidates: [], policy })[6];
+    const policies = [undefined, 'auto', 'direct-only', 'relay-only', 'lan-only'] as const;
+    expect(policies.map(flags)).toEqual([1, 3, 5, 7, 9]);
+    const bytes = encodeCandidateSignal({ session: 1, wantsAnswer: true, candidates: [] });
+    const read = Array.from({ length: 256 }, (_, value) => decodeCandidateSignal(bytes.with(6, value)));
+    expect(read.map((signal) => signal !== undefined)).toEqual(read.map((_, value) => ((value >> 1) & 7) <= 4));
   });
 
   it('leaves out addresses that nobody can be reached at', () => {

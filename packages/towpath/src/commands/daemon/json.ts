@@ -2,7 +2,19 @@ import type { Peer } from '@towpath/dashboard/api';
 
 /** A member in JSON output: reasons are codes, and what is absent is left out. docs/json.md, "status". */
 export function peerJson(peer: Peer): Record<string, unknown> {
-  const { id, address, reason, pathReason, dataPlaneReason, path, strategy, latencyMs, connectedAt, ...rest } = peer;
+  const {
+    id,
+    address,
+    reason,
+    pathReason,
+    dataPlaneReason,
+    path,
+    strategy,
+    latencyMs,
+    connectedAt,
+    policies,
+    ...rest
+  } = peer;
   return {
     ...rest,
     peerId: id,
@@ -11,6 +23,8 @@ export function peerJson(peer: Peer): Record<string, unknown> {
     path: path ?? undefined,
     endpoint: path?.endpoint,
     pathReason: pathReason.code,
+    policy: policies?.own,
+    peerPolicy: policies?.peer ?? undefined,
     relayReason: peer.relayReason?.code,
     dataPlaneReason: dataPlaneReason.code,
     strategy: strategy ?? undefined,

@@ -71,8 +71,15 @@ function peerRow(peer: Peer, nowMs: number): string[] {
     peer.path === null ? '' : peer.dataPlane,
     peer.path?.since ? ago(peer.path.since, nowMs) : '',
     `${formatBytes(peer.receivedBytes)} / ${formatBytes(peer.sentBytes)}`,
-    peer.status === 'connected' ? peer.pathReason.code : peer.reason.code,
+    reasonText(peer),
   ];
+}
+
+/** The code, and where a policy forbids the paths, which one and whose. */
+function reasonText({ name, status, reason, pathReason, policies, refusedBy }: Peer): string {
+  if (status === 'connected') return pathReason.code;
+  if (refusedBy === undefined || policies === undefined) return reason.code;
+  return refusedBy === 'own' ? `policy ${policies.own}, here` : `policy ${policies.peer}, of ${name}`;
 }
 
 const CAMERA_HEAD = ['CAMERA', 'STATE', 'PATH', 'RTT', 'BATTERY', 'CARD', 'PICTURES', 'PROBLEM'];

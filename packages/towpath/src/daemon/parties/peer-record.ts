@@ -97,6 +97,8 @@ function describePeer(status: ConnectionStatus, sinceMs: number | undefined): Pe
             since: sinceMs === undefined ? null : new Date(sinceMs).toISOString(),
           },
     pathReason: reasonOf(status.pathReason),
+    policies: { own: status.policy, peer: status.peerPolicy ?? null },
+    ...refusal(status),
     relayReason: status.relayReason === undefined ? null : reasonOf(status.relayReason),
     dataPlane: status.dataPlane,
     dataPlaneReason: reasonOf(status.dataPlaneReason),
@@ -108,6 +110,12 @@ function describePeer(status: ConnectionStatus, sinceMs: number | undefined): Pe
     connectedAt: status.connectedAt ?? null,
     lastHandshakeAt: status.lastHandshakeAt ?? null,
   };
+}
+
+/** Whose policy forbids the paths: this node's first, which a person here can change. */
+function refusal({ refusedBy, isRefusedByPeer }: ConnectionStatus): Pick<Peer, 'refusedBy'> {
+  if (refusedBy !== undefined) return { refusedBy: 'own' };
+  return isRefusedByPeer ? { refusedBy: 'peer' } : {};
 }
 
 export function pathEvent({ atMs, what, label, reason }: PathLogEntry): PathEvent {

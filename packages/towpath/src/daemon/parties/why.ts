@@ -9,13 +9,15 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
   const silent = silentAddresses(log, status.endpoint);
   const details = silent.map(({ label, reason }) => `${label} ${FAILURES[reason] ?? 'did not answer'} (${reason}).`);
   const { refusedBy } = status;
-  if (refusedBy !== undefined && status.online && status.reason !== 'peer-left' && status.reason !== 'interface-lost') {
+  const mayAnswer = status.online && status.reason !== 'peer-left' && status.reason !== 'interface-lost';
+  if (refusedBy !== undefined && mayAnswer) {
     return {
       verdict: 'unreachable',
       reason: reasonOf('policy'),
       summary: `${name} answers, but only on paths that the policy ${refusedBy} does not allow.`,
-      details,
+      details: [...policiesOf(status), ...details],
       next: [
+        ...(status.isRefusedByPeer ? [changeAtPeer(status)] : []),
         'Start with --policy auto, which allows every path; in the configuration, policy: auto.',
         ...(refusedBy === 'lan-only'
           ? [
@@ -23,6 +25,16 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
             ]
           : []),
       ],
+    };
+  }
+  if (!reached && status.isRefusedByPeer && mayAnswer) {
+    const what = status.path === undefined ? 'any path that the policy here allows' : `the paths to it that work`;
+    return {
+      verdict: 'unreachable',
+      reason: reasonOf('policy'),
+      summary: `${name} is not reached: its policy ${status.peerPolicy} does not allow ${what}.`,
+      details: [...policiesOf(status), ...details],
+      next: [changeAtPeer(status)],
     };
   }
   if (!reached) {
@@ -50,14 +62,17 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
     details.push(`This process carries the packets: ${reasonOf(status.dataPlaneReason).text}.`);
   if (status.strategy === 'relay') {
     const reason = reasonOf(status.relayReason ?? status.pathReason);
+    const isPeers = reason.code === 'policy' && status.policy !== 'relay-only';
     const relay = status.path?.relay ?? status.endpoint ?? 'a relay';
     return {
       verdict: 'relayed',
       reason,
       summary: `${name} is reached through the relay ${relay}${latency(status)}: ${reason.text}.`,
-      details,
+      details: reason.code === 'policy' ? [...policiesOf(status), ...details] : details,
       next: [
-        ...(REMEDIES[reason.code] ?? ['Look for a firewall in front of one of the two machines.']),
+        ...(isPeers
+          ? [changeAtPeer(status)]
+          : (REMEDIES[reason.code] ?? ['Look for a firewall in front of one of the two machines.'])),
         `See what both NATs do: towpath netcheck, here and on ${name}.`,
       ],
     };
@@ -74,6 +89,14 @@ export function explain(status: ConnectionStatus, log: readonly PathLogEntry[]):
           ]
         : [],
   };
+}
+
+function policiesOf({ name, policy, peerPolicy }: ConnectionStatus): string[] {
+  return peerPolicy === undefined ? [] : [`The policy here is ${policy}, that of ${name} is ${peerPolicy}.`];
+}
+
+function changeAtPeer({ name }: ConnectionStatus): string {
+  return `On ${name}, start with --policy auto; in the configuration there, policy: auto.`;
 }
 
 /** What is wrong with a path that works, by the reason of the status. */
