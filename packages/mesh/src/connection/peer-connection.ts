@@ -187,7 +187,7 @@ export class PeerConnection implements AsyncDisposable {
       latencyMs: this.#health.rttMs,
       connectedAt: this.connectedAt?.toISOString(),
       status: this.#health.status,
-      reason: this.#health.reason,
+      reason: this.#statusReason,
       online: this.#peer.online,
       path: path && { id: path.id, kind: path.kind, relay: path.relay },
       pathReason: this.#paths.refusedBy !== undefined ? PathReason.policy : this.#pathReason,
@@ -280,6 +280,14 @@ export class PeerConnection implements AsyncDisposable {
 
   get #path(): PeerPath | undefined {
     return this.#paths.current;
+  }
+
+  /** Before the first echo is answered: why there is none. Later the echoes tell. */
+  get #statusReason(): Reason {
+    const { status, reason } = this.#health;
+    if (status !== 'connecting' || reason !== MeshReason.pathNew) return reason;
+    if (this.#paths.refusedBy !== undefined || this.#isRefusedByPeer) return PathReason.policy;
+    return this.#path === undefined ? MeshReason.noPath : reason;
   }
 
   get #isRefusedByPeer(): boolean {

@@ -42,6 +42,19 @@ describe('ConnectionManager', () => {
     expect(machine.peers.size).toBe(0);
   });
 
+  it('gives one reason for a peer that was never reached: no path, or the policy that forbids all (C13)', async () => {
+    fakes = createFakes([ALICE]);
+    const { clock, finder, manager } = fakes;
+    await clock.runUntil(manager.maintainParty(PARTY));
+    const reasons = () => manager.statuses().map(({ status, reason, pathReason }) => [status, reason, pathReason]);
+    expect(reasons()).toEqual([['connecting', 'no-path', 'no-path']]);
+    finder.opened[0]!.refusedBy = 'lan-only';
+    expect(reasons()).toEqual([['connecting', 'policy', 'policy']]);
+    finder.opened[0]!.refusedBy = undefined;
+    finder.opened[0]!.select('p2p');
+    expect(reasons()).toEqual([['connecting', 'path-new', 'first']]);
+  });
+
   it('begins a handshake anew that is not answered soon after a path was found (C7)', async () => {
     fakes = createFakes([ALICE]);
     const { clock, machine, finder, manager } = fakes;
