@@ -156,6 +156,13 @@ const CASES: Case[] = [
     expected: { current: 'direct20', reason: undefined, nominatedAtMs: -1_999 },
   },
   {
+    name: '… and is kept until then, also where another one is the standby',
+    paths: [direct(20), direct(40), direct(60), direct(80)],
+    before: using('direct20', { nominatedAtMs: -1_999 }),
+    options: { nominated: 'direct60' },
+    expected: { current: 'direct20', standbys: ['direct40', 'direct60'], draining: ['direct80'] },
+  },
+  {
     name: '… and then',
     paths: [direct(20), direct(60)],
     before: using('direct20', { nominatedAtMs: -2_000 }),

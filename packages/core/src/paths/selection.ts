@@ -150,6 +150,9 @@ export function selectPaths(
     .toSorted((a, b) => compareTrust(a, b) || sharedEnds(a, current) - sharedEnds(b, current));
   // A suspect path needs somewhere to go, also in a set that keeps no standby.
   const kept = others.slice(0, suspect ? Math.max(1, keep) : keep);
+  // One that cannot be followed yet is kept until it can: the remote end does not nominate it again.
+  const nominated = others.find((path) => isNominated(path, options));
+  if (nominated !== undefined && !kept.includes(nominated)) kept.push(nominated);
   const [standby] = kept;
   const both = redundancy === 2 || suspect || (alsoWhenStale && current?.health === 'stale');
   return {
@@ -197,14 +200,13 @@ function chooseCurrent(
   const challengers = usable.filter((path) => path !== before && isTrusted(path));
   const [other] = challengers;
   if (before.losesData && other) return { current: other, reason: PathReason.dataLost };
-  const isNominated = ({ id, kind }: PathFacts) => kind !== 'relay' && id === options.nominated;
-  const nominated = challengers.find(isNominated);
+  const nominated = challengers.find((path) => isNominated(path, options));
   const direct = before.kind === 'relay' ? (nominated ?? challengers.find(({ kind }) => kind !== 'relay')) : undefined;
   if (direct) return { current: direct, reason: PathReason.direct };
   // The remote end may nominate without end; each change costs a move of the data plane.
   const mayFollow = nowMs - previous.nominatedAtMs >= SELECTION.holdMs;
   if (nominated && mayFollow) return { current: nominated, reason: PathReason.nominated };
-  if (nominated || isNominated(before)) return { current: before, reason: undefined };
+  if (nominated || isNominated(before, options)) return { current: before, reason: undefined };
   const { relayRank } = options;
   if (before.kind === 'relay' && relayRank !== undefined) {
     const agreed = relayRank(before.id) === 0 ? undefined : challengers.find(({ id }) => relayRank(id) === 0);
@@ -214,6 +216,10 @@ function chooseCurrent(
     nowMs - previous.fasterAtMs < SELECTION.holdMs || nowMs - previous.fasterBeforeMs < SELECTION.twoChangesMs;
   const faster = held ? undefined : challengers.find((path) => isFaster(path, before, options));
   return faster ? { current: faster, reason: PathReason.faster } : { current: before, reason: undefined };
+}
+
+function isNominated({ id, kind }: PathFacts, { nominated }: SelectionOptions): boolean {
+  return kind !== 'relay' && id === nominated;
 }
 
 function leaveReason(before: PathFacts | undefined, previous: Selection): PathReason {

@@ -218,6 +218,8 @@ export class MeshPeerPaths implements PeerPaths {
       this.#select(this.#reason);
     });
     this.#set.events.on('removed', ({ path, id, reason }) => {
+      // Its release comes later: until then a nomination that arrives would take it for a path that is kept.
+      if (this.#byId.get(id) === path) this.#byId.delete(id);
       const key = reason === PathReason.probesLost ? this.#relays.of(path) : undefined;
       if (key !== undefined) components.onRelaySuspect(key);
       this.#log.note('removed', id, reason);

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { PeerPath, PeerPaths } from '../../src/index.ts';
 import { datagramOf, type PartyMember, SimulatedParty } from './party.ts';
 
-const SEEDS = 20;
+const SEEDS = 25;
 const JITTER_MS = 4;
 
 /** What tells one path from another here: the family, or the network. */
