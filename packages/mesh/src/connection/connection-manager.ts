@@ -238,6 +238,9 @@ export class ConnectionManager implements AsyncDisposable {
       }),
       this.#control.events.on('presence', ({ peer }) => this.#open.get(peer.id)?.update(peer)),
       this.#machine.echo.events.on('goodbye', ({ address }) => this.#byAddress.get(address)?.left()),
+      this.#machine.echo.events.on('foreign', ({ address, version }) =>
+        this.#byAddress.get(address)?.heardForeign(version),
+      ),
       this.#machine.echo.events.on('heard', ({ address, note }) => this.#heard(address, note)),
     );
     this.#reader = deadlineInterval({ clock, intervalMs: READ_MS, onTick: () => void this.#read() });

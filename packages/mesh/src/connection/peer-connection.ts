@@ -24,6 +24,7 @@ import { DataPlane, type DataPlaneComponents } from '../hop/data-plane.ts';
 import type { PeerPath } from '../peer-path.ts';
 import type { PathFinder, PeerPaths, PeerPathsOptions } from '../peer-paths.ts';
 import { MeshReason, type Reason } from '../reason.ts';
+import { foreignAnnouncement } from '../relays/relay-announcement.ts';
 import type { WireGuardPeer } from '../wireguard/device.ts';
 import type { ConnectionStatus, ConnectionStrategy, PeerChangeEvent } from './connection-status.ts';
 import type { PeerNetwork } from './peer-network.ts';
@@ -60,6 +61,8 @@ const LOST_ECHOES = 2;
 const SLOW_ECHOES = 3;
 const MTU_TEST_MS = 600_000;
 const SLOW_RELAY_MS = 60_000;
+/** Reasons of a status that say no more than that no echo is answered. */
+const UNANSWERED: ReadonlySet<Reason> = new Set([MeshReason.pathNew, MeshReason.echoLost, MeshReason.reconnectFailed]);
 const KINDS: readonly PathKind[] = ['lan', 'p2p', 'relay'];
 
 /** One peer: its paths, its data plane, its health, and its place in WireGuard. */
@@ -96,6 +99,10 @@ export class PeerConnection implements AsyncDisposable {
   #slowMs: readonly number[] = [];
   #relayCheckedAtMs = Number.NEGATIVE_INFINITY;
   #closed: Promise<void> | undefined;
+  /** The last echo of the peer came in a version that is not read here. */
+  #speaksOtherVersion = false;
+  /** What a person was told of that comes in another version. */
+  readonly #foreign = new Set<'An echo' | 'The relay'>();
 
   private constructor(components: PeerConnectionComponents, options: PeerConnectionOptions, dataPlane: DataPlane) {
     this.#components = components;
@@ -215,6 +222,7 @@ export class PeerConnection implements AsyncDisposable {
   update(peer: MeshPeer): void {
     const cameBack = peer.online && !this.#peer.online;
     this.#peer = peer;
+    this.#lookAtAnnouncement();
     if (cameBack && !this.#health.isReached) {
       this.#paths.refresh(PathReason.signallingBack);
       this.#health.wake();
@@ -232,8 +240,15 @@ export class PeerConnection implements AsyncDisposable {
     this.#health.left();
   }
 
+  /** An echo of the peer arrived in another version: it reaches us, and does not read what is sent to it either. */
+  heardForeign(version: number): void {
+    this.#warnOfVersion('An echo', version);
+    this.#speaksOtherVersion = true;
+  }
+
   /** An echo of the peer arrived: it reaches us. */
   heard(): void {
+    this.#speaksOtherVersion = false;
     if (!this.#health.isReached) this.#health.wake();
   }
 
@@ -282,9 +297,10 @@ export class PeerConnection implements AsyncDisposable {
     return this.#paths.current;
   }
 
-  /** Before the first echo is answered: why there is none. Later the echoes tell. */
+  /** Why it has its status: what the echoes tell, or why none is answered where that is known. */
   get #statusReason(): Reason {
     const { status, reason } = this.#health;
+    if (this.#speaksOtherVersion && UNANSWERED.has(reason)) return MeshReason.otherVersion;
     if (status !== 'connecting' || reason !== MeshReason.pathNew) return reason;
     if (this.#paths.refusedBy !== undefined || this.#isRefusedByPeer) return PathReason.policy;
     return this.#path === undefined ? MeshReason.noPath : reason;
@@ -299,7 +315,22 @@ export class PeerConnection implements AsyncDisposable {
     return !kinds.some((kind) => policyAllows(peerPolicy, kind));
   }
 
+  /** A relay of another version is not used; a person is told once. */
+  #lookAtAnnouncement(): void {
+    const { announcement } = this.#peer;
+    const version = announcement && foreignAnnouncement(announcement);
+    if (version !== undefined) this.#warnOfVersion('The relay', version);
+  }
+
+  #warnOfVersion(what: 'An echo' | 'The relay', version: number): void {
+    if (this.#foreign.has(what)) return;
+    this.#foreign.add(what);
+    const text = `${what} of ${this.#peer.name} is ignored: it comes from another version of Towpath. Next: use the same version on both.`;
+    this.#components.log.warn(text, { version });
+  }
+
   #start(): void {
+    this.#lookAtAnnouncement();
     const { clock, health } = this.#components;
     this.#health = new PeerHealth(health, {
       address: this.virtualIp,

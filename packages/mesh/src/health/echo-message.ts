@@ -45,6 +45,12 @@ export function encodeEcho({ type, id, note }: EchoMessage, sizeBytes = 0): Uint
   return bytes;
 }
 
+/** Returns the version of an echo that {@link decodeEcho} does not read for its version; undefined for every other datagram. */
+export function foreignEcho(bytes: Uint8Array): number | undefined {
+  const version = bytes[MAGIC.length];
+  return MAGIC.every((byte, at) => bytes[at] === byte) && version !== VERSION ? version : undefined;
+}
+
 /** Reads a message; undefined when the datagram is none. Never throws. */
 export function decodeEcho(bytes: Uint8Array): EchoMessage | undefined {
   if (bytes.length < HEADER_BYTES || !MAGIC.every((byte, at) => bytes[at] === byte) || bytes[4] !== VERSION) {

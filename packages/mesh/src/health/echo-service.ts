@@ -1,6 +1,6 @@
 import { type Clock, Events, type Log, RateLimit, type Random, silentLog } from '@towpath/core';
 import type { Network, UdpSocket } from '@towpath/net';
-import { decodeEcho, encodeEcho } from './echo-message.ts';
+import { decodeEcho, encodeEcho, foreignEcho } from './echo-message.ts';
 
 /** Port of every member's virtual address. */
 export const ECHO_PORT = 7_766;
@@ -31,6 +31,8 @@ export interface EchoServiceEvents {
   goodbye: { address: string };
   /** A member's echo or answer arrived: it is reachable through the tunnel. */
   heard: { address: string; note: Uint8Array };
+  /** A member's echo came in a version that is not read here. */
+  foreign: { address: string; version: number };
 }
 
 export interface EchoOptions {
@@ -58,6 +60,7 @@ export class EchoService implements AsyncDisposable {
   readonly #options: EchoServiceOptions;
   readonly #pending = new Map<number, Pending>();
   readonly #answers: RateLimit;
+  #foreign = 0;
   #socket!: UdpSocket;
 
   private constructor(components: EchoServiceComponents, options: EchoServiceOptions) {
@@ -78,6 +81,11 @@ export class EchoService implements AsyncDisposable {
       onError: (error) => service.#log.debug('An echo could not be sent.', { error: error.message }),
     });
     return service;
+  }
+
+  /** Echoes of members that were ignored for their version. */
+  get foreign(): number {
+    return this.#foreign;
   }
 
   /** Echoes that are awaited; for leak checks. */
@@ -132,6 +140,13 @@ export class EchoService implements AsyncDisposable {
     return this.close();
   }
 
+  #ignore(data: Uint8Array, address: string): void {
+    const version = foreignEcho(data);
+    if (version === undefined) return;
+    this.#foreign++;
+    this.events.emit('foreign', { address, version });
+  }
+
   #keep(id: number, pending: Pending): void {
     const [oldest] = this.#pending.keys();
     if (this.#pending.size >= MAX_PENDING && oldest !== undefined) this.#pending.delete(oldest);
@@ -147,7 +162,10 @@ export class EchoService implements AsyncDisposable {
   #receive(data: Uint8Array, address: string): void {
     if (!this.#options.isMember(address)) return;
     const message = decodeEcho(data);
-    if (message === undefined) return;
+    if (message === undefined) {
+      this.#ignore(data, address);
+      return;
+    }
     if (message.type === 'goodbye') {
       this.events.emit('goodbye', { address });
       return;

@@ -28,16 +28,27 @@ export function encodeAnnouncement({ relay }: { relay?: RelayAnnouncement | unde
   return new ByteWriter().u8(RELAY_BLOCK).u16(bytes.length).raw(bytes).done();
 }
 
+/** Returns the version of an announced relay that {@link decodeAnnouncement} does not read for its version; undefined otherwise. */
+export function foreignAnnouncement(bytes: Uint8Array): number | undefined {
+  const version = relayBlock(bytes)?.[0];
+  return version === VERSION ? undefined : version;
+}
+
 /** Reads the relay of an announcement; undefined when there is none that can be used. Never throws. */
 export function decodeAnnouncement(bytes: Uint8Array): { relay: RelayAnnouncement | undefined } {
+  const block = relayBlock(bytes);
+  return { relay: block && readRelay(new ByteReader(block)) };
+}
+
+function relayBlock(bytes: Uint8Array): Uint8Array | undefined {
   const reader = new ByteReader(bytes);
   for (let count = 0; count < MAX_BLOCKS && reader.left > 0; count++) {
     const kind = reader.u8();
     const block = reader.raw(reader.u16());
     if (reader.failed) break;
-    if (kind === RELAY_BLOCK) return { relay: readRelay(new ByteReader(block)) };
+    if (kind === RELAY_BLOCK) return block;
   }
-  return { relay: undefined };
+  return undefined;
 }
 
 function readRelay(reader: ByteReader): RelayAnnouncement | undefined {

@@ -55,6 +55,23 @@ describe('ConnectionManager', () => {
     expect(reasons()).toEqual([['connecting', 'path-new', 'first']]);
   });
 
+  it('says that a peer has another version when its echoes come in one, and no longer when they do not (C3)', async () => {
+    fakes = createFakes([ALICE]);
+    const { clock, finder, machine, manager } = fakes;
+    await clock.runUntil(manager.maintainParty(PARTY));
+    finder.opened[0]!.select('p2p');
+    const address = ALICE.virtualAddress;
+    machine.echo.events.emit('foreign', { address, version: 9 });
+    machine.echo.events.emit('foreign', { address: '10.66.0.99', version: 9 });
+    expect(manager.statuses().map(({ reason }) => reason)).toEqual(['other-version']);
+    await clock.advance(60_000);
+    expect(manager.statuses()).toMatchObject([{ status: 'failed', reason: 'other-version' }]);
+    machine.up.add(address);
+    machine.echo.events.emit('heard', { address, note: new Uint8Array(0) });
+    await clock.advance(20_000);
+    expect(manager.statuses()).toMatchObject([{ status: 'connected', reason: 'echo-answered' }]);
+  });
+
   it('begins a handshake anew that is not answered soon after a path was found (C7)', async () => {
     fakes = createFakes([ALICE]);
     const { clock, machine, finder, manager } = fakes;

@@ -3,7 +3,7 @@ import { VirtualClock } from '@towpath/core/testing';
 import { SimulatedInternet } from '@towpath/net/simulated';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { carriesData, decodeEcho, encodeEcho } from '../../src/health/echo-message.ts';
+import { carriesData, decodeEcho, encodeEcho, foreignEcho } from '../../src/health/echo-message.ts';
 import { ECHO_PORT, EchoService } from '../../src/health/echo-service.ts';
 
 describe('echo message', () => {
@@ -25,6 +25,17 @@ describe('echo message', () => {
         },
       ),
     );
+  });
+
+  it('is known in every version but the own one', () => {
+    const echo = encodeEcho({ type: 'request', id: 1, note: new Uint8Array(0) });
+    const foreign = Array.from({ length: 256 }, (_, version) => foreignEcho(echo.with(4, version)));
+    expect(foreign).toEqual(foreign.map((_, version) => (version === 1 ? undefined : version)));
+    expect([echo.with(0, 0), echo.subarray(0, 4), new Uint8Array(0)].map(foreignEcho)).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
   });
 
   it('is no data in the tunnel, however long its note, and neither are keep-alives and handshakes', () => {
@@ -68,7 +79,7 @@ describe('EchoService', () => {
         ),
       ),
     );
-    return { clock, a: a!, b: b!, addresses, stranger: hosts[2]! };
+    return { clock, a: a!, b: b!, addresses, hosts, stranger: hosts[2]! };
   }
 
   it('measures the round trip and hands over the note', async () => {
@@ -93,6 +104,18 @@ describe('EchoService', () => {
     }
     await clock.advance(1_000);
     expect([heard, answers]).toEqual([[], []]);
+  });
+
+  it('counts and tells echoes of another version, of members alone, and answers none', async () => {
+    const { clock, b, addresses, hosts, stranger } = await pair((address) => address !== addresses[2]);
+    const told: unknown[] = [];
+    b.events.on('foreign', (event) => told.push(event));
+    const foreign = encodeEcho({ type: 'request', id: 1, note: new Uint8Array(0) }).with(4, 9);
+    const member = await hosts[0]!.network.bindUdp({ onMessage: (data) => told.push(data) });
+    const other = await stranger.network.bindUdp({ onMessage: (data) => told.push(data) });
+    for (const socket of [member, other]) socket.send(foreign, { address: addresses[1]!, port: ECHO_PORT });
+    await clock.advance(1_000);
+    expect([b.foreign, told]).toEqual([1, [{ address: addresses[0], version: 9 }]]);
   });
 
   it('answers a member that floods it at most 20 times a second, and each answer is small', async () => {

@@ -7,7 +7,7 @@ import { TurnAllocation } from '@towpath/stun';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PartyRelay, type PartyRelayOptions } from '../../src/index.ts';
 import { partyRelayPassword } from '../../src/relays/party-credentials.ts';
-import { encodeAnnouncement } from '../../src/relays/relay-announcement.ts';
+import { decodeAnnouncement, encodeAnnouncement, foreignAnnouncement } from '../../src/relays/relay-announcement.ts';
 import { datagramOf, PARTY, type PartyMember, SimulatedParty } from '../paths/party.ts';
 
 describe('a member that relays for its party', () => {
@@ -248,4 +248,16 @@ describe('a member that relays for its party', () => {
       return `${error}`;
     }
   }
+});
+
+describe('an announced relay (C3)', () => {
+  it('is known in every version but the own one, also after blocks of unknown kinds', () => {
+    const own = encodeAnnouncement({ relay: { port: 3_478, addresses: ['203.0.113.9'] } });
+    for (const before of [[], [200, 0, 1, 7]]) {
+      const versions = Array.from({ length: 256 }, (_, version) => Uint8Array.of(...before, ...own.with(3, version)));
+      expect(versions.map(foreignAnnouncement)).toEqual(versions.map((_, at) => (at === 1 ? undefined : at)));
+      expect(versions.flatMap((bytes, at) => (decodeAnnouncement(bytes).relay ? at : []))).toEqual([1]);
+    }
+    expect([new Uint8Array(0), Uint8Array.of(200, 0, 1, 7)].map(foreignAnnouncement)).toEqual([undefined, undefined]);
+  });
 });

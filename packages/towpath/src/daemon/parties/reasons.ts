@@ -38,7 +38,7 @@ const WORDS: Readonly<Record<string, string>> = {
   'punch-failed': 'the search for the ports of a NAT found none; it is tried again later',
   'punch-off': 'the NATs would need a search for ports, which is switched off',
   'no-answer': 'none of its addresses answered',
-  'other-version': 'it has another version of Towpath, whose addresses this one does not read',
+  'other-version': 'it has another version of Towpath, whose messages this one does not read',
   'relay-forbids': 'the relay does not forward to this address: it is in a private or special network',
   'echo-answered': 'echoes through the tunnel are answered',
   'echo-slow': 'echoes through the tunnel take 200 ms or more',
