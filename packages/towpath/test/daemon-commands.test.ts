@@ -82,6 +82,22 @@ test('status names no path of a peer that does not answer', async () => {
   expect(row('ann')).toContain('relay');
 });
 
+test('status says which policy forbids the paths to a peer, and whose; as JSON both policies (C13)', async () => {
+  using commandLine = new CommandLine();
+  const refused = { status: 'failed', path: null, policies: { own: 'direct-only', peer: 'lan-only' } } as const;
+  const peers = [peerOf('ben', { ...refused, refusedBy: 'own' }), peerOf('ann', { ...refused, refusedBy: 'peer' })];
+  await using _daemon = await fakeDaemon(commandLine, [{ name: 'camp', peers }], []);
+  const { out } = await commandLine.run(['status']);
+  const row = (name: string) => out.find((line) => line.trim().startsWith(name));
+  expect(row('ben')).toMatch(/ policy direct-only, here$/);
+  expect(row('ann')).toMatch(/ policy lan-only, of ann$/);
+  const [json] = (await commandLine.run(['status', '--json'])).out;
+  expect(JSON.parse(json!).peers).toMatchObject([
+    { name: 'ben', policy: 'direct-only', peerPolicy: 'lan-only', refusedBy: 'own' },
+    { name: 'ann', policy: 'direct-only', peerPolicy: 'lan-only', refusedBy: 'peer' },
+  ]);
+});
+
 describe('a daemon that takes every question and answers none', () => {
   const commands: Readonly<Record<string, (runtime: Runtime) => Promise<unknown>>> = {
     status: (runtime) => status(runtime, {}),
