@@ -14,6 +14,9 @@ const fixture = (name: string) =>
   readFileSync(fileURLToPath(new URL(`../../control/test/fixtures/${name}`, import.meta.url)), 'utf8');
 /** For 127.0.0.1, signed by itself. */
 const identity = { cert: fixture('loopback-cert.pem'), key: fixture('loopback-key.pem') };
+/** The same, signed by a private authority, which no system trusts. */
+const own = (name: string) => readFileSync(fileURLToPath(new URL(`fixtures/${name}.pem`, import.meta.url)), 'utf8');
+const signed = { cert: own('broker-cert'), key: own('broker-key') };
 const HERE = '127.0.0.1';
 /** An address of this host that the certificate does not name. */
 const ELSEWHERE = '127.0.0.2';
@@ -54,7 +57,7 @@ async function listen(server: Server, address: string): Promise<string> {
 }
 
 /** A broker that speaks TLS, or one that only accepts connections. */
-async function broker(kind: 'tls' | 'tcp', { onOpen, onData }: Behaviour, address = HERE) {
+async function broker(kind: 'tls' | 'tcp', { onOpen, onData }: Behaviour, address = HERE, shows = identity) {
   const received: Buffer[] = [];
   const sockets = new Set<Socket>();
   const onSocket = (socket: Socket) => {
@@ -66,7 +69,7 @@ async function broker(kind: 'tls' | 'tcp', { onOpen, onData }: Behaviour, addres
     });
     onOpen?.(socket);
   };
-  const server = kind === 'tls' ? createTlsServer(identity, onSocket) : createServer(onSocket);
+  const server = kind === 'tls' ? createTlsServer(shows, onSocket) : createServer(onSocket);
   server.on('tlsClientError', () => {});
   const url = await listen(server, address);
   stops.push(() => {
@@ -77,7 +80,7 @@ async function broker(kind: 'tls' | 'tcp', { onOpen, onData }: Behaviour, addres
 }
 
 /** Connects as a daemon does: it begins although the broker is not there. */
-async function connected(url: string) {
+async function connected(url: string, authorities?: string) {
   const clock = new VirtualClock();
   const said: string[] = [];
   const log = createLog((record) => void said.push(JSON.stringify(record)));
@@ -85,7 +88,7 @@ async function connected(url: string) {
   const queue = await EventQueue.open({ clock }, {});
   const output = await MqttOutput.connect(
     { clock, random: new SeededRandom(1), queue, log, health },
-    { url, username: 'me', password: PASSWORD, info, patient: true },
+    { url, username: 'me', password: PASSWORD, info, patient: true, authorities },
   );
   stops.push(() => {
     const closing = output[Symbol.asyncDispose]();
@@ -124,6 +127,34 @@ describe('a broker over TLS that must not be trusted (B13)', () => {
     expect(received()).toContain(PASSWORD);
     expect(health.failure).toBeUndefined();
     expect(said()).not.toContain(PASSWORD);
+  });
+
+  test('with a certificate of a private authority is used when that authority is named', async () => {
+    const onOpen = (socket: Socket) => void socket.write(CONNACK);
+    const { url, received } = await broker('tls', { onOpen }, HERE, signed);
+    const { health } = await connected(url, own('private-authority'));
+    await expect.poll(received).toContain('towpath/c2005e00530a/availability');
+    expect(received()).toContain(PASSWORD);
+    expect(health.failure).toBeUndefined();
+  });
+
+  test.each([
+    ['and none is named', undefined, HERE, 'Next: name the authority of its certificate', '--mqtt-ca FILE'],
+    ['and another one is named', identity.cert, HERE, 'has not signed its certificate', '--mqtt-ca'],
+    ['and another address', own('private-authority'), ELSEWHERE, 'Next: use a name or an address that its', 'has.'],
+  ])('with a certificate of a private authority %s gets nothing, and what to do is said', async (...given) => {
+    const [, authority, address, why, next] = given;
+    const { url, received } = await broker('tls', {}, address, signed);
+    const { health } = await connected(url, authority);
+    await expect.poll(() => health.failure?.message).toContain(why);
+    expect(health.failure?.message).toContain(next);
+    const clock = new VirtualClock();
+    const parts = { clock, random: new SeededRandom(1), queue: await EventQueue.open({ clock }, {}) };
+    await expect(MqttOutput.connect(parts, { url, info, authorities: authority })).rejects.toMatchObject({
+      code: 'mqtt-failed',
+      message: expect.stringContaining(why),
+    });
+    expect(received()).toBe('');
   });
 
   test.each<[string, 'tls' | 'tcp', Behaviour, RegExp]>([

@@ -78,6 +78,11 @@ describe('camera outputs (B13)', () => {
     [[], 'No output was chosen'],
     [['--mqtt', 'http://broker'], 'mqtt:// or mqtts://'],
     [['--mqtt', 'mqtt://me:secret@broker'], '--mqtt-password-file'],
+    [['--mqtt', 'mqtt://broker', '--mqtt-ca', '/absent'], '--mqtt-ca is for a broker over TLS'],
+    [['--webhook', 'http://x', '--mqtt-ca', '/absent'], '--mqtt-ca is for a broker over TLS'],
+    [['--mqtt', 'mqtts://broker', '--mqtt-ca', '/absent'], '--mqtt-ca: /absent does not exist. Next: check the path'],
+    [['--mqtt', 'mqtts://broker', '--mqtt-ca', '/proc'], '--mqtt-ca: /proc is not a file. Next: name a file'],
+    [['--mqtt', 'mqtts://broker', '--mqtt-ca', '/proc/self/status'], '/proc/self/status has no certificate in PEM'],
     [['--webhook', 'ftp://x'], 'http:// or https://'],
     [['--rtsp', '99999'], 'PORT or ADDRESS:PORT'],
   ])('%j is refused with the next step', async (args, text) => {

@@ -142,6 +142,10 @@ describe('the configuration', () => {
       'must be a URL that begins with mqtt:// or mqtts://',
     ],
     [
+      'cameras:\n  a: { target: 192.0.2.1, outputs: { mqtt: { url: "mqtt://x", ca: /a } } }\n',
+      'outputs.mqtt.ca: needs a broker over TLS, mqtts://',
+    ],
+    [
       'cameras:\n  a: { target: 192.0.2.1, outputs: { webhook: { url: "ftp://x" } } }\n',
       'begins with http:// or https://',
     ],
@@ -272,7 +276,7 @@ describe('the configuration', () => {
       rtsp: 8554
       http: "0.0.0.0:8088"
       allow-hosts: [cam.lan]
-      mqtt: { url: "mqtts://broker", user: cam, password-file: /x, discovery-prefix: ha }
+      mqtt: { url: "mqtts://broker", user: cam, password-file: /x, ca: /ca.pem, discovery-prefix: ha }
       webhook: { url: "https://example.org/hook", key-file: /y }
       exec: notify
       export: ${home}

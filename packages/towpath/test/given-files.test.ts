@@ -46,6 +46,25 @@ describe('a FIFO in place of a file that is named on the command line is refused
   });
 });
 
+describe('a file without certificates in place of those of an authority is refused before anything is connected to', () => {
+  const NO_CERTIFICATE = 'has no certificate in PEM';
+  test.each([
+    [['netcheck', '--server', '127.0.0.1:1', '--ca', 'FILE'], 'text', NO_CERTIFICATE],
+    [['party', 'create', 'camp', '--server', 'https://127.0.0.1:1', '--ca', 'FILE'], 'text', NO_CERTIFICATE],
+    [
+      ['netcheck', '--server', '127.0.0.1:1', '--ca', 'FILE'],
+      '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
+      'Certificate 1 in FILE is damaged. Next: copy the file again.',
+    ],
+  ])('%j', async (args, content, text) => {
+    using commandLine = new CommandLine();
+    const file = commandLine.file('authority');
+    writeFileSync(file, content);
+    const { code, err } = await commandLine.run(args.map((arg) => (arg === 'FILE' ? file : arg)));
+    expect([code, err.replaceAll(file, 'FILE')]).toEqual([2, expect.stringContaining(text)]);
+  });
+});
+
 describe('and in place of a file that the program keeps (G3)', () => {
   test('the index of a folder of pictures', async () => {
     using commandLine = new CommandLine();

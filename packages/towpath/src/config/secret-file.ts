@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { errorCode, readRegularSync, TowpathError } from '@towpath/core';
 import { UsageError } from '../cli/failure.ts';
 
@@ -20,6 +21,30 @@ export function readSecret(file: string): string {
 /** Reads a file that the user has named: a certificate, a key. @throws TowpathError `file-unreadable`. */
 export function readText(file: string): string {
   return readGiven(file).toString();
+}
+
+const CERTIFICATES = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/**
+ * Reads the certificates of authorities.
+ * @throws UsageError for a file without certificates, or with one that cannot be read; as {@link readText}
+ */
+export function readAuthorities(file: string): string {
+  const text = readText(file);
+  const found = text.match(CERTIFICATES);
+  if (found === null) {
+    throw new UsageError(
+      `${file} has no certificate in PEM ("-----BEGIN CERTIFICATE-----"). Next: name the file with the certificate of the authority; openssl x509 -inform DER converts one in DER.`,
+    );
+  }
+  for (const [at, certificate] of found.entries()) {
+    try {
+      new X509Certificate(certificate);
+    } catch {
+      throw new UsageError(`Certificate ${at + 1} in ${file} is damaged. Next: copy the file again.`);
+    }
+  }
+  return text;
 }
 
 /** The bytes of such a file. Throws as {@link readText}, and what `check` throws. */

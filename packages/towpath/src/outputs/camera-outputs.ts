@@ -24,7 +24,7 @@ import {
 import { errorCode, Mutex, SystemRandom } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import type { Runtime } from '../cli/runtime.ts';
-import { readSecret } from '../config/secret-file.ts';
+import { readAuthorities, readSecret } from '../config/secret-file.ts';
 import { type OutputsPassword, outputsPassword } from './outputs-password.ts';
 import { runForPicture } from './run-for-picture.ts';
 
@@ -37,6 +37,8 @@ export interface OutputsConfig {
         readonly url: string;
         readonly user?: string | undefined;
         readonly passwordFile?: string | undefined;
+        /** PEM of the authority that signed the broker's certificate, if the system does not trust it. */
+        readonly authorityFile?: string | undefined;
         /** Home Assistant's discovery prefix. */
         readonly prefix?: string | undefined;
       }
@@ -121,7 +123,7 @@ export class CameraOutputs implements AsyncDisposable {
   /**
    * Opens every output that is configured.
    * @throws TowpathError `address-in-use`, `network-failed`, `mqtt-failed`, `file-unreadable`; UsageError for a file with a
-   *   secret that others can read; CameraError `permission-denied`, `disk-full`, `disk-failed`; the signal's reason. Nothing
+   *   secret that others can read, or without certificates; CameraError `permission-denied`, `disk-full`, `disk-failed`; the signal's reason. Nothing
    *   is open then.
    */
   static async open(
@@ -259,7 +261,7 @@ export class CameraOutputs implements AsyncDisposable {
   }
 
   async #openBroker(
-    { url, user, passwordFile, prefix }: NonNullable<OutputsConfig['mqtt']>,
+    { url, user, passwordFile, authorityFile, prefix }: NonNullable<OutputsConfig['mqtt']>,
     { queue, health }: Receiver,
     signal: AbortSignal | undefined,
   ): Promise<MqttOutput> {
@@ -274,6 +276,7 @@ export class CameraOutputs implements AsyncDisposable {
         discoveryPrefix: prefix,
         ...(user !== undefined && { username: user }),
         ...(passwordFile !== undefined && { password: readSecret(passwordFile) }),
+        ...(authorityFile !== undefined && { authorities: readAuthorities(authorityFile) }),
       },
       signal,
     );

@@ -9,3 +9,8 @@ export function outputUrlFault(kind: keyof typeof PROTOCOLS, url: string): 'prot
   if (parsed === null || !(PROTOCOLS[kind] as readonly string[]).includes(parsed.protocol)) return 'protocol';
   return parsed.password === '' && parsed.username === '' ? undefined : 'password';
 }
+
+/** Whether the URL of a broker has TLS. */
+export function isOverTls(url: string): boolean {
+  return URL.parse(url)?.protocol === 'mqtts:';
+}

@@ -35,6 +35,8 @@ export interface MqttOutputOptions {
   readonly username?: string | undefined;
   /** A secret. */
   readonly password?: string | undefined;
+  /** PEM of the authorities that sign the broker's certificate, instead of the system's. */
+  readonly authorities?: string | undefined;
   /** The camera. */
   readonly info: DeviceInfo;
   /** Name of the camera for people. @default what the camera calls itself */
@@ -136,7 +138,12 @@ export class MqttOutput implements AsyncDisposable {
       health.works();
       this.#introduce();
     });
-    client.on('error', (error) => health.failed(`The MQTT broker was not reached: ${reasonOf(error)}`));
+    client.on('error', (error) => {
+      const next = trustAdvice(error, options);
+      health.failed(
+        `The MQTT broker was not reached: ${reasonOf(error)}${next === undefined ? '' : `. Next: ${next}.`}`,
+      );
+    });
     client.on('offline', () => {
       // A broker that hangs up says no more; an error before it says why.
       if (health.failure === undefined) health.failed('The MQTT broker has closed the connection.');
@@ -159,12 +166,13 @@ export class MqttOutput implements AsyncDisposable {
   ): Promise<MqttOutput> {
     const { connect } = await import('mqtt');
     signal?.throwIfAborted();
-    const { url, username, password, info, patient = false } = options;
+    const { url, username, password, authorities, info, patient = false } = options;
     const { availability } = cameraTopics(info.devId);
     const settings: IClientOptions = {
       clientId: `towpath_${topicId(info.devId)}`,
       ...(username !== undefined && { username }),
       ...(password !== undefined && { password }),
+      ...(authorities !== undefined && { ca: authorities }),
       clean: false,
       connectTimeout: CONNECT_LIMIT_MS,
       reconnectPeriod: RECONNECT_MS,
@@ -197,7 +205,8 @@ export class MqttOutput implements AsyncDisposable {
     } catch (cause) {
       if (client !== undefined) await endClient(client);
       signal?.throwIfAborted();
-      const message = `The MQTT broker ${url} was not reached (${reasonOf(cause)}). Next: check its address, user and password.`;
+      const next = trustAdvice(cause, options) ?? 'check its address, user and password';
+      const message = `The MQTT broker ${url} was not reached (${reasonOf(cause)}). Next: ${next}.`;
       throw new TowpathError('mqtt-failed', message, { cause, kind: 'unreachable', target: url });
     }
   }
@@ -298,6 +307,25 @@ export class MqttOutput implements AsyncDisposable {
       if (next !== undefined && !error) this.#retain(topic, next);
     });
   }
+}
+
+/** Codes of certificates that no trusted authority has signed. */
+const UNTRUSTED: ReadonlySet<string> = new Set([
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_GET_ISSUER_CERT',
+]);
+
+/** What to do about a certificate that is not accepted; undefined for any other error. */
+function trustAdvice(error: unknown, { authorities }: MqttOutputOptions): string | undefined {
+  const code = errorCode(error);
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'use a name or an address that its certificate has';
+  if (!UNTRUSTED.has(code)) return undefined;
+  return authorities === undefined
+    ? 'name the authority of its certificate, which the system does not trust: --mqtt-ca FILE, or "ca" in the configuration'
+    : 'the authority of --mqtt-ca, or "ca" in the configuration, has not signed its certificate: name the one that has';
 }
 
 /** Why a broker was not reached, for people: without the words of the TLS library and of the client's source. */

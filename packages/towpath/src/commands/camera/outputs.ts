@@ -4,9 +4,10 @@ import { errorMessage, isAbort } from '@towpath/core';
 import type { Endpoint } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
+import { readAuthorities } from '../../config/secret-file.ts';
 import { CameraOutputs, type OutputsConfig, type ReceiverState, receiverText } from '../../outputs/camera-outputs.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
-import { outputUrlFault, URL_BEGINNINGS } from '../../outputs/output-url.ts';
+import { isOverTls, outputUrlFault, URL_BEGINNINGS } from '../../outputs/output-url.ts';
 import { itemName } from './media.ts';
 import { cameraRuntime, openCamera, type TargetOptions } from './target.ts';
 import { timeLimit } from './time-limit.ts';
@@ -21,6 +22,8 @@ interface OutputsOptions extends TargetOptions {
   passwordFile?: string;
   mqttUser?: string;
   mqttPasswordFile?: string;
+  /** PEM of the authority of the broker's certificate. */
+  mqttCa?: string;
   allowHost?: string[];
   /** Seconds. */
   every: number;
@@ -53,7 +56,7 @@ export async function outputs(runtime: Runtime, host: string, options: OutputsOp
   }
 }
 
-function checkOptions({ rtsp, http, mqtt, webhook }: OutputsOptions): void {
+function checkOptions({ rtsp, http, mqtt, webhook, mqttCa }: OutputsOptions): void {
   if (rtsp === undefined && http === undefined && mqtt === undefined && webhook === undefined) {
     throw new UsageError('No output was chosen. Next: give --rtsp, --http, --mqtt or --webhook.');
   }
@@ -67,14 +70,28 @@ function checkOptions({ rtsp, http, mqtt, webhook }: OutputsOptions): void {
       throw new UsageError(`${name} takes no password: other users can see it. Next: use ${passwords}.`);
     }
   }
+  if (mqttCa === undefined) return;
+  if (mqtt === undefined || !isOverTls(mqtt)) {
+    throw new UsageError(
+      '--mqtt-ca is for a broker over TLS. Next: give it with --mqtt mqtts://BROKER, or leave it out.',
+    );
+  }
+  try {
+    readAuthorities(mqttCa);
+  } catch (error) {
+    throw error instanceof UsageError ? error : new UsageError(`--mqtt-ca: ${errorMessage(error)}`);
+  }
 }
 
-function configOf({ rtsp, http, mqtt, mqttUser, mqttPasswordFile, ...options }: OutputsOptions): OutputsConfig {
+function configOf({ rtsp, http, mqtt, mqttUser, mqttPasswordFile, mqttCa, ...options }: OutputsOptions): OutputsConfig {
   const { webhook, passwordFile, allowHost } = options;
   return {
     rtsp,
     http: http && { ...http, allowHosts: allowHost },
-    mqtt: mqtt === undefined ? undefined : { url: mqtt, user: mqttUser, passwordFile: mqttPasswordFile },
+    mqtt:
+      mqtt === undefined
+        ? undefined
+        : { url: mqtt, user: mqttUser, passwordFile: mqttPasswordFile, authorityFile: mqttCa },
     webhook: webhook === undefined ? undefined : { url: webhook },
     passwordFile,
   };

@@ -41,6 +41,10 @@ export function registerOutputs(camera: Command, runtime: Runtime, withTarget: (
     )
     .option('--mqtt-user <name>', 'user at the broker')
     .option('--mqtt-password-file <file>', 'file with the password at the broker, mode 0600')
+    .option(
+      '--mqtt-ca <file>',
+      "PEM file of the authority of the broker's certificate, if the system does not trust it",
+    )
     .option('--allow-host <name...>', 'more names by which the HTTP server may be called')
     .option('--every <time>', 'how often to check for new pictures, as 10, 30m or 2h', duration(1, 86_400), 10)
     .option(
@@ -58,6 +62,7 @@ Examples:
   towpath camera outputs --rtsp 8554 --http 8088
   towpath camera outputs --mqtt mqtt://192.168.1.2 --mqtt-user camera \\
       --mqtt-password-file broker.password
+  towpath camera outputs --mqtt mqtts://broker.lan --mqtt-ca authority.pem
   towpath camera outputs --webhook https://example.org/hook --password-file key
 `,
     )

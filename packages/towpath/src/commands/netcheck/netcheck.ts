@@ -3,7 +3,7 @@ import { describeNetcheck, netcheck } from '@towpath/netcheck';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { jsonLine } from '../../cli/json-output.ts';
-import { readText } from '../../config/secret-file.ts';
+import { readAuthorities } from '../../config/secret-file.ts';
 
 interface NetcheckCommandOptions extends CommonOptions {
   server?: Endpoint[];
@@ -21,7 +21,7 @@ export async function runNetcheck(runtime: Runtime, options: NetcheckCommandOpti
   if (gateway !== undefined && addressFamily(gateway) !== 4) {
     throw new UsageError(`--gateway ${gateway} is not an IPv4 address.`);
   }
-  const authorities = ca === undefined ? undefined : readText(ca);
+  const authorities = ca === undefined ? undefined : readAuthorities(ca);
   if (!json) io.err(io.style('dim', 'Checking, up to 3 s …'));
   const report = await netcheck(
     { network, clock, random, log },

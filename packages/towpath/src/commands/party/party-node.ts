@@ -7,7 +7,7 @@ import { serverUrl } from '../../cli/server-url.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { startsId } from './starts-id.ts';
 import { type KnownParty, PartyHome, type Servers } from '../../config/party-home.ts';
-import { readText } from '../../config/secret-file.ts';
+import { readAuthorities } from '../../config/secret-file.ts';
 
 /** Options of every command that takes control servers. */
 export interface ServerOptions extends CommonOptions {
@@ -129,7 +129,7 @@ export function findParty(runtime: Runtime, wanted: string | undefined): KnownPa
 /** Returns the servers of this command, or those saved by an earlier one. @throws UsageError when there are none. */
 export function serversFor(runtime: Runtime, options: ServerOptions, otherwise?: readonly string[]): Servers {
   const known = homeOf(runtime).servers;
-  const ca = options.ca === undefined ? undefined : readText(options.ca);
+  const ca = options.ca === undefined ? undefined : readAuthorities(options.ca);
   if (options.server !== undefined) return { addresses: options.server.map(serverUrl), ca };
   if (otherwise !== undefined && otherwise.length > 0) return { addresses: otherwise, ca: ca ?? known?.ca };
   if (known !== undefined) return { ...known, ca: ca ?? known.ca };

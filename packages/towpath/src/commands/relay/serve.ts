@@ -4,7 +4,7 @@ import { DEFAULT_LIMITS } from '@towpath/stun/server';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { serverUrl } from '../../cli/server-url.ts';
-import { readSecret, readText } from '../../config/secret-file.ts';
+import { readSecret, readAuthorities, readText } from '../../config/secret-file.ts';
 import { MetricsServer } from '../../serve/metrics-server.ts';
 import type { DataPlaneMode } from '../../cli/values.ts';
 import { announcePlane } from '../../serve/kernel-plane.ts';
@@ -123,7 +123,7 @@ function controlOf({ control, controlCa, secretFile, relay }: RelayServeOptions)
     throw new UsageError('--control needs --secret-file FILE with the secret that the control server has too.');
   }
   return {
-    control: { servers: control.map(serverUrl), ca: controlCa === undefined ? undefined : readText(controlCa) },
+    control: { servers: control.map(serverUrl), ca: controlCa === undefined ? undefined : readAuthorities(controlCa) },
   };
 }
 

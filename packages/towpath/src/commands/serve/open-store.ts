@@ -6,7 +6,7 @@ import { UsageError } from '../../cli/failure.ts';
 import type { Io } from '../../cli/io.ts';
 import { takeProcessLock } from '../../config/process-lock.ts';
 import { DATABASE } from './data-folder.ts';
-import { readText } from '../../config/secret-file.ts';
+import { readAuthorities } from '../../config/secret-file.ts';
 
 const NATS_PORT = 4222;
 
@@ -49,7 +49,7 @@ export async function openStore(
         replicas,
         ...(!user ? {} : { user, password: password ?? '' }),
         ...(!token ? {} : { token }),
-        ...(options.natsCa === undefined ? {} : { tls: { ca: readText(options.natsCa) } }),
+        ...(options.natsCa === undefined ? {} : { tls: { ca: readAuthorities(options.natsCa) } }),
       },
     ),
   );

@@ -124,6 +124,7 @@ function outputsConfig({ rtsp, http, mqtt, webhook, ...rest }: OutputsFile): Out
       url: mqtt.url,
       user: mqtt.user,
       passwordFile: mqtt['password-file'],
+      authorityFile: mqtt.ca,
       prefix: mqtt['discovery-prefix'],
     },
     webhook: webhook && { url: webhook.url, keyFile: webhook['key-file'] },

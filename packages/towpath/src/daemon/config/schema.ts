@@ -3,7 +3,7 @@ import { cameraNameSchema } from '@towpath/dashboard/api';
 import { isIpAddress } from '@towpath/net';
 import { parseUid } from '@towpath/pppp';
 import { z } from 'zod';
-import { outputUrlFault, URL_BEGINNINGS } from '../../outputs/output-url.ts';
+import { isOverTls, outputUrlFault, URL_BEGINNINGS } from '../../outputs/output-url.ts';
 import { MIN_WAKE_MS, parseBytes, parseDuration, parseKeep, parseListen, TIME_OF_DAY } from './quantities.ts';
 
 /** A camera in the file. */
@@ -53,6 +53,7 @@ export interface OutputsFile {
         url: string;
         user?: string | undefined;
         'password-file'?: string | undefined;
+        ca?: string | undefined;
         'discovery-prefix'?: string | undefined;
       }
     | undefined;
@@ -224,8 +225,14 @@ const outputsSchema: z.ZodType<OutputsFile> = group({
     url: url('mqtt'),
     user: text(1, 200, 'must be the name of a user').optional(),
     'password-file': file.optional(),
+    ca: file.optional(),
     'discovery-prefix': text(1, 200, 'must be a topic, such as homeassistant').optional(),
-  }).optional(),
+  })
+    .refine(({ url: broker, ca }) => ca === undefined || isOverTls(broker), {
+      error: 'needs a broker over TLS, mqtts://',
+      path: ['ca'],
+    })
+    .optional(),
   webhook: withUrl({ url: url('webhook'), 'key-file': file.optional() }).optional(),
   exec: text(1, 4_096, 'must be a command').optional(),
   export: text(1, 4_096, 'must be the absolute path of a folder')
