@@ -145,6 +145,39 @@ describe.skipIf(!labAvailable())('a daemon in trouble', () => {
     },
   );
 
+  it.skipIf(!wireGuardAvailable())(
+    'ends, and holds nothing any more, when its interface cannot be removed; the next one removes it',
+    { timeout: 240_000 },
+    async () => {
+      const server = scene.host.towpath(['serve', '--open', '--address', ADDRESS, '--no-builtin-relay'], {
+        TOWPATH_HOME: join(scene.folder, 'server'),
+      });
+      await says(server, /serving/, 60_000);
+      await scene.run('party', 'create', 'camp', '--server', ADDRESS, '--as', 'one');
+      const programs = join(scene.folder, 'programs');
+      mkdirSync(programs);
+      const ip = (await scene.host.run('sh', ['-c', 'command -v ip'])).stdout.trim();
+      const refusing = `#!/bin/sh\ncase "$*" in "link delete"*) echo "RTNETLINK answers: Operation not permitted" >&2; exit 2;; esac\nexec ${ip} "$@"\n`;
+      writeFileSync(join(programs, 'ip'), refusing, { mode: 0o755 });
+      const env = { TOWPATH_HOME: scene.home, TOWPATH_HOSTS: scene.hosts, PATH: `${programs}:${process.env.PATH}` };
+      const child = scene.host.towpath(['up', '--api-port', '0'], env);
+      let said = '';
+      child.stderr?.on('data', (part) => {
+        said += part;
+      });
+      await says(child, /camp is up/, 60_000);
+      const exit = once(child, 'exit');
+      child.kill('SIGUSR2');
+      expect(await Promise.race([exit, once(AbortSignal.timeout(60_000), 'abort')])).toEqual([130, null]);
+      expect(said).toContain('Operation not permitted');
+      expect((await scene.host.run('nft', ['list', 'tables'])).stdout).not.toContain('towpath');
+      const left = readdirSync(scene.home, { recursive: true, encoding: 'utf8' });
+      expect(left.filter((name) => /\.sock$|\.lock/.test(name))).toEqual([]);
+      await scene.run('up', '--api-port', '0', '--for', '1');
+      expect((await scene.host.run('ip', ['-o', 'link'])).stdout).not.toContain('tp-');
+    },
+  );
+
   it('says that the disk is full, and goes on by itself when there is space', { timeout: 240_000 }, async () => {
     const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=24m,mode=0700', 'tmpfs', scene.home]);
     if (mounted.status !== 0) throw new Error(`A small disk could not be made: ${mounted.stderr}`);

@@ -141,13 +141,21 @@ export function isAbort(error: unknown): boolean {
 }
 
 /** The code of any thrown value: ours, a Node system error's (`EADDRINUSE`), or `unknown`. */
-export function errorCode(error: unknown): string {
+export function errorCode(thrown: unknown): string {
+  const error = firstError(thrown);
   if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
   return isAbort(error) ? 'aborted' : 'unknown';
 }
 
+/** The error that came first, where closing what was open has failed after it. Node 22 has no class for the two together. */
+export function firstError(error: unknown): unknown {
+  const isPair = error instanceof Error && error.name === 'SuppressedError' && 'suppressed' in error;
+  return isPair ? firstError(error.suppressed) : error;
+}
+
 /** The message of any thrown value, in one line. */
-export function errorMessage(error: unknown): string {
+export function errorMessage(thrown: unknown): string {
+  const error = firstError(thrown);
   const text = error instanceof Error ? error.message : String(error);
   return text.replace(/\s*\n\s*/g, ' ');
 }

@@ -7,6 +7,7 @@ export {
   errorCode,
   errorKind,
   errorMessage,
+  firstError,
   isAbort,
   TowpathError,
   type TowpathErrorOptions,
@@ -66,6 +67,6 @@ export { RequestSchedule } from './time/request-schedule.ts';
 export { Renewal, type RenewalOptions } from './time/renewal.ts';
 export { evenSchedule, type RetransmitOptions, retransmit, stunSchedule } from './time/retransmit.ts';
 export { SharedWork } from './time/shared-work.ts';
-export { Tasks } from './time/tasks.ts';
+export { allDone, Tasks } from './time/tasks.ts';
 export { Wakeup } from './time/wakeup.ts';
 export { type WriteFailure, writeFailure } from './write-failure.ts';

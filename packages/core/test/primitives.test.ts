@@ -4,6 +4,8 @@ import {
   abortable,
   createLog,
   deadline,
+  errorCode,
+  errorMessage,
   Events,
   evenSchedule,
   Mutex,
@@ -17,7 +19,7 @@ import {
   TowpathError,
   Wakeup,
 } from '../src/index.ts';
-import { Tasks } from '../src/time/tasks.ts';
+import { allDone, Tasks } from '../src/time/tasks.ts';
 import { VirtualClock } from '../src/testing.ts';
 
 describe('deadline', () => {
@@ -368,6 +370,19 @@ describe('tasks', () => {
     await clock.runUntil(tasks.settled());
     expect([done, clock.now()]).toEqual([['added meanwhile'], 50]);
   });
+
+  test('are awaited all, also when one fails at once; the first failure of the list is told', async () => {
+    const clock = new VirtualClock();
+    const done: string[] = [];
+    const work = [
+      clock.sleep(20).then(() => done.push('slow')),
+      clock.sleep(10).then(() => Promise.reject(new Error('first'))),
+      Promise.reject(new Error('second')),
+    ];
+    await expect(clock.runUntil(allDone(work))).rejects.toThrow('first');
+    expect(done).toEqual(['slow']);
+    await allDone([]);
+  });
 });
 
 describe('waiting', () => {
@@ -466,6 +481,24 @@ describe('errors', () => {
   ])('%s is of the kind %s', (code, kind) => {
     expect(new TowpathError(code, '').kind).toBe(kind);
     expect(new TowpathError(code, '', { kind: 'untrusted' }).kind).toBe('untrusted');
+  });
+
+  test('one that closing adds to another does not hide it', async () => {
+    const failing = (name: string) => ({
+      [Symbol.dispose]: () => {
+        throw new TowpathError(name, `closing ${name} failed`);
+      },
+    });
+    const act = () => {
+      using _first = failing('first');
+      using _second = failing('second');
+      throw new TowpathError('usage', 'it was wrong');
+    };
+    const thrown = await Promise.resolve()
+      .then(act)
+      .catch((error: unknown) => error);
+    expect(thrown).not.toBeInstanceOf(TowpathError);
+    expect([errorCode(thrown), errorMessage(thrown)]).toEqual(['usage', 'it was wrong']);
   });
 
   test('a report is carried along, and not printed with the error', () => {

@@ -4,6 +4,20 @@ import { writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { CommandLine } from './command-line.ts';
 
+test('endWhenDone(5) ends also while a program that was started goes on, and says what is open', async () => {
+  using commandLine = new CommandLine();
+  const there = commandLine.file('there');
+  writeFileSync(there, 'text');
+  const started = `const { spawn } = await import('node:child_process');
+    const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+    process.on('exit', () => child.kill());`;
+  const { code, err } = await ends(`${started} endWhenDone(5);`, there);
+  expect({ code, err }).toEqual({
+    code: 5,
+    err: expect.stringMatching(/still open \(.*ProcessWrap.*\)\. Please report/),
+  });
+});
+
 /** Runs a process that ends in this way while it reads a file. */
 async function ends(how: string, file: string): Promise<{ code: number | null; signal: string | null; err: string }> {
   const module = new URL('../src/cli/end-process.ts', import.meta.url).href;

@@ -20,4 +20,9 @@ export class Tasks {
   }
 }
 
+/** Waits until all have settled, unlike `Promise.all`. @throws what the first one that failed was rejected with */
+export async function allDone(work: Iterable<Promise<unknown>>): Promise<void> {
+  for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
+}
+
 function noop(): void {}

@@ -1,5 +1,6 @@
 import {
   AbortedError,
+  allDone,
   type Clock,
   deadline,
   deadlineInterval,
@@ -192,7 +193,8 @@ export class ConnectionManager implements AsyncDisposable {
     this.#closing.abort(new AbortedError('The connection manager was closed.'));
     for (const stop of this.#stops.splice(0)) stop();
     this.#reader?.cancel();
-    await Promise.all([...this.#connections.keys()].map((peerId) => this.disconnectFromPeer(peerId)));
+    // What they use is closed next: it has to wait for all of them, also when one fails.
+    await allDone([...this.#connections.keys()].map((peerId) => this.disconnectFromPeer(peerId)));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

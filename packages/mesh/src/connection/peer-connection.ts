@@ -24,6 +24,7 @@ import { DataPlane, type DataPlaneComponents } from '../hop/data-plane.ts';
 import type { PeerPath } from '../peer-path.ts';
 import type { PathFinder, PeerPaths, PeerPathsOptions } from '../peer-paths.ts';
 import { MeshReason, type Reason } from '../reason.ts';
+import { OtherVersions } from '../other-versions.ts';
 import { foreignAnnouncement } from '../relays/relay-announcement.ts';
 import type { WireGuardPeer } from '../wireguard/device.ts';
 import type { ConnectionStatus, ConnectionStrategy, PeerChangeEvent } from './connection-status.ts';
@@ -101,8 +102,7 @@ export class PeerConnection implements AsyncDisposable {
   #closed: Promise<void> | undefined;
   /** The last echo of the peer came in a version that is not read here. */
   #speaksOtherVersion = false;
-  /** What a person was told of that comes in another version. */
-  readonly #foreign = new Set<'An echo' | 'The relay'>();
+  readonly #otherVersions: OtherVersions;
 
   private constructor(components: PeerConnectionComponents, options: PeerConnectionOptions, dataPlane: DataPlane) {
     this.#components = components;
@@ -112,6 +112,7 @@ export class PeerConnection implements AsyncDisposable {
     this.virtualIp = options.virtualIp;
     this.#accepted = options.acceptedNetworks;
     this.#mtuBytes = components.machine.mtuBytes;
+    this.#otherVersions = new OtherVersions(components, options);
     this.#dataPlane = dataPlane;
     this.#paths = components.paths.open({
       party: options.party,
@@ -242,7 +243,7 @@ export class PeerConnection implements AsyncDisposable {
 
   /** An echo of the peer arrived in another version: it reaches us, and does not read what is sent to it either. */
   heardForeign(version: number): void {
-    this.#warnOfVersion('An echo', version);
+    this.#otherVersions.ignored('An echo', { version });
     this.#speaksOtherVersion = true;
   }
 
@@ -319,14 +320,7 @@ export class PeerConnection implements AsyncDisposable {
   #lookAtAnnouncement(): void {
     const { announcement } = this.#peer;
     const version = announcement && foreignAnnouncement(announcement);
-    if (version !== undefined) this.#warnOfVersion('The relay', version);
-  }
-
-  #warnOfVersion(what: 'An echo' | 'The relay', version: number): void {
-    if (this.#foreign.has(what)) return;
-    this.#foreign.add(what);
-    const text = `${what} of ${this.#peer.name} is ignored: it comes from another version of Towpath. Next: use the same version on both.`;
-    this.#components.log.warn(text, { version });
+    if (version !== undefined) this.#otherVersions.ignored('The relay', { version });
   }
 
   #start(): void {
@@ -497,12 +491,16 @@ export class PeerConnection implements AsyncDisposable {
     this.#handshake?.cancel();
     this.#endMtuTests('The connection is closed.');
     const { machine } = this.#components;
-    await this.#health.stop();
-    await this.#paths.close();
-    await this.#dataPlane.close();
-    await machine.setPeerMtu(this.virtualIp, undefined);
-    await this.#accepting;
-    for (const network of this.#accepted) await machine.removeRoute(network);
-    await machine.removePeer(this.#peer.wireGuardKey);
+    try {
+      await this.#health.stop();
+      await this.#paths.close();
+      await this.#dataPlane.close();
+      await machine.setPeerMtu(this.virtualIp, undefined);
+      await this.#accepting;
+      for (const network of this.#accepted) await machine.removeRoute(network);
+    } finally {
+      // Whatever fails: a member that was removed must not stay in WireGuard.
+      await machine.removePeer(this.#peer.wireGuardKey);
+    }
   }
 }

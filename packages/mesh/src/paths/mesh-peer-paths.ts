@@ -2,7 +2,6 @@ import {
   AbortedError,
   errorMessage,
   Events,
-  type PathKind,
   type PathPolicy,
   PathReason,
   PathSet,
@@ -11,7 +10,6 @@ import {
   RateLimit,
   Repeat,
   SparseMap,
-  SparseSet,
   Tasks,
   TowpathError,
   backoffMs,
@@ -40,6 +38,8 @@ import { PeerPunching } from './peer-punching.ts';
 import { PeerRelays } from './peer-relays.ts';
 import { PeerTransports, transportId } from './peer-transports.ts';
 import { decodePunchSignal } from './punch-signal.ts';
+import { OtherVersions } from '../other-versions.ts';
+import { RefusedPaths } from './refused-paths.ts';
 import { foreignSignal } from './signal-version.ts';
 import type { SharedByPeers } from './shared-by-peers.ts';
 
@@ -58,10 +58,6 @@ const PROBE_TIMEOUT_MS = 5_000;
 const SIGNALS = { perSecond: 10, burst: 100 };
 /** The peer is told that nothing is heard from it on a path after this time, ms. */
 const UNHEARD_MS = 200;
-
-/** A path that the policy does not allow is told for so long, ms: it is verified again once in {@link AGAIN.maxMs} while it works. */
-const REFUSED_MS = 90_000;
-const MAX_REFUSED = 64;
 
 /** Why a path is left that failed. */
 const LOST: ReadonlySet<PathReason> = new Set([PathReason.probesLost, PathReason.closed, PathReason.dataLost]);
@@ -96,12 +92,10 @@ export class MeshPeerPaths implements PeerPaths {
   #remoteSession: number | undefined;
   /** The last candidates of the peer came in a version that is not read here. */
   #speaksOtherVersion = false;
-  /** Kinds and versions of signals that a person was told of; 1024 at most. */
-  readonly #foreignForms = new SparseSet<number>();
+  readonly #otherVersions: OtherVersions;
   #reason: PathReason = 'first';
   #peerPolicy: PathPolicy | undefined;
-  /** When paths were verified that the policy did not allow then: such a path is not kept, so that nothing else tells of it. */
-  readonly #refused = new SparseMap<string, { kind: PathKind; atMs: number }>();
+  readonly #refused: RefusedPaths;
   #policy: { policy?: PathPolicy | undefined };
 
   constructor(peer: MeshPeerPathsComponents, options: PeerPathsOptions, secrets: PairSecrets) {
@@ -113,6 +107,8 @@ export class MeshPeerPaths implements PeerPaths {
     const { clock, random, log } = components;
     this.#repeat = new Repeat({ clock }, { run: () => this.#look() });
     this.#signals = new RateLimit({ clock }, SIGNALS);
+    this.#otherVersions = new OtherVersions({ log }, options);
+    this.#refused = new RefusedPaths({ clock });
     this.#log = new PathLog({ clock, events: this.events });
     this.#session = random.integer(1, 0xffff_ffff);
     this.#controlling = secrets.localUfrag < secrets.remoteUfrag;
@@ -258,10 +254,7 @@ export class MeshPeerPaths implements PeerPaths {
 
   get refusedBy(): PathPolicy | undefined {
     if (this.#set.current !== undefined) return undefined;
-    const { policy } = this;
-    const sinceMs = this.#components.clock.now() - REFUSED_MS;
-    const refuses = [...this.#refused.values()].some(({ kind, atMs }) => atMs > sinceMs && !policyAllows(policy, kind));
-    return refuses ? policy : undefined;
+    return this.#refused.hasAnyFor(this.policy) ? this.policy : undefined;
   }
 
   get policy(): PathPolicy {
@@ -389,12 +382,7 @@ export class MeshPeerPaths implements PeerPaths {
     if (foreign === undefined) return;
     const { kind, version, known } = foreign;
     if (kind === CANDIDATE_SIGNAL.kind) this.#speaksOtherVersion = true;
-    const form = kind * 256 + version;
-    if (this.#foreignForms.has(form)) return;
-    this.#foreignForms.add(form);
-    const { name } = this.#options.peer;
-    const text = `A signal of ${name} is ignored: it comes from another version of Towpath. Next: use the same version on both.`;
-    this.#components.log.warn(text, { kind, version, known });
+    this.#otherVersions.ignored('A signal', { kind, version, known }, `${kind} ${version}`);
   }
 
   /** A relayed address that the peer tells no more is gone; a path over it would be found dead only when it is needed. */
@@ -530,19 +518,12 @@ export class MeshPeerPaths implements PeerPaths {
       },
     );
     this.#byId.set(id, path);
-    if (!policyAllows(this.policy, path.kind)) this.#refuse(path);
+    if (!policyAllows(this.policy, path.kind)) this.#refused.add(path);
     this.#set.add(path, this.#relays.mirrorsOf(path));
     if (isRelay) {
       this.#relays.agreement.heard(this.#relays.of(path), false);
       this.#punchLater();
     } else this.#punching.puncher.found();
-  }
-
-  #refuse({ id, kind }: MeshPath): void {
-    this.#refused.delete(id);
-    const [oldest] = this.#refused.keys();
-    if (this.#refused.size >= MAX_REFUSED && oldest !== undefined) this.#refused.delete(oldest);
-    this.#refused.set(id, { kind, atMs: this.#components.clock.now() });
   }
 
   /**

@@ -40,7 +40,8 @@ export async function undoArtifact(components: UndoComponents, artifact: Artifac
 export async function removeInterface(commands: Commands, name: string): Promise<void> {
   // wireguard-go that was started a moment ago may not have made its interface yet: it is ended first.
   for (const pid of servers(name)) endProcess(pid);
-  await quietly(commands, 'ip', ['link', 'delete', 'dev', name], /Cannot find device/);
+  // The interface of a wireguard-go that was ended goes by itself, also between the two questions of one `ip`.
+  await quietly(commands, 'ip', ['link', 'delete', 'dev', name], /Cannot find device|No such device/);
   rmSync(uapiSocketPath(name), { force: true });
 }
 

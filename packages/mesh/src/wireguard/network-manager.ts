@@ -96,6 +96,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
   readonly #addresses = new Set<string>();
   readonly #routed = new Set<string>();
   #reading: Promise<WireGuardDevice> | undefined;
+  #restoring: Promise<void> | undefined;
   #listenPort = 0;
 
   constructor(components: NetworkManagerComponents, options: NetworkManagerOptions) {
@@ -290,17 +291,22 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     await this.#lan?.update(addresses);
   }
 
-  /** Removes everything from the machine. Idempotent. */
+  /**
+   * Removes everything from the machine. Idempotent.
+   * @throws MeshError when something cannot be removed; it stays in the ledger, and everything else is removed.
+   */
   async cleanup(): Promise<void> {
     this.#closing.abort();
-    this.#splice?.close();
-    await this.#echo?.close();
-    await this.#lan?.close();
-    await this.#wireguard?.close();
-    await this.#gateway?.close();
-    this.#translation?.close();
-    this.#filter?.close();
-    await this.#ledger?.close();
+    await this.#restoring;
+    // Closed last to first, each also when another one fails.
+    await using _ledger = this.#ledger;
+    using _filter = this.#filter;
+    await using _translation = this.#translation;
+    await using _gateway = this.#gateway;
+    await using _wireguard = this.#wireguard;
+    await using _lan = this.#lan;
+    await using _echo = this.#echo;
+    using _splice = this.#splice;
     this.#wireguard = undefined;
   }
 
@@ -316,7 +322,9 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
     );
     this.#wireguard = wireguard;
     this.#listenPort = wireguard.listenPort;
-    wireguard.events.on('lost', ({ message }) => void this.#restore(message));
+    wireguard.events.on('lost', ({ message }) => {
+      this.#restoring = this.#restore(message);
+    });
   }
 
   /** @throws MeshError `address-conflict` when the kernel cannot translate. */

@@ -170,6 +170,7 @@ export class WireGuardInterface implements AsyncDisposable {
     await this.#route('replace', network);
   }
 
+  /** Does nothing when the route, or the interface, is gone. */
   async removeRoute(network: string): Promise<void> {
     await this.#route('delete', network);
   }
@@ -194,7 +195,7 @@ export class WireGuardInterface implements AsyncDisposable {
   async #route(operation: 'replace' | 'delete', network: string): Promise<void> {
     const args = ['route', operation, networkText(network), 'dev', this.name];
     const { code, stderr } = await this.#components.commands.run('ip', args);
-    const absent = operation === 'delete' && /No such process/.test(stderr);
+    const absent = operation === 'delete' && /No such process|Cannot find device|No such device/.test(stderr);
     if (code !== 0 && !absent) throw commandFailure('ip', args, stderr);
   }
 

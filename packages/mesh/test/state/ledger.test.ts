@@ -11,11 +11,12 @@ import type { CommandResult, Commands } from '../../src/wireguard/command.ts';
 class FakeSystem implements Commands {
   readonly calls: string[] = [];
   failing: RegExp | undefined;
+  failure = 'RTNETLINK answers: Device or resource busy';
   async run(program: string, args: readonly string[]): Promise<CommandResult> {
     const line = [program, ...args].join(' ');
     this.calls.push(line);
     return this.failing?.test(line)
-      ? { code: 1, stdout: '', stderr: 'RTNETLINK answers: Device or resource busy' }
+      ? { code: 1, stdout: '', stderr: this.failure }
       : { code: 0, stdout: '', stderr: '' };
   }
 }
@@ -102,6 +103,17 @@ describe.skipIf(!linux)('Ledger', () => {
     await expect(ledger.close()).rejects.toMatchObject({ code: 'command-failed' });
     expect(decodeStateRecord(readFileSync(file(), 'utf8'))?.artifacts).toHaveLength(1);
   });
+
+  it.each(['Cannot find device "tp-01"', 'RTNETLINK answers: No such device'])(
+    'has nothing more to remove where the interface went by itself: %s',
+    async (failure) => {
+      const ledger = await Ledger.open(components(), { folder, name: 'tp-01' });
+      ledger.record({ kind: 'interface', name: 'tp-01' });
+      Object.assign(system, { failing: /link delete/, failure });
+      await ledger.close();
+      expect(readdirSync(folder)).toEqual([]);
+    },
+  );
 
   it('recovers all ledgers of killed processes', async () => {
     leaveBehind();

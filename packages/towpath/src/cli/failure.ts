@@ -3,6 +3,7 @@ import {
   errorCode,
   errorKind,
   errorMessage,
+  firstError,
   isAbort,
   TowpathError,
   type TowpathErrorOptions,
@@ -42,14 +43,16 @@ export class ReportedError extends TowpathError {
 }
 
 /** The exit code that fits an error: it follows from the error's kind. */
-export function exitCodeOf(error: unknown): ExitCode {
+export function exitCodeOf(thrown: unknown): ExitCode {
+  const error = firstError(thrown);
   if (isAbort(error)) return ExitCode.Interrupted;
   if (error instanceof ReportedError && error.exitCode !== undefined) return error.exitCode;
   return EXIT_CODES[error instanceof TowpathError ? error.kind : errorKind(errorCode(error))];
 }
 
 /** Shows an error in one line on standard error; with `json` also as an object on standard output. */
-export function showFailure(io: Io, error: unknown, json: boolean): void {
+export function showFailure(io: Io, thrown: unknown, json: boolean): void {
+  const error = firstError(thrown);
   const message = errorMessage(error);
   // The answer of towpath why is on standard output already.
   if (error instanceof ReportedError && error.exitCode !== undefined) return;

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { backoff, errorCode, errorMessage, type Timer, TowpathError } from '@towpath/core';
+import { allDone, backoff, errorCode, errorMessage, type Timer, TowpathError } from '@towpath/core';
 import type { Camera, DaemonStatus, NewCamera, Party, Problem } from '@towpath/dashboard/api';
 import type { ServerToCheck } from '@towpath/netcheck';
 import { isIpAddress } from '@towpath/net/address';
@@ -207,13 +207,14 @@ export class Daemon implements AsyncDisposable {
     this.#isClosing = true;
     this.#openAgain?.cancel();
     await this.#reloading;
-    await Promise.all([
+    using _hub = this.hub;
+    // The lock of this node is given up next: nothing may be held any more, also when something fails.
+    await allDone([
       this.downloads[Symbol.asyncDispose](),
       this.checks[Symbol.asyncDispose](),
       ...[...this.cameras.values()].map((holder) => holder[Symbol.asyncDispose]()),
       ...[...this.parties.values()].map((runner) => runner[Symbol.asyncDispose]()),
     ]);
-    this.hub[Symbol.dispose]();
   }
 
   async #reload(): Promise<void> {

@@ -72,31 +72,25 @@ export class MeshNode implements AsyncDisposable {
   readonly relay: PartyRelay | undefined;
   /** UDP port of the path sockets. */
   readonly pathPort: number;
-  readonly #nat: NATTraversal;
-  readonly #changes: Disposable;
+  /** In the order in which they were made. */
+  readonly #parts: AsyncDisposableStack;
 
-  private constructor(parts: {
-    party: KnownParty;
-    node: PartyNode;
-    network: NetworkManager;
-    manager: ConnectionManager;
-    address: string;
-    virtualNetwork: string;
-    relay: PartyRelay | undefined;
-    nat: NATTraversal;
-    pathPort: number;
-    changes: Disposable;
-  }) {
-    this.party = parts.party;
-    this.node = parts.node;
-    this.network = parts.network;
-    this.manager = parts.manager;
-    this.address = parts.address;
-    this.virtualNetwork = parts.virtualNetwork;
-    this.relay = parts.relay;
-    this.#nat = parts.nat;
-    this.pathPort = parts.pathPort;
-    this.#changes = parts.changes;
+  private constructor(
+    about: Pick<
+      MeshNode,
+      'party' | 'node' | 'network' | 'manager' | 'address' | 'virtualNetwork' | 'relay' | 'pathPort'
+    >,
+    parts: AsyncDisposableStack,
+  ) {
+    this.party = about.party;
+    this.node = about.node;
+    this.network = about.network;
+    this.manager = about.manager;
+    this.address = about.address;
+    this.virtualNetwork = about.virtualNetwork;
+    this.relay = about.relay;
+    this.pathPort = about.pathPort;
+    this.#parts = parts;
   }
 
   /**
@@ -170,7 +164,7 @@ export class MeshNode implements AsyncDisposable {
       new ConnectionManager({ components, virtualNetwork: here, policy, redundancy, accept }, network, nat, client),
     );
     // The connection to the server would be found dead only after its pings are missed.
-    const changes = undo.use(sockets.changes.subscribe(() => client.reconnect()));
+    undo.use(sockets.changes.subscribe(() => client.reconnect()));
     const { offers } = options;
     if (offers.some((offer) => typeof offer !== 'string')) {
       // Members that join or leave change who may reach what.
@@ -201,30 +195,15 @@ export class MeshNode implements AsyncDisposable {
         ),
       );
     await manager.maintainParty(party.id);
-    undo.move();
-    const pathPort = finder.port;
-    return new MeshNode({
-      party,
-      node,
-      network,
-      manager,
-      address,
-      virtualNetwork: here,
-      relay,
-      nat,
-      pathPort,
-      changes,
-    });
+    return new MeshNode(
+      { party, node, network, manager, address, virtualNetwork: here, relay, pathPort: finder.port },
+      undo.move(),
+    );
   }
 
-  /** Tells the peers, and removes everything from the machine. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#changes[Symbol.dispose]();
-    await this.relay?.close();
-    await this.manager.close();
-    await this.#nat.close();
-    await this.network.cleanup();
-    await this.node[Symbol.asyncDispose]();
+  /** Tells the peers, and removes everything from the machine. What fails to close does not keep the rest. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#parts.disposeAsync();
   }
 }
 
