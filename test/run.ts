@@ -28,7 +28,7 @@ const extra = process.argv.slice(2);
 
 const projects = root || ci ? [] : ['--project', 'packages'];
 if (extra.length === 0) {
-  const minutes = projects.length === 0 ? 'about 40 minutes, most of it in the system layer' : 'about ten minutes';
+  const minutes = projects.length === 0 ? 'about 30 minutes, most of it in the system layer' : 'about ten minutes';
   console.log(`All tests take ${minutes} on two idle cores.`);
 }
 const startedAt = performance.now();

@@ -139,8 +139,14 @@ describe('a broker over TLS that must not be trusted (B13)', () => {
   });
 
   test.each([
-    ['and none is named', undefined, HERE, 'Next: name the authority of its certificate', '--mqtt-ca FILE'],
-    ['and another one is named', identity.cert, HERE, 'has not signed its certificate', '--mqtt-ca'],
+    ['and none is named', undefined, HERE, 'Next: give the authority of its certificate', '--mqtt-ca FILE'],
+    [
+      'and another one is named',
+      identity.cert,
+      HERE,
+      'that has signed its certificate; that of --mqtt-ca',
+      '--mqtt-ca',
+    ],
     ['and another address', own('private-authority'), ELSEWHERE, 'Next: use a name or an address that its', 'has.'],
   ])('with a certificate of a private authority %s gets nothing, and what to do is said', async (...given) => {
     const [, authority, address, why, next] = given;

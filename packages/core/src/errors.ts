@@ -153,9 +153,12 @@ export function firstError(error: unknown): unknown {
   return isPair ? firstError(error.suppressed) : error;
 }
 
+/** How to run Node is no advice for somebody who runs Towpath. */
+const NODE_ADVICE = /; if the root CA is installed locally, try running Node\.js with --use-system-ca/;
+
 /** The message of any thrown value, in one line. */
 export function errorMessage(thrown: unknown): string {
   const error = firstError(thrown);
   const text = error instanceof Error ? error.message : String(error);
-  return text.replace(/\s*\n\s*/g, ' ');
+  return text.replace(NODE_ADVICE, '').replace(/\s*\n\s*/g, ' ');
 }

@@ -501,6 +501,12 @@ describe('errors', () => {
     expect([errorCode(thrown), errorMessage(thrown)]).toEqual(['usage', 'it was wrong']);
   });
 
+  test('how to run Node is not said', () => {
+    const reason = 'unable to verify the first certificate';
+    const advice = '; if the root CA is installed locally, try running Node.js with --use-system-ca';
+    expect(errorMessage(new Error(`${reason}${advice}`))).toBe(reason);
+  });
+
   test('a report is carried along, and not printed with the error', () => {
     const error = new TowpathError('connect-failed', 'no', { report: { attempts: [] } });
     expect(error.report).toEqual({ attempts: [] });

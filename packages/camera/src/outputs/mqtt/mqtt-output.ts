@@ -324,8 +324,8 @@ function trustAdvice(error: unknown, { authorities }: MqttOutputOptions): string
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'use a name or an address that its certificate has';
   if (!UNTRUSTED.has(code)) return undefined;
   return authorities === undefined
-    ? 'name the authority of its certificate, which the system does not trust: --mqtt-ca FILE, or "ca" in the configuration'
-    : 'the authority of --mqtt-ca, or "ca" in the configuration, has not signed its certificate: name the one that has';
+    ? 'give the authority of its certificate, which the system does not trust: --mqtt-ca FILE, or "ca" in the configuration'
+    : 'give the authority that has signed its certificate; that of --mqtt-ca, or "ca" in the configuration, has not';
 }
 
 /** Why a broker was not reached, for people: without the words of the TLS library and of the client's source. */
