@@ -33,6 +33,7 @@ export async function showFile(page: Page, file: Uint8Array): Promise<void> {
       await new Promise((resolve, reject) => {
         video.addEventListener('canplay', resolve, { once: true });
         video.addEventListener('error', () => reject(new Error(video.error?.message)), { once: true });
+        setTimeout(() => reject(new Error(`The video was not loaded within 60 s: ${video.readyState}`)), 60_000);
         video.src = URL.createObjectURL(blob);
       });
     });
@@ -46,7 +47,14 @@ export async function showFile(page: Page, file: Uint8Array): Promise<void> {
 export async function timeAt(page: Page, seconds: number): Promise<number> {
   await page.evaluate(async (time) => {
     const video = document.querySelector('video')!;
-    const presented = new Promise((resolve) => video.requestVideoFrameCallback(resolve));
+    const presented = new Promise((resolve, reject) => {
+      video.requestVideoFrameCallback(resolve);
+      setTimeout(() => {
+        const { readyState, seeking } = video;
+        const state = JSON.stringify({ readyState, seeking, visible: document.visibilityState });
+        reject(new Error(`No picture of the time ${time} s was shown within 60 s: ${state}`));
+      }, 60_000);
+    });
     video.currentTime = time;
     await presented;
   }, seconds);
