@@ -70,7 +70,7 @@ async function askThumbnail(daemon: Daemon, holder: CameraHolder, id: string): P
   const item = holder.catalog.cardItem(id);
   if (item === undefined || holder.client.state !== 'CONNECTED') throw notHere(id);
   using limit = deadline(clock, THUMBNAIL_MS, signal, () => notHere(id));
-  using _turn = await holder.work.acquire(limit.signal);
+  using _turn = await holder.pictures.work.acquire(limit.signal);
   const { client, catalog } = holder;
   await downloadMedia({
     client,

@@ -1,10 +1,8 @@
-import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type AvFrame,
   type CameraClient,
   type CameraRaceResult,
-  downloadMedia,
   type MediaItem as CardItem,
   watchChecks,
 } from '@towpath/camera';
@@ -15,7 +13,6 @@ import {
   errorCode,
   errorMessage,
   isAbort,
-  Mutex,
   type Timer,
   TowpathError,
   Wakeup,
@@ -23,15 +20,15 @@ import {
 import type { Camera, DaemonEvent, MediaItem, Problem } from '@towpath/dashboard/api';
 import { formatEndpoint } from '@towpath/net';
 import { visitCamera } from '../../commands/camera/hotspot.ts';
-import { lostText, unreadableText } from '../../commands/camera/media.ts';
+import { unreadableText } from '../../commands/camera/media.ts';
 import { type CameraRuntime, contestedText, openCamera, type RaceWatch } from '../../commands/camera/target.ts';
 import type { CameraConfig, DaemonConfig, WakeConfig } from '../config/config.ts';
 import type { CameraMemo } from '../state/state-folder.ts';
 import { raceOf } from './camera-race.ts';
 import type { HeldDevices } from './held-devices.ts';
 import { HeldOutputs } from './held-outputs.ts';
+import { HeldPictures } from './held-pictures.ts';
 import { MediaCatalog, mediaId } from './media-catalog.ts';
-import { surplusFiles } from './retention.ts';
 import { infoOf, memoOf, targetOptions } from './target-options.ts';
 
 /** A camera may sleep for days: it is tried without end, in the end every five minutes. */
@@ -65,10 +62,9 @@ export interface CameraHolderComponents {
 /** Holds one camera: connected, watched, its pictures fetched and kept as long as wanted. */
 export class CameraHolder implements AsyncDisposable {
   readonly catalog: MediaCatalog;
-  /** One transfer at a time: cameras serve one. */
-  readonly work: Mutex = new Mutex();
+  readonly pictures: HeldPictures;
   readonly #components: CameraHolderComponents;
-  readonly #pictures: DaemonConfig['pictures'];
+  readonly #checkEveryMs: number;
   readonly #closing = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #round = new AbortController();
@@ -102,7 +98,7 @@ export class CameraHolder implements AsyncDisposable {
     this.#config = config;
     this.catalog = options.catalog;
     this.#components = components;
-    this.#pictures = options.pictures;
+    this.#checkEveryMs = options.pictures.checkEveryMs;
     this.#memo = options.memo;
     this.#sinceMs = runtime.clock.wallTime();
     this.#visitNow = new Wakeup(runtime);
@@ -111,6 +107,17 @@ export class CameraHolder implements AsyncDisposable {
     this.#client = openCamera(runtime, config.target, targetOptions(config), this.#raceWatch());
     if (config.wake === undefined) this.#listen(this.#client);
     this.#outputs = this.#makeOutputs(config);
+    this.pictures = new HeldPictures({
+      clock: runtime.clock,
+      log: runtime.log,
+      catalog: options.catalog,
+      pictures: options.pictures,
+      config,
+      client: () => this.#client,
+      itemChanged: (id) => this.itemChanged(id),
+      tellNew: () => this.#outputs.tellNew(),
+      freeBytes: components.freeBytes,
+    });
   }
 
   get config(): CameraConfig {
@@ -253,18 +260,6 @@ export class CameraHolder implements AsyncDisposable {
     this.changed();
   }
 
-  /** @throws TowpathError `disk-full` when less than the reserve is free. */
-  async requireSpace(): Promise<void> {
-    const { folder, reserveBytes } = this.#pictures;
-    const free = await (this.#components.freeBytes ?? freeBytes)(folder);
-    if (free >= reserveBytes) return;
-    throw new TowpathError(
-      'disk-full',
-      `${folder} has ${Math.round(free / 1e6)} MB left, and ${Math.round(reserveBytes / 1e6)} MB are to stay free: nothing is fetched. Next: free space, or set "keep".`,
-      { target: folder, kind: 'local' },
-    );
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new AbortedError('The camera is not held any more.'));
     this.#telling?.cancel();
@@ -290,7 +285,7 @@ export class CameraHolder implements AsyncDisposable {
         if (signal.aborted) return;
         if (isAbort(error)) continue;
         this.#failed(error);
-        await clock.sleep(this.#pictures.checkEveryMs, AbortSignal.any([signal, this.#round.signal])).catch(() => {});
+        await clock.sleep(this.#checkEveryMs, AbortSignal.any([signal, this.#round.signal])).catch(() => {});
       }
     }
   }
@@ -325,18 +320,20 @@ export class CameraHolder implements AsyncDisposable {
 
   async #watch(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#components.runtime;
-    const { checkEveryMs } = this.#pictures;
     let first = true;
-    const checks = watchChecks({ client: this.client, clock, log, everyMs: checkEveryMs, signal });
+    const checks = watchChecks({ client: this.client, clock, log, everyMs: this.#checkEveryMs, signal });
     for await (const { items, unreadable } of checks) {
       this.#tellUnreadable(unreadable);
       await this.#listed(items, first, signal);
       first = false;
-      await this.#keepUp(signal).catch((error: unknown) => {
+      try {
+        await this.pictures.keepUp(signal);
+        this.#problem = undefined;
+      } catch (error) {
         if (isAbort(error) || signal.aborted) throw error;
         // It is noted; the next check tries again.
         this.#failed(error);
-      });
+      }
       this.changed();
     }
   }
@@ -349,20 +346,6 @@ export class CameraHolder implements AsyncDisposable {
     await this.#outputs.begin();
     // The first listing is fetched by pages; what comes later is told.
     if (!whole) for (const item of fresh) this.itemChanged(mediaId(item));
-  }
-
-  /** Fetches, keeps, hands on and deletes as configured. */
-  async #keepUp(signal: AbortSignal): Promise<void> {
-    using _turn = await this.work.acquire(signal);
-    await this.#tidy();
-    try {
-      await this.#fetch(signal);
-    } finally {
-      // Also of those that came before a failure.
-      await this.#outputs.tellNew();
-    }
-    await this.#clearCard(signal);
-    this.#problem = undefined;
   }
 
   /** Visits a camera that sleeps in between, until it is not held any more. @param visitedAt of the last visit */
@@ -424,10 +407,11 @@ export class CameraHolder implements AsyncDisposable {
       const onUnreadable = (count: number) => this.#tellUnreadable(count);
       const items = await Array.fromAsync(client.mediaList({ signal: until, onUnreadable }));
       await this.#listed(items.reverse(), true, until);
-      await this.#keepUp(until);
+      await this.pictures.keepUp(until);
+      this.#problem = undefined;
       await this.#whileWatched(until);
       // Downloads that a person asked for.
-      using _turn = await this.work.acquire(until);
+      using _turn = await this.pictures.work.acquire(until);
     });
   }
 
@@ -463,56 +447,6 @@ export class CameraHolder implements AsyncDisposable {
       },
       onContested: (contest) => this.#tellContested(contestedText(contest)),
     };
-  }
-
-  async #fetch(signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.#components.runtime;
-    const among = this.catalog.missing;
-    if (among.length === 0) return;
-    await this.requireSpace();
-    const { client, catalog } = this;
-    const common = { client, library: catalog.library, clock, among, signal };
-    for (const what of ['thumbnails', 'files'] as const) {
-      const summary = await downloadMedia({
-        ...common,
-        what,
-        newOnly: what === 'files',
-        onEvent: (event) => {
-          if (event.type !== 'saved') return;
-          if (event.lostFrames) log.warn(`${this.config.name}: ${lostText(event.item, event.lostFrames)}`);
-          catalog.saved(event.path, event.item);
-          this.itemChanged(mediaId(event.item));
-        },
-      });
-      // What was not saved because the camera is let go is no failure.
-      signal.throwIfAborted();
-      if (what === 'files' && summary.saved > 0) log.info(`${this.config.name}: ${summary.saved} saved`);
-      for (const { item, error } of what === 'files' ? summary.failed : []) {
-        log.warn(`${this.config.name}: ${item.dirNum}/${item.mediaNum} was not saved: ${error.message}`);
-      }
-    }
-  }
-
-  /** Removes what is over the limits from this machine. */
-  async #tidy(): Promise<void> {
-    const { clock, log } = this.#components.runtime;
-    const surplus = surplusFiles(this.catalog.keptFiles(), this.config.keep, clock.wallTime());
-    for (const { id } of surplus) {
-      await this.catalog.removeFiles(id);
-      this.itemChanged(id);
-    }
-    if (surplus.length > 0) log.info(`${this.config.name}: ${surplus.length} over the limits were removed`);
-  }
-
-  /** Deletes from the card what is safe here. */
-  async #clearCard(signal: AbortSignal): Promise<void> {
-    if (this.config.deleteFromCard !== 'when-safe') return;
-    await this.catalog.library.flush();
-    for (const item of await this.catalog.safeOnDisk()) {
-      await this.client.deleteItem(item, { signal });
-      this.catalog.deletedFromCard(mediaId(item));
-      this.itemChanged(mediaId(item));
-    }
   }
 
   async #readDevice(signal: AbortSignal): Promise<void> {
@@ -601,11 +535,6 @@ export class CameraHolder implements AsyncDisposable {
     });
     events.on('tryFailed', ({ error, nextMs }) => this.#notConnected(error.message, nextMs));
   }
-}
-
-async function freeBytes(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize;
 }
 
 function iso(ms: number): string {

@@ -78,8 +78,8 @@ export class Downloads implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<void> {
     try {
-      using _turn = await holder.work.acquire(signal);
-      await holder.requireSpace();
+      using _turn = await holder.pictures.work.acquire(signal);
+      await holder.pictures.requireSpace();
       const { client, catalog } = holder;
       const { clock } = this.#runtime;
       const summary = await downloadMedia({

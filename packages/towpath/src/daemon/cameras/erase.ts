@@ -12,12 +12,12 @@ export async function eraseMedia(
   request: DeleteMedia,
   signal: AbortSignal,
 ): Promise<DeletedMedia> {
-  const { catalog, config, work } = holder;
+  const { catalog, config, pictures } = holder;
   if (request.confirm !== config.name) {
     throw new TowpathError('confirmation-required', `To delete, "confirm" must be the camera's name, ${config.name}.`);
   }
   const result: DeletedMedia = { deleted: [], failed: [] };
-  using _turn = await work.acquire(signal);
+  using _turn = await pictures.work.acquire(signal);
   for (const id of request.items) {
     try {
       const item = catalog.cardItem(id);
