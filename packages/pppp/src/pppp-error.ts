@@ -9,6 +9,8 @@ export type PpppErrorCode =
   | 'refused'
   /** no rendezvous server answered */
   | 'server-unreachable'
+  /** everything that answered as a rendezvous server is something else */
+  | 'not-pppp'
   /** the servers report a wrong UID or check code */
   | 'wrong-uid'
   /** the servers do not serve devices with this prefix */
@@ -23,8 +25,6 @@ export type PpppErrorCode =
   | 'no-relay'
   /** no relay answered, or all were full */
   | 'relay-unreachable'
-  /** a socket could not be bound or failed */
-  | 'socket-failed'
   /** an invalid argument */
   | 'bad-argument';
 
@@ -35,6 +35,7 @@ export class PpppError extends TowpathError<PpppErrorCode> {
     'wrong-device': 'refused',
     refused: 'unreachable',
     'server-unreachable': 'unreachable',
+    'not-pppp': 'unreachable',
     'wrong-uid': 'refused',
     'unknown-device': 'refused',
     'wrong-secret': 'refused',
@@ -42,7 +43,6 @@ export class PpppError extends TowpathError<PpppErrorCode> {
     'device-offline': 'unreachable',
     'no-relay': 'unreachable',
     'relay-unreachable': 'unreachable',
-    'socket-failed': 'local',
     'bad-argument': 'usage',
   };
 }

@@ -1,4 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net';
+import { NodeNetwork } from '@towpath/net';
 import { encodeMessage, encodeTcpFrame, type Message } from '@towpath/pppp/codec';
 import { afterEach, describe, expect, test } from 'vitest';
 import { CommandLine } from './command-line.ts';
@@ -109,6 +110,25 @@ describe('a camera through a server that misbehaves over TCP (A1, C14)', { timeo
     },
   );
 });
+
+test('what was named as a server and answers UDP with something else ends a command soon', async () => {
+  using commandLine = new CommandLine();
+  const socket = await new NodeNetwork().bindUdp({
+    address: HERE,
+    onMessage: (_data, from) => socket.send(Buffer.from('HTTP/1.1 400 Bad Request'), from),
+  });
+  const at = `${HERE}:${socket.local.port}`;
+  const args = ['camera', 'connect', UID, '--servers', at, '--only', 'p2p,relay', '--json'];
+  const startedAt = performance.now();
+  const { code, out } = await commandLine.run(args);
+  await socket.close();
+  // The time limit of the command is 90 s.
+  expect(performance.now() - startedAt).toBeLessThan(20_000);
+  const { error } = JSON.parse(out.at(-1)!);
+  expect([code, error.code]).toEqual([3, 'connect-failed']);
+  expect(error.message.split('is not PPPP')).toHaveLength(2);
+  expect(error.message).toContain(`P2P and RELAY: ${at} answered with something that is not PPPP. Next: `);
+}, 60_000);
 
 function residentMib(): number {
   return process.memoryUsage.rss() / 2 ** 20;

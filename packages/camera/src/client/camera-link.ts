@@ -123,8 +123,8 @@ export class CameraLink {
         },
         first: firstPolicy(retry, random),
         again: againPolicy(random),
-        // A host without a camera stays one for a while; one that was connected may be restarting.
-        fatal: (error) => !this.#phase.wasUp && error instanceof CameraError && error.details.closedHost === true,
+        // A host without a camera, or a rendezvous server, stays one for a while; one that was connected may be restarting.
+        fatal: (error) => !this.#phase.wasUp && isHopeless(error),
       },
     );
     this.#follow();
@@ -283,6 +283,10 @@ export class CameraLink {
       this.#log.info(`A further session was not used: ${errorMessage(error)}`);
     }
   }
+}
+
+function isHopeless(error: TowpathError): boolean {
+  return error instanceof CameraError && (error.details.closedHost === true || error.details.withoutServers === true);
 }
 
 function describePath({ id, pathKind, artemis }: CameraPath): PathDescription {

@@ -23,7 +23,7 @@ import {
   type RememberedPath,
 } from './candidates.ts';
 import { DEFAULT_PORTS, DEFAULT_SEARCH_PORT, DEFAULT_UID, PORT_STAGGER_MS, THREAD_NAMES } from './defaults.ts';
-import { isClosedHost, whyNotReached } from './failure-text.ts';
+import { isClosedHost, isWithoutServers, whyNotReached } from './failure-text.ts';
 import {
   attemptLimitMs,
   checkWeights,
@@ -127,6 +127,8 @@ export interface RaceFailure extends RaceResultBase {
   readonly error: string;
   /** Every port of the camera's address was reported closed (ICMP), and it is not searched elsewhere. */
   readonly closedHost: boolean;
+  /** What was named as rendezvous servers answers with something else, and the camera was not found without them. */
+  readonly withoutServers: boolean;
 }
 
 export type CameraRaceResult = RaceSuccess | RaceFailure;
@@ -225,6 +227,7 @@ export class CameraRace {
       ok: false,
       error: whyNotReached(this.#target, context, kinds, result.report),
       closedHost: isClosedHost(result.report),
+      withoutServers: isWithoutServers(result.report, context),
       report: result.report,
       kinds,
     };

@@ -6,6 +6,12 @@ export function isClosedHost({ attempts }: RaceReport): boolean {
   return attempts.length > 0 && attempts.every(({ error }) => error?.code === 'refused');
 }
 
+/** True when nothing is left but servers, and everything that was named as one answers with something else. */
+export function isWithoutServers({ attempts }: RaceReport, { cameraIp }: CandidateContext): boolean {
+  const asked = attempts.filter(({ id }) => id === RENDEZVOUS_ID || id === RELAY_ID);
+  return cameraIp === undefined && asked.length > 0 && asked.every(({ error }) => error?.code === 'not-pppp');
+}
+
 /** Returns why a race did not reach the camera, in one line with the next step. */
 export function whyNotReached(
   target: string,
@@ -22,11 +28,15 @@ export function whyNotReached(
     return `${target} reports every tried port${where === '' ? '' : ` (${ports.join(', ')})`} as closed. Next: check the address and the ports, and that the camera is on.`;
   }
   // Answers of servers say more than silence on a port, for which there is one reason per port.
-  const said = report.attempts.flatMap(({ id, kind, error }) => {
-    const byServers = id === RENDEZVOUS_ID || id === RELAY_ID;
-    return byServers && error ? [`${kind.toUpperCase()}: ${error.message}`] : [];
-  });
-  if (said.length > 0) return `No answer from ${target}${where}. ${said.join(' ')}`;
+  const said = new Map<string, string[]>();
+  for (const { id, kind, error } of report.attempts) {
+    if ((id !== RENDEZVOUS_ID && id !== RELAY_ID) || error === undefined) continue;
+    said.set(error.message, [...(said.get(error.message) ?? []), kind.toUpperCase()]);
+  }
+  if (said.size > 0) {
+    const reasons = [...said].map(([message, of]) => `${of.join(' and ')}: ${message}`);
+    return `No answer from ${target}${where}. ${reasons.join(' ')}`;
+  }
   if (cameraIp === undefined && servers.length === 0) {
     return `No answer from ${target} on this network. Next: check that the camera is awake and on this network; if it is elsewhere, name the rendezvous servers that it logs in at.`;
   }

@@ -127,7 +127,7 @@ export class RaceConnector implements CameraConnector {
     throw new CameraError('connect-failed', result.error, {
       target: this.target,
       report: result.report,
-      details: { closedHost: result.closedHost },
+      details: { closedHost: result.closedHost, withoutServers: result.withoutServers },
     });
   }
 

@@ -61,6 +61,8 @@ export interface AttemptPlan {
   onPunched?(from: Endpoint): void;
   /** A message that is no punch: a server's, a relay's. */
   onMessage?(message: Message, from: Endpoint, cipher: StreamCipher | undefined): void;
+  /** What is no message in any of the ciphers. */
+  onForeign?(from: Endpoint): void;
   /** What to report when the time is over. @default `no-answer` or `wrong-device` */
   timedOut?(): PpppError;
 }
@@ -210,6 +212,7 @@ export class UdpAttempt implements SocketMember {
       else this.#plan.onMessage?.(message, from, cipher);
       return true;
     }
+    this.#plan.onForeign?.(from);
     return false;
   }
 

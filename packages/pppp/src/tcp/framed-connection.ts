@@ -118,7 +118,7 @@ export class FramedConnection {
       if (!this.#over) this.#options.onDatagram(datagram);
     });
     if (failure === undefined || this.#over) return;
-    const error = new PpppError('socket-failed', `What comes over TCP is not PPPP (${failure}). Check the port.`);
+    const error = new PpppError('not-pppp', `What comes over TCP is not PPPP (${failure}). Check the port.`);
     this.#connection?.destroy();
     this.#lose(error);
   }

@@ -19,6 +19,7 @@ const RACE_GRACE_MS = 1_000;
 
 /** Another transport would get the same answer. */
 const FINAL: ReadonlySet<string> = new Set<PpppErrorCode>([
+  'not-pppp',
   'wrong-uid',
   'unknown-device',
   'wrong-secret',
@@ -36,7 +37,7 @@ const FINAL: ReadonlySet<string> = new Set<PpppErrorCode>([
  * @returns the session, of path kind `relay`; attach to it at once or later, nothing gets lost. When its relay dies it
  * closes
  *   with `carrier-failed` within about a second.
- * @throws PpppError `server-unreachable`, `no-relay`, `relay-unreachable`, `wrong-uid`, `unknown-device`,
+ * @throws PpppError `server-unreachable`, `not-pppp`, `no-relay`, `relay-unreachable`, `wrong-uid`, `unknown-device`,
  * `device-offline`,
  *   `no-answer` (the device did not come to the relay), `bad-argument`; CodecError `uid-invalid`, `field-out-of-range`
  * (the

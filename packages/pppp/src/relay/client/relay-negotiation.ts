@@ -113,7 +113,8 @@ export class RelayNegotiation {
   receive(message: Message, from: Endpoint, now: number): boolean {
     if (this.#over) return false;
     const { servers } = this.#options;
-    const server = servers.find(from);
+    const server = servers.answering(message, from);
+    if (server === undefined && this.receiveForeign(from)) return true;
     const first = server?.heard(now) ?? false;
     const relay = this.#relays.findLast(({ endpoint }) => sameEndpoint(endpoint, from));
     switch (message.type) {
@@ -140,6 +141,11 @@ export class RelayNegotiation {
     }
   }
 
+  /** Takes what is no PPPP message. Returns true when {@link tick} should follow at once. */
+  receiveForeign(from: Endpoint): boolean {
+    return !this.#over && this.#options.servers.heardForeign(from);
+  }
+
   /** The relay cannot be reached over this transport. */
   relayFailed(base: Endpoint): void {
     for (const relay of this.#relays) if (sameEndpoint(relay.endpoint, base)) relay.drop('silent');
@@ -148,7 +154,7 @@ export class RelayNegotiation {
   /** Returns the error at the time limit. */
   timedOut(now: number): PpppError {
     const { servers, uid } = this.#options;
-    if (!servers.servers.some(({ answered }) => answered)) return servers.silence();
+    if (!servers.servers.some(({ answered }) => answered)) return servers.noServer();
     const active = this.#relays.find(({ activeSince }) => activeSince !== undefined);
     if (active === undefined) return this.#failure(now) ?? this.#relaysSilent();
     return new PpppError(
@@ -308,7 +314,7 @@ export class RelayNegotiation {
     const refusal = servers.refusal(now);
     if (refusal !== undefined) return refusal;
     if (this.#relays.some(({ isHopeful }) => isHopeful)) return undefined;
-    const listed = relays !== undefined || servers.servers.every((each) => each.listed || servers.isSilent(each, now));
+    const listed = relays !== undefined || servers.servers.every((each) => each.listed || servers.isLost(each, now));
     if (!listed) return undefined;
     return this.#relays.some(({ state, guessed }) => state === 'silent' && !guessed)
       ? this.#relaysSilent()

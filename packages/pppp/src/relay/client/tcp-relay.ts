@@ -1,4 +1,4 @@
-import { deadline, type Log, Repeat, silentLog } from '@towpath/core';
+import { deadline, errorCode, type Log, Repeat, silentLog } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import { decodeMessage, encodeMessage } from '../../codec/message.ts';
 import type { PpppError } from '../../pppp-error.ts';
@@ -128,7 +128,10 @@ export class TcpRelayAttempt implements RelaySignalling {
       return;
     }
     const message = decodeMessage(cipher === undefined ? datagram : cipher.decipher(datagram));
-    if (message.type === 'unknown' || message.type === 'malformed') return;
+    if (message.type === 'unknown' || message.type === 'malformed') {
+      this.#onForeign(connection.to);
+      return;
+    }
     onHeard?.();
     if (this.#negotiation.receive(message, connection.to, this.#components.clock.now())) this.#requests.wake();
   }
@@ -140,10 +143,15 @@ export class TcpRelayAttempt implements RelaySignalling {
       return;
     }
     if (this.#over) return;
+    if (errorCode(error) === 'not-pppp') this.#onForeign(connection.to);
     this.#negotiation.relayFailed(connection.to);
     // A server is asked again over a new connection when its next request is due.
     if (this.#servers.find(connection.to) !== undefined) this.#connections.delete(formatEndpoint(connection.to));
     this.#requests.wake();
+  }
+
+  #onForeign(from: Endpoint): void {
+    if (this.#negotiation.receiveForeign(from)) this.#requests.wake();
   }
 
   #end(reason: unknown): void {

@@ -68,6 +68,10 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
     if (this.#negotiation.receive(message, from, this.#clock.now())) this.#attempt.wake();
   }
 
+  onForeign(from: Endpoint): void {
+    if (this.#negotiation.receiveForeign(from)) this.#attempt.wake();
+  }
+
   timedOut(): PpppError {
     return this.#negotiation.timedOut(this.#clock.now());
   }

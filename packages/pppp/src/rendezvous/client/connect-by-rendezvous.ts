@@ -47,7 +47,7 @@ export interface ConnectByRendezvousOptions extends RemoteOptions, RendezvousAtt
  *
  * @param options `timeoutMs` is 5000 unless given
  * @returns the session, of path kind `p2p`; attach to it at once or later, nothing gets lost.
- * @throws PpppError `server-unreachable`, `wrong-uid`, `unknown-device`, `wrong-secret`, `device-offline`, `no-answer`
+ * @throws PpppError `server-unreachable`, `not-pppp`, `wrong-uid`, `unknown-device`, `wrong-secret`, `device-offline`, `no-answer`
  *   (the NATs let nothing through), `bad-argument`; CodecError `uid-invalid`, `field-out-of-range` (the secret);
  *   NetError when no socket can be bound; the signal's reason when it aborts.
  */
@@ -131,8 +131,11 @@ class RendezvousAttempt implements AttemptPlan {
   }
 
   onMessage(message: Message, from: Endpoint): void {
-    const server = this.#servers.find(from);
-    if (server === undefined) return;
+    const server = this.#servers.answering(message, from);
+    if (server === undefined) {
+      this.onForeign(from);
+      return;
+    }
     const now = this.#now();
     // The round trip is now known and determines retransmissions.
     if (server.heard(now)) this.#attempt.wake();
@@ -153,9 +156,13 @@ class RendezvousAttempt implements AttemptPlan {
     }
   }
 
+  onForeign(from: Endpoint): void {
+    if (this.#servers.heardForeign(from)) this.#attempt.wake();
+  }
+
   timedOut(): PpppError {
     const { servers } = this.#servers;
-    if (!servers.some(({ answered }) => answered)) return this.#servers.silence();
+    if (!servers.some(({ answered }) => answered)) return this.#servers.noServer();
     const punched = this.#targets.addresses.map(formatEndpoint).join(', ');
     const what =
       punched === ''

@@ -1,6 +1,7 @@
 import { type Clock, type Random, RequestSchedule } from '@towpath/core';
 import { type Endpoint, formatEndpoint, sameEndpoint } from '@towpath/net';
 import { ResultCode } from '../../codec/codes.ts';
+import type { Message } from '../../codec/message.ts';
 import { PpppError, type PpppErrorCode } from '../../pppp-error.ts';
 
 /** To whom, and when for the first time, `Clock.now` ms. */
@@ -34,6 +35,24 @@ export class PendingRequest extends RequestSchedule {
   }
 }
 
+/**
+ * Datagrams from a server's address that no server sends, after which it counts as none. One or two may come from
+ * somebody else, or from an earlier user of the port.
+ */
+const FOREIGN_ANSWERS = 3;
+
+/** Requests of clients: what returns them is an echo. */
+const REQUESTS: ReadonlySet<Message['type']> = new Set([
+  'HELLO',
+  'P2P_REQ',
+  'P2P_REQ_DSK',
+  'LIST_REQ1',
+  'LIST_REQ_DSK',
+  'RLY_REQ',
+  'RLY_HELLO',
+  'RLY_PORT',
+] as const);
+
 /** A rendezvous server as a client sees it. */
 export class Server extends PendingRequest {
   /** Result byte of its last acknowledgement; undefined before. */
@@ -42,6 +61,18 @@ export class Server extends PendingRequest {
   wan: Endpoint | undefined;
   /** It has sent its list of relays. */
   listed = false;
+  #foreign = 0;
+
+  /** Whether it answers, but not as a PPPP server. */
+  get isForeign(): boolean {
+    return !this.answered && this.#foreign >= FOREIGN_ANSWERS;
+  }
+
+  /** Takes a datagram from it that no server sends. Returns true when {@link isForeign} has become true. */
+  heardForeign(): boolean {
+    this.#foreign++;
+    return !this.answered && this.#foreign === FOREIGN_ANSWERS;
+  }
 }
 
 export interface RendezvousServersOptions {
@@ -76,6 +107,16 @@ export class RendezvousServers {
     return this.servers.find(({ endpoint }) => sameEndpoint(endpoint, from));
   }
 
+  /** Takes what is no PPPP message. Returns true when one more server is known to be none. */
+  heardForeign(from: Endpoint): boolean {
+    return this.find(from)?.heardForeign() ?? false;
+  }
+
+  /** Returns the server that sent a message, unless it only returned a request; {@link heardForeign} counts that. */
+  answering({ type }: Message, from: Endpoint): Server | undefined {
+    return REQUESTS.has(type) ? undefined : this.find(from);
+  }
+
   /** Time of the next request, or of the time limit. */
   nextAt(now: number): number {
     let next = Number.POSITIVE_INFINITY;
@@ -83,34 +124,38 @@ export class RendezvousServers {
     return this.#silentAt > now ? Math.min(next, this.#silentAt) : next;
   }
 
-  /** True for a server without any answer whose time limit is over. */
-  isSilent(server: Server, now: number): boolean {
-    return !server.answered && now >= this.#silentAt;
+  /** True for a server that is none, or that has not answered within its time. */
+  isLost(server: Server, now: number): boolean {
+    return server.isForeign || (!server.answered && now >= this.#silentAt);
   }
 
-  /** The error when no server has answered within its time. */
+  /** The error when every server is lost. */
   unreachable(now: number): PpppError | undefined {
-    return this.servers.every((server) => this.isSilent(server, now)) ? this.silence() : undefined;
+    return this.servers.every((server) => this.isLost(server, now)) ? this.noServer() : undefined;
   }
 
-  /** Returns the error for servers without any answer. */
-  silence(): PpppError {
-    const names = this.servers.map(({ endpoint }) => formatEndpoint(endpoint)).join(', ');
-    return new PpppError(
-      'server-unreachable',
-      `No answer from any rendezvous server (${names}). Next: check the addresses, the network, and the firewall of this host.`,
-      { target: this.#uid },
-    );
+  /** Returns the error for servers none of which has answered as one. */
+  noServer(): PpppError {
+    const target = this.#uid;
+    const foreign = this.servers.filter(({ isForeign }) => isForeign);
+    const silent = this.servers.filter(({ isForeign }) => !isForeign);
+    if (foreign.length === 0) {
+      const message = `No answer from any rendezvous server (${namesOf(silent)}). Next: check the addresses, the network, and the firewall of this host.`;
+      return new PpppError('server-unreachable', message, { target });
+    }
+    const others = silent.length === 0 ? '' : `, and ${namesOf(silent)} did not answer`;
+    const message = `${namesOf(foreign)} answered with something that is not PPPP${others}. Next: check the addresses and ports of the rendezvous servers, and the network key where there is one.`;
+    return new PpppError(silent.length === 0 ? 'not-pppp' : 'server-unreachable', message, { target });
   }
 
   /**
-   * The error when every server has refused or is silent; success of one outweighs everything (docs/protocol/pppp.md,
+   * The error when every server has refused or is lost; success of one outweighs everything (docs/protocol/pppp.md,
    * "Rendezvous messages").
    */
   refusal(now: number): PpppError | undefined {
     const results = new Set<number>();
     for (const server of this.servers) {
-      if (server.result === undefined && this.isSilent(server, now)) continue;
+      if (server.result === undefined && this.isLost(server, now)) continue;
       if (server.result === undefined || server.result === ResultCode.OK) return undefined;
       results.add(server.result);
     }
@@ -121,6 +166,10 @@ export class RendezvousServers {
   #refused(code: PpppErrorCode, advice: string): PpppError {
     return new PpppError(code, `Rendezvous rejected ${this.#uid}: ${advice}`, { target: this.#uid });
   }
+}
+
+function namesOf(servers: readonly Server[]): string {
+  return servers.map(({ endpoint }) => formatEndpoint(endpoint)).join(', ');
 }
 
 const OFFLINE = {
