@@ -70,6 +70,10 @@ describe('camera outputs (B13)', () => {
     expect(signature).toBe(`sha256=${createHmac('sha256', 'signing key').update(body).digest('hex')}`);
     expect(JSON.parse(body)).toMatchObject({ event_type: 'picture', mediaNum: taken.mediaNum, kind: 'photo' });
     expect(JSON.parse(body).jpeg.length).toBeGreaterThan(1_000);
+    // Another one would remove what waits for this one's receivers.
+    const second = await commandLine.run(['camera', 'outputs', ...where(), '--http', '0']);
+    const refusal = `Another towpath process (${process.pid}) hands on what the camera ${camera.deviceId} takes. Next: end it first`;
+    expect([second.code, second.err]).toEqual([5, expect.stringContaining(refusal)]);
     expect(await running.stop()).toBe(130);
     receiver.close();
   });

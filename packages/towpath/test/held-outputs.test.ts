@@ -1,14 +1,16 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { AddressInfo, Socket } from 'node:net';
+import { join } from 'node:path';
 import { createServer, getCACertificates, setDefaultCACertificates } from 'node:tls';
 import type { DeviceInfo } from '@towpath/camera';
 import { createLog, SeededRandom, silentLog } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { expect, test } from 'vitest';
 import type { PictureEvent } from '@towpath/camera/outputs';
-import { HeldDevices } from '../src/daemon/cameras/held-devices.ts';
+import { type DeviceHolders, HeldDevices } from '../src/daemon/cameras/held-devices.ts';
 import { HeldOutputs, type HeldOutputsComponents } from '../src/daemon/cameras/held-outputs.ts';
-import { CameraOutputs, dropWaiting, type OutputsComponents, outputsFolder } from '../src/outputs/camera-outputs.ts';
+import { CameraOutputs, type OutputsComponents } from '../src/outputs/camera-outputs.ts';
+import { dropWaiting, lockOutputs, outputsFolder } from '../src/outputs/outputs-folder.ts';
 import { CommandLine, components } from './command-line.ts';
 
 test('outputs that could not be opened are tried again after 1 s, then less often, and opened when it is possible (B13)', async () => {
@@ -158,7 +160,8 @@ test('the second entry of a device has a problem and closed outputs, and drops n
     undefined,
     {
       code: 'same-device',
-      message: 'feeder and barn are the same device (C2:00:5E:00:53:0A). Next: towpath camera remove barn',
+      message:
+        'feeder and barn are the same device (C2:00:5E:00:53:0A), and feeder had it first. Next: towpath camera remove barn (or feeder, to keep barn)',
       at: expect.any(String),
     },
   ]);
@@ -173,9 +176,82 @@ test('the second entry of a device has a problem and closed outputs, and drops n
   expect(feeder.problem?.message).toContain('barn and feeder are the same device');
   await barn[Symbol.asyncDispose]();
   await barn.forget();
-  devices.release('barn');
+  devices.keepOnly(new Set(['feeder']));
   await expect.poll(() => [feeder.problem, waiting()]).toEqual([undefined, [feeders]]);
   await feeder[Symbol.asyncDispose]();
+  expect(clock.pendingTimers).toBe(0);
+});
+
+test('the entry that had a device keeps it over a restart, also when another one is connected first (B13)', async () => {
+  using commandLine = new CommandLine();
+  const runtime = {
+    ...components,
+    clock: new VirtualClock(),
+    log: silentLog,
+    configFolder: commandLine.file('config'),
+  };
+  const info = { devId: 'C2:00:5E:00:53:0A' } as DeviceInfo;
+  let stored: DeviceHolders | undefined;
+  /** A daemon with both entries, whose cameras are connected in this order. */
+  const run = async (order: readonly string[], names: readonly string[] = ['feeder', 'barn']) => {
+    const onChanged = (holders: DeviceHolders) => {
+      stored = holders;
+    };
+    const devices = new HeldDevices({ holders: stored, onChanged });
+    devices.keepOnly(new Set(names));
+    const problems: Record<string, string | undefined> = {};
+    const entries = order.map((name) => {
+      const parts = { runtime, live: {}, catalog: {}, devices, name, timeZone: undefined, changed: () => {} };
+      const config = { export: { folder: commandLine.file(name) } };
+      return { name, outputs: new HeldOutputs(parts as unknown as HeldOutputsComponents, config) };
+    });
+    for (const { name, outputs } of entries) {
+      await outputs.identify(info);
+      problems[name] = outputs.problem?.code;
+    }
+    for (const { outputs } of entries) await outputs[Symbol.asyncDispose]();
+    return problems;
+  };
+  expect(await run(['feeder', 'barn'])).toEqual({ feeder: undefined, barn: 'same-device' });
+  expect(await run(['barn', 'feeder'])).toEqual({ feeder: undefined, barn: 'same-device' });
+  // One that was removed while no daemon ran keeps nothing.
+  expect(await run(['barn'], ['barn'])).toEqual({ barn: undefined });
+  expect(await run(['feeder', 'barn'])).toEqual({ feeder: 'same-device', barn: undefined });
+});
+
+test('outputs that another process has open are neither opened nor changed until it ends (B13)', async () => {
+  using commandLine = new CommandLine();
+  const clock = new VirtualClock();
+  const runtime = {
+    ...components,
+    clock,
+    log: silentLog,
+    random: new SeededRandom(1),
+    configFolder: commandLine.file('config'),
+  };
+  const info = { devId: 'C2:00:5E:00:53:0A' } as DeviceInfo;
+  const folder = outputsFolder(runtime, info.devId);
+  const other = lockOutputs(runtime, info.devId);
+  mkdirSync(join(folder, 'webhook-0123456789abcdef'), { recursive: true });
+  const parts = { runtime, live: {}, catalog: {}, devices: new HeldDevices(), name: 'feeder', timeZone: undefined };
+  const config = { export: { folder: commandLine.file('copies') } };
+  const outputs = new HeldOutputs({ ...parts, changed: () => {} } as unknown as HeldOutputsComponents, config);
+  await outputs.identify(info);
+  expect(outputs.problem).toMatchObject({
+    code: 'already-running',
+    message: expect.stringMatching(
+      /^Another towpath process \(\d+\) hands on what the camera C2:00:5E:00:53:0A takes\. Next: /,
+    ),
+  });
+  await outputs.forget();
+  expect(readdirSync(folder)).toEqual(['webhook-0123456789abcdef']);
+  other[Symbol.dispose]();
+  await clock.advance(2_000);
+  await expect.poll(() => outputs.problem).toBeUndefined();
+  expect(readdirSync(folder)).toEqual([expect.stringMatching(/^export-/)]);
+  expect(() => lockOutputs(runtime, info.devId)).toThrow('Another towpath process');
+  await outputs[Symbol.asyncDispose]();
+  lockOutputs(runtime, info.devId)[Symbol.dispose]();
   expect(clock.pendingTimers).toBe(0);
 });
 

@@ -52,7 +52,7 @@ export class Daemon implements AsyncDisposable {
   readonly #startedAt: string;
   readonly #cameraProblems = new Map<string, Problem>();
   readonly #turns = new AdapterTurns();
-  readonly #devices = new HeldDevices();
+  readonly #devices: HeldDevices;
   #config: DaemonConfig;
   #configProblem: Problem | undefined;
   #reloading: Promise<void> = Promise.resolve();
@@ -66,6 +66,10 @@ export class Daemon implements AsyncDisposable {
     this.#options = options;
     this.#config = options.config;
     this.#startedAt = this.#now();
+    this.#devices = new HeldDevices({
+      holders: options.state.state.devices,
+      onChanged: (devices) => this.#save({ devices }),
+    });
     this.hub = new EventHub(runtime, { run: Buffer.from(runtime.random.bytes(8)).toString('hex') });
     this.metrics = new DaemonMetrics({
       clock: runtime.clock,
@@ -273,10 +277,10 @@ export class Daemon implements AsyncDisposable {
         await holder[Symbol.asyncDispose]();
         if (wanted.get(name)?.outputs === undefined) await holder.forgetOutputs();
         if (wanted.has(name)) return;
-        this.#devices.release(name);
         this.hub.publish({ type: 'camera-removed', camera: name });
       }),
     );
+    this.#devices.keepOnly(wanted);
     for (const [name, holder] of this.cameras) {
       const camera = wanted.get(name);
       // Other outputs need no other connection.

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DeviceInfo, MediaItem } from '@towpath/camera';
 import {
@@ -18,13 +17,13 @@ import {
   ReceiverHealth,
   type Refusal,
   RtspServer,
-  topicId,
   Webhook,
 } from '@towpath/camera/outputs';
-import { errorCode, Mutex, SystemRandom } from '@towpath/core';
+import { Mutex, SystemRandom } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import type { Runtime } from '../cli/runtime.ts';
 import { readAuthorities, readSecret } from '../config/secret-file.ts';
+import { dropOthersThan, lockOutputs, outputsFolder } from './outputs-folder.ts';
 import { type OutputsPassword, outputsPassword } from './outputs-password.ts';
 import { runForPicture } from './run-for-picture.ts';
 
@@ -107,7 +106,7 @@ const USER = 'towpath';
 
 /** The outputs of one camera. Pictures that receivers are to be told of wait on disk until they have taken them. */
 export class CameraOutputs implements AsyncDisposable {
-  readonly #stack = new AsyncDisposableStack();
+  readonly #stack: AsyncDisposableStack;
   readonly #components: OutputsComponents;
   readonly #announced: AnnouncedItems;
   readonly #receivers: Receiver[] = [];
@@ -115,14 +114,18 @@ export class CameraOutputs implements AsyncDisposable {
   #isClosed = false;
   #broker: MqttOutput | undefined;
 
-  private constructor(components: OutputsComponents, announced: AnnouncedItems) {
+  private constructor(
+    components: OutputsComponents,
+    { announced, stack }: { announced: AnnouncedItems; stack: AsyncDisposableStack },
+  ) {
+    this.#stack = stack;
     this.#components = components;
     this.#announced = announced;
   }
 
   /**
    * Opens every output that is configured.
-   * @throws TowpathError `address-in-use`, `network-failed`, `mqtt-failed`, `file-unreadable`; UsageError for a file with a
+   * @throws TowpathError `already-running` when another process has the outputs of the device; `address-in-use`, `network-failed`, `mqtt-failed`, `file-unreadable`; UsageError for a file with a
    *   secret that others can read, or without certificates; CameraError `permission-denied`, `disk-full`, `disk-failed`; the signal's reason. Nothing
    *   is open then.
    */
@@ -133,12 +136,16 @@ export class CameraOutputs implements AsyncDisposable {
   ): Promise<CameraOutputs> {
     const { runtime, info } = components;
     const folder = outputsFolder(runtime, info.devId);
-    const outputs = new CameraOutputs(components, await AnnouncedItems.open(join(folder, 'announced')));
+    // Released last, when nothing of this process is written any more.
+    const stack = new AsyncDisposableStack();
     try {
+      stack.use(lockOutputs(runtime, info.devId));
+      const announced = await AnnouncedItems.open(join(folder, 'announced'));
+      const outputs = new CameraOutputs(components, { announced, stack });
       await outputs.#open(config, folder, signal);
       return outputs;
     } catch (error) {
-      await outputs[Symbol.asyncDispose]();
+      await stack.disposeAsync();
       throw error;
     }
   }
@@ -173,7 +180,7 @@ export class CameraOutputs implements AsyncDisposable {
   /** Drops what waits for receivers that are not among these. @throws the system's error */
   async dropOthers(): Promise<void> {
     const { runtime, info } = this.#components;
-    await dropWaiting(runtime, info.devId, new Set(this.#receivers.map(({ name }) => name)));
+    await dropOthersThan(runtime, info.devId, new Set(this.#receivers.map(({ name }) => name)));
   }
 
   wasAnnounced(item: MediaItem): boolean {
@@ -319,49 +326,6 @@ export class CameraOutputs implements AsyncDisposable {
     const { info, name, timeZone } = this.#components;
     if (file === undefined) return;
     await exportFile({ from: file, to, item, camera: name ?? info.devId, serial: info.devId, timeZone });
-  }
-}
-
-/** Where the events of one camera wait, and which of its pictures were told of. */
-export function outputsFolder({ configFolder }: Pick<Runtime, 'configFolder'>, deviceId: string): string {
-  return join(configFolder, 'outputs', topicId(deviceId));
-}
-
-/** `webhook-0123456789abcdef`. */
-const RECEIVER_NAME = /^(?:mqtt|webhook|exec|export)-[0-9a-f]{16}$/;
-
-/**
- * Drops what waits for the receivers of a camera, but not what another process that still runs has put there, such as
- * `towpath camera outputs`. @param kept names of folders that stay @throws the system's error
- */
-export async function dropWaiting(
-  runtime: Pick<Runtime, 'configFolder'>,
-  deviceId: string,
-  kept: ReadonlySet<string> = new Set(),
-): Promise<void> {
-  const folder = outputsFolder(runtime, deviceId);
-  for (const name of await namesIn(folder)) {
-    if (!RECEIVER_NAME.test(name) || kept.has(name)) continue;
-    const writers = (await namesIn(join(folder, name))).map((file) => Number(/-(\d+)\.\w+$/.exec(file)?.[1]));
-    if (!writers.some((pid) => pid > 0 && pid !== process.pid && runs(pid)))
-      await rm(join(folder, name), { recursive: true, force: true });
-  }
-}
-
-async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return [];
-    throw error;
-  }
-}
-
-function runs(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return errorCode(error) === 'EPERM';
   }
 }
 

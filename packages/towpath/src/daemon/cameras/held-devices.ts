@@ -7,12 +7,28 @@ interface Device {
   readonly waiting: Map<string, () => void>;
 }
 
+/** Entry of each device, by the id of the device in paths. */
+export type DeviceHolders = Readonly<Record<string, string>>;
+
+export interface HeldDevicesOptions {
+  /** Who had which device when the last daemon ended. */
+  readonly holders?: DeviceHolders | undefined;
+  /** Called when another entry has a device, or none. */
+  onChanged?(holders: DeviceHolders): void;
+}
+
 /**
  * Which entry of the configuration holds which device. What waits for receivers is stored by device id, so two entries of one
- * device would remove each other's.
+ * device would remove each other's. The entry that had a device keeps it over a restart, whichever is connected first then.
  */
 export class HeldDevices {
-  readonly #devices = new Map<string, Device>();
+  readonly #devices: Map<string, Device>;
+  readonly #onChanged: (holders: DeviceHolders) => void;
+
+  constructor({ holders = {}, onChanged = () => {} }: HeldDevicesOptions = {}) {
+    this.#devices = new Map(Object.entries(holders).map(([key, holder]) => [key, { holder, waiting: new Map() }]));
+    this.#onChanged = onChanged;
+  }
 
   /**
    * Claims a device for an entry, which gives up any other device that it has.
@@ -23,7 +39,10 @@ export class HeldDevices {
     const key = topicId(deviceId);
     this.#giveUp(entry, key);
     const device = this.#devices.get(key);
-    if (device === undefined) this.#devices.set(key, { holder: entry, waiting: new Map() });
+    if (device === undefined) {
+      this.#devices.set(key, { holder: entry, waiting: new Map() });
+      this.#tell();
+    }
     if (device === undefined || device.holder === entry) return undefined;
     device.waiting.set(entry, onFree);
     return device.holder;
@@ -34,9 +53,14 @@ export class HeldDevices {
     return this.#devices.get(topicId(deviceId))?.holder === entry;
   }
 
-  /** Gives up whatever an entry has or waits for; the entry that has waited longest has it then. */
-  release(entry: string): void {
-    this.#giveUp(entry, undefined);
+  /** Gives up whatever other entries have or wait for; the entry that has waited longest has it then. */
+  keepOnly(entries: { has(entry: string): boolean }): void {
+    const others = [...this.#devices.values()].flatMap(({ holder, waiting }) => [...waiting.keys(), holder]);
+    for (const entry of others) if (!entries.has(entry)) this.#giveUp(entry, undefined);
+  }
+
+  #tell(): void {
+    this.#onChanged(Object.fromEntries([...this.#devices].map(([key, { holder }]) => [key, holder])));
   }
 
   #giveUp(entry: string, kept: string | undefined): void {
@@ -47,11 +71,13 @@ export class HeldDevices {
       const [next] = device.waiting;
       if (next === undefined) {
         this.#devices.delete(key);
+        this.#tell();
         continue;
       }
       const [holder, onFree] = next;
       device.holder = holder;
       device.waiting.delete(holder);
+      this.#tell();
       onFree();
     }
   }

@@ -4,13 +4,8 @@ import { backoff, errorCode, errorMessage, Mutex, readRegular, type Timer } from
 import type { OutputProblem, Problem } from '@towpath/dashboard/api';
 import type { Runtime } from '../../cli/runtime.ts';
 import { counted } from '../../cli/table.ts';
-import {
-  CameraOutputs,
-  dropWaiting,
-  type OutputFailure,
-  type OutputsConfig,
-  receiverText,
-} from '../../outputs/camera-outputs.ts';
+import { CameraOutputs, type OutputFailure, type OutputsConfig, receiverText } from '../../outputs/camera-outputs.ts';
+import { dropWaiting } from '../../outputs/outputs-folder.ts';
 import type { HeldDevices } from './held-devices.ts';
 import type { MediaCatalog } from './media-catalog.ts';
 
@@ -134,8 +129,8 @@ export class HeldOutputs implements AsyncDisposable {
     if (info === undefined || this.#outputs !== undefined || signal.aborted) return;
     const holder = devices.claim(info.devId, name, () => void this.#open());
     if (holder !== undefined) {
-      const same = `${holder} and ${name} are the same device (${info.devId})`;
-      this.#failed('same-device', `${same}. Next: towpath camera remove ${name}`);
+      const same = `${holder} and ${name} are the same device (${info.devId}), and ${holder} had it first`;
+      this.#failed('same-device', `${same}. Next: towpath camera remove ${name} (or ${holder}, to keep ${name})`);
       return;
     }
     if (config === undefined) {

@@ -12,6 +12,8 @@ export interface DaemonState {
   readonly cameras: Readonly<Record<string, CameraMemo>>;
   /** When each camera that is woken was visited last, ISO 8601, by its name: a restart does not wake it again. */
   readonly visits?: Readonly<Record<string, string>> | undefined;
+  /** Entry that has each device, by the id of the device in paths: a restart gives it to no other one. */
+  readonly devices?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What a camera said last. */
@@ -44,6 +46,7 @@ const stateSchema: z.ZodType<StateFile, unknown> = z.object({
   version: z.int(),
   cameras: z.record(z.string(), memoSchema).default({}),
   visits: z.record(z.string(), z.string().max(40)).optional(),
+  devices: z.record(z.string(), z.string()).optional(),
 });
 
 /** One step from a version to the next; `state` is what the file held. */
@@ -108,8 +111,7 @@ export class StateFolder {
     for (const migrate of migrations.slice(version)) raw = migrate(path, raw);
     const parsed = stateSchema.safeParse({ ...raw, version: migrations.length });
     if (!parsed.success && text !== undefined) notices.push(setAside(file, options.nowMs));
-    const { cameras, visits } = parsed.success ? parsed.data : { cameras: {}, visits: undefined };
-    const state = { cameras, ...(visits !== undefined && { visits }) };
+    const { version: _version, ...state } = parsed.success ? parsed.data : { cameras: {}, version };
     const folder = new StateFolder(path, state, migrations.length, notices);
     if (version < migrations.length || !parsed.success || notices.length > 0) folder.#write();
     return folder;
