@@ -1,4 +1,4 @@
-import { copyFileSync, readdirSync } from 'node:fs';
+import { copyFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { formatEndpoint } from '@towpath/net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { localTime } from '../src/commands/party/local-time.ts';
@@ -90,7 +90,7 @@ describe('a server that is not open', () => {
 
   test('a name that another member has is warned of with the host name that is reached; a code is joined with again after leaving', async () => {
     await createParty();
-    const invited = await ok(ann(), ['party', 'invite', '--uses', '3', '--json']);
+    const invited = await ok(ann(), ['party', 'invite', '--uses', '6', '--json']);
     const { code } = JSON.parse(invited.at(-1)!) as { code: string };
     const join = (name: string) => ben().run(['party', 'join', code, '--server', url, '--as', name, '--json']);
     const { out, err } = await join('ann');
@@ -99,6 +99,21 @@ describe('a server that is not open', () => {
       `Another member is called ann too: this node is reached as ann-${id.slice(0, 6)}.camp.internal. Next, for a name of its own: towpath party leave, then join with a new invite and --as NAME`,
     );
     await ok(ben(), ['party', 'leave']);
+    // What the configuration says of the party's names holds in the warning too, and one that is damaged hinders nobody.
+    for (const [config, zone] of [
+      ['parties: [{ party: Camp, domain: lan.example }]', 'camp.lan.example'],
+      ['parties: [{ party: camp, domain: "" }]', 'camp'],
+      ['parties: {', 'camp.internal'],
+    ] as const) {
+      writeFileSync(ben().file('config/config.yaml'), config, { mode: 0o600 });
+      const again = await join('ann');
+      expect([again.code, again.err]).toEqual([
+        0,
+        expect.stringMatching(new RegExp(`this node is reached as ann-[0-9a-f]{6}\\.${zone}\\. Next`)),
+      ]);
+      await ok(ben(), ['party', 'leave']);
+    }
+    rmSync(ben().file('config/config.yaml'));
     const other = await join('Ben');
     expect([other.code, other.err, JSON.parse(other.out.at(-1)!)]).toEqual([
       0,

@@ -11,6 +11,9 @@ import type { KnownParty, Servers } from '../../config/party-home.ts';
 import { dataPlaneHint } from './data-plane-hint.ts';
 import { homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
 import { printJson } from '../../cli/json-output.ts';
+import { loadConfig } from '../../daemon/config/config-file.ts';
+import type { PartyFile } from '../../daemon/config/schema.ts';
+import { startsId } from './starts-id.ts';
 
 /** Joins a party with an invite, given as a code or as a link. */
 export async function join(
@@ -61,12 +64,26 @@ function printJoined(runtime: Runtime, { id, name, self, peers }: PartyView, { a
 }
 
 /** Members of one name have other host names than their own. */
-function warnOfNamesake({ io }: Runtime, { name: party, self, peers }: PartyView): void {
-  const reached = hostNames(party, [self, ...peers]).get(self.id);
-  if (reached === undefined || reached === hostNames(party, [self]).get(self.id)) return;
-  io.err(
+function warnOfNamesake(runtime: Runtime, { id, name: party, self, peers }: PartyView): void {
+  const domain = configuredDomain(runtime, { id, name: party });
+  const reached = hostNames(party, [self, ...peers], domain).get(self.id);
+  if (reached === undefined || reached === hostNames(party, [self], domain).get(self.id)) return;
+  runtime.io.err(
     `Another member is called ${self.name} too: this node is reached as ${reached}. Next, for a name of its own: towpath party leave, then join with a new invite and --as NAME`,
   );
+}
+
+/** Domain of the names of a party; undefined where the configuration names none, or cannot be read. */
+function configuredDomain(runtime: Runtime, { id, name }: { id: string; name: string }): string | undefined {
+  try {
+    const { parties } = loadConfig(runtime);
+    const files = Array.isArray(parties) ? (parties as readonly PartyFile[]) : [];
+    const isMeant = ({ party }: PartyFile) => party.toLowerCase() === name.toLowerCase() || startsId(id, party);
+    return files.find(isMeant)?.domain;
+  } catch {
+    // The node has joined already; towpath up says what is wrong.
+    return undefined;
+  }
 }
 
 /** @throws UsageError for a text that is neither a code nor a link. */
