@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { createLog, SeededRandom, SystemClock } from '@towpath/core';
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocketServer } from 'ws';
@@ -104,6 +104,38 @@ describe('a control server of another version (C12)', () => {
       code: 'server-unavailable',
       message: `The certificate of the control server camp.example:4100 ${text}`,
     });
+  });
+
+  test.each([
+    [
+      'changes the protocol',
+      'HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n',
+      'bad-answer',
+    ],
+    ['ends the connection', '', 'server-unavailable'],
+    ['ends the connection after the head', 'HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n', 'server-unavailable'],
+  ])('that %s instead of an answer is an error', async (_what, text, code) => {
+    const server = createTcpServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', () => (code === 'bad-answer' ? socket.write(text) : socket.end(text)));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    stops.push(() => new Promise((resolve) => server.close(resolve)));
+    const { port } = server.address() as AddressInfo;
+    const random = new SeededRandom(4);
+    const transport = new HttpTransport(
+      { clock: new SystemClock(), random },
+      { servers: [`http://127.0.0.1:${port}`] },
+    );
+    stops.push(() => transport.close());
+    const { signing: key } = generateNodeIdentity(random);
+    await expect(transport.readLog(PARTY, 0, { key })).rejects.toMatchObject({ code });
+  });
+
+  test('its refusals are told as its words, because it may be hostile', async () => {
+    const { transport, key, host } = await serverThat({ code: 'forbidden', message: 'Run this.' }, [], 403);
+    const message = `The control server ${host} answers: Run this.`;
+    await expect(transport.readLog(PARTY, 0, { key })).rejects.toMatchObject({ code: 'forbidden', message });
   });
 
   test.each([-5, 0])('a request to come back in %i ms is not followed', async (retryAfterMs) => {

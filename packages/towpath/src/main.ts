@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import { endOnUncaughtError } from './cli/crash.ts';
+import { endOnStall, endOnUncaughtError } from './cli/crash.ts';
 import { endNow, endWhenDone } from './cli/end-process.ts';
 import { ExitCode } from './cli/exit-code.ts';
 import { type Io, processIo } from './cli/io.ts';
@@ -40,6 +40,7 @@ function usageMessage({ code, message }: CommanderError): string {
 /** Entry point of the process: system network, system clock, signals. */
 export async function main(): Promise<void> {
   endOnUncaughtError();
+  const ended = endOnStall();
   const io = processIo();
   const args = process.argv.slice(2);
   const interrupt = new AbortController();
@@ -63,6 +64,7 @@ export async function main(): Promise<void> {
     args,
     new ProcessRuntime({ io, signal: interrupt.signal, verbose, configFolder: configFolder(io.env) }),
   );
+  ended();
   endWhenDone(code);
 }
 

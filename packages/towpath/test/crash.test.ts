@@ -46,6 +46,19 @@ describe('an error that nobody caught (A1)', { timeout: 60_000 }, () => {
     expect(err).toContain('internal error');
   });
 
+  test('a command that waits for nothing ends with a line and exit code 1, not with Node’s own', async () => {
+    const source = `import { endOnStall } from ${JSON.stringify(CRASH)}; endOnStall(); await new Promise(() => {});`;
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', source], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let err = '';
+    child.stderr.on('data', (data: Buffer) => {
+      err += data.toString();
+    });
+    expect(await once(child, 'close')).toEqual([1, null]);
+    expect(err).toBe('towpath: internal error: the command waits for nothing. Please report this.\n');
+  });
+
   test.each(['the daemon', 'cameras alone', 'serve', "the package's daemon", "the package's serve"])(
     'systemd starts %s again after it',
     (name) => {

@@ -236,6 +236,46 @@ describe('party', () => {
     expect(rotated.map(({ members }) => members[0]!.rotations)).toEqual([1, 1]);
   });
 
+  test('parties of one name are said, and told apart by their ids (C12, C13)', async () => {
+    const { ann } = scene;
+    await scene.party();
+    const second = await ann.run(['party', 'create', 'Camp', '--as', 'Ann']);
+    expect([second.code, second.err]).toEqual([
+      0,
+      expect.stringMatching(
+        /^Another party of this node is called Camp too: camp \(\w{8}\), Camp \(\w{8}\)\. Next: in commands, give the first characters of the id instead of the name\.$/m,
+      ),
+    ]);
+    const which = await ann.run(['party', 'members', 'camp']);
+    expect([which.code, which.err]).toEqual([
+      2,
+      expect.stringMatching(/Next: give the first characters of the id\.$/m),
+    ]);
+    const [, label] = await ok(ann, 'party', 'list');
+    const [, id] = /^camp \((\w{8})\) /i.exec(label!)!;
+    expect((await ok(ann, 'party', 'members', id!))[0]).toMatch(/^camp: 1 member$/i);
+  });
+
+  test('a party whose only member is its founder is forgotten on this machine, also without its servers; its key stays (C12)', async () => {
+    const { ann, url } = scene;
+    await scene.party();
+    const refused = await ann.run(['party', 'leave']);
+    const [, command] = /: towpath (party leave \w{8} --forget)$/m.exec(refused.err) ?? [];
+    expect([refused.code, command]).toEqual([4, expect.any(String)]);
+    await scene.stopServing();
+    const [said, listed, kept] = await ok(ann, ...command!.split(' '));
+    expect([said, listed]).toEqual([
+      'camp is forgotten on this machine.',
+      expect.stringContaining('still list this node'),
+    ]);
+    expect((await ann.run(['party', 'list'])).err).toContain('in no party');
+    await scene.serve();
+    const [, key] = /^The party key stays in (\S+);/.exec(kept!)!;
+    expect(await ok(ann, 'party', 'recover', key!, '--server', url)).toContainEqual(
+      expect.stringMatching(/^This node is now the founder of camp/),
+    );
+  });
+
   test('every command on one party takes its name as an option too (G4)', async () => {
     const { ann, url } = scene;
     await scene.party();

@@ -36,6 +36,13 @@ export function sendRequest(
     const request =
       url.protocol === 'https:' ? httpsRequest(url, target, onAnswer) : httpRequest(url, target, onAnswer);
     request.on('error', fail);
+    // Not asked for: told by its status, as any other answer that no control server gives.
+    request.on('upgrade', (answer, socket) => {
+      socket.destroy();
+      resolve({ status: answer.statusCode ?? 0, body: new Uint8Array(0) });
+    });
+    // Whatever else ends it without an answer.
+    request.on('close', () => fail(new Error('the connection ended before the answer')));
     request.end(body);
   });
 }

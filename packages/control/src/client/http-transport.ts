@@ -388,7 +388,10 @@ function errorOf({ server, status, body }: Answer): ControlError {
     return new ControlError(isDown ? 'server-unavailable' : 'bad-answer', `${answered}. ${CHECK_SERVER}`);
   }
   const { code, message, details } = parsed.data;
-  return new ControlError(code as ControlErrorCode, message, { details: details ?? {} });
+  // The server's words are told as such: it may be hostile.
+  return new ControlError(code as ControlErrorCode, `The control server ${server.host} answers: ${message}`, {
+    details: details ?? {},
+  });
 }
 
 function decodeAll(texts: readonly string[]): Uint8Array[] {

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { ExitCode } from './exit-code.ts';
 import { printable } from './terminal-text.ts';
 
 /** Standard error's descriptor: the streams of a process that is about to end may never write. */
@@ -21,6 +22,19 @@ export function endOnUncaughtError(): void {
       process.kill(process.pid, 'SIGKILL');
     }
   });
+}
+
+/**
+ * Ends the process when nothing is left that could continue a command: that is a defect of this program, which Node tells
+ * with its source and an exit code of its own. Returns a function that a command calls at its end.
+ */
+export function endOnStall(): () => void {
+  const onStall = () => {
+    process.stderr.write('towpath: internal error: the command waits for nothing. Please report this.\n');
+    process.exit(ExitCode.Failed);
+  };
+  process.once('beforeExit', onStall);
+  return () => process.off('beforeExit', onStall);
 }
 
 /**

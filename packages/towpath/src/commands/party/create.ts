@@ -3,7 +3,7 @@ import { errorCode } from '@towpath/core';
 import type { Runtime } from '../../cli/runtime.ts';
 import { readSecretInput } from '../../cli/secret-input.ts';
 import { dataPlaneHint } from './data-plane-hint.ts';
-import { homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
+import { homeOf, PartyNode, type ServerOptions, serversFor, warnOfSameName } from './party-node.ts';
 import { printJson } from '../../cli/json-output.ts';
 
 interface CreateOptions extends ServerOptions {
@@ -29,6 +29,7 @@ export async function create(runtime: Runtime, name: string, options: CreateOpti
     });
   home.rememberParty({ id, name, servers });
   home.rememberServers(servers);
+  warnOfSameName(runtime, { id, name });
   const keyFile = home.keyPath(id);
   if (options.json) {
     const { id: member, name: as, virtualAddress } = self;

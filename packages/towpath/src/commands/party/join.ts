@@ -9,7 +9,7 @@ import { counted } from '../../cli/table.ts';
 import { readSecretInput } from '../../cli/secret-input.ts';
 import type { KnownParty, Servers } from '../../config/party-home.ts';
 import { dataPlaneHint } from './data-plane-hint.ts';
-import { homeOf, PartyNode, type ServerOptions, serversFor } from './party-node.ts';
+import { homeOf, PartyNode, type ServerOptions, serversFor, warnOfSameName } from './party-node.ts';
 import { printJson } from '../../cli/json-output.ts';
 import { loadConfig } from '../../daemon/config/config-file.ts';
 import type { PartyFile } from '../../daemon/config/schema.ts';
@@ -39,6 +39,7 @@ export async function join(
   home.rememberParty({ id, name, servers, joinedWith: lookup });
   rememberServers(runtime, servers);
   warnOfNamesake(runtime, view);
+  warnOfSameName(runtime, view);
   if (options.json) {
     printJoined(runtime, view, servers);
     return;

@@ -2,7 +2,7 @@ import { errorCode, errorMessage, isAbort } from '@towpath/core';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { columns, counted } from '../../cli/table.ts';
 import type { KnownParty } from '../../config/party-home.ts';
-import { homeOf, MembershipError, PartyNode } from './party-node.ts';
+import { homeOf, MembershipError, namesakesOf, partyLabel, PartyNode } from './party-node.ts';
 import { printJson } from '../../cli/json-output.ts';
 
 /** Prints every party of this node: as verified now, or the last verified state when no server can be reached. */
@@ -14,7 +14,7 @@ export async function list(runtime: Runtime, { json }: CommonOptions): Promise<v
   if (json) for (const each of found) printJson(io, 'party', each.told);
   else if (found.length > 0) {
     const rows = found.map(({ told }) => [
-      told.name,
+      namesakesOf(told, parties).length === 0 ? told.name : partyLabel(told),
       told.member?.role ?? '',
       told.member?.virtualAddress ?? '',
       told.members === undefined

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import type { KnownParty } from '../../config/party-home.ts';
@@ -34,15 +36,43 @@ export async function role(runtime: Runtime, wanted: string, next: string, optio
   tell(runtime, options, party, { type: 'role', member: { id, name, role: next } }, text);
 }
 
-/** Takes this node out of a party. */
-export async function leave(runtime: Runtime, name: string | undefined, options: CommonOptions): Promise<void> {
+/** Takes this node out of a party; with `forget` on this machine only. */
+export async function leave(
+  runtime: Runtime,
+  name: string | undefined,
+  options: CommonOptions & { forget?: boolean },
+): Promise<void> {
   const party = findParty(runtime, name);
+  if (options.forget) {
+    await forget(runtime, party, options);
+    return;
+  }
   await using node = await PartyNode.open(runtime, party.servers, { party: party.id });
-  await node.current(party);
+  const { self, peers } = await node.current(party);
+  if (self.role === 'founder' && peers.length === 0) {
+    throw new TowpathError(
+      'forbidden',
+      `${party.name} has no member who could be its founder instead. Next, to remove it from this machine: towpath party leave ${party.id.slice(0, 8)} --forget`,
+      { kind: 'refused' },
+    );
+  }
   await node.client.leave(party.id, { signal: runtime.signal });
   tell(runtime, options, party, { type: 'left' }, `This node has left ${party.name}.`);
   const hint = options.json ? undefined : await heldPartyHint(runtime, party.id);
   if (hint !== undefined) runtime.io.out(hint);
+}
+
+/** Removes a party from this machine without a word to its servers, which may be gone. Its key stays. */
+async function forget(runtime: Runtime, party: KnownParty, options: CommonOptions): Promise<void> {
+  const home = homeOf(runtime);
+  const held = await heldPartyHint(runtime, party.id);
+  if (held !== undefined) throw new TowpathError('already-running', held, { kind: 'local' });
+  await home.storage([party.id]).remove(party.id);
+  const key = home.keyPath(party.id);
+  tell(runtime, options, party, { type: 'left' }, `${party.name} is forgotten on this machine.`);
+  if (options.json) return;
+  runtime.io.out('Servers and other members still list this node; whoever may remove members can remove it.');
+  if (existsSync(key)) runtime.io.out(`The party key stays in ${key}; with it: towpath party recover`);
 }
 
 /** Shows or changes the control servers of a party; new ones are contacted before they are saved. */

@@ -115,15 +115,43 @@ export function findParty(runtime: Runtime, wanted: string | undefined): KnownPa
     ({ id, name }) => wanted === undefined || name.toLowerCase() === wanted.toLowerCase() || startsId(id, wanted),
   );
   const [only, ...others] = meant;
-  const names = (list: readonly KnownParty[]) => list.map(({ id, name }) => `${name} (${id.slice(0, 8)})`).join(', ');
   if (only === undefined) {
     throw new UsageError(`This node is not in a party ${wanted}. Its parties: ${names(parties)}.`);
   }
-  if (others.length > 0)
-    throw new UsageError(
-      `Several parties match: ${names(meant)}. Next: give the name or the first characters of the id.`,
-    );
+  if (others.length > 0) {
+    const isNameClear = meant.every((party) => namesakesOf(party, meant).length === 0);
+    const next = isNameClear
+      ? 'give the name or the first characters of the id'
+      : 'give the first characters of the id';
+    throw new UsageError(`Several parties match: ${names(meant)}. Next: ${next}.`);
+  }
   return only;
+}
+
+/** Says that commands cannot tell a party by its name, when another one of this node has the same. */
+export function warnOfSameName(runtime: Runtime, party: Pick<KnownParty, 'id' | 'name'>): void {
+  const others = namesakesOf(party, homeOf(runtime).parties());
+  if (others.length === 0) return;
+  runtime.io.err(
+    `Another party of this node is called ${party.name} too: ${names([...others, party])}. Next: in commands, give the first characters of the id instead of the name.`,
+  );
+}
+
+/** The other parties of the same name. */
+export function namesakesOf<T extends Pick<KnownParty, 'id' | 'name'>>(
+  { id, name }: Pick<KnownParty, 'id' | 'name'>,
+  among: readonly T[],
+): T[] {
+  return among.filter((other) => other.id !== id && other.name.toLowerCase() === name.toLowerCase());
+}
+
+/** A party, told from others of its name. */
+export function partyLabel({ id, name }: Pick<KnownParty, 'id' | 'name'>): string {
+  return `${name} (${id.slice(0, 8)})`;
+}
+
+function names(parties: readonly Pick<KnownParty, 'id' | 'name'>[]): string {
+  return parties.map(partyLabel).join(', ');
 }
 
 /** Returns the servers of this command, or those saved by an earlier one. @throws UsageError when there are none. */

@@ -207,7 +207,8 @@ function role(party: Command, runtime: Runtime): void {
 function leave(party: Command, runtime: Runtime): void {
   withParty(withCommon(party.command('leave')))
     .description('leave a party; a founder must appoint another founder first')
-    .addHelpText('after', '\nExample:\n  towpath party leave camp\n')
+    .option('--forget', 'remove the party from this machine only, without asking its servers; the party key stays')
+    .addHelpText('after', '\nExamples:\n  towpath party leave camp\n  towpath party leave camp --forget\n')
     .action(async (name, options) => (await import('./manage.ts')).leave(runtime, partyOf(name, options), options));
 }
 
