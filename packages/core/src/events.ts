@@ -6,8 +6,11 @@ type Listener<Value> = (value: Value) => void;
 /** Listeners of one typed event map: `{ up: Path; down: Reason }`. */
 export class Events<Map extends object> {
   readonly #log: Log;
-  /** Lists that are replaced and never changed, so that an `emit` under way calls the listeners it began with. */
-  readonly #listeners: { [Name in keyof Map]?: readonly Listener<Map[Name]>[] | undefined } = {};
+  /**
+   * Of each event its only listener, or a list that is replaced and never changed, so that an `emit` under way calls the
+   * listeners it began with. Most events have one, and there may be thousands of objects with events.
+   */
+  readonly #listeners: { [Name in keyof Map]?: Listener<Map[Name]> | readonly Listener<Map[Name]>[] | undefined } = {};
 
   /** @param log receives exceptions of listeners */
   constructor(log: Log = silentLog) {
@@ -16,8 +19,8 @@ export class Events<Map extends object> {
 
   /** Calls `listener` on every `name` until the returned function is called. */
   on<Name extends keyof Map>(name: Name, listener: Listener<Map[Name]>): () => void {
-    const known = this.#listeners[name];
-    if (known === undefined) this.#listeners[name] = [listener];
+    const known = this.#listenersOf(name);
+    if (known.length === 0) this.#listeners[name] = listener;
     else if (!known.includes(listener)) this.#listeners[name] = known.concat(listener);
     return () => this.#remove(name, listener);
   }
@@ -56,23 +59,31 @@ export class Events<Map extends object> {
    */
   emit<Name extends keyof Map>(name: Name, value: Map[Name]): void {
     const listeners = this.#listeners[name];
-    if (listeners === undefined) return;
-    for (const listener of listeners) {
-      try {
-        const returned: unknown = listener(value);
-        if (returned instanceof Promise) returned.catch((error: unknown) => this.#failed(name, error));
-      } catch (error) {
-        this.#failed(name, error);
-      }
+    if (typeof listeners === 'function') this.#call(listeners, name, value);
+    else for (const listener of this.#listenersOf(name)) this.#call(listener, name, value);
+  }
+
+  #call<Name extends keyof Map>(listener: Listener<Map[Name]>, name: Name, value: Map[Name]): void {
+    try {
+      const returned: unknown = listener(value);
+      if (returned instanceof Promise) returned.catch((error: unknown) => this.#failed(name, error));
+    } catch (error) {
+      this.#failed(name, error);
     }
   }
 
-  #remove<Name extends keyof Map>(name: Name, listener: Listener<Map[Name]>): void {
+  #listenersOf<Name extends keyof Map>(name: Name): readonly Listener<Map[Name]>[] {
     const known = this.#listeners[name];
-    const at = known?.indexOf(listener) ?? -1;
-    if (known === undefined || at < 0) return;
+    return typeof known === 'function' ? [known] : (known ?? []);
+  }
+
+  #remove<Name extends keyof Map>(name: Name, listener: Listener<Map[Name]>): void {
+    const known = this.#listenersOf(name);
+    const at = known.indexOf(listener);
+    if (at < 0) return;
     // Unlike what `filter` returns, this has no room for more than it holds.
-    this.#listeners[name] = known.length === 1 ? undefined : known.toSpliced(at, 1);
+    const left = known.toSpliced(at, 1);
+    this.#listeners[name] = left.length > 1 ? left : left[0];
   }
 
   #failed(name: keyof Map, error: unknown): void {
@@ -81,6 +92,6 @@ export class Events<Map extends object> {
 
   /** How many listeners `name` has; for leak checks. */
   count(name: keyof Map): number {
-    return this.#listeners[name]?.length ?? 0;
+    return this.#listenersOf(name).length;
   }
 }

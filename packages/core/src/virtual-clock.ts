@@ -1,11 +1,6 @@
 import { type Clock, sleepOn, type Timer } from './clock.ts';
 import { TowpathError } from './errors.ts';
-
-interface Entry {
-  at: number;
-  order: number;
-  callback: (() => void) | undefined;
-}
+import { TimerHeap } from './time/timer-heap.ts';
 
 /**
  * A clock that advances only on request, so that a test runs an hour in a millisecond.
@@ -15,10 +10,8 @@ interface Entry {
  */
 export class VirtualClock implements Clock {
   readonly #startWallMs: number;
-  readonly #heap: Entry[] = [];
+  readonly #timers = new TimerHeap();
   #now = 0;
-  #order = 0;
-  #cancelled = 0;
 
   /** @param startWallMs {@link wallTime} at the start, ms since the Unix epoch. */
   constructor(startWallMs: number = Date.UTC(2026, 0, 1)) {
@@ -38,20 +31,12 @@ export class VirtualClock implements Clock {
   }
 
   timer(delayMs: number, callback: () => void): Timer {
-    const entry: Entry = { at: this.#now + Math.max(0, delayMs), order: this.#order++, callback };
-    this.#push(entry);
-    const cancel = () => {
-      if (entry.callback === undefined) return;
-      entry.callback = undefined;
-      this.#cancelled++;
-      if (this.#cancelled > 64 && this.#cancelled * 2 > this.#heap.length) this.#compact();
-    };
-    return { cancel, [Symbol.dispose]: cancel };
+    return this.#timers.add(this.#now + Math.max(0, delayMs), callback);
   }
 
   /** How many timers are waiting: 0 after everything was closed, or something leaks. */
   get pendingTimers(): number {
-    return this.#heap.length - this.#cancelled;
+    return this.#timers.size;
   }
 
   /** Moves time on by `ms`, firing every timer that falls due, and lets all promise reactions run. */
@@ -97,71 +82,15 @@ export class VirtualClock implements Clock {
 
   async #fire(at: number): Promise<void> {
     this.#now = Math.max(this.#now, at);
-    for (let next = this.#heap[0]; next && next.at <= this.#now; next = this.#heap[0]) {
-      const callback = this.#take(next);
-      if (callback === undefined) continue;
-      callback();
+    for (let next = this.#nextAt(); next !== undefined && next <= this.#now; next = this.#nextAt()) {
+      this.#timers.takeFirst()?.();
     }
     await settle();
   }
 
-  #take(next: Entry): (() => void) | undefined {
-    this.#pop();
-    const { callback } = next;
-    next.callback = undefined;
-    if (callback === undefined) this.#cancelled--;
-    return callback;
-  }
-
   #nextAt(): number | undefined {
-    for (;;) {
-      const first = this.#heap[0];
-      if (first === undefined) return undefined;
-      if (first.callback !== undefined) return first.at;
-      this.#pop();
-      this.#cancelled--;
-    }
+    return this.#timers.first?.atMs;
   }
-
-  #compact(): void {
-    const live = this.#heap.filter((entry) => entry.callback !== undefined);
-    this.#heap.length = 0;
-    this.#cancelled = 0;
-    for (const entry of live) this.#push(entry);
-  }
-
-  #push(entry: Entry): void {
-    const heap = this.#heap;
-    let at = heap.length;
-    heap.push(entry);
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (!before(entry, heap[parent]!)) break;
-      heap[at] = heap[parent]!;
-      at = parent;
-    }
-    heap[at] = entry;
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++;
-      if (!before(heap[child]!, last)) break;
-      heap[at] = heap[child]!;
-      at = child;
-    }
-    heap[at] = last;
-  }
-}
-
-function before(a: Entry, b: Entry): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
 /** A turn of the event loop, after which every promise reaction that was ready has run. */

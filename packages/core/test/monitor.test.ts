@@ -72,7 +72,7 @@ describe('suspicion machine', () => {
           onHealth: (is) => {
             if (is === 'dead') endedAtMs = clock.now() - startedAtMs;
           },
-          rttMs: 20,
+          handshakeRttMs: 20,
           times: { consentMs },
         },
       );
@@ -100,7 +100,7 @@ describe('suspicion machine', () => {
       probesAtMs.push(clock.now());
       return 20;
     };
-    const monitor = new Monitor({ clock }, { probe, onHealth: () => {}, rttMs: 20, times });
+    const monitor = new Monitor({ clock }, { probe, onHealth: () => {}, handshakeRttMs: 20, times });
     await clock.advance(200_000);
     idleIntervalMs = 12_000;
     await clock.advance(200_000);
@@ -384,7 +384,10 @@ describe('monitor', () => {
   });
 
   test('probes that throw are missed ones', async () => {
-    const { clock, monitor, health } = world({ probe: () => Promise.reject(new Error('no route')), rttMs: 50 });
+    const { clock, monitor, health } = world({
+      probe: () => Promise.reject(new Error('no route')),
+      handshakeRttMs: 50,
+    });
     await clock.advance(5_000);
     expect(health).toEqual([
       [300, 'suspect'],
@@ -410,7 +413,7 @@ describe('monitor', () => {
           onHealth: (health) => {
             dead ||= health === 'dead';
           },
-          rttMs: 40,
+          handshakeRttMs: 40,
         },
       );
       await clock.advance(30_000);

@@ -32,7 +32,7 @@ export interface MonitorOptions {
   /** @default 'current' */
   role?: PathRole;
   /** Round trip of the handshake, ms. */
-  rttMs?: number | undefined;
+  handshakeRttMs?: number | undefined;
   /** Its getters are asked each time: how long a NAT keeps a mapping is learnt later. See {@link monitorTimes}. */
   times?: Partial<MonitorTimes> | undefined;
 }
@@ -51,7 +51,8 @@ export class Monitor implements Disposable {
   readonly #clock: Clock;
   readonly #options: MonitorOptions;
   readonly #times: MonitorTimes;
-  readonly #probes = new SparseMap<number, AbortController>();
+  /** Those that are awaited. Undefined while there are none: there may be thousands of monitors, and most are idle. */
+  #probes: SparseMap<number, AbortController> | undefined;
   #stopped = false;
   #state: MonitorState;
   #timer: Timer | undefined;
@@ -66,7 +67,7 @@ export class Monitor implements Disposable {
     this.#clock = clock;
     this.#options = options;
     this.#times = options.times === undefined ? DEFAULT_MONITOR_TIMES : monitorTimes(options.times);
-    this.#state = initialMonitor(clock.now(), options.role ?? 'current', options.rttMs);
+    this.#state = initialMonitor(clock.now(), options.role ?? 'current', options.handshakeRttMs);
     this.#dispatch({ type: 'tick', atMs: clock.now() });
   }
 
@@ -135,8 +136,8 @@ export class Monitor implements Disposable {
     this.#stopped = true;
     this.#timer?.cancel();
     this.#noteTimer?.cancel();
-    const probes = [...this.#probes.values()];
-    this.#probes.clear();
+    const probes = [...(this.#probes?.values() ?? [])];
+    this.#probes = undefined;
     for (const probe of probes) probe.abort(new AbortedError('The path is no longer watched.'));
   }
 
@@ -193,20 +194,21 @@ export class Monitor implements Disposable {
   }
 
   async #probe(probeId: number): Promise<void> {
-    const { probe } = this.#options;
-    if (probe === undefined) return;
+    if (this.#options.probe === undefined) return;
     const abort = new AbortController();
+    this.#probes ??= new SparseMap();
     this.#probes.set(probeId, abort);
     this.#probes.get(probeId - MAX_OPEN_PROBES)?.abort(new AbortedError('The probe was not answered.'));
     const sentAtMs = this.#clock.now();
     try {
-      const measuredMs = await probe(abort.signal);
+      const measuredMs = await this.#options.probe(abort.signal);
       const now = this.#clock.now();
       this.#dispatch({ type: 'answered', probeId, rttMs: measuredMs ?? now - sentAtMs, atMs: now });
     } catch {
       this.#dispatch({ type: 'failed', probeId, atMs: this.#clock.now() });
     } finally {
-      this.#probes.delete(probeId);
+      this.#probes?.delete(probeId);
+      if (this.#probes?.size === 0) this.#probes = undefined;
     }
   }
 }

@@ -7,9 +7,10 @@ import { SparseMap } from '../sparse.ts';
 import { Tasks } from '../time/tasks.ts';
 import { DataLoss } from './data-loss.ts';
 import { isLossExplained, type PathHealth, type PathRole } from './monitor.ts';
+import { PathEntry, type PathSetEvent } from './path-entry.ts';
 import { Monitor } from './path-monitor.ts';
 import { PathReason } from './path-reason.ts';
-import type { PathSetEvents, PathSetOptions, PathDescription, PathStatus } from './path-set-options.ts';
+import type { PathSetEvents, PathSetOptions, PathStatus } from './path-set-options.ts';
 import {
   noSelection,
   type PathFacts,
@@ -18,27 +19,6 @@ import {
   type SelectionOptions,
   selectPaths,
 } from './selection.ts';
-
-interface Entry<Path> {
-  path: Path;
-  about: PathDescription;
-  monitor: Monitor | undefined;
-  /** What {@link PathSetOptions.health} said last. */
-  reported: PathHealth;
-  /** Aborts when the path has left the set; made when it is first asked for. */
-  ended: AbortController | undefined;
-  wasCurrent: boolean;
-  draining: boolean;
-}
-
-type SetEvent<Path> =
-  | { type: 'add'; path: Path; replaced: readonly Path[] }
-  | { type: 'remove'; entry: Entry<Path>; reason: PathReason; error: TowpathError | undefined }
-  | { type: 'health'; entry: Entry<Path>; health: PathHealth }
-  | { type: 'measured'; entry: Entry<Path> }
-  | { type: 'missed'; entry: Entry<Path> }
-  | { type: 'options'; options: SelectionOptions }
-  | { type: 'close' };
 
 const DEFAULT_DRAIN_LIMIT_MS = 5_000;
 const DEFAULT_MAX_PATHS = 16;
@@ -52,13 +32,13 @@ export class PathSet<Path> implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #options: PathSetOptions<Path>;
-  readonly #entries = new SparseMap<string, Entry<Path>>();
+  readonly #entries = new SparseMap<string, PathEntry<Path>>();
   /** The same entries: what is asked for each datagram must not need a description. */
-  readonly #byPath = new SparseMap<Path, Entry<Path>>();
+  readonly #byPath = new SparseMap<Path, PathEntry<Path>>();
   readonly #releases = new Tasks();
   /** Made when data is lost for the first time. */
   #dataLoss: DataLoss | undefined;
-  readonly #run: RunToCompletion<SetEvent<Path>>;
+  readonly #run: RunToCompletion<PathSetEvent<Path>>;
   #closed = false;
   #choice: SelectionOptions;
   #selection: Selection = noSelection;
@@ -216,7 +196,7 @@ export class PathSet<Path> implements AsyncDisposable {
     return this.close();
   }
 
-  #step(event: SetEvent<Path>): void {
+  #step(event: PathSetEvent<Path>): void {
     switch (event.type) {
       case 'add':
         this.#add(event.path, event.replaced);
@@ -259,20 +239,12 @@ export class PathSet<Path> implements AsyncDisposable {
       this.#release(path, about.id, this.#closed ? PathReason.shutdown : PathReason.surplus);
       return;
     }
-    const entry: Entry<Path> = {
-      path,
-      about,
-      monitor: undefined,
-      reported: 'good',
-      ended: undefined,
-      wasCurrent: false,
-      draining: false,
-    };
+    const entry = new PathEntry({ options: this.#options, run: this.#run }, path, about);
     this.#entries.set(about.id, entry);
     this.#byPath.set(path, entry);
-    entry.monitor = this.#monitor(entry);
-    this.#options.health?.(path, (health) => this.#dispatch({ type: 'health', entry, health }), endOf(entry));
-    this.#options.closed?.(path, endOf(entry)).then(
+    if (this.#options.probe !== undefined) entry.monitor = new Monitor({ clock: this.#clock }, entry);
+    this.#options.health?.(path, (health) => this.#dispatch({ type: 'health', entry, health }), entry.ended);
+    this.#options.closed?.(path, entry.ended).then(
       (error) => this.#closedByItself(entry, error),
       (error: unknown) => this.#closedByItself(entry, error),
     );
@@ -281,33 +253,16 @@ export class PathSet<Path> implements AsyncDisposable {
     this.#select();
   }
 
-  #monitor(entry: Entry<Path>): Monitor | undefined {
-    const { probe, times } = this.#options;
-    if (probe === undefined) return undefined;
-    return new Monitor(
-      { clock: this.#clock },
-      {
-        probe: (signal) => probe(entry.path, signal),
-        onHealth: (health) => this.#dispatch({ type: 'health', entry, health }),
-        onMeasured: () => this.#dispatch({ type: 'measured', entry }),
-        onMissed: () => this.#dispatch({ type: 'missed', entry }),
-        role: 'standby',
-        rttMs: entry.about.rttMs,
-        times,
-      },
-    );
-  }
-
-  #dispatch(event: SetEvent<Path>): void {
+  #dispatch(event: PathSetEvent<Path>): void {
     this.#run.dispatch(event);
   }
 
-  #closedByItself(entry: Entry<Path>, error: unknown): void {
+  #closedByItself(entry: PathEntry<Path>, error: unknown): void {
     if (this.#entries.get(entry.about.id) !== entry) return;
     this.#dispatch({ type: 'remove', entry, reason: PathReason.closed, error: this.#toError(error) });
   }
 
-  #health(entry: Entry<Path>, health: PathHealth): void {
+  #health(entry: PathEntry<Path>, health: PathHealth): void {
     const { path, about } = entry;
     if (this.#entries.get(about.id) !== entry) return;
     this.#log.debug(`Path ${about.id} is ${health}`);
@@ -318,7 +273,7 @@ export class PathSet<Path> implements AsyncDisposable {
   }
 
   /** Standbys are probed rarely: when the current path's round trip changes, theirs are measured anew to compare. */
-  #measured(entry: Entry<Path>): void {
+  #measured(entry: PathEntry<Path>): void {
     const rttMs = entry.monitor?.state.rttMs;
     if (entry.about.id !== this.#selection.current || rttMs === undefined) return;
     if (Math.abs(rttMs - this.#comparedRttMs) < SELECTION.directGainMs) return;
@@ -386,20 +341,19 @@ export class PathSet<Path> implements AsyncDisposable {
       return;
     }
     const limit = this.#clock.timer(drainLimitMs, left);
-    const ended = endOf(entry);
+    const ended = entry.ended;
     ended.addEventListener('abort', () => limit.cancel(), { once: true });
     Promise.resolve()
       .then(() => drain(entry.path, ended))
       .then(left, left);
   }
 
-  #leave(entry: Entry<Path>, reason: PathReason, error: TowpathError | undefined): void {
+  #leave(entry: PathEntry<Path>, reason: PathReason, error: TowpathError | undefined): void {
     const { path, about } = entry;
     if (this.#entries.get(about.id) !== entry) return;
     this.#entries.delete(about.id);
     this.#byPath.delete(path);
-    entry.monitor?.stop();
-    entry.ended?.abort(new AbortedError(`Path ${about.id} was left: ${reason}.`));
+    entry.end(new AbortedError(`Path ${about.id} was left: ${reason}.`));
     this.#removed.push({ path, id: about.id, reason, error });
     this.#release(path, about.id, reason);
   }
@@ -419,16 +373,16 @@ export class PathSet<Path> implements AsyncDisposable {
     return id === undefined ? undefined : this.#entries.get(id)?.path;
   }
 
-  get #currentEntry(): Entry<Path> | undefined {
+  get #currentEntry(): PathEntry<Path> | undefined {
     const { current } = this.#selection;
     return current === undefined ? undefined : this.#entries.get(current);
   }
 
-  #entryOf(path: Path): Entry<Path> | undefined {
+  #entryOf(path: Path): PathEntry<Path> | undefined {
     return this.#byPath.get(path);
   }
 
-  #factsOf({ about, monitor, reported }: Entry<Path>): PathFacts {
+  #factsOf({ about, monitor, reported }: PathEntry<Path>): PathFacts {
     const { id, kind, family = 4, rttMs, ends, furtherUplink } = about;
     const losesData = this.#dataLoss?.has(id) ?? false;
     if (monitor === undefined) {
@@ -440,7 +394,7 @@ export class PathSet<Path> implements AsyncDisposable {
     return { id, kind, family, health, rttMs: state.rttMs, rttVariationMs, lossRatio, ends, furtherUplink, losesData };
   }
 
-  #deadError({ about, monitor }: Entry<Path>): TowpathError {
+  #deadError({ about, monitor }: PathEntry<Path>): TowpathError {
     const { target } = this.#options;
     const message = `The path to ${about.label} answered none of the last ${monitor?.state.unanswered ?? 0} probes.`;
     return new TowpathError('path-dead', message, { target });
@@ -450,11 +404,6 @@ export class PathSet<Path> implements AsyncDisposable {
     if (error instanceof TowpathError) return error;
     return new TowpathError(errorCode(error), errorMessage(error), { target: this.#options.target, cause: error });
   }
-}
-
-function endOf(entry: { ended: AbortController | undefined }): AbortSignal {
-  entry.ended ??= new AbortController();
-  return entry.ended.signal;
 }
 
 function roleOf({ current, draining }: Selection, id: string): PathRole {
