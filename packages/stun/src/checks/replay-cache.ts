@@ -15,7 +15,7 @@ const MAX_SOURCES = 2 * MAX_REMEMBERED;
  */
 export class ReplayCache {
   /** A ring of the sum of the transaction id, times {@link MAX_SOURCES}, plus the place of the source in `#sources`. */
-  readonly #requests: number[] = [];
+  #requests: number[] = [];
   #next = 0;
   /** Each source once; undefined where nothing remembered comes from it any more. */
   #sources: (Endpoint | undefined)[] = [];
@@ -38,10 +38,15 @@ export class ReplayCache {
   }
 
   #remember(least: number, from: Endpoint): void {
-    const replaced = this.#requests[this.#next];
-    this.#requests[this.#next] = least + this.#placeOf(from);
+    const request = least + this.#placeOf(from);
+    if (this.#requests.length < MAX_REMEMBERED) {
+      // A copy has no room for more than it holds.
+      this.#requests = this.#requests.concat([request]);
+      return;
+    }
+    const replaced = this.#requests[this.#next]!;
+    this.#requests[this.#next] = request;
     this.#next = (this.#next + 1) % MAX_REMEMBERED;
-    if (replaced === undefined) return;
     const place = replaced % MAX_SOURCES;
     if (!this.#requests.some((request) => request % MAX_SOURCES === place)) this.#sources[place] = undefined;
   }
