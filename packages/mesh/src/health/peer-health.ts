@@ -8,8 +8,10 @@ import {
   evenSchedule,
   type Log,
   Monitor,
+  type MonitorOptions,
   type MonitorTimes,
   monitorTimes,
+  type PathHealth,
   type Random,
   retransmit,
   silentLog,
@@ -70,9 +72,9 @@ export interface PeerHealthEvents {
 
 /**
  * Decides by echoes through the tunnel whether a peer is reached (C6), and asks for a reconnect when it is not (C7): three
- * tries, then `failed`, then slow tries without end.
+ * tries, then `failed`, then slow tries without end. It is also what the monitor of a peer that is reached is told.
  */
-export class PeerHealth {
+export class PeerHealth implements MonitorOptions {
   readonly events: Events<PeerHealthEvents> = new Events();
   readonly #components: PeerHealthComponents;
   readonly #options: PeerHealthOptions;
@@ -220,34 +222,42 @@ export class PeerHealth {
     }
   }
 
+  get times(): MonitorTimes {
+    return MONITOR_TIMES;
+  }
+
+  /** Called by the monitor: one echo. */
+  async probe(signal: AbortSignal): Promise<number> {
+    const { clock, echo } = this.#components;
+    const sinceMs = clock.now();
+    const rttMs = await echo.ping(this.#options.address, { signal });
+    this.events.emit('answered', { rttMs, sinceMs });
+    return rttMs;
+  }
+
+  /** Called by the monitor. */
+  onHealth(health: PathHealth): void {
+    if (health === 'dead' && this.#monitor !== undefined) this.#lose(this.#monitor);
+    if (health === 'dead' || health === 'suspect') this.#become('degraded', MeshReason.echoLost);
+    else if (health === 'good') this.#answered();
+  }
+
+  /** Called by the monitor. */
+  onMeasured(): void {
+    this.#answered();
+  }
+
+  /** Called by the monitor. */
+  onMissed(): void {
+    const { missed: count = 0, missedSinceMs: sinceMs = this.#components.clock.now() } = this.#monitor?.state ?? {};
+    this.events.emit('missed', { count, sinceMs });
+  }
+
   /** Watches a peer that answers, until it does not. */
   #watch(rttMs: number): void {
-    const { clock, echo } = this.#components;
-    const monitor = new Monitor(
-      { clock },
-      {
-        times: MONITOR_TIMES,
-        probe: async (probing) => {
-          const sinceMs = clock.now();
-          const echoMs = await echo.ping(this.#options.address, { signal: probing });
-          this.events.emit('answered', { rttMs: echoMs, sinceMs });
-          return echoMs;
-        },
-        onHealth: (health) => {
-          if (health === 'dead') this.#lose(monitor);
-          if (health === 'dead' || health === 'suspect') this.#become('degraded', MeshReason.echoLost);
-          else if (health === 'good') this.#answered(this.rttMs ?? rttMs);
-        },
-        onMeasured: () => this.#answered(this.rttMs ?? rttMs),
-        onMissed: () => {
-          const { missed: count, missedSinceMs: sinceMs = clock.now() } = monitor.state;
-          this.events.emit('missed', { count, sinceMs });
-        },
-      },
-    );
-    this.#monitor = monitor;
-    // This echo may have waited for the path and WireGuard's handshake; the monitor's first one, which has left, shows the round trip.
+    // This echo may have waited for the path and WireGuard's handshake; the monitor's first one, which leaves now, shows the round trip.
     this.#rttMs = rttMs;
+    this.#monitor = new Monitor(this.#components, this);
     this.#become('connected', MeshReason.echoAnswered);
     this.events.emit('measured', { rttMs });
   }
@@ -267,7 +277,9 @@ export class PeerHealth {
     this.#monitor = undefined;
   }
 
-  #answered(rttMs: number): void {
+  #answered(): void {
+    const { rttMs } = this;
+    if (rttMs === undefined) return;
     const limitMs = this.#reason === MeshReason.echoSlow ? HEALTH.fastAgainMs : HEALTH.slowMs;
     if (rttMs < limitMs) this.#become('connected', MeshReason.echoAnswered);
     else this.#become('degraded', MeshReason.echoSlow);

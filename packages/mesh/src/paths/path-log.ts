@@ -7,7 +7,7 @@ const MAX_LOG = 200;
 export class PathLog {
   readonly #clock: Clock;
   readonly #events: Events<PeerPathsEvents>;
-  readonly #entries: PathLogEntry[] = [];
+  #entries: readonly PathLogEntry[] = [];
 
   /** @param components.events told of each entry */
   constructor({ clock, events }: { clock: Clock; events: Events<PeerPathsEvents> }) {
@@ -23,8 +23,8 @@ export class PathLog {
     // One text for all entries of a path.
     const known = this.#entries.findLast((each) => each.label === label)?.label ?? label;
     const entry: PathLogEntry = { atMs: this.#clock.wallTime(), what, label: known, reason };
-    this.#entries.push(entry);
-    if (this.#entries.length > MAX_LOG) this.#entries.shift();
+    // A copy has no room for more than it holds, which matters while thousands of peers are idle.
+    this.#entries = this.#entries.slice(1 - MAX_LOG).concat([entry]);
     this.#events.emit('log', entry);
   }
 }

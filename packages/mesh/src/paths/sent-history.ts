@@ -4,6 +4,8 @@ const SPACING_MS = 20;
 const MAX_ENTRIES = 64;
 /** A path on which nothing was heard for so long is dead: what is older shows nothing, ms. */
 const KEPT_MS = 60_000;
+/** No probe is answered later, ms: what was sent so long ago has arrived, or is lost. */
+const ARRIVED_MS = 5_000;
 /** What the machines on both ends may delay. */
 const SLACK_MS = 40;
 /** So many of them are not lost one after another by chance. */
@@ -24,7 +26,10 @@ export class SentHistory {
     const times = this.#times;
     const lastFromMs = times.at(-2);
     if (lastFromMs !== undefined && fromMs - lastFromMs < SPACING_MS) return;
-    let old = Math.max(0, times.length + 2 - 2 * MAX_ENTRIES);
+    let arrived = 0;
+    while (arrived < times.length && times[arrived + 1]! < toMs - ARRIVED_MS) arrived += 2;
+    // Where all have arrived, the newest of them tell as much as all.
+    let old = Math.max(0, arrived - 2 * ENOUGH, times.length + 2 - 2 * MAX_ENTRIES);
     while (old < times.length && times[old + 1]! < toMs - KEPT_MS) old += 2;
     // A copy has no room for more than it holds, which matters while thousands of paths are idle.
     this.#times = times.slice(old).concat([fromMs, toMs]);

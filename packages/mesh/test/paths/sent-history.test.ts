@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SentHistory } from '../../src/paths/sent-history.ts';
 
@@ -42,10 +43,44 @@ describe('what was sent on a path lately', () => {
     expect(history.contradicts({ nowMs: 130_000, unheardMs: 60_500, rttMs })).toBe(false);
   });
 
+  it('keeps of what has arrived, or is lost, no more than tells the same', () => {
+    const times = fc.array(
+      fc.record({ afterMs: fc.integer({ min: 0, max: 4_000 }), tookMs: fc.constantFrom(0, 0, 100) }),
+    );
+    const report = fc.record({
+      afterMs: fc.integer({ min: 0, max: 3_000 }),
+      unheardMs: fc.integer({ min: 100, max: 20_000 }),
+      rttMs: fc.integer({ min: 1, max: 4_900 }),
+    });
+    fc.assert(
+      fc.property(times, report, (sends, { afterMs, unheardMs, rttMs: roundTripMs }) => {
+        const history = new SentHistory();
+        let nowMs = 0;
+        const sent: [number, number][] = [];
+        for (const each of sends) {
+          const fromMs = nowMs + each.afterMs;
+          nowMs = fromMs + each.tookMs;
+          history.add(fromMs, nowMs);
+          if (sent.length === 0 || fromMs - sent.at(-1)![0] >= 20) sent.push([fromMs, nowMs]);
+        }
+        nowMs += afterMs;
+        const [sinceMs, untilMs] = [nowMs - roundTripMs - unheardMs + 40, nowMs - roundTripMs - 40];
+        const counted = sent.filter(([fromMs, toMs]) => fromMs >= sinceMs && toMs <= untilMs);
+        const isLost = counted.length >= 3 || counted.some(([fromMs, toMs]) => toMs - fromMs >= 60);
+        // Of more than 64 in the time of a round trip it keeps the last ones.
+        fc.pre(sent.filter(([, toMs]) => toMs >= nowMs - 8_000).length < 60);
+        expect(history.contradicts({ nowMs, unheardMs, rttMs: roundTripMs })).toBe(isLost);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   it('keeps little of an idle path', () => {
     const history = new SentHistory();
     for (let at = 0; at < 10_000; at += 100) history.add(at, at);
-    expect(history.size).toBe(64);
+    expect(history.size).toBe(54);
+    for (let at = 10_000; at < 30_000; at += 2_000) history.add(at, at);
+    expect(history.size).toBe(6);
     for (let at = 30_000; at < 3_600_000; at += 30_000) history.add(at, at);
     expect(history.size).toBe(3);
     history.add(3_600_000, 3_600_000);
