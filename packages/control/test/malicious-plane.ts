@@ -122,14 +122,14 @@ class LyingTransport implements ControlTransport {
   readonly lies: Lies = {};
   readonly servers: readonly string[] = [];
   readonly #honest: ControlTransport;
-  #deliver: (message: ServerMessage) => void = () => {};
+  #deliver: (message: ServerMessage, server: string) => void = () => {};
 
   constructor(honest: ControlTransport) {
     this.#honest = honest;
   }
 
   inject(message: ServerMessage): void {
-    this.#deliver(message);
+    this.#deliver(message, 'liar.example:4100');
   }
 
   serverTime(): number {
@@ -140,9 +140,9 @@ class LyingTransport implements ControlTransport {
     this.#deliver = options.onMessage;
     const connection = await this.#honest.connect({
       ...options,
-      onMessage: (message) => {
+      onMessage: (message, server) => {
         const told = this.lies.push === undefined ? message : this.lies.push(message);
-        return told === undefined ? undefined : options.onMessage(told);
+        return told === undefined ? undefined : options.onMessage(told, server);
       },
     });
     return {

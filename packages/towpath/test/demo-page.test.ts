@@ -25,7 +25,7 @@ describe('the daemon of the demo: two peers behind simulated NATs, and a camera 
     const [, ports = '', , search = ''] = camera.flags;
     page = await openDemoPage(runtime, [{ name: 'demo', port: Number(ports), searchPort: Number(search) }]);
     await until(() => peers().length === 2 && peers().every(({ status }) => status === 'connected'));
-  });
+  }, 180_000);
   afterAll(async () => {
     const folder = page.daemon.runtime.configFolder;
     await page[Symbol.asyncDispose]();

@@ -95,7 +95,7 @@ export class ControlClient implements ControlPlane {
     this.#credentials = new RelayCredentials(components);
     this.#link = new ServerLink(this.#components, {
       key: () => keys.current.signing,
-      onMessage: (message) => this.#enqueue(() => this.#receive(message)),
+      onMessage: (message, server) => this.#enqueue(() => this.#receive(message, server)),
       onUp: ({ address }) => {
         this.#sessions.follow();
         this.events.emit('server', { connected: true, address });
@@ -302,13 +302,13 @@ export class ControlClient implements ControlPlane {
     await this.close();
   }
 
-  async #receive(message: ServerMessage): Promise<void> {
+  async #receive(message: ServerMessage, server: string): Promise<void> {
     if (message.type === 'welcome') {
       const { clock, transport } = this.#components;
       const now = clock.wallTime();
       this.#signalsFromMs ??= Math.min(message.timeMs, Math.floor(transport.serverTime()));
       if (Math.abs(message.timeMs - now) <= MAX_CLOCK_SKEW_MS) return;
-      const { message: text } = farDate(this.#link.connection?.address ?? '', message.timeMs, now);
+      const { message: text } = farDate(server, message.timeMs, now);
       this.#sessions.suspectClock(text);
     } else if (message.type === 'relays') {
       this.#relays.offer(usableRelays(message.relays, this.#link.connection?.address));

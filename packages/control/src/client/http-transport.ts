@@ -202,7 +202,10 @@ export class HttpTransport implements ControlTransport {
 
   async #open(
     at: number,
-    options: RequestOptions & { signal: AbortSignal; onMessage(message: ServerMessage): Promise<void> | undefined },
+    options: RequestOptions & {
+      signal: AbortSignal;
+      onMessage(message: ServerMessage, server: string): Promise<void> | undefined;
+    },
     again = true,
   ): Promise<LiveConnection> {
     const url = new URL('/v1/socket', this.#urls[at]);
@@ -223,7 +226,7 @@ export class HttpTransport implements ControlTransport {
         },
         onMessage: (message) => {
           if (message.type === 'welcome') this.#learnTime(at, message.timeMs);
-          return onMessage(message);
+          return onMessage(message, url.host);
         },
       });
     } catch (error) {

@@ -29,18 +29,19 @@ export class LocalTransport implements ControlTransport {
       service.detach(session);
       closed.resolve(new ControlError('server-unavailable', `The control server closed the connection: ${why}.`));
     };
-    const session = service.attach(key.publicKey, 'this process', {
+    const address = 'this process';
+    const session = service.attach(key.publicKey, address, {
       send: (text) => {
         const message = parseServerMessage(text);
         // Asynchronous, as over a network: not during a call into the service.
-        if (message !== undefined) queueMicrotask(() => onMessage(message));
+        if (message !== undefined) queueMicrotask(() => onMessage(message, address));
         return true;
       },
       drained: async () => {},
       close: (reason) => queueMicrotask(() => end(reason)),
     });
     return {
-      address: 'this process',
+      address,
       closed: closed.promise,
       send: (message) => {
         service.receive(session, message).then(

@@ -36,7 +36,7 @@ export class ServerLink {
       /** The date of a server is too far from this machine's clock. */
       onClockSkew(error: ControlError): void;
       /** Resolves when the message has been processed. */
-      onMessage(message: ServerMessage): Promise<void>;
+      onMessage(message: ServerMessage, server: string): Promise<void>;
     },
   ) {
     this.#transport = components.transport;
@@ -48,7 +48,8 @@ export class ServerLink {
       connect: async ({ signal, tries, reconnect }) => {
         if (reconnect && tries <= 1) await this.#clock.sleep(this.#random.next() * SPREAD_MS, signal);
         const key = options.key();
-        const onMessage = (message: ServerMessage) => (this.#settle(message) ? undefined : options.onMessage(message));
+        const onMessage = (message: ServerMessage, server: string) =>
+          this.#settle(message) ? undefined : options.onMessage(message, server);
         const connection = await this.#transport.connect({ key, signal, onMessage }).catch((error: unknown) => {
           if (error instanceof ControlError && error.code === 'clock-skew') options.onClockSkew(error);
           throw error;

@@ -32,11 +32,11 @@ export interface ControlTransport {
    */
   serverTime(): number;
   /**
-   * @param options.onMessage resolves when the message has been processed: more are read when not too many are waiting
+   * @param options.onMessage is also told the server, as `host:port`; resolves when the message has been processed: more are read when not too many are waiting
    * @throws ControlError `server-unavailable` when no server can be reached.
    */
   connect(
-    options: RequestOptions & { onMessage(message: ServerMessage): Promise<void> | undefined },
+    options: RequestOptions & { onMessage(message: ServerMessage, server: string): Promise<void> | undefined },
   ): Promise<LiveConnection>;
   readLog(
     party: PartyId,
