@@ -142,6 +142,35 @@ describe('what a camera sends for ever besides what was asked for cannot keep a 
     expect(outcome).toEqual({ ...ENDED, code: 'item-damaged' });
   });
 
+  test('a video is ended by the number of pictures that was announced, and not after an hour', async () => {
+    const next: Flood = (n) => encodeFrame(MessageType.playbackAv, n, frame(n));
+    let tookMs = Number.NaN;
+    const outcome = await downloadFrom(Channel.playback, 20, next, async (client, { clock, camera }) => {
+      camera.answers.set(769, { startPbRet: 0, totalFrame: 20, result: 0 });
+      const startedAt = clock.now();
+      await recordVideo(client, VIDEO, { clock }).finally(() => {
+        tookMs = clock.now() - startedAt;
+      });
+    });
+    expect(outcome).toEqual({ ...ENDED, code: 'item-damaged' });
+    // Twice 20 pictures and 300, and the answers of the camera.
+    expect(tookMs).toBeLessThan(10_000);
+  });
+
+  test('records of other items end files after 128 MiB, whatever their number', async () => {
+    const record = encodeFileRecord({ ...foreign(1), data: new Uint8Array(8 * 1024 * 1024) });
+    let sent = 0;
+    const next: Flood = (n) => {
+      sent++;
+      return encodeFrame(MessageType.file, n, record);
+    };
+    const outcome = await downloadFrom(Channel.file, 900, next, (client, { camera }) =>
+      drain(client.download(camera.items)),
+    );
+    expect(outcome).toEqual(ENDED);
+    expect(sent).toBeLessThan(20);
+  });
+
   test('also when what was asked for came first, and when the camera ends every session in between', async () => {
     const outcome = await downloadFrom(Channel.file, 500, FILES['records of other items']!, async (client, bench) => {
       const { clock, camera } = bench;

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AudioType, type AvFrame } from '../src/artemis/av.ts';
 import { CameraError } from '../src/artemis/camera-error.ts';
 import type { MediaItem } from '../src/artemis/media-item.ts';
+import type { CameraClient } from '../src/client/camera-client.ts';
 import { type DownloadEvent, type DownloadMediaOptions, downloadMedia } from '../src/media/download-media.ts';
 import { captureTime } from '../src/media/capture-time.ts';
 import { FILE_NAME, fileName } from '../src/media/file-name.ts';
@@ -300,6 +301,44 @@ describe('recordVideo', () => {
       for (;;) yield piece;
     };
     expect(await failure(recordVideo({ playback }, anItem))).toMatchObject({ code: 'item-damaged' });
+  });
+
+  test.each([
+    ['a short one', 1_000, piece, 18],
+    ['one of tiny frames', 1_000, { ...frame(1), video: Uint8Array.of(1) }, 18 * 1_024],
+    ['one without a length', 0, piece, 257],
+    ['one whose length is not to be believed', 4_294_967_295, piece, 257],
+  ])('takes no more of a recording than its length in the list allows: %s', async (_which, durationMs, part, most) => {
+    let sent = 0;
+    const playback = async function* () {
+      for (;;) {
+        sent++;
+        yield part;
+      }
+    };
+    const error = await failure(recordVideo({ playback }, { ...anItem, durationMs }));
+    expect(error).toMatchObject({ code: 'item-damaged', message: expect.stringContaining('it does not end') });
+    expect(sent).toBeLessThanOrEqual(most);
+  });
+
+  test('a recording that does not end costs no other item, and nothing of it is kept (B13)', async () => {
+    const video = { ...anItem, fileType: 1, durationMs: 1_000 };
+    const endless = { ...video, mediaNum: 7 };
+    const playback = async function* (item: { mediaNum: number }) {
+      for (let at = 0; item.mediaNum === endless.mediaNum || at < 2; at++) yield piece;
+    };
+    await using library = await MediaLibrary.open({}, { folder });
+    const source = {
+      deviceInfo: async () => ({ devId: '' }),
+      playback,
+      download: async function* () {},
+      mediaList: async function* () {
+        yield* [endless, { ...video, mediaNum: 8 }];
+      },
+    };
+    const { failed, saved } = await downloadMedia({ client: source as unknown as CameraClient, library });
+    expect([failed.map(({ item, error }) => [item.mediaNum, error.code]), saved]).toEqual([[[7, 'item-damaged']], 1]);
+    expect((await readdir(folder, { recursive: true })).filter((name) => /0*7\.|\.part/.test(name))).toEqual([]);
   });
 
   test('plays it from the start again when the connection was lost (B5, B13)', async () => {

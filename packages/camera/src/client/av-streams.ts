@@ -18,6 +18,12 @@ const LIVE_QUIET_MS = 5000;
 /** Playback without frames for this time, ms, has failed. */
 const PLAYBACK_QUIET_MS = 10_000;
 
+/**
+ * Pictures that a playback may have beyond twice those that were announced. No recorded playback shows how exact cameras
+ * are with that number.
+ */
+const SPARE_PICTURES = 300;
+
 /** Settings of a stream of frames. */
 export interface FramesOptions {
   signal?: AbortSignal | undefined;
@@ -110,7 +116,10 @@ export class AvStreams {
     });
     totals = await artemis.request(commands.startPlayback, { ...itemFields(item), sessionNo }, { signal });
     try {
-      for (let frame = await reader.next(signal); frame; frame = await reader.next(signal)) yield frame;
+      for (let frame = await reader.next(signal); frame; frame = await reader.next(signal)) {
+        if (reader.pictures > maxPicturesOf(totals)) throw endlessError(artemis, item, totals);
+        yield frame;
+      }
     } finally {
       if (reader.lost > 0) onLost?.(reader.lost);
       await this.#quietly(artemis, commands.stopPlayback);
@@ -133,6 +142,17 @@ function isWhole(reader: AvReader, { totalFrame, totalTime }: commands.PlaybackI
   if (totalFrame !== undefined && totalFrame > 0) return reader.pictures >= totalFrame;
   const pictureMs = reader.lastPictureMs / Math.max(1, reader.pictures - 1);
   return totalTime !== undefined && totalTime > 0 && reader.lastPictureMs >= totalTime - 2 * pictureMs;
+}
+
+/** Most pictures of a recording; infinity when the camera announced none. */
+function maxPicturesOf({ totalFrame = 0 }: commands.PlaybackInfo): number {
+  return totalFrame > 0 ? 2 * totalFrame + SPARE_PICTURES : Number.POSITIVE_INFINITY;
+}
+
+function endlessError({ target }: ArtemisSession, item: ItemId, { totalFrame }: commands.PlaybackInfo): CameraError {
+  const { dirNum, mediaNum } = item;
+  const message = `The playback of ${dirNum}/${mediaNum} does not end: the camera announced ${totalFrame} pictures and has sent more than twice as many.`;
+  return new CameraError('item-damaged', message, { target, details: { dirNum, mediaNum } });
 }
 
 function stalledError({ target }: ArtemisSession, { dirNum, mediaNum }: ItemId): CameraError {

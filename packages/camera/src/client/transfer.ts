@@ -79,8 +79,12 @@ const MAX_FRUITLESS_ASKS = 3;
 /** After this many items in a row without data, the camera counts as unresponsive. */
 const MAX_SILENT_ITEMS = 3;
 
-/** This many unrequested records in a row count as no progress. */
+/**
+ * So many unrequested records in a row, or bytes of them, count as no progress. What was requested twice comes twice: a
+ * batch of 16 photos of 8 MB.
+ */
 const MAX_UNWANTED = 256;
+const MAX_UNWANTED_BYTES: number = 128 * 1024 * 1024;
 
 /**
  * Longest wait for a requested record, ms: one that is sent a few bytes at a time must not last for ever. A photo
@@ -119,6 +123,7 @@ export class Transfer<Item extends ItemId> {
   #mediaIdsKnown = false;
   /** Unrequested records since the last requested one. */
   #unwanted = 0;
+  #unwantedBytes = 0;
 
   /** @param stopping called between items: true ends the transfer early, without an error */
   constructor(
@@ -214,7 +219,7 @@ export class Transfer<Item extends ItemId> {
       if (this.#other !== undefined) throw this.#other;
       if (session.closed) throw session.closed;
       const isOverdue = session.clock.now() - waitsSince > MAX_WITHOUT_RECORD_MS;
-      if (this.#unwanted > MAX_UNWANTED || isOverdue) throw this.#stalledError(isOverdue);
+      if (this.#isFlooded || isOverdue) throw this.#stalledError(isOverdue);
       if (this.#askError !== undefined || this.#stopping()) return undefined;
       const quietSince = Math.max(this.#quietSince, session.lastDataAt(this.#kind.channel));
       this.#noteQuiet(quietSince);
@@ -249,15 +254,22 @@ export class Transfer<Item extends ItemId> {
     const record = this.#kind.decode(frame.body);
     if (!record.ok || !this.#missing.has(itemKey(record.value))) {
       // Otherwise they would count as progress without end.
-      if (++this.#unwanted > MAX_UNWANTED) this.#wakeup.wake();
+      this.#unwanted++;
+      this.#unwantedBytes += frame.body.length;
+      if (this.#isFlooded) this.#wakeup.wake();
       return;
     }
     if (!this.#isOurCamera(record.value)) return;
     this.#unwanted = 0;
+    this.#unwantedBytes = 0;
     this.#queue.push(record.value);
     this.#queuedBytes += record.value.data.length;
     if (this.#queuedBytes > MAX_QUEUED_BYTES) this.#setPaused(true);
     this.#wakeup.wake();
+  }
+
+  get #isFlooded(): boolean {
+    return this.#unwanted > MAX_UNWANTED || this.#unwantedBytes > MAX_UNWANTED_BYTES;
   }
 
   /** Two cameras of one UID at one address number their pictures alike; only the record tells them apart. */
@@ -349,7 +361,7 @@ export class Transfer<Item extends ItemId> {
     const minutes = MAX_WITHOUT_RECORD_MS / 60_000;
     const message = isOverdue
       ? `The camera sent none of the items for ${minutes} minutes; ${left} are missing. Next: restart the camera.`
-      : this.#unwanted > MAX_UNWANTED
+      : this.#isFlooded
         ? `The camera sends other items than were asked for; ${left} are missing. Next: restart the camera.`
         : `The camera answers but sent none of ${this.#silentItems} items; ${left} more were not asked for. Next: restart the camera.`;
     return new CameraError('transfer-stalled', message, { target, details: { missing: left } });

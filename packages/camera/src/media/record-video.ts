@@ -35,8 +35,18 @@ const AUDIO_EXTENSIONS: ReadonlyMap<number, string> = new Map<number, string>([
 /** Four bytes of start code and one of header: an access unit has more. */
 const START_CODE_AND_HEADER_BYTES = 5;
 
-/** A minute in the best quality has about 30 MB; it is kept in memory until it is complete. */
+/** It is kept in memory until it is complete. */
 const MAX_RECORDING_BYTES = 256 * 1024 * 1024;
+
+/**
+ * Of a recording whose length is in the list: a minute in the best quality has about 30 MB, and four times that is taken,
+ * and always so much.
+ */
+const BYTES_PER_MS = 2_000;
+const SPARE_BYTES = 16 * 1024 * 1024;
+
+/** A frame costs memory beyond its data: many that are small may not add up to more than a few large ones. */
+const FRAME_BYTES = 1_024;
 
 /** Longest playback of one recording, ms: cameras record for a minute or so, and send it faster than that. */
 const MAX_PLAYBACK_MS = 60 * 60_000;
@@ -55,8 +65,8 @@ export interface RecordVideoOptions {
 
 /**
  * Plays a recording to its end and returns it.
- * @throws CameraError `item-missing` without any picture, `item-damaged` beyond 256 MB or an hour; as
- *   `CameraClient.playback`.
+ * @throws CameraError `item-missing` without any picture, `item-damaged` when it does not end: beyond 16 MiB and 2 MB for
+ *   each second that the list says, beyond 256 MiB, or beyond an hour; as `CameraClient.playback`.
  */
 export async function recordVideo(
   client: Pick<MediaSource, 'playback'>,
@@ -80,6 +90,7 @@ async function play(
 ): Promise<RecordedVideo> {
   const startedAt = clock.now();
   const frames: AvFrame[] = [];
+  const maxBytes = maxBytesOf(item);
   let bytes = 0;
   let lostFrames = 0;
   const onLost = (count: number) => {
@@ -87,10 +98,10 @@ async function play(
   };
   for await (const frame of client.playback(item, { signal, onLost })) {
     const count = frame.video.length + frame.audio.length;
-    bytes += count;
+    bytes += count + FRAME_BYTES;
     onBytes?.(count);
-    if (bytes > MAX_RECORDING_BYTES || clock.now() - startedAt > MAX_PLAYBACK_MS)
-      throw itemError(item, 'item-damaged', 'it does not end');
+    if (bytes > maxBytes || clock.now() - startedAt > MAX_PLAYBACK_MS)
+      throw itemError(item, 'item-damaged', endless(item));
     if (!isMarker(frame)) frames.push(frame);
   }
   const pictures = frames.filter(({ video }) => video.length > 0);
@@ -115,6 +126,16 @@ async function play(
   }
   const loose = audio ?? (inside ? { data: joined(sound, 'audio'), extension: 'aac' } : undefined);
   return { video: joined(pictures, 'video'), extension: videoKind, audio: loose, lostFrames };
+}
+
+function maxBytesOf({ durationMs }: MediaItem): number {
+  if (durationMs === 0) return MAX_RECORDING_BYTES;
+  return Math.min(MAX_RECORDING_BYTES, SPARE_BYTES + durationMs * BYTES_PER_MS);
+}
+
+function endless({ durationMs }: MediaItem): string {
+  const announced = durationMs === 0 ? '' : `; the list says ${(durationMs / 1_000).toFixed(1)} s`;
+  return `it does not end${announced}`;
 }
 
 /** Recordings may begin and end with a marker frame: a start code without a picture. */
