@@ -90,5 +90,28 @@ export class Webhook implements AsyncDisposable {
 /** The platform says "fetch failed", and why in the cause; of a name with several addresses, for each of them. */
 function reasonOf(error: unknown): unknown {
   if (!(error instanceof TypeError && error.cause instanceof Error)) return error;
-  return error.cause instanceof AggregateError ? (error.cause.errors[0] ?? error) : error.cause;
+  const { cause } = error;
+  if (cause instanceof AggregateError) return cause.errors[0] ?? error;
+  const said = NO_ANSWERS.find(({ names, says }) => names.includes(cause.name) && says.test(cause.message))?.text;
+  return said === undefined ? cause : new Error(said, { cause });
 }
+
+/** What the platform's client says, as names of errors and beginnings of texts, of receivers that answer, but not as one. */
+const NO_ANSWERS: readonly { names: readonly string[]; says: RegExp; text: string }[] = [
+  {
+    // A status below 100 fails in a check of the client itself.
+    names: ['HTTPParserError', 'AssertionError', 'HeadersOverflowError'],
+    says: /^/,
+    text: 'The receiver answered with something that is not an HTTP response. Next: check the URL.',
+  },
+  {
+    names: ['SocketError'],
+    says: /^bad upgrade/,
+    text: 'The receiver answered with status 101, for another protocol. Next: check the URL.',
+  },
+  {
+    names: ['SocketError'],
+    says: /^other side closed/,
+    text: 'The receiver closed the connection without an answer.',
+  },
+];
