@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { CameraEmulator, paddedPictures } from '@towpath/camera/emulator';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { components, CommandLine } from './command-line.ts';
@@ -76,6 +76,47 @@ describe('camera outputs (B13)', () => {
     expect([second.code, second.err]).toEqual([5, expect.stringContaining(refusal)]);
     expect(await running.stop()).toBe(130);
     receiver.close();
+  });
+
+  test('when --for is over before the broker has accepted the connection, that is said, with the code of what was not reached', async () => {
+    const sockets = new Set<Socket>();
+    const broker = createTcpServer((socket) => void sockets.add(socket.on('error', () => {}).resume()));
+    await new Promise<void>((resolve) => broker.listen(0, '127.0.0.1', resolve));
+    const url = `mqtt://127.0.0.1:${(broker.address() as AddressInfo).port}`;
+    const { code, err, out } = await commandLine.run([
+      'camera',
+      'outputs',
+      ...where(),
+      '--mqtt',
+      url,
+      '--for',
+      '1',
+      '--json',
+    ]);
+    const message = `Time is up: after 1.0 s (--for) the command still waited for the MQTT broker ${url} to accept the connection. Next: check that it answers, or give more time.`;
+    expect([code, err]).toEqual([3, expect.stringContaining(message)]);
+    expect(JSON.parse(out.at(-1)!)).toMatchObject({ type: 'error', error: { code: 'timed-out', message } });
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => broker.close(resolve));
+  });
+
+  test('when --for is over, what a webhook has not taken is said', async () => {
+    const sockets = new Set<Socket>();
+    const receiver = createTcpServer((socket) => void sockets.add(socket.on('error', () => {}).resume()));
+    await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
+    const args = ['camera', 'outputs', ...where(), '--webhook', `${url}/hook`, '--every', '1', '--for', '8', '--json'];
+    const running = commandLine.start(args);
+    // The list has been read once, so that what comes now is new.
+    await expect.poll(() => running.out.join(), { timeout: 60_000 }).toContain('"output":"webhook"');
+    const commands = camera.counters.commands;
+    await expect.poll(() => camera.counters.commands - commands, { timeout: 60_000 }).toBeGreaterThan(1);
+    camera.takePicture();
+    expect(await running.code).toBe(0);
+    const left = running.out.map((line) => JSON.parse(line)).filter(({ type }) => type === 'left');
+    expect(left).toMatchObject([{ output: 'webhook', receiver: url, waiting: 1 }]);
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => receiver.close(resolve));
   });
 
   test.each([

@@ -167,6 +167,13 @@ export class CameraOutputs implements AsyncDisposable {
     );
   }
 
+  /** The receivers that pictures wait for. */
+  get waiting(): { output: ReceiverKind; receiver: string; waiting: number }[] {
+    return this.#receivers.flatMap(({ output, receiver, queue }) =>
+      queue.size === 0 ? [] : [{ output, receiver, waiting: queue.size }],
+    );
+  }
+
   /** Whether anybody wants {@link update}. */
   get wantsReadings(): boolean {
     return this.#broker !== undefined;

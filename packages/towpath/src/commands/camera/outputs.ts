@@ -6,11 +6,12 @@ import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import { readAuthorities } from '../../config/secret-file.ts';
 import { CameraOutputs, type OutputsConfig, type ReceiverState, receiverText } from '../../outputs/camera-outputs.ts';
+import { counted } from '../../cli/table.ts';
 import { oneLine } from '../../cli/terminal-text.ts';
 import { isOverTls, outputUrlFault, URL_BEGINNINGS } from '../../outputs/output-url.ts';
 import { itemName } from './media.ts';
 import { cameraRuntime, openCamera, type TargetOptions } from './target.ts';
-import { timeLimit } from './time-limit.ts';
+import { timeLimit, withinTime } from './time-limit.ts';
 import { raceTeller, type Say, speaker, tell } from './watch.ts';
 
 interface OutputsOptions extends TargetOptions {
@@ -54,6 +55,7 @@ export async function outputs(runtime: Runtime, host: string, options: OutputsOp
   } catch (error) {
     if (!isAbort(error) || runtime.signal.aborted) throw error;
   }
+  running.tellWaiting();
 }
 
 function checkOptions({ rtsp, http, mqtt, webhook, mqttCa }: OutputsOptions): void {
@@ -134,7 +136,8 @@ class Running implements AsyncDisposable {
 
   static async open(runtime: Runtime, options: OutputsOptions, parts: Parts): Promise<Running> {
     const { camera, say, signal } = parts;
-    const info = await camera.deviceInfo({ signal });
+    const asked = camera.deviceInfo({ signal });
+    const info = await withinTime(runtime, options.for, 'the camera to say what it is', asked);
     const newest = new NewestPicture({ client: camera });
     const components = {
       runtime,
@@ -150,7 +153,9 @@ class Running implements AsyncDisposable {
         say('receiver', `${receiverText(output, receiver)} ${text}`, fields);
       },
     };
-    const outputs = await CameraOutputs.open(components, configOf(options), signal);
+    const opening = CameraOutputs.open(components, configOf(options), signal);
+    const what = `the MQTT broker ${options.mqtt ?? ''} to accept the connection`;
+    const outputs = await withinTime(runtime, options.for, what, opening);
     return new Running(runtime, options, parts, { outputs, newest, info });
   }
 
@@ -176,6 +181,14 @@ class Running implements AsyncDisposable {
     this.#readAt = clock.now();
     this.#info = (await this.#quietly(() => this.#parts.camera.deviceInfo({ signal }), signal)) ?? this.#info;
     this.#publish();
+  }
+
+  /** Says what receivers have not taken yet. */
+  tellWaiting(): void {
+    for (const { output, receiver, waiting } of this.#outputs.waiting) {
+      const text = `${counted(waiting, 'picture')} for ${receiverText(output, receiver)}: tried again when this command runs again`;
+      this.#parts.say('left', text, { output, receiver, waiting });
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
