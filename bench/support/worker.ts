@@ -76,3 +76,8 @@ export function tell(message: object): void {
 export function parentLeft(): Promise<void> {
   return new Promise((resolve) => process.once('disconnect', resolve));
 }
+
+/** For programs in a namespace, which have no channel to the parent: prints one line of JSON. */
+export function printLine(message: object): void {
+  process.stdout.write(`${JSON.stringify(message)}\n`);
+}

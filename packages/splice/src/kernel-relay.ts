@@ -414,6 +414,11 @@ export class KernelRelay implements AsyncDisposable {
 
   /** Makes a session's elements what they should be. */
   async #change(open: Open, wanted: ElementChange[]): Promise<void> {
+    if (open.elements.length === 0) {
+      await this.#tables.apply({ add: wanted });
+      open.elements = wanted;
+      return;
+    }
     const id = ({ map, key, value }: ElementChange) => `${map} ${key} ${value}`;
     const before = new Set(open.elements.map(id));
     const after = new Set(wanted.map(id));

@@ -118,13 +118,18 @@ export class NodeSystem implements System {
 
 /**
  * Returns a file without a name for {@link BATCH_FILE}; undefined when there can be none. nft reads its standard input one byte
- * with each system call, which takes longer than all else that it does; a file it reads in blocks.
+ * with each system call, which takes longer than all else that it does; a file it reads in blocks. In memory where that is possible:
+ * the file system of a disk keeps a record of each change.
  */
 function openBatchFile(): number | undefined {
   if (!existsSync('/proc/self/fd')) return undefined;
+  return openUnnamed('/dev/shm') ?? openUnnamed(tmpdir());
+}
+
+function openUnnamed(parent: string): number | undefined {
   let folder: string | undefined;
   try {
-    folder = mkdtempSync(join(tmpdir(), 'towpath-nft-'));
+    folder = mkdtempSync(join(parent, 'towpath-nft-'));
     return openSync(join(folder, 'batch'), 'wx+', 0o600);
   } catch {
     return undefined;

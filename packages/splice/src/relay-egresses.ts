@@ -40,11 +40,12 @@ export class RelayEgresses {
    * @throws SpliceError `no-route` when there are too many, or nft refuses it
    */
   async chain({ route, ...group }: EgressGroup, number: number): Promise<string> {
-    const hop = route && hopOf(group.ip, route);
+    const { ip, source, account } = group;
+    const hop = route && hopOf(ip, route);
     const definitionOf = (map: string) =>
       this.#rules.egressRules({ ...group, hop, counterMap: map }, this.#totalBytesPerSecond);
     const map = number % COUNTER_MAPS;
-    const key = definitionOf(counterMap(0));
+    const key = `${ip} ${source} ${hop} ${account.limited} ${account.bounded}`;
     let chains = this.#groups.get(key);
     if (chains === undefined) {
       if (this.#groups.size >= MAX_GROUPS) throw new SpliceError('no-route', 'Too many next hops are in use.');

@@ -60,8 +60,10 @@ export interface RelayPlaneOptions extends KernelRelayOptions {
 interface Entry {
   readonly key: string;
   readonly session: PlaneSession;
-  /** Aborts when the session leaves. */
-  readonly left: AbortController;
+  /** The session leaves, or has left. */
+  gone: boolean;
+  /** Present while it waits for the next attempt; aborts when the session leaves. */
+  waiting: AbortController | undefined;
   account: Account | undefined;
   inKernel: boolean;
 }
@@ -140,7 +142,7 @@ export class RelayPlane implements Disposable {
     if (this.#closed) return;
     this.remove(id);
     const key = `${id} ${++this.#number}`;
-    const entry: Entry = { key, session, left: new AbortController(), account: undefined, inKernel: false };
+    const entry: Entry = { key, session, gone: false, waiting: undefined, account: undefined, inKernel: false };
     this.#entries.set(id, entry);
     this.#arm();
     void this.#enter(entry);
@@ -151,7 +153,8 @@ export class RelayPlane implements Disposable {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     this.#entries.delete(id);
-    entry.left.abort(new AbortedError('The session has left the kernel.'));
+    entry.gone = true;
+    entry.waiting?.abort(new AbortedError('The session has left the kernel.'));
     const was = entry.inKernel;
     entry.inKernel = false;
     if (was) entry.session.onMoved?.(false);
@@ -196,28 +199,30 @@ export class RelayPlane implements Disposable {
   }
 
   async #enter(entry: Entry): Promise<void> {
-    const { session, key, left } = entry;
+    const { session, key } = entry;
     const { a, b, account: owner } = session;
     for (const delayMs of backoff({ ...RETRY, random: this.#random })) {
       try {
         if (owner !== undefined) await this.#hold(entry, owner);
-        if (left.signal.aborted) return;
+        if (entry.gone) return;
         const ends = await this.#relay.located({ a, b });
-        if (left.signal.aborted) return;
+        if (entry.gone) return;
         await this.#relay.open(key, { ...ends, ...(owner && { account: owner.id }) });
-        if (left.signal.aborted) return;
+        if (entry.gone) return;
         entry.inKernel = true;
         this.#stats.moved++;
         session.onMoved?.(true);
         return;
       } catch (error) {
-        if (left.signal.aborted) return;
+        if (entry.gone) return;
         this.#stats.failed++;
         this.#log.debug(`A session stays in user space: ${errorMessage(error)}`);
         // What these ends cannot do now they can never do.
         if (errorCode(error) === 'invalid-value') return;
-        await this.#clock.sleep(delayMs, left.signal).catch(() => 'it has left');
-        if (left.signal.aborted) return;
+        entry.waiting = new AbortController();
+        await this.#clock.sleep(delayMs, entry.waiting.signal).catch(() => 'it has left');
+        entry.waiting = undefined;
+        if (entry.gone) return;
       }
     }
   }

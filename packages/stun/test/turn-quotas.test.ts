@@ -133,6 +133,17 @@ describeInBothPlanes('floods', () => {
     await server.close();
   });
 
+  test('what is authenticated takes nothing from the rate of what is not', async () => {
+    const at = world();
+    // Twenty answers at once: one challenge for each of twenty new clients of one network.
+    const { server } = await turnServer(at, { limits: { unauthenticatedPerSecond: 10 } });
+    const host = at.internet.host();
+    for (let count = 0; count < 20; count++) await client(at, host, server.locals[0]!);
+    expect(server.stats).toMatchObject({ allocations: 20, unauthenticated: 20 });
+    expect(server.stats.dropped.rate).toBe(0);
+    await server.close();
+  });
+
   test('of connections end at the limit, and idle ones are closed', async () => {
     const at = world();
     const { server, host } = await turnServer(at, { limits: { connections: 20 } });

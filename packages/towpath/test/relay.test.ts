@@ -131,8 +131,16 @@ describe('relay', { timeout: TIMEOUT_MS }, () => {
     expect(JSON.parse(told.out[0]!)).toMatchObject({
       type: 'serving',
       turn: true,
-      limits: { allocations: 4096 },
+      limits: { allocations: 4096, unauthenticatedPerSecondTotal: 2_000, bindingsPerSecondTotal: 20_000 },
       control: [],
+    });
+    const more = ['--source-requests', '5000', '--source-bindings', '30000', '--json'];
+    const toOne = await commandLine.run([...here, '--secret-file', file, ...more]);
+    expect(JSON.parse(toOne.out[0]!).limits).toMatchObject({
+      unauthenticatedPerSecond: 5_000,
+      unauthenticatedPerSecondTotal: 5_000,
+      bindingsPerSecond: 30_000,
+      bindingsPerSecondTotal: 30_000,
     });
   });
 

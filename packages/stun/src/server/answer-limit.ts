@@ -30,6 +30,11 @@ export class AnswerLimit {
     this.#total = limit(perSecond);
   }
 
+  /** Whether {@link allow} would be true; takes nothing. */
+  allows(address: string): boolean {
+    return (this.#perNetwork?.waitMs(networkOf(address)) ?? 0) <= 0 && (this.#total?.waitMs() ?? 0) <= 0;
+  }
+
   /** Takes one answer to `address`; false when the limit is reached. */
   allow(address: string): boolean {
     if (this.#perNetwork?.take(networkOf(address)) === false) return false;

@@ -375,12 +375,16 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
     const held = this.#table.of(link);
     const allocation = held === 'pending' ? undefined : held;
     const { address } = link.remote;
-    if (held === undefined && !this.#unauthenticated.allow(address)) {
+    // Not even looked at beyond the limit, so that passwords cannot be tried faster; what is authenticated takes nothing from it.
+    if (held === undefined && !this.#unauthenticated.allows(address)) {
       counters.dropped.rate++;
       link.reject();
       return;
     }
-    if (held === undefined && this.#redirect(link, request)) return;
+    if (held === undefined && this.#redirect(link, request)) {
+      this.#unauthenticated.allow(address);
+      return;
+    }
     const result = this.#authenticator.authenticate(
       request,
       link.remote,
@@ -389,7 +393,7 @@ export class TurnServer implements AsyncDisposable, LinkReceiver {
     );
     if (!result.ok) {
       counters.unauthenticated++;
-      if (held === undefined || this.#unauthenticated.allow(address)) link.send(result.response);
+      if (this.#unauthenticated.allow(address)) link.send(result.response);
       else counters.dropped.rate++;
       return;
     }

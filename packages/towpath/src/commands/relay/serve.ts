@@ -156,9 +156,16 @@ function limitsOf(options: RelayServeOptions): RelayPlan['limits'] {
       connectionsPerAddress: options.addressConnections,
       requestsPerSecondPerUser: options.userRequests,
       unauthenticatedPerSecond: options.sourceRequests,
+      unauthenticatedPerSecondTotal: atLeast(options.sourceRequests, DEFAULT_LIMITS.unauthenticatedPerSecondTotal),
       bindingsPerSecond: options.sourceBindings,
+      bindingsPerSecondTotal: atLeast(options.sourceBindings, DEFAULT_LIMITS.bindingsPerSecondTotal),
     }),
   };
+}
+
+/** What one network may have, all together may have too. */
+function atLeast(perNetwork: number | undefined, total: number): number | undefined {
+  return perNetwork === undefined ? undefined : Math.max(perNetwork, total);
 }
 
 /** Says what is served, to whom and within which limits: a line each for a person, or JSON. */
