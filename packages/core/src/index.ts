@@ -24,6 +24,7 @@ export type {
   RetryPolicy,
 } from './link/options.ts';
 export { createLog, type Log, type LogLevel, type LogRecord, silentLog } from './log.ts';
+export { AVOIDED } from './paths/data-loss.ts';
 export { PathHistory, type PathHistorySnapshot, type PathKindRecord } from './paths/history.ts';
 export {
   CONNECT_TIME_BOUNDS_MS,

@@ -138,6 +138,18 @@ describe('suspicion machine', () => {
     expect(probes.filter((atMs) => atMs > 45_000)).toEqual([47_000, 77_000, 107_000, 137_000]);
   });
 
+  test('when it may be needed, a standby is asked again although an old question is still awaited, and only once', () => {
+    const silent = run(initialMonitor(0, 'standby'), 2_000, () => undefined);
+    expect(silent.probes).toEqual([0]);
+    const wake = (atMs: number) => silent.step({ type: 'wake', atMs });
+    wake(2_000);
+    expect(silent.probes).toHaveLength(2);
+    for (let atMs = 2_010; atMs < 2_900; atMs += 10) wake(atMs);
+    expect(silent.probes).toHaveLength(2);
+    wake(3_000);
+    expect(silent.probes).toHaveLength(3);
+  });
+
   test('a round trip that was measured under load does not count once a standby answers in less than half the time', () => {
     const after = (untilMs: number, ...roundTrips: number[]) =>
       run(initialMonitor(0, 'standby', 60), untilMs, () => roundTrips.shift()).state;

@@ -390,4 +390,22 @@ describe('path set', () => {
     expect(set.current?.id).toBe('d');
     await set.close();
   });
+
+  test('says when its current path is in doubt: at the first probe that is missed, and when the remote end doubts it', async () => {
+    const doubted: [string, number][] = [];
+    const { clock, set, path } = world({ onDoubt: ({ id }) => void doubted.push([id, clock.now() - startMs]) });
+    const startMs = clock.now();
+    const direct = path('direct', 20);
+    set.add(direct);
+    set.add(path('relay', 40, 'relay'));
+    await clock.advance(4_500);
+    set.doubt();
+    expect(doubted).toEqual([['direct', 4_500]]);
+    await clock.advance(3_000);
+    direct.up = false;
+    await clock.advance(3_000);
+    expect(doubted.length).toBeGreaterThan(1);
+    expect(doubted.every(([id]) => id === 'direct')).toBe(true);
+    await set.close();
+  });
 });

@@ -37,6 +37,27 @@ describeInBothPlanes('a client of a relay', () => {
     await again.close();
   });
 
+  test('that is asked to verify notices within a second that the relay was restarted, also while an old question is awaited', async () => {
+    const at = world();
+    const { server, host } = await turnServer(at);
+    const alice = await client(at, at.internet.host(), server.locals[0]!);
+    await at.clock.advance(5_000);
+    await server.close();
+    // The relay is away for so long that it is asked rarely, and each time for long.
+    await at.clock.advance(125_600);
+    const options = {
+      listeners: [{ address: host.address }],
+      relay: [{ address: host.address }],
+      credentials: { users: { alice: ALICE.password } },
+    };
+    const again = await TurnServer.listen({ network: host.network, clock: at.clock, random: at.random }, options);
+    const before = at.clock.now();
+    alice.allocation.verify();
+    while (alice.lost.length === 0 && at.clock.now() - before < 1_000) await at.clock.advance(50);
+    expect(alice.lost).toEqual(['turn-allocation-lost']);
+    await again.close();
+  });
+
   test.each(['tcp', 'udp'] as const)('notices within 10 s that a used relay is gone over %s (F)', async (transport) => {
     const at = world();
     const { server } = await turnServer(at);

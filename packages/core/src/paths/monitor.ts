@@ -271,7 +271,7 @@ function apply(state: MonitorState, event: MonitorEvent, times: MonitorTimes): M
         ? state
         : { ...state, role: event.role, activeSinceMs: atMs, nextProbeAtMs: atMs };
     case 'wake':
-      return { ...state, nextProbeAtMs: atMs };
+      return woken(state, atMs, times);
     case 'moved':
       return { ...state, movedAfterProbeId: state.probeId, isOutdated: true, nextProbeAtMs: atMs };
     case 'doubt':
@@ -284,6 +284,18 @@ function apply(state: MonitorState, event: MonitorEvent, times: MonitorTimes): M
 function doubted(state: MonitorState, atMs: number, times: MonitorTimes): MonitorState {
   const missed = Math.max(state.missed, missesFor(state, times.suspectAfter, CHANCE.suspect, times));
   return { ...state, missed, missedSinceMs: state.missedSinceMs ?? atMs, nextProbeAtMs: atMs };
+}
+
+/**
+ * The answer to an old probe of a standby is awaited for as long as that of a path in use from now on: it may have been sent when
+ * the other end was away.
+ */
+function woken(state: MonitorState, atMs: number, times: MonitorTimes): MonitorState {
+  const { role, lastProbeAtMs, probeLimitAtMs } = state;
+  const next = { ...state, nextProbeAtMs: atMs };
+  if (role === 'current' || probeLimitAtMs === undefined) return next;
+  const limitAtMs = lastProbeAtMs + probeLimitMs({ ...state, role: 'current' }, times);
+  return missIfLate({ ...next, probeLimitAtMs: Math.min(probeLimitAtMs, limitAtMs) }, atMs);
 }
 
 function missIfLate(state: MonitorState, atMs: number): MonitorState {

@@ -66,6 +66,11 @@ export interface PathSetOptions<Path> extends SelectionOptions {
   drainLimitMs?: number | undefined;
   /** Closes a path. Called once for each path that was added. */
   release(path: Path, reason: PathReason): void | Promise<void>;
+  /**
+   * Called when the current path is in doubt: a probe was missed and nothing heard, or the remote end doubts it. What may replace
+   * the path should be verified now.
+   */
+  onDoubt?(path: Path): void;
   times?: Partial<MonitorTimes> | undefined;
   /** More paths than this are refused with `surplus`. @default 16 */
   maxPaths?: number;

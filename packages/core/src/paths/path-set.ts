@@ -130,7 +130,10 @@ export class PathSet<Path> implements AsyncDisposable {
    * well from now on.
    */
   doubt(): void {
-    this.#currentEntry?.monitor?.doubt();
+    const entry = this.#currentEntry;
+    if (entry?.monitor === undefined) return;
+    entry.monitor.doubt();
+    this.#tellDoubt(entry);
   }
 
   /**
@@ -212,7 +215,10 @@ export class PathSet<Path> implements AsyncDisposable {
         this.#leaveSuspect();
         break;
       case 'missed':
-        if (event.entry === this.#currentEntry && event.entry.monitor?.state.missed === 1) this.#wakeStandbys();
+        if (event.entry === this.#currentEntry && event.entry.monitor?.state.missed === 1) {
+          this.#wakeStandbys();
+          this.#tellDoubt(event.entry);
+        }
         this.#leaveSuspect();
         break;
       case 'options':
@@ -291,6 +297,10 @@ export class PathSet<Path> implements AsyncDisposable {
       return state !== undefined && state.health === 'good' && state.measuredAtMs > sinceMs;
     });
     if (answers) this.#leave(entry, PathReason.probesLost, this.#deadError(entry));
+  }
+
+  #tellDoubt({ path }: PathEntry<Path>): void {
+    this.#run.notify(() => this.#options.onDoubt?.(path));
   }
 
   #wakeStandbys(): void {

@@ -150,6 +150,7 @@ export class MeshPeerPaths implements PeerPaths {
         secrets,
         controlling: this.#controlling,
         isRelayed: (remote) => this.#candidates.isRelayed(remote),
+        check: (through) => this.#candidates.all(through),
         onChange: () => this.#relaysAgreed(),
       },
     );
@@ -183,6 +184,7 @@ export class MeshPeerPaths implements PeerPaths {
           if (this.#byId.get(path.id) === path) this.#byId.delete(path.id);
           this.#transports.drop(path.transport);
         },
+        onDoubt: (path) => this.#mayRelay() && this.#relays.verifyOthers(path),
         times: components.pathTimes,
       },
     );
@@ -201,6 +203,7 @@ export class MeshPeerPaths implements PeerPaths {
     this.#set.events.on('current', ({ path, previous, reason }) => {
       if (previous !== undefined && LOST.has(reason)) {
         this.#relays.lost(previous);
+        if (path === undefined && this.#mayRelay()) this.#relays.verifyOthers(previous);
         // A direct path is looked for at once, not after the pause that has grown meanwhile.
         if (previous.kind !== 'relay' && path?.kind === 'relay') this.#lookAgain();
       }
@@ -278,7 +281,7 @@ export class MeshPeerPaths implements PeerPaths {
 
   heard(path: PeerPath, isData: boolean): void {
     const own = this.#byId.get(path.id);
-    if (own !== undefined) this.#doubt.arrived(own, isData);
+    if (own) this.#doubt.arrived(own, isData);
   }
 
   sent(path: PeerPath, sinceMs: number): void {

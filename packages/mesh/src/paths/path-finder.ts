@@ -249,6 +249,7 @@ export class MeshPathFinder implements PathFinder {
       relayFigures: () => this.#relays.figures(),
       onRelaysWanted: () => this.#relays.update(),
       onRelaySuspect: (key) => this.#relays.suspect(key),
+      onRelaysNeeded: (through) => this.#relays.verify(through),
     };
   }
 

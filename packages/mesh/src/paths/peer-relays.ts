@@ -21,6 +21,8 @@ export interface PeerRelaysOptions {
   controlling: boolean;
   /** True for relayed addresses of the peer. */
   isRelayed(remote: Endpoint): boolean;
+  /** Checks the peer's candidates on these relays. */
+  check(through: (key: RelayKey) => boolean): void;
   /** The pair has agreed anew: paths are chosen anew, and {@link PeerRelays.takeWanted} may tell further relays. */
   onChange(): void;
 }
@@ -80,11 +82,11 @@ export class PeerRelays implements RelayAgreementOptions {
     return this.agreement.rank(this.of(path));
   }
 
-  /** A path has died, or data is lost on it: see {@link RelayAgreement.lost}. */
+  /** A path has died, or data is lost on it: see {@link RelayAgreement.failed}. */
   lost(path: MeshPath): void {
     const key = this.of(path);
     // The other end must not agree on a relay that this end does not use.
-    if (key !== undefined) this.agreement.lost(key, this.#components.paths().avoidedMs(path));
+    if (key !== undefined) this.agreement.failed(key, this.#components.paths().avoidedMs(path));
   }
 
   /**
@@ -100,7 +102,15 @@ export class PeerRelays implements RelayAgreementOptions {
       if (other === undefined || other === key || !this.agreement.isCommon(other)) return false;
       return health === 'good' && !losesData && otherMs !== undefined && isWorthMoving(rttMs, otherMs);
     });
-    if (isBetter) this.agreement.slow(key);
+    if (isBetter) this.agreement.failed(key);
+  }
+
+  /** The path is in doubt, or lost: the relays that may replace it are asked, and paths through them checked, at once. */
+  verifyOthers(path: MeshPath): void {
+    const own = this.of(path);
+    const isOther = (key: RelayKey) => key !== own;
+    this.#components.shared.onRelaysNeeded(isOther);
+    this.#options.check(isOther);
   }
 
   /** The relays that are wanted, when they have changed since the last call. */

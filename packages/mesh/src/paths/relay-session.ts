@@ -49,6 +49,8 @@ const ALLOCATE_LIMIT_MS = 9_000;
 const TCP_AFTER_MS = 400;
 const TLS_AFTER_MS = 800;
 const RETRY = { baseMs: 1_000, maxMs: 30_000 };
+/** However many pairs ask for it, a relay is asked this often at most, ms; see {@link RelaySession.verify}. */
+const VERIFY_SPACING_MS = 1_000;
 /** Credentials are replaced when they are valid for this long only, ms. */
 const RENEW_BEFORE_MS = 60_000;
 
@@ -95,6 +97,11 @@ export class RelaySession implements PathTransport, AsyncDisposable {
   readonly #running: Promise<void>;
   #allocation: TurnAllocation | undefined;
   #overUdp = false;
+  /** The relay is being asked for an address. */
+  #asking: AbortController | undefined;
+  #askedAtMs = Number.NEGATIVE_INFINITY;
+  /** When an attempt was last given up for a new one, because it may have begun while the relay was away. */
+  #renewedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(components: RelaySessionComponents, options: RelaySessionOptions) {
     this.#components = components;
@@ -161,6 +168,26 @@ export class RelaySession implements PathTransport, AsyncDisposable {
     this.#wakeup.wake();
   }
 
+  /**
+   * Finds out now whether the relay is there, because a pair may need it: asks it whether it still knows the relayed address, or
+   * asks for one now instead of after the pause that has grown while it was away.
+   */
+  verify(): void {
+    if (this.#allocation?.alive) {
+      this.#allocation.verify();
+      return;
+    }
+    const nowMs = this.#components.clock.now();
+    if (nowMs - this.#askedAtMs < VERIFY_SPACING_MS) return;
+    if (this.#asking !== undefined) {
+      // The new attempt needs its time, too.
+      if (nowMs - this.#renewedAtMs < ALLOCATE_LIMIT_MS) return;
+      this.#renewedAtMs = nowMs;
+      this.#asking.abort(new AbortedError('The relay is asked anew.'));
+    }
+    this.#wakeup.wake();
+  }
+
   async close(): Promise<void> {
     this.#closing.abort(new AbortedError('The relay is not used any more.'));
     await this.#running;
@@ -176,13 +203,17 @@ export class RelaySession implements PathTransport, AsyncDisposable {
     let waits = backoff({ ...RETRY, random });
     while (!signal.aborted) {
       try {
-        await this.#allocate(signal);
+        this.#asking = new AbortController();
+        this.#askedAtMs = this.#components.clock.now();
+        await this.#allocate(AbortSignal.any([signal, this.#asking.signal]));
+        this.#asking = undefined;
         waits = backoff({ ...RETRY, random });
         this.#options.onChange();
         await this.#untilLost(signal);
       } catch (error) {
         if (!signal.aborted) log.debug(`No relayed address on ${this.relay}: ${errorMessage(error)}`);
       }
+      this.#asking = undefined;
       await this.#allocation?.close();
       this.#allocation = undefined;
       if (signal.aborted) return;

@@ -32,6 +32,8 @@ export interface SharedByPeers {
   onRelaysWanted(): void;
   /** A path through the relay has died. */
   onRelaySuspect(key: RelayKey): void;
+  /** A pair is in doubt about its path: relays that may replace it are asked now. */
+  onRelaysNeeded(through: (key: RelayKey) => boolean): void;
   /** How the paths are monitored. */
   pathTimes: MonitorTimes;
   nat: NatWatch;

@@ -1,4 +1,4 @@
-import { backoff, type Clock, type Random, Repeat, SparseMap, type Timer } from '@towpath/core';
+import { AVOIDED, backoff, type Clock, type Random, Repeat, SparseMap, type Timer } from '@towpath/core';
 import { type Endpoint, formatEndpoint } from '@towpath/net';
 import { chooseRelays, isGoodChoice, type RelayChoice } from './relay-choice.ts';
 import type { RelayKey } from './relay-key.ts';
@@ -42,10 +42,6 @@ const NO_FIGURES: ReadonlyMap<RelayKey, number> = new Map();
 const AGAIN = { baseMs: 1_000, maxMs: 30_000 };
 /** Figures are told, and offers made or taken, this often at most, ms: a hostile peer causes no more signals than that. */
 const SPACING_MS = 1_000;
-/** A relay that has failed the pair is not offered for this long, ms, twice as long each time: it may answer one of the two. */
-const EXCLUDED = { baseMs: 5_000, maxMs: 120_000 };
-/** The same for one that answers, and delays the pair's data. */
-const EXCLUDED_SLOW = { baseMs: 60_000, maxMs: 3_600_000 };
 /** A relay that has not failed the pair for this long since it was offered again begins anew, ms. */
 const FORGOTTEN_AFTER_MS = 600_000;
 
@@ -135,16 +131,21 @@ export class RelayAgreement {
   }
 
   /**
-   * The path through the relay that was used has died: the standby carries the data, on both ends.
+   * The relay that was used has failed the pair: the path through it has died, or the relay loses the data or delays it, whatever
+   * it answers. The standby carries the data, on both ends.
    * @param leastMs for how long this end does not use the path at least
    */
-  lost(key: RelayKey | undefined, leastMs = 0): void {
-    this.#leave(key, EXCLUDED, leastMs);
-  }
-
-  /** Data over the relay that is used takes much longer than over another one, whatever the relay answers. */
-  slow(key: RelayKey): void {
-    this.#leave(key, EXCLUDED_SLOW, 0);
+  failed(key: RelayKey | undefined, leastMs = 0): void {
+    const agreed = this.#agreed;
+    if (agreed === undefined || key !== agreed.first) return;
+    this.#agreed = agreed.second === undefined ? undefined : { ...agreed, first: agreed.second, second: undefined };
+    this.#isUnsettled = true;
+    if (this.#pending?.first === key) this.#drop();
+    this.#exclude(key, leastMs);
+    this.#isDue = true;
+    this.#tell(true);
+    this.#options.onChange();
+    this.#consider();
   }
 
   /** True while the two may agree on the relay: both have told a figure. One that has failed the pair is omitted by an end. */
@@ -159,19 +160,6 @@ export class RelayAgreement {
     for (const timer of this.#excluded.values()) timer.cancel();
     this.#excluded.clear();
     this.update();
-  }
-
-  #leave(key: RelayKey | undefined, times: Readonly<typeof EXCLUDED>, leastMs: number): void {
-    const agreed = this.#agreed;
-    if (agreed === undefined || key !== agreed.first) return;
-    this.#agreed = agreed.second === undefined ? undefined : { ...agreed, first: agreed.second, second: undefined };
-    this.#isUnsettled = true;
-    if (this.#pending?.first === key) this.#drop();
-    this.#exclude(key, times, leastMs);
-    this.#isDue = true;
-    this.#tell(true);
-    this.#options.onChange();
-    this.#consider();
   }
 
   /** Tells the peer again what it may not have heard: that the two must agree anew, or the figures while nothing is agreed. */
@@ -200,12 +188,13 @@ export class RelayAgreement {
     for (const timer of timers) timer?.cancel();
   }
 
-  #exclude(key: RelayKey, { baseMs, maxMs }: Readonly<typeof EXCLUDED>, leastMs: number): void {
+  /** As a path that loses data is avoided; {@link AVOIDED}. */
+  #exclude(key: RelayKey, leastMs: number): void {
     const { clock } = this.#components;
     const nowMs = clock.now();
     const known = this.#failures.get(key);
     const count = known !== undefined && nowMs - known.untilMs < FORGOTTEN_AFTER_MS ? known.count + 1 : 0;
-    const waitMs = Math.max(leastMs, Math.min(maxMs, baseMs * 2 ** count));
+    const waitMs = Math.max(leastMs, Math.min(AVOIDED.maxMs, AVOIDED.baseMs * 2 ** count));
     this.#failures.set(key, { count, untilMs: nowMs + waitMs });
     this.#excluded.get(key)?.cancel();
     const again = () => {
@@ -222,7 +211,8 @@ export class RelayAgreement {
     this.#theirFigures = new Map(signal.figures.map(({ key, rttMs }) => [key, rttMs]));
     const relayed = signal.figures.flatMap(({ key, relayed: at }) => (at ? [[formatEndpoint(at), key] as const] : []));
     this.#theirRelayed = relayed.length === 0 ? undefined : new Map(relayed);
-    if (signal.wantsAnswer || known?.session !== signal.session) {
+    const lacksCommon = this.#excluded.size > 0 && ![...this.#told.keys()].some((key) => this.#theirFigures.has(key));
+    if (signal.wantsAnswer || known?.session !== signal.session || lacksCommon) {
       this.#isDue = true;
       this.#tell(true, false);
     }
@@ -343,6 +333,13 @@ export class RelayAgreement {
     this.#components.send(encodeRelaySignal({ type, session, number, first, second }));
   }
 
+  /** The figures without relays that have failed the pair; where the pair then has none in common, one that failed is better. */
+  #offered(): readonly RelayFigure[] {
+    const all = this.#options.figures();
+    const kept = all.filter(({ key }) => !this.#excluded.has(key));
+    return this.#theirs === undefined || kept.some(({ key }) => this.#theirFigures.has(key)) ? kept : all;
+  }
+
   /** Tells the peer the figures, unless it has them, or nothing depends on them now. */
   #tell(isWanted: boolean, wantsAnswer = this.#theirs === undefined): void {
     if (!this.#isDue || this.#closed || this.#figuresTimer !== undefined) return;
@@ -357,7 +354,7 @@ export class RelayAgreement {
       });
       return;
     }
-    const figures = this.#options.figures().filter(({ key }) => !this.#excluded.has(key));
+    const figures = this.#offered();
     if (figures.length === 0 && this.#sequence === 0) return;
     this.#isDue = false;
     this.#toldAtMs = clock.now();

@@ -55,6 +55,8 @@ const TOLD_RATIO = 0.15;
 interface Measured {
   readonly key: RelayKey;
   dueAtMs: number;
+  /** When it was last asked. */
+  askedAtMs: number;
   measuring: boolean;
   waits: Iterator<number>;
   url: string;
@@ -113,7 +115,14 @@ export class RelayMeter {
       const known = this.#relays.get(key);
       if (known === undefined) {
         const waits = backoff({ ...SILENT, random });
-        this.#relays.set(key, { key, dueAtMs: clock.now(), measuring: false, waits, url });
+        this.#relays.set(key, {
+          key,
+          dueAtMs: clock.now(),
+          askedAtMs: Number.NEGATIVE_INFINITY,
+          measuring: false,
+          waits,
+          url,
+        });
       } else if (known.url !== url) {
         known.url = url;
         changed = this.#forget(key) || changed;
@@ -128,6 +137,15 @@ export class RelayMeter {
     const relay = this.#relays.get(key);
     if (relay === undefined) return;
     relay.dueAtMs = Math.min(relay.dueAtMs, this.#components.clock.now() + SPACING_MS);
+    this.#next();
+  }
+
+  /** Measures relays that did not answer last, because a pair may need them now. */
+  verify(through: (key: RelayKey) => boolean): void {
+    for (const relay of this.#relays.values()) {
+      if (!this.#figures.has(relay.key) && through(relay.key))
+        relay.dueAtMs = Math.min(relay.dueAtMs, relay.askedAtMs + SPACING_MS);
+    }
     this.#next();
   }
 
@@ -168,6 +186,7 @@ export class RelayMeter {
         return;
       }
       relay.measuring = true;
+      relay.askedAtMs = nowMs;
       const work = this.#measure(relay).then(() => {
         this.#work.delete(work);
         relay.measuring = false;

@@ -96,6 +96,12 @@ export class RelayPool implements AsyncDisposable {
     this.#meter.suspect(key);
   }
 
+  /** Finds out now which of these relays are there, because a pair is in doubt about the path that it uses. */
+  verify(through: (key: RelayKey) => boolean): void {
+    for (const { session } of this.#sessions.values()) if (through(session.relayKey)) session.verify();
+    this.#meter.verify(through);
+  }
+
   /** One address of each operator's relay that speaks UDP. */
   async stunServers(signal: AbortSignal): Promise<Endpoint[]> {
     const { control, network } = this.#components;

@@ -58,6 +58,7 @@ export class SimulatedParty {
   readonly announcements: Map<string, Uint8Array> = new Map();
   readonly #controls = new Map<string, HubControl>();
   readonly #servers: (TurnServer | StunServer)[] = [];
+  readonly #listen = new Map<TurnServer, () => Promise<TurnServer>>();
   #relays: MeshRelay[] = [];
 
   constructor(seed: number, options: Partial<MeshPathFinderOptions> = {}, internet: SimulatedInternetOptions = {}) {
@@ -74,18 +75,34 @@ export class SimulatedParty {
     const id = `r${this.#servers.length + 1}`;
     const { network, address } = this.internet.host({ name: id });
     const components = { network, clock: this.clock, random: this.random };
-    const relay = await TurnServer.listen(components, {
-      listeners: [{ address }, { address, transport: 'tcp' }],
-      relay: [{ address }],
-      credentials: { secrets: [SECRET] },
-      peers,
-    });
+    const listen = () =>
+      TurnServer.listen(components, {
+        listeners: [{ address }, { address, transport: 'tcp' }],
+        relay: [{ address }],
+        credentials: { secrets: [SECRET] },
+        peers,
+      });
+    const relay = await listen();
+    this.#listen.set(relay, listen);
     this.#servers.push(relay);
     const { port } = relay.locals[0]!;
     const urls = [`turn:${address}:${port}?transport=udp`, `turn:${address}:${port}?transport=tcp`];
     this.#relays = [...this.#relays, { id, urls, region: '', load: 0, healthy: true }];
     for (const control of this.#controls.values()) control.events.emit('relays', this.#relays);
     return relay;
+  }
+
+  /** Ends the program of a relay, which tells nobody. @returns starts it again at the same address, without its allocations */
+  async killRelay(relay: TurnServer): Promise<() => Promise<TurnServer>> {
+    const listen = this.#listen.get(relay)!;
+    this.#servers.splice(this.#servers.indexOf(relay), 1);
+    await this.clock.runUntil(relay.close());
+    return async () => {
+      const again = await listen();
+      this.#listen.set(again, listen);
+      this.#servers.push(again);
+      return again;
+    };
   }
 
   /** Starts a server that answers STUN alone, with RESPONSE-PORT (RFC 5780); members hear of it. */

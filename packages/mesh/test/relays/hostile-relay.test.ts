@@ -35,7 +35,9 @@ describe("a hostile member's relay, the nearest of two", () => {
   /** Echoes between the two members, as their users see them. */
   let answers: { atMs: number; rttMs: number }[];
 
-  afterEach(async () => {
+  afterEach(close);
+
+  async function close(): Promise<void> {
     for (const { manager, tunnel } of ends) {
       await party.clock.runUntil(manager.close());
       await party.clock.runUntil(tunnel[Symbol.asyncDispose]());
@@ -44,7 +46,7 @@ describe("a hostile member's relay, the nearest of two", () => {
     await party.close();
     await party.clock.advance(60_000);
     expect(party.clock.pendingTimers).toBe(0);
-  });
+  }
 
   async function relayOn(name: string): Promise<string> {
     const { clock, random } = party;
@@ -94,8 +96,11 @@ describe("a hostile member's relay, the nearest of two", () => {
     return ['near', 'far'].find((_, at) => path?.relay?.includes([near, far][at]!));
   }
 
-  /** Twenty echoes a second from the first member. */
-  async function talk(ms: number): Promise<void> {
+  /**
+   * Twenty echoes a second from the first member.
+   * @param look called after each
+   */
+  async function talk(ms: number, look: () => void = () => {}): Promise<void> {
     const { clock } = party;
     const [{ tunnel }, { member }] = ends;
     const ended = new AbortController();
@@ -106,6 +111,7 @@ describe("a hostile member's relay, the nearest of two", () => {
         () => {},
       );
       await clock.advance(50);
+      look();
     }
     ended.abort(new Error('enough'));
   }
@@ -189,8 +195,6 @@ describe("a hostile member's relay, the nearest of two", () => {
     ['delays everything by 0.3 s', () => [300], 1_000],
     ['answers checks, and delays data by 3 s', data(() => [3_000]), 2_000],
     ['answers checks, and delays data by 0.4 s', data(() => [400]), 1_000],
-    ['drops half of everything', () => half(), 1_000],
-    ['answers checks, and drops half of the data', data(() => half()), 1_500],
     ['answers checks, and drops the data', data(() => NEVER!), 2_000],
     ['forwards nothing any more', () => NEVER!, 1_000],
     ['modifies everything', (_, bytes) => spoil(bytes), 2_000],
@@ -210,9 +214,37 @@ describe("a hostile member's relay, the nearest of two", () => {
     expect(outageSince(fromMs)).toBeLessThan(outageMs);
     expect(slowSince(fromMs + 20_000)).toBeLessThan(0.05);
     for (const each of both) expect([each.status, relayOf(each)]).toEqual(['connected', 'far']);
-    // 5, 10, 20 s … or 1, 2, 4 min later, there and back on both ends.
-    expect(switches()).toBeLessThan(40);
+    // 1, 2, 4 min later, there and back on both ends.
+    expect(switches()).toBeLessThan(20);
   });
+
+  it.each<[what: string, how: (what: Relayed, bytes: Uint8Array) => Forwarded, outageMs: number]>([
+    ['half of everything', () => half(), 1_000],
+    ['half of the data, and answers checks', data(() => half()), 1_500],
+  ])(
+    'that drops %s carries the pair in less than 10 % of the time after 20 s, whatever is lost by chance (C8, C9, D4)',
+    { timeout: 180_000 },
+    async (_what, how, outageMs) => {
+      let [moments, onNear] = [0, 0];
+      for (let seed = 61; seed < 69; seed++) {
+        if (seed > 61) await close();
+        const both = await connect(seed);
+        const switches = countSwitches(both);
+        const fromMs = party.clock.now();
+        forwards([near], how);
+        await talk(20_000);
+        await talk(200_000, () => {
+          moments += both.length;
+          onNear += both.filter((each) => relayOf(each) === 'near').length;
+        });
+        expect(outageSince(fromMs)).toBeLessThan(outageMs);
+        expect(slowSince(fromMs + 20_000)).toBeLessThan(0.05);
+        expect(switches()).toBeLessThan(20);
+        for (const each of both) expect(each.status).toBe('connected');
+      }
+      expect(onNear / moments).toBeLessThan(0.1);
+    },
+  );
 
   const lastCheck = (own: readonly Uint8Array[]) => own.findLast((bytes) => bytes[0] === 0x00 && bytes[1] === 0x01);
 

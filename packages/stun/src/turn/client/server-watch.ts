@@ -46,6 +46,11 @@ export class ServerWatch {
     this.#monitor.heard();
   }
 
+  /** Probes the server now, and does not wait for what was asked long ago. */
+  verify(): void {
+    this.#monitor.wake();
+  }
+
   stop(): void {
     this.#stopped = true;
     this.#monitor.stop();

@@ -299,6 +299,11 @@ export class TurnAllocation implements AsyncDisposable {
     }
   }
 
+  /** Asks the server now whether it knows the allocation. Where it does not, `onLost` is called. */
+  verify(): void {
+    if (this.alive) this.#watch.verify();
+  }
+
   /** Ends the allocation because the server has lost it, and calls `onLost`. */
   lose(error: StunError): void {
     if (!this.alive) return;
