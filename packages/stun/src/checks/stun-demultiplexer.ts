@@ -78,7 +78,7 @@ export class StunDemultiplexer implements DatagramSender {
   onUser(username: string, handler: StunHandler): Disposable {
     if (this.#users.has(username)) throw new Error('These user fragments are in use on this socket already.');
     this.#users.set(username, handler);
-    return { [Symbol.dispose]: () => void this.#users.delete(username) };
+    return new UserRegistration(this.#users, username);
   }
 
   /** Hands answers to the request with this transaction id to `handler`, until disposed. */
@@ -92,6 +92,21 @@ export class StunDemultiplexer implements DatagramSender {
   onOther(handler: StunHandler): Disposable {
     this.#others.add(handler);
     return { [Symbol.dispose]: () => void this.#others.delete(handler) };
+  }
+}
+
+/** One for each peer and socket: a function would take four times as much. */
+class UserRegistration implements Disposable {
+  readonly #users: Map<string, StunHandler>;
+  readonly #username: string;
+
+  constructor(users: Map<string, StunHandler>, username: string) {
+    this.#users = users;
+    this.#username = username;
+  }
+
+  [Symbol.dispose](): void {
+    this.#users.delete(this.#username);
   }
 }
 
