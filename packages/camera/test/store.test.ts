@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +32,14 @@ test('the store of a folder makes the changes of a device in turn (B6)', async (
   await Promise.all(changes);
   expect(await store.load('a')).toEqual({ pathHistory: { 19: [19] }, localPort: 1, kind: 'lan' });
 });
+
+test.skipIf(!existsSync('/proc/self'))(
+  'a folder that cannot be made is an error, and not waited for (B6)',
+  async () => {
+    const store = new FileDeviceStore({}, { folder: '/proc/towpath/devices' });
+    await expect(store.update('a', { localPort: 1 })).rejects.toThrow('ENOENT');
+  },
+);
 
 describe.each<[string, () => DeviceStore]>([
   ['memory', () => new MemoryDeviceStore()],

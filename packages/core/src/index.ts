@@ -38,6 +38,7 @@ export type { Candidate, RaceOptions } from './race/options.ts';
 export { Race, race } from './race/race.ts';
 export type { AttemptReport, RaceProgress, RaceReport, RaceResult } from './race/report.ts';
 export { type Random, SeededRandom, SystemRandom } from './random.ts';
+export { makeFolder } from './make-folder.ts';
 export { openRegular, readRegular, readRegularSync, type ReadRegularOptions } from './read-regular.ts';
 export { replaceFile } from './replace-file.ts';
 export { RoundTripEstimator, type RoundTripOptions } from './rtt.ts';

@@ -1,6 +1,6 @@
-import { mkdir, rename, stat } from 'node:fs/promises';
+import { rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Clock, errorCode, type Log, readRegular, silentLog, SystemClock } from '@towpath/core';
+import { type Clock, errorCode, type Log, makeFolder, readRegular, silentLog, SystemClock } from '@towpath/core';
 import type { MediaItem } from '../artemis/media-item.ts';
 import { diskError, replaceFile, syncFolder } from '../store/disk.ts';
 import { CameraError } from '../artemis/camera-error.ts';
@@ -73,7 +73,7 @@ export class MediaLibrary implements AsyncDisposable {
   static async open(components: MediaLibraryComponents, options: MediaLibraryOptions): Promise<MediaLibrary> {
     const library = new MediaLibrary(components, options);
     try {
-      await mkdir(join(options.folder, THUMBNAIL_FOLDER), { recursive: true });
+      await makeFolder(join(options.folder, THUMBNAIL_FOLDER));
       await library.#load();
     } catch (error) {
       throw diskError(error, options.folder);

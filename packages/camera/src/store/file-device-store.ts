@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode, errorMessage, type Log, readRegular, silentLog } from '@towpath/core';
+import { errorCode, errorMessage, type Log, makeFolder, readRegular, silentLog } from '@towpath/core';
 import { z } from 'zod';
 import { type DeviceRecord, type DeviceStore, deviceRecordSchema, merged } from './device-store.ts';
 import { diskError, replaceFile } from './disk.ts';
@@ -44,7 +44,7 @@ export class FileDeviceStore implements DeviceStore {
         this.#log.warn('Not written: the file has a newer version', { path });
         return;
       }
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+      await makeFolder(this.#folder, 0o700);
       if (found.state === 'damaged') await rename(path, `${path}.damaged`);
       const record = merged(found.state === 'usable' ? found.record : {}, changes);
       await replaceFile(path, `${JSON.stringify({ version: VERSION, device, record }, null, 2)}\n`, { mode: 0o600 });

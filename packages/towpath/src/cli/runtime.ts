@@ -26,7 +26,8 @@ export interface ProcessRuntimeOptions {
   io: Io;
   signal: AbortSignal;
   verbose: boolean;
-  configFolder: string;
+  /** Undefined when there is none: then no command runs, and the help does. */
+  configFolder: string | undefined;
 }
 
 /**
@@ -42,17 +43,24 @@ export class ProcessRuntime implements Runtime {
   network!: Network;
   log!: Log;
   readonly #verbose: boolean;
+  readonly #hasFolder: boolean;
 
   constructor(options: ProcessRuntimeOptions) {
     this.io = options.io;
     this.signal = options.signal;
-    this.configFolder = options.configFolder;
+    this.configFolder = options.configFolder ?? '~/.config/towpath';
+    this.#hasFolder = options.configFolder !== undefined;
     this.#verbose = options.verbose;
   }
 
-  /** Loads the packages and fills `clock`, `random`, `network` and `log`. */
+  /** Loads the packages and fills `clock`, `random`, `network` and `log`. @throws TowpathError `no-home` */
   async prepare(): Promise<void> {
     const [core, net, log] = await Promise.all([import('@towpath/core'), import('@towpath/net'), import('./log.ts')]);
+    if (!this.#hasFolder) {
+      const message =
+        'This user has no home folder (HOME is not set, and the system knows none). Next: set TOWPATH_HOME to a folder for keys and settings.';
+      throw new core.TowpathError('no-home', message, { kind: 'local' });
+    }
     this.clock = new core.SystemClock();
     this.random = new core.SystemRandom();
     this.network = new net.NodeNetwork();

@@ -11,7 +11,8 @@ import {
 import { type PartyId, verifyLog } from '@towpath/membership';
 import { type Random, TowpathError } from '@towpath/core';
 import { z } from 'zod';
-import { readPrivateFile, writePrivateFile } from './private-file.ts';
+import { makeFolder } from './make-folder.ts';
+import { notWritten, readPrivateFile, writePrivateFile } from './private-file.ts';
 import { connectedLockIn } from './process-lock.ts';
 
 /** URLs of control servers, and a certificate authority if it is not one of the system's. */
@@ -95,8 +96,16 @@ export class PartyHome {
     writePrivateFile(this.#networkPath(id), json({ version: 1, party: network, here }));
   }
 
-  /** Returns this node's keys; creates them at the first call. @throws ControlError `invalid-identity`. */
-  identity(): Promise<NodeIdentity> {
+  /**
+   * Returns this node's keys; creates them at the first call.
+   * @throws ControlError `invalid-identity`; TowpathError `disk-full`, `disk-failed`
+   */
+  async identity(): Promise<NodeIdentity> {
+    try {
+      makeFolder(this.#folder);
+    } catch (cause) {
+      throw notWritten(this.#folder, cause);
+    }
     return loadNodeIdentity(this.#identityPath, this.#random);
   }
 

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errorCode, readRegular } from '@towpath/core';
+import { errorCode, makeFolder, readRegular } from '@towpath/core';
 import type { MediaItem } from '../../artemis/media-item.ts';
 import { entryKey } from '../../media/media-index.ts';
 import { diskError, replaceFile } from '../../store/disk.ts';
@@ -28,7 +28,7 @@ export class AnnouncedItems {
   /** @throws CameraError `permission-denied`, `disk-failed` */
   static async open(path: string): Promise<AnnouncedItems> {
     try {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      await makeFolder(dirname(path), 0o700);
       const text = (await readRegular(path)).toString();
       // A line that a killed process had not completed has no end.
       const lines = text.split('\n').slice(0, -1);

@@ -1,6 +1,16 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Clock, errorCode, errorMessage, type Log, Mutex, readRegular, silentLog, Wakeup } from '@towpath/core';
+import {
+  type Clock,
+  errorCode,
+  errorMessage,
+  type Log,
+  makeFolder,
+  Mutex,
+  readRegular,
+  silentLog,
+  Wakeup,
+} from '@towpath/core';
 import { z } from 'zod';
 import type { MediaItem } from '../../artemis/media-item.ts';
 import { FileType } from '../../artemis/media-item.ts';
@@ -188,7 +198,7 @@ export class EventQueue {
 
   async #load(folder: string): Promise<void> {
     try {
-      await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+      await makeFolder(folder, FOLDER_MODE);
       const names = new Set(await readdir(folder));
       const kept = new Set<string>();
       for (const file of [...names].sort()) {

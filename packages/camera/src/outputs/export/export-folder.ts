@@ -1,6 +1,6 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { errorCode, readRegular } from '@towpath/core';
+import { errorCode, makeFolder, readRegular } from '@towpath/core';
 import { CameraError } from '../../artemis/camera-error.ts';
 import type { MediaItem } from '../../artemis/media-item.ts';
 import { type CaptureTime, captureTime } from '../../media/capture-time.ts';
@@ -46,7 +46,7 @@ export async function exportFolder(options: ExportOptions): Promise<ExportSummar
   const { deviceId, entries } = await readIndex(from);
   const camera = options.camera ?? deviceId ?? 'trail camera';
   const media = camtrap === undefined ? to : join(to, MEDIA_FOLDER);
-  await mkdir(media, { recursive: true }).catch((error: unknown) => {
+  await makeFolder(media).catch((error: unknown) => {
     throw diskError(error, media);
   });
   if (await isSame(from, media)) throw sameFolder();
@@ -98,7 +98,7 @@ export interface ExportFileOptions {
  */
 export async function exportFile(options: ExportFileOptions): Promise<string | undefined> {
   const { from, to, item, camera, serial, timeZone } = options;
-  await mkdir(to, { recursive: true }).catch((error: unknown) => {
+  await makeFolder(to).catch((error: unknown) => {
     throw diskError(error, to);
   });
   const data = await readIfPresent(from);
