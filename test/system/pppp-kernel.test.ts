@@ -5,6 +5,8 @@ import { PPPP_ENDS, ppppEnd } from './support/pppp-lab.ts';
 const R = '203.0.113.10';
 /** The relay's address on its second uplink. */
 const SECOND = '10.1.0.20';
+/** A second one on its first. */
+const SECONDARY = '203.0.113.11';
 const PUBLIC = '203.0.113.60';
 const COUNT = 500;
 const FETCH = 'fetch("http://127.0.0.1:9000/metrics").then((r) => r.text()).then((t) => process.stdout.write(t))';
@@ -73,6 +75,29 @@ describe.skipIf(!labAvailable() && process.env.CI !== 'true')(
       expect(value('kernel_packets_to_peers') + value('kernel_packets_to_clients')).toBe(inKernel);
       expect(value('packets_forwarded')).toBe(2 * COUNT + 4 - inKernel);
     });
+
+    test.each(['kernel', 'user'])(
+      'the public address is a secondary one, listening on 0.0.0.0, data plane %s: answers and data leave from it (A7, D2)',
+      async (plane) => {
+        await relay.run('ip', ['addr', 'add', `${SECONDARY}/24`, 'dev', 'eth0']);
+        const where = ['--address', '0.0.0.0', '--public-address', SECONDARY, '--metrics-port', '9000', '--json'];
+        const serving = relay.towpath(['pppp', 'serve', '--data-plane', plane, ...where], {});
+        expect(await says(serving, '"what":"metrics"', 30_000)).toContain(`"plane":"${plane}"`);
+        const client = await ppppEnd(lab.host('client', '203.0.113.30'), SECONDARY, 32_110);
+        const { magic, port } = client.session;
+        const device = await ppppEnd(lab.host('device', '203.0.113.31'), SECONDARY, port, magic);
+        for (const what of ['introduce', 'alive']) for (const each of [client, device]) await each.ask(what);
+        const values = async () => {
+          const { stdout } = await relay.run(process.execPath, ['-e', FETCH]);
+          return (name: string) =>
+            Number(new RegExp(`^towpath_relay_${name}(?:_total)? (\\d+)$`, 'm').exec(stdout)?.[1]);
+        };
+        if (plane === 'kernel') await expect.poll(async () => (await values())('kernel_sessions')).toBe(1);
+        await Promise.all([client.ask('send 100'), device.ask('send 100')]);
+        for (const each of [client, device]) expect(await each.ask('seen')).toEqual({ [`${SECONDARY}:${port}`]: 100 });
+        expect((await values())('packets_forwarded')).toBe(2 + (plane === 'kernel' ? 0 : 200));
+      },
+    );
 
     test.each([
       ['kernel', R, R],

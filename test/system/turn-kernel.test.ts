@@ -8,6 +8,8 @@ import { PEER, PEER6, PEER_PORT, R, R6, TurnLab, type TurnLabClient, turnLabAvai
 
 /** The relay's address on its second uplink. */
 const SECOND = '10.1.0.20';
+/** A second one on its first. */
+const SECONDARY = '203.0.113.11';
 
 describe.skipIf(!turnLabAvailable() && process.env.CI !== 'true')(
   'plain relaying of `towpath relay serve` (needs root, iproute2, nftables, python3, coturn)',
@@ -153,6 +155,28 @@ describe.skipIf(!turnLabAvailable() && process.env.CI !== 'true')(
         short.child.kill('SIGKILL');
         expect(await arrive(short, PEER_PORT + 2)).toBe(0);
         if (mode === 'kernel') await turn.inKernel(metrics, 1);
+      },
+    );
+
+    test.each(['kernel', 'user'])(
+      'the public address is a secondary one, listening on 0.0.0.0, data plane %s: answers and data leave from it (D2)',
+      async (mode) => {
+        await turn.relay.run('ip', ['addr', 'add', `${SECONDARY}/24`, 'dev', 'eth0']);
+        const { plane, metrics } = await turn.serve(['--data-plane', mode, '--public-address', SECONDARY], {
+          addresses: ['0.0.0.0'],
+        });
+        expect(plane).toBe(mode);
+        const host = turn.lab.host('a', '203.0.113.30');
+        const client = await turn.connect(host, { address: PEER, port: PEER_PORT }, SECONDARY);
+        expect([client.relayed.address, client.plain.address]).toEqual([SECONDARY, SECONDARY]);
+        if (mode === 'kernel') await turn.inKernel(metrics, 1);
+        const there = await turn.counted(() => client.ask('send 100 1000 2000'));
+        expect(there).toMatchObject({ packets: 100, sources: { [`${SECONDARY}:${client.relayed.port}`]: 100 } });
+        await turn.send(turn.peer, [PEER, PEER_PORT], client.relayed, 60);
+        await expect.poll(() => client.ask('received')).toEqual({ [`${PEER}:${PEER_PORT}`]: 60 });
+        const { packets_to_peers, packets_to_clients } = await metrics();
+        expect([packets_to_peers, packets_to_clients]).toEqual(mode === 'kernel' ? [0, 0] : [100, 60]);
+        client.child.stdin!.write('close\n');
       },
     );
 

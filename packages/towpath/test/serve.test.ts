@@ -42,13 +42,18 @@ describe('the built-in relay', () => {
       'turn:198.51.100.7:3478?transport=udp',
     ],
     [
+      { address: '0.0.0.0', publicAddress: '203.0.113.11' },
+      [{ address: '203.0.113.11' }],
+      'turn:203.0.113.11:3478?transport=udp',
+    ],
+    [
       { address: '10.0.0.5', publicName: 'relay.example.org' },
       [{ address: '10.0.0.5' }],
       'turn:relay.example.org:3478?transport=udp',
     ],
     [{ address: '::' }, [{ address: '2001:db8::5' }], 'turn:[2001:db8::5]:3478?transport=udp'],
   ])('with %j relays on an address of the machine and is named as the world reaches it', (more, relay, url) => {
-    const machine = at('127.0.0.1', '169.254.1.1', 'fe80::1', '10.0.0.5', '2001:db8::5');
+    const machine = at('127.0.0.1', '169.254.1.1', 'fe80::1', '10.0.0.5', '203.0.113.11', '2001:db8::5');
     const plan = builtinRelayPlan(machine, { ...options, ...more }, ['secret'], undefined);
     expect(plan).toMatchObject({ relay, relayPorts: [50_000, 50_100], alternatePort: 3479 });
     const told = builtinRelay(plan, { ...options, ...more }, listening, 1.5);

@@ -15,6 +15,7 @@ import {
   kernelMetrics,
   planeReport,
 } from '../../serve/kernel-plane.ts';
+import { boundAddress } from '../../serve/own-address.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { ServeJournal } from './journal.ts';
 import { printJson } from '../../cli/json-output.ts';
@@ -38,7 +39,7 @@ interface ServeOptions extends CommonOptions {
 export async function serve(runtime: Runtime, options: ServeOptions): Promise<void> {
   const { io, network, clock, random, log } = runtime;
   const components = { network, clock, random, log };
-  const { address, publicAddress = address } = options;
+  const { address: asked, publicAddress = asked } = options;
   if (options.relay && isUnspecified(publicAddress)) {
     throw new UsageError('Clients need the address of the relay. Next: add --public-address, or --no-relay.');
   }
@@ -47,6 +48,7 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
   }
   const secrets = options.secrets === undefined ? undefined : readSecrets(options.secrets);
   await using stack = new AsyncDisposableStack();
+  const address = await boundAddress(network, { address: asked, publicAddress });
   const kernelAddress = options.relay ? await arrivalAddress(network, { address, publicAddress }) : undefined;
   const chosen = options.relay
     ? await choosePlane(components, options.dataPlane, {
@@ -69,6 +71,9 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
       ...(options.prefix === undefined ? {} : { prefixes: options.prefix }),
     }),
   );
+  if (address !== asked && !options.json) {
+    io.out(`address    ${address} only: this host sends from another one by itself, and answers must leave from this.`);
+  }
   const journal = new ServeJournal(runtime, options);
   journal.followRendezvous(rendezvous);
   if (relay) journal.followRelay(relay);

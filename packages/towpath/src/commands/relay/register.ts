@@ -35,7 +35,7 @@ function serve(relay: Command, runtime: Runtime): void {
     .option('--no-relay', 'STUN only; needs no credentials')
     .option(
       '--relay-address <address...>',
-      'addresses for relayed ports, one per family (default: the first listening address of each family)',
+      'addresses for relayed ports, one per family (default: the first listening address of each family; for 0.0.0.0 and :: the public address where this host has it)',
       ipAddresses,
     )
     .option(

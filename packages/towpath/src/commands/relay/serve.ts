@@ -1,5 +1,5 @@
 import type { Random } from '@towpath/core';
-import { type Endpoint, formatEndpoint } from '@towpath/net';
+import { addressFamily, type Endpoint, formatEndpoint, isUnspecified } from '@towpath/net';
 import { DEFAULT_LIMITS } from '@towpath/stun/server';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
@@ -8,6 +8,7 @@ import { readSecret, readAuthorities, readText } from '../../config/secret-file.
 import { MetricsServer } from '../../serve/metrics-server.ts';
 import type { DataPlaneMode } from '../../cli/values.ts';
 import { announcePlane } from '../../serve/kernel-plane.ts';
+import { isOwnAddress } from '../../serve/own-address.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { formatBytes } from '../../cli/table.ts';
 import { listeningAddresses, portRange, type RelayPlan, relayAddresses, subnets } from './plan.ts';
@@ -80,8 +81,12 @@ export async function serveRelay(runtime: Runtime, options: RelayServeOptions): 
 }
 
 /** @throws UsageError for options that contradict each other; TowpathError `file-unreadable`. */
-function planOf({ io, random }: Runtime, options: RelayServeOptions): RelayPlan {
+function planOf({ io, random, network }: Runtime, options: RelayServeOptions): RelayPlan {
   const addresses = listeningAddresses(options.address);
+  const { publicAddress = [] } = options;
+  const families = addresses.filter(isUnspecified).map(addressFamily);
+  const isRelayed = (each: string) => families.includes(addressFamily(each)) && isOwnAddress(network, each);
+  const relayed = options.relayAddress ?? publicAddress.filter(isRelayed);
   if (!/^[^\p{Cc}]{1,127}$/u.test(options.realm)) throw new UsageError('--realm must have 1 to 127 characters.');
   return {
     addresses,
@@ -91,7 +96,11 @@ function planOf({ io, random }: Runtime, options: RelayServeOptions): RelayPlan 
     ...tlsOf(options),
     // Without relaying no client can authenticate, and the address is not used.
     relay: options.relay
-      ? relayAddresses(addresses, options.relayAddress ?? [], options.publicAddress ?? [])
+      ? relayAddresses(
+          addresses,
+          relayed,
+          publicAddress.filter((each) => !relayed.includes(each)),
+        )
       : [{ address: addresses[0]! }],
     relayPorts: portRange(options.relayPorts),
     realm: options.realm,

@@ -3,6 +3,7 @@ import type { Random } from '@towpath/core';
 import { isUnspecified, type Network, parseEndpoint } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { DataPlaneMode } from '../../cli/values.ts';
+import { isOwnAddress } from '../../serve/own-address.ts';
 import type { Listening } from '../relay/relay-node.ts';
 import { portRange, type RelayPlan, relayAddresses, subnets } from '../relay/plan.ts';
 import { type QuotaOptions, sharedQuotas, userLimits } from '../relay/quotas.ts';
@@ -33,7 +34,10 @@ export function builtinRelayPlan(
   tls: { cert: string; key: string } | undefined,
 ): RelayPlan {
   const { address, publicAddress, stunPort, stunTlsPort } = options;
-  const own = isUnspecified(address) ? addressOfMachine(network, address.includes(':') ? 6 : 4) : address;
+  const ownPublic = publicAddress !== undefined && isOwnAddress(network, publicAddress) ? publicAddress : undefined;
+  const own = isUnspecified(address)
+    ? (ownPublic ?? addressOfMachine(network, address.includes(':') ? 6 : 4))
+    : address;
   return {
     addresses: [address],
     port: stunPort,
@@ -41,7 +45,11 @@ export function builtinRelayPlan(
     alternatePort: stunPort === 0 ? 0 : stunPort + 1,
     tcp: true,
     ...(tls === undefined ? {} : { tls: { ...tls, port: stunTlsPort } }),
-    relay: relayAddresses([address], [own], publicAddress === undefined ? [] : [publicAddress]),
+    relay: relayAddresses(
+      [address],
+      [own],
+      publicAddress === undefined || publicAddress === own ? [] : [publicAddress],
+    ),
     relayPorts: portRange(options.relayPorts),
     realm: 'towpath',
     secrets,
