@@ -292,6 +292,20 @@ const CASES: Case[] = [
     expected: { current: undefined, draining: ['relay10'] },
   },
   {
+    name: 'a path that the remote end does not permit is left for one that both permit',
+    paths: [direct(10), relay(60)],
+    before: using('direct10'),
+    options: { peerPolicy: 'relay-only' },
+    expected: { current: 'relay60', reason: PathReason.policy },
+  },
+  {
+    name: 'policies that exclude each other leave no path',
+    paths: [direct(10), relay(60)],
+    before: using('direct10'),
+    options: { policy: 'direct-only', peerPolicy: 'relay-only' },
+    expected: { current: undefined, standby: undefined },
+  },
+  {
     name: 'relay-only leaves a direct path',
     paths: [direct(10), relay(60)],
     before: using('direct10'),

@@ -38,6 +38,8 @@ export interface PeerPaths extends AsyncDisposable {
   readonly peerPolicy: PathPolicy | undefined;
   /** The policy that does not allow the paths that were verified; undefined while there is a path, or none was verified. */
   readonly refusedBy: PathPolicy | undefined;
+  /** The peer answers, but only on paths that its own policy does not allow. */
+  readonly isRefusedByPeer: boolean;
   /** Checks that were sent to the peer so far. */
   readonly probesSent: number;
   /** Begins anew and resets every backoff: an echo was lost, the network changed, the peer is back. */

@@ -30,6 +30,8 @@ export interface PathFacts {
 export interface SelectionOptions {
   /** @default 'auto' */
   readonly policy?: PathPolicy | undefined;
+  /** What the remote end permits, where it tells: a path is used that both permit. @default 'auto' */
+  readonly peerPolicy?: PathPolicy | undefined;
   /** 2: every datagram is sent on the standby as well. @default 1 */
   readonly redundancy?: 1 | 2 | undefined;
   /**
@@ -135,12 +137,11 @@ export function selectPaths(
   options: SelectionOptions,
   nowMs: number,
 ): Selection {
-  const { redundancy = 1, standbys: keep = 1, alsoWhenStale = true } = options;
+  const { redundancy = 1, standbys: keep = 1, alsoWhenStale = true, policy = 'auto', peerPolicy = 'auto' } = options;
   const leaving = new Set(previous.draining);
   const usable = paths
-    .filter(
-      (path) => path.health !== 'dead' && !leaving.has(path.id) && policyAllows(options.policy ?? 'auto', path.kind),
-    )
+    .filter(({ health, id }) => health !== 'dead' && !leaving.has(id))
+    .filter(({ kind }) => policyAllows(policy, kind) && policyAllows(peerPolicy, kind))
     .toSorted((a, b) => comparePaths(a, b, options.relayRank));
   const before = paths.find(({ id }) => id === previous.current);
   const { current, reason } = chooseCurrent(usable, before, previous, options, nowMs);

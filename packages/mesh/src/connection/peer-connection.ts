@@ -310,6 +310,7 @@ export class PeerConnection implements AsyncDisposable {
   get #isRefusedByPeer(): boolean {
     const { policy, peerPolicy } = this.#paths;
     if (peerPolicy === undefined || this.#health.isReached) return false;
+    if (this.#paths.isRefusedByPeer) return true;
     const kinds: readonly PathKind[] = this.#path
       ? [this.#path.kind]
       : KINDS.filter((kind) => policyAllows(policy, kind));

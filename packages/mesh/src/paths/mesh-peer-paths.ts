@@ -5,7 +5,6 @@ import {
   type PathPolicy,
   PathReason,
   PathSet,
-  policyAllows,
   type PathStatus,
   RateLimit,
   Repeat,
@@ -31,6 +30,7 @@ import {
 import { EarlyHandshake } from './early-handshake.ts';
 import { labelOf, localPreference, MeshPath } from './mesh-path.ts';
 import type { PairSecrets } from './pair-secrets.ts';
+import { PairPolicy } from './pair-policy.ts';
 import { PathLog } from './path-log.ts';
 import type { PathTransport } from './path-socket.ts';
 import { PeerDoubt } from './peer-doubt.ts';
@@ -39,7 +39,6 @@ import { PeerRelays } from './peer-relays.ts';
 import { PeerTransports, transportId } from './peer-transports.ts';
 import { decodePunchSignal } from './punch-signal.ts';
 import { OtherVersions } from '../other-versions.ts';
-import { RefusedPaths } from './refused-paths.ts';
 import { foreignSignal } from './signal-version.ts';
 import type { SharedByPeers } from './shared-by-peers.ts';
 
@@ -94,21 +93,18 @@ export class MeshPeerPaths implements PeerPaths {
   #speaksOtherVersion = false;
   readonly #otherVersions: OtherVersions;
   #reason: PathReason = 'first';
-  #peerPolicy: PathPolicy | undefined;
-  readonly #refused: RefusedPaths;
-  #policy: { policy?: PathPolicy | undefined };
+  readonly #policy: PairPolicy;
 
   constructor(peer: MeshPeerPathsComponents, options: PeerPathsOptions, secrets: PairSecrets) {
     const { shared: components } = peer;
     this.#components = components;
     this.#peer = peer;
     this.#options = options;
-    this.#policy = options;
     const { clock, random, log } = components;
     this.#repeat = new Repeat({ clock }, { run: () => this.#look() });
     this.#signals = new RateLimit({ clock }, SIGNALS);
     this.#otherVersions = new OtherVersions({ log }, options);
-    this.#refused = new RefusedPaths({ clock });
+    this.#policy = new PairPolicy({ clock }, options);
     this.#log = new PathLog({ clock, events: this.events });
     this.#session = random.integer(1, 0xffff_ffff);
     this.#controlling = secrets.localUfrag < secrets.remoteUfrag;
@@ -165,7 +161,7 @@ export class MeshPeerPaths implements PeerPaths {
       {
         has: (transport, remote) => this.#has(transport, remote),
         onVerified: (path) => this.#verified(path),
-        onFailed: (transport, remote) => this.#refused.delete(transportId(transport, remote)),
+        onFailed: (transport, remote) => this.#policy.failed(transportId(transport, remote)),
       },
       signal,
     );
@@ -248,7 +244,7 @@ export class MeshPeerPaths implements PeerPaths {
 
   get relayReason(): Reason | undefined {
     if (this.#hasDirect()) return undefined;
-    if (this.policy === 'relay-only' || this.#peerPolicy === 'relay-only') return PathReason.policy;
+    if (this.policy === 'relay-only' || this.peerPolicy === 'relay-only') return PathReason.policy;
     if (this.#speaksOtherVersion) return MeshReason.otherVersion;
     return (
       this.#punching.puncher.obstacle ?? (this.#remoteSession === undefined ? MeshReason.pathNew : MeshReason.noAnswer)
@@ -256,16 +252,19 @@ export class MeshPeerPaths implements PeerPaths {
   }
 
   get refusedBy(): PathPolicy | undefined {
-    if (this.#set.current !== undefined) return undefined;
-    return this.#refused.hasAnyFor(this.policy) ? this.policy : undefined;
+    return this.#set.current === undefined && this.#policy.isRefused ? this.policy : undefined;
+  }
+
+  get isRefusedByPeer(): boolean {
+    return this.#set.current === undefined && this.#policy.isRefusedByPeer;
   }
 
   get policy(): PathPolicy {
-    return this.#policy.policy ?? 'auto';
+    return this.#policy.own;
   }
 
   get peerPolicy(): PathPolicy | undefined {
-    return this.#peerPolicy;
+    return this.#policy.peer;
   }
 
   get probesSent(): number {
@@ -274,7 +273,7 @@ export class MeshPeerPaths implements PeerPaths {
 
   configure(options: { policy?: PathPolicy; redundancy?: 1 | 2 }): void {
     const before = this.policy;
-    this.#policy = { ...this.#policy, ...options };
+    this.#policy.own = options.policy ?? before;
     this.#set.configure(options);
     if (this.policy !== before) this.#send(false);
   }
@@ -361,7 +360,7 @@ export class MeshPeerPaths implements PeerPaths {
     }
     this.#speaksOtherVersion = false;
     this.#punching.puncher.theirNat = signal.nat;
-    this.#peerPolicy = signal.policy;
+    this.#permit(signal.policy);
     const isNew = signal.session !== this.#remoteSession;
     // The peer was started again: a path to its sockets of before is found dead now, not when it is next probed. Until then
     // this end makes no other one.
@@ -521,7 +520,7 @@ export class MeshPeerPaths implements PeerPaths {
       },
     );
     this.#byId.set(id, path);
-    if (!policyAllows(this.policy, path.kind)) this.#refused.add(path);
+    this.#policy.verified(path);
     this.#set.add(path, this.#relays.mirrorsOf(path));
     if (isRelay) {
       this.#relays.agreement.heard(this.#relays.of(path), false);
@@ -566,13 +565,19 @@ export class MeshPeerPaths implements PeerPaths {
   }
 
   #mayPunch(): boolean {
-    const { policy } = this;
-    return (policy === 'auto' || policy === 'direct-only') && !this.#closing.signal.aborted;
+    return this.#policy.permits('p2p') && !this.#closing.signal.aborted;
   }
 
   #mayRelay(): boolean {
-    const { policy } = this;
-    return policy === 'auto' || policy === 'relay-only';
+    return this.#policy.permits('relay');
+  }
+
+  /** The peer tells which paths it permits: it takes nothing that is sent on another one. */
+  #permit(peerPolicy: PathPolicy | undefined): void {
+    if (peerPolicy === this.peerPolicy) return;
+    this.#policy.peer = peerPolicy;
+    for (const { path } of this.#set.status()) this.#policy.verified(path);
+    this.#set.configure({ peerPolicy: this.#policy.peerHere });
   }
 
   #punchLater(): void {

@@ -4,7 +4,7 @@ import { type Clock, type PathKind, type PathPolicy, policyAllows, SparseMap } f
 const TOLD_MS = 90_000;
 const MAX_PATHS = 64;
 
-/** Paths on which the peer answered and that the policy did not allow then: they are not kept, so that nothing else tells of them. */
+/** Paths on which the peer answered and that a policy did not allow then: they are not kept, so that nothing else tells of them. */
 export class RefusedPaths {
   readonly #clock: Clock;
   readonly #paths: SparseMap<string, { kind: PathKind; atMs: number }> = new SparseMap();
@@ -25,9 +25,14 @@ export class RefusedPaths {
     this.#paths.delete(id);
   }
 
-  /** True while the peer answers on a path that this policy does not allow. */
-  hasAnyFor(policy: PathPolicy): boolean {
+  /**
+   * True while the peer answers on a path that this policy does not allow.
+   * @param other allows it
+   */
+  hasAnyFor(policy: PathPolicy, other: PathPolicy = 'auto'): boolean {
     const sinceMs = this.#clock.now() - TOLD_MS;
-    return [...this.#paths.values()].some(({ kind, atMs }) => atMs > sinceMs && !policyAllows(policy, kind));
+    return [...this.#paths.values()].some(
+      ({ kind, atMs }) => atMs > sinceMs && !policyAllows(policy, kind) && policyAllows(other, kind),
+    );
   }
 }

@@ -109,6 +109,7 @@ export class FakePaths implements PeerPaths {
   refusedBy: PathPolicy | undefined;
   readonly policy = 'auto';
   readonly peerPolicy = undefined;
+  readonly isRefusedByPeer = false;
   readonly probesSent = 0;
   current: PeerPath | undefined;
   closed = false;

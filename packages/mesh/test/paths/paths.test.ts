@@ -198,6 +198,46 @@ describe('MeshPathFinder', () => {
     expect([toB.peerPolicy, toB.policy, toA.policy]).toEqual(['direct-only', 'auto', 'direct-only']);
   });
 
+  it('do not use at either end what one of them does not permit, once both have told, and tell whose policy it is (C13)', async () => {
+    party = new SimulatedParty(4, { birthday: false, portMapping: false });
+    await party.startRelay();
+    const hard = natKinds.symmetricRandom;
+    const [a, b] = [await party.member('a', hard), await party.member('b', hard)];
+    const [toB, toA] = [a.connect(b), b.connect(a)];
+    await party.clock.advance(10_000);
+    expect([toB.current?.kind, toA.current?.kind]).toEqual(['relay', 'relay']);
+    for (const policy of ['direct-only', 'lan-only'] as const) {
+      toA.configure({ policy });
+      await party.clock.advance(1_000);
+      expect([toB.current, toA.current]).toEqual([undefined, undefined]);
+      await party.clock.advance(60_000);
+      expect([toB.current, toB.refusedBy, toB.isRefusedByPeer]).toEqual([undefined, undefined, true]);
+      expect([toA.current, toA.refusedBy, toA.isRefusedByPeer]).toEqual([undefined, policy, false]);
+    }
+    toA.configure({ policy: 'auto' });
+    await party.clock.advance(10_000);
+    for (const paths of [toB, toA]) {
+      expect([paths.current?.kind, paths.refusedBy, paths.isRefusedByPeer]).toEqual(['relay', undefined, false]);
+    }
+  });
+
+  it('leave a direct path for a relay at both ends when one of them permits relays only (C13)', async () => {
+    party = new SimulatedParty(4);
+    await party.startRelay();
+    const [a, b] = [await party.member('a'), await party.member('b')];
+    const [toB, toA] = [a.connect(b), b.connect(a)];
+    await party.clock.advance(10_000);
+    expect([toB.current?.kind, toA.current?.kind]).toEqual(['p2p', 'p2p']);
+    toA.configure({ policy: 'relay-only' });
+    await party.clock.advance(3_000);
+    expect([toB.current?.kind, toA.current?.kind]).toEqual(['relay', 'relay']);
+    expect(toB.relayReason).toBe('policy');
+    toB.configure({ policy: 'direct-only' });
+    await party.clock.advance(60_000);
+    expect([toB.current, toA.current]).toEqual([undefined, undefined]);
+    expect([toB.refusedBy, toA.refusedBy]).toEqual(['direct-only', 'relay-only']);
+  });
+
   it('no longer says that the policy does not allow a path when that path is dead (C13)', async () => {
     party = new SimulatedParty(4);
     const [a, b] = [await party.member('a'), await party.member('b')];
