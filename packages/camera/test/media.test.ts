@@ -293,6 +293,14 @@ describe('downloadMedia', () => {
   });
 });
 
+test('an index that is no file is named once, with the next step (B13)', async () => {
+  await mkdir(join(folder, 'index.json'));
+  await expect(MediaLibrary.open({}, { folder })).rejects.toMatchObject({
+    code: 'disk-failed',
+    message: `${join(folder, 'index.json')} is not a file. Next: move it away.`,
+  });
+});
+
 describe('recordVideo', () => {
   const piece = { ...frame(1), video: new Uint8Array(1024 * 1024) };
 

@@ -76,6 +76,22 @@ describe('the configuration', () => {
     expect([code, err]).toEqual([5, expect.stringContaining('nested deeper than 50 levels')]);
   });
 
+  test.each([
+    ['bytes of any kind', Buffer.from(Array.from({ length: 5_000 }, (_, at) => (at * 7 + 13) % 256))],
+    ['UTF-16', Buffer.from('cameras: {}\n', 'utf16le')],
+    ['Latin-1', Buffer.from('cameras: { für: 1 }\n', 'latin1')],
+  ])('a file that is no text is said so in one line: %s', async (_what, bytes) => {
+    using commandLine = new CommandLine();
+    mkdirSync(commandLine.file('config'), { mode: 0o700 });
+    writeFileSync(commandLine.file('config/config.yaml'), bytes, { mode: 0o600 });
+    const { code, err } = await commandLine.run(['config', 'show']);
+    const path = commandLine.file('config/config.yaml');
+    expect([code, err]).toEqual([
+      5,
+      `towpath: ${path}: the file is not a text in UTF-8. Next: correct it, then "towpath config check".`,
+    ]);
+  });
+
   test('a second document is said so', async () => {
     using commandLine = new CommandLine();
     write(commandLine, 'api: {}\n---\nlog: {}\n');

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { errorCode, errorMessage } from '@towpath/core';
+import { errorCode, errorMessage, TowpathError } from '@towpath/core';
 import { CameraError, type CameraErrorCode } from '../artemis/camera-error.ts';
 
 export interface ReplaceOptions {
@@ -59,7 +59,9 @@ export function diskError(error: unknown, path: string): CameraError {
   if (error instanceof CameraError) return error;
   const system = errorCode(error);
   const code = CODES[system] ?? 'disk-failed';
-  return new CameraError(code, `${path}: ${ADVICE[code] ?? errorMessage(error)}`, {
+  // What this program says itself names the file already.
+  const message = error instanceof TowpathError ? error.message : `${path}: ${ADVICE[code] ?? errorMessage(error)}`;
+  return new CameraError(code, message, {
     cause: error,
     details: { path, system },
   });

@@ -30,6 +30,9 @@ export class ConfigError extends TowpathError<'invalid-config'> {
 const MAX_BYTES = 1_000_000;
 /** Far deeper than any configuration, and little enough for the parser. */
 const MAX_DEPTH = 50;
+/** Control characters, which YAML does not allow either, and what is left of bytes that are not UTF-8. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
+const NOT_TEXT = /[\u0000-\u0008\u000e-\u001f\ufffd]/;
 /** More faults than these are not shown at once. */
 const MAX_FAULTS = 10;
 
@@ -102,6 +105,7 @@ function openDocument(path: string): { document: Document; lines: LineCounter } 
   if (text === undefined) return { document: new Document({}), lines };
   if (isOpenToAll(path)) throw new ConfigError(path, ['every user of this machine can change it; chmod o-w']);
   if (text.length > MAX_BYTES) throw new ConfigError(path, [`the file is larger than ${MAX_BYTES} bytes`]);
+  if (NOT_TEXT.test(text)) throw new ConfigError(path, ['the file is not a text in UTF-8']);
   if (isDeep(text)) throw new ConfigError(path, [`lists and groups are nested deeper than ${MAX_DEPTH} levels`]);
   const document = parseDocument(text, { prettyErrors: true, lineCounter: lines });
   const { errors, contents } = document;
