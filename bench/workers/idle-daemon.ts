@@ -103,6 +103,7 @@ async function mesh(under: Runtime, party: KnownParty): Promise<PartyMesh> {
       splice: undefined,
       filter: undefined,
       events: new Events(),
+      notRouted: new Map(),
     },
     async [Symbol.asyncDispose]() {
       await manager.close();

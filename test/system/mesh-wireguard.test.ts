@@ -44,6 +44,20 @@ describe.skipIf(!wireGuardAvailable())('WireGuard interfaces (C4)', () => {
     expect(leftBehind(nodes[0].options)).toEqual([]);
   });
 
+  it('leave a route alone that the machine has to the same network (C14)', async () => {
+    const [node] = lab.nodes;
+    await node.host.run('ip', ['route', 'add', '192.168.43.0/24', 'dev', 'eth0']);
+    const before = await state(node.host);
+    const child = lab.start(node);
+    await says(child, 'up', 60_000);
+    const routes = await node.host.run('ip', ['route', 'show', '192.168.43.0/24']);
+    expect(routes.stdout).toMatch(/^192\.168\.43\.0\/24 dev eth0 /);
+    const ended = once(child, 'exit');
+    child.kill('SIGTERM');
+    expect(await ended).toEqual([0, null]);
+    expect(await state(node.host)).toBe(before);
+  });
+
   it('leave nothing behind when the process is killed at any moment and the next one recovers', async () => {
     const [node] = lab.nodes;
     const { host, options } = node;

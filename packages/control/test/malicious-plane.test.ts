@@ -335,6 +335,14 @@ describe('a malicious control plane', () => {
     await clock.advance(10);
     expect(bob.signals).toHaveLength(1);
     expect(cleo.signals).toHaveLength(0);
+    const ignored = () => bob.said.filter((line) => line.includes('Signal ignored'));
+    for (let forged = 0; forged < 1_000; forged++) bob.inject({ ...signal!, payload: 'AAAA' });
+    await clock.advance(10);
+    expect(ignored()).toHaveLength(3);
+    await clock.advance(120_000);
+    bob.inject({ ...signal!, payload: 'AAAA' });
+    await clock.advance(10);
+    expect(ignored()[3]).toContain('"ignored":1006');
 
     let announcement = '';
     bob.lies.push = (message) => {

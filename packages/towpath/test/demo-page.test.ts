@@ -70,6 +70,21 @@ describe('the daemon of the demo: two peers behind simulated NATs, and a camera 
     );
   });
 
+  test('an accepted network that is not routed is a problem, with the reason (C13, C14)', async () => {
+    const [runner] = page.daemon.parties.values();
+    await runner!.setAccepted([{ peer: 'nobody', network: '192.168.43.0/24' }]);
+    const unknown = { code: 'unknown-member', message: expect.stringContaining('demo has no member nobody') };
+    expect(page.daemon.problems()).toMatchObject([unknown]);
+    runner!.node!.network.notRouted.set('192.168.44.0/24', 'it is reached through eth0');
+    expect(page.daemon.problems()).toMatchObject([
+      { code: 'not-routed', message: 'it is reached through eth0' },
+      unknown,
+    ]);
+    runner!.node!.network.notRouted.clear();
+    await runner!.setAccepted([]);
+    expect(page.daemon.problems()).toEqual([]);
+  });
+
   test('an invite is issued, listed and revoked', async () => {
     const path = routePath('invites', { party: party() });
     const issued = issuedInviteSchema.parse(await ask(path, body({ uses: 2, hours: 1 })));

@@ -68,3 +68,32 @@ describe('two parties on one machine (13.1)', () => {
     );
   });
 });
+
+describe('options that name networks and domains (C14)', () => {
+  test.each([
+    [{ accept: ['pi=0.0.0.0/0'] }, 'no network that can be offered or accepted'],
+    [{ accept: ['pi=127.0.0.0/8'] }, 'no network that can be offered or accepted'],
+    [{ accept: ['pi'] }, 'MEMBER=NETWORK'],
+    [{ offer: ['127.0.0.0/8'] }, 'no network that can be offered or accepted'],
+    [{ domain: 'a\n192.0.2.6 example.com #' }, '--domain must be a domain'],
+    [{ domain: `${'a.'.repeat(150)}a` }, '--domain must be a domain'],
+    [{ domain: '-a' }, '--domain must be a domain'],
+  ])('%j is refused', (flags, text) => {
+    using commandLine = new CommandLine();
+    const runtime = inTwoParties(commandLine);
+    expect(() => chooseParties(runtime, withDefaults({}, '/state'), 'home', flags)).toThrow(text);
+  });
+
+  test('and those that can be used are taken', () => {
+    using commandLine = new CommandLine();
+    const runtime = inTwoParties(commandLine);
+    const flags = { accept: ['pi=192.168.43.0/24'], offer: ['192.168.44.0/24'], domain: 'lan.example' };
+    const [chosen] = chooseParties(runtime, withDefaults({}, '/state'), 'home', flags);
+    expect(chosen!.options).toMatchObject({
+      accept: [{ peer: 'pi', network: '192.168.43.0/24' }],
+      offers: ['192.168.44.0/24'],
+      domain: 'lan.example',
+    });
+    expect(chooseParties(runtime, withDefaults({}, '/state'), 'home', { domain: '' })[0]!.options.domain).toBe('');
+  });
+});

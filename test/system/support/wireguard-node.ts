@@ -9,6 +9,7 @@ import { FilterControl } from '../../../packages/mesh/src/filter/filter-control.
 import { Gateway, parseOffer } from '../../../packages/mesh/src/gateway/gateway.ts';
 import { LanForwarder } from '../../../packages/mesh/src/lan/lan-forwarder.ts';
 import { PartyNames } from '../../../packages/mesh/src/names/names.ts';
+import { PartyRoutes } from '../../../packages/mesh/src/wireguard/party-routes.ts';
 
 export interface WireGuardNodeOptions {
   name: string;
@@ -45,7 +46,7 @@ await wireguard.setPeer({
   endpoint: options.peer.endpoint,
   allowedIps: [`${options.peer.address}/32`, '192.168.43.0/24'],
 });
-if (!options.noRoute) await wireguard.addRoute('192.168.43.0/24');
+if (!options.noRoute) await new PartyRoutes(components, { interfaceName: options.name }).add('192.168.43.0/24');
 if (options.lan) {
   const forwarder = new LanForwarder(
     { ...components, ledger, network: new NodeNetwork() },

@@ -58,6 +58,8 @@ const RESTORE_EVERY_MS = 60_000;
 const FOLLOW_AGAIN_MS = 5_000;
 /** A member may claim any head, with every signal and echo: this many claims of one member cause reads of the log. */
 const CLAIMS_OF_MEMBER = { perSecond: 0.2, burst: 4 };
+/** Log lines about signals that cannot be opened. */
+const IGNORED_LOG = { perSecond: 1 / 60, burst: 3 } as const;
 
 /** One party as this node follows it. */
 export class PartySession {
@@ -66,6 +68,9 @@ export class PartySession {
   leaving = false;
   readonly #transport: ControlTransport;
   readonly #clock: Clock;
+  /** Signals that could not be opened. */
+  #ignored = 0;
+  readonly #ignoredLog: RateLimit;
   readonly #random: Random;
   readonly #log: Log;
   readonly #link: ServerLink;
@@ -101,6 +106,7 @@ export class PartySession {
     this.replica = components.replica;
     this.#transport = components.transport;
     this.#clock = components.clock;
+    this.#ignoredLog = new RateLimit(components, IGNORED_LOG);
     this.#random = components.random;
     this.#log = components.log;
     this.#link = components.link;
@@ -402,7 +408,11 @@ export class PartySession {
       bytes && self && member && member !== self ? this.#channels.open(self, member, bytes, times) : undefined;
     this.#link.send({ type: 'received', ack, taken: opened !== undefined });
     if (opened === undefined) {
-      this.#log.warn('Signal ignored: not sealed by this member, replayed, or too old', { party: this.id, peer: from });
+      this.#ignored++;
+      // A hostile server sends them without end.
+      if (!this.#ignoredLog.take()) return;
+      const what = { party: this.id, peer: from, ignored: this.#ignored };
+      this.#log.warn('Signal ignored: not sealed by this member, replayed, or too old', what);
       return;
     }
     this.#handlers.onSignal(from, opened.data);

@@ -47,17 +47,26 @@ export interface GatewayOptions {
 
 export const MAX_OFFERS = 16;
 
-/** Returns an offered network in canonical form. @throws MeshError `bad-argument` when it is none. */
+/**
+ * Returns a network that a member may offer, and others may accept, in canonical form. Loopback, multicast and reserved
+ * addresses are not beside any member.
+ * @throws MeshError `bad-argument` when it is none.
+ */
 export function parseOffer(text: string): Subnet {
   const subnet = parseSubnet(text);
-  if (subnet !== undefined && !subnet.address.includes(':') && subnet.prefixLength >= MIN_OFFER_BITS) return subnet;
+  if (subnet !== undefined && !subnet.address.includes(':') && subnet.prefixLength >= MIN_OFFER_BITS) {
+    const first = Number.parseInt(subnet.address, 10);
+    if (first !== 0 && first !== LOOPBACK && first < FIRST_MULTICAST) return subnet;
+  }
   throw new MeshError(
     'bad-argument',
-    `"${text}" is no network that can be offered. Next: give an IPv4 network of at least 8 bits, such as 192.168.43.0/24.`,
+    `"${text}" is no network that can be offered or accepted. Next: give an IPv4 network of at least 8 bits, such as 192.168.43.0/24.`,
   );
 }
 
 const MIN_OFFER_BITS = 8;
+const LOOPBACK = 127;
+const FIRST_MULTICAST = 224;
 
 /**
  * Makes the kernel forward between a party and the networks beside this machine that members may reach (C14). What is

@@ -1,6 +1,6 @@
 import { type Clock, errorMessage, Events, type Log, type Random, silentLog } from '@towpath/core';
 import type { PeerId } from '@towpath/membership';
-import { broadcastAddress, type Endpoint, inSubnet, type Network, parseSubnet, type Subnet } from '@towpath/net';
+import { broadcastAddress, type Endpoint, type Network, parseSubnet, type Subnet } from '@towpath/net';
 import { NodeSystem, PrefixTranslation } from '@towpath/splice';
 import { usedNetworks } from '../addresses/used-networks.ts';
 import { addressIn, overlaps, parseVirtualNetwork, requireFreeNetwork } from '../addresses/virtual-network.ts';
@@ -15,6 +15,7 @@ import { MeshError } from '../mesh-error.ts';
 import { type NamedMember, PartyNames } from '../names/names.ts';
 import { Ledger } from '../state/ledger.ts';
 import { type Commands, SystemCommands } from './command.ts';
+import { PartyRoutes } from './party-routes.ts';
 import type { PeerChange, WireGuardDevice, WireGuardPeer } from './device.ts';
 import { requireLinux, type WireGuardBackend, WireGuardInterface } from './wireguard-interface.ts';
 
@@ -76,6 +77,8 @@ const RESTORE_MS = 5_000;
  */
 export class NetworkManager implements PeerNetwork, AsyncDisposable {
   readonly events: Events<NetworkManagerEvents> = new Events();
+  /** Why accepted networks are not routed to their members, by network. */
+  readonly notRouted: Map<string, string> = new Map();
   readonly #components: NetworkManagerComponents & { commands: Commands; log: Log };
   readonly #options: NetworkManagerOptions;
   readonly #closing = new AbortController();
@@ -94,7 +97,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
   #splice: HostSpliceControl | undefined;
   /** Addresses of the peers in the party's network. */
   readonly #addresses = new Set<string>();
-  readonly #routed = new Set<string>();
+  readonly #routes: PartyRoutes;
   #reading: Promise<WireGuardDevice> | undefined;
   #restoring: Promise<void> | undefined;
   #listenPort = 0;
@@ -106,6 +109,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
       log: components.log ?? silentLog,
     };
     this.#options = options;
+    this.#routes = new PartyRoutes(this.#components, options);
   }
 
   /**
@@ -246,34 +250,35 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
 
   /** Sets the largest packet to one peer; undefined for the interface's own. */
   async setPeerMtu(address: string, mtuBytes: number | undefined): Promise<void> {
-    const { commands } = this.#components;
-    const route = [`${address}/32`, 'dev', this.interfaceName];
-    if (mtuBytes === undefined || mtuBytes >= this.mtuBytes) {
-      // Fails when there is no such route, which is what is wanted.
-      await commands.run('ip', ['route', 'delete', ...route]);
-    } else {
-      await commands.run('ip', ['route', 'replace', ...route, 'mtu', String(mtuBytes)]);
-    }
+    const isOwn = mtuBytes === undefined || mtuBytes >= this.mtuBytes;
+    await this.#routes.setMtu(address, isOwn ? undefined : mtuBytes);
   }
 
-  /** Routes an accepted network into the tunnel. */
+  /**
+   * Routes an accepted network into the tunnel, unless the machine reaches just that network in another way: then
+   * {@link NetworkManager.notRouted} says so.
+   * @throws MeshError `bad-argument`, `command-failed`
+   */
   async addRoute(network: string): Promise<void> {
-    this.#routed.add(network);
+    const other = await this.#routes.add(network);
+    if (other !== undefined) {
+      const message = `${network} is not routed to its member: this machine reaches it through ${other}, and that route stays. Next: remove that route or accept another network, and start towpath up again.`;
+      this.#components.log.warn(message);
+      this.notRouted.set(network, message);
+      return;
+    }
+    this.notRouted.delete(network);
     await this.#filter?.addNetwork(network);
-    await this.#required().addRoute(network);
   }
 
-  /** True for addresses of accepted networks. */
+  /** True for addresses of accepted networks that are routed into the tunnel. */
   isRouted(address: string): boolean {
-    return [...this.#routed].some((network) => {
-      const subnet = parseSubnet(network);
-      return subnet !== undefined && inSubnet(address, subnet);
-    });
+    return this.#routes.includes(address);
   }
 
   async removeRoute(network: string): Promise<void> {
-    this.#routed.delete(network);
-    await this.#wireguard?.removeRoute(network);
+    this.notRouted.delete(network);
+    await this.#routes.remove(network);
     await this.#filter?.removeNetwork(network);
   }
 
@@ -371,6 +376,7 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
         await this.#wireguard?.close();
         await this.#open(signal);
         await this.#required().configure({ peers: [...this.#peers.values()].map((peer) => this.#asCarried(peer)) });
+        await this.#routes.restore();
         log.warn('The WireGuard interface was made again.', { message });
         this.events.emit('restored', { message });
         return;

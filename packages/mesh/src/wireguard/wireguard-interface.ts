@@ -6,7 +6,6 @@ import { MeshError } from '../mesh-error.ts';
 import type { Ledger } from '../state/ledger.ts';
 import { type Commands, commandFailure, runChecked } from './command.ts';
 import type { DeviceChange, DeviceControl, PeerChange, WireGuardDevice } from './device.ts';
-import { networkText } from './uapi.ts';
 import { UapiControl, uapiSocketPath } from './uapi-control.ts';
 import { WgToolControl } from './wg-tool.ts';
 
@@ -165,16 +164,6 @@ export class WireGuardInterface implements AsyncDisposable {
     await runChecked(this.#components.commands, 'ip', ['link', 'set', 'dev', this.name, 'mtu', String(mtuBytes)]);
   }
 
-  /** Routes a network into the tunnel; it goes with the interface. @param network `192.168.43.0/24` */
-  async addRoute(network: string): Promise<void> {
-    await this.#route('replace', network);
-  }
-
-  /** Does nothing when the route, or the interface, is gone. */
-  async removeRoute(network: string): Promise<void> {
-    await this.#route('delete', network);
-  }
-
   /** Removes the interface and ends the process that serves it. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -190,13 +179,6 @@ export class WireGuardInterface implements AsyncDisposable {
     const ended = server && server.exitCode === null && server.signalCode === null ? once(server, 'exit') : undefined;
     await this.#components.ledger.undo({ kind: 'interface', name: this.name });
     await ended;
-  }
-
-  async #route(operation: 'replace' | 'delete', network: string): Promise<void> {
-    const args = ['route', operation, networkText(network), 'dev', this.name];
-    const { code, stderr } = await this.#components.commands.run('ip', args);
-    const absent = operation === 'delete' && /No such process|Cannot find device|No such device/.test(stderr);
-    if (code !== 0 && !absent) throw commandFailure('ip', args, stderr);
   }
 
   async #configure(options: WireGuardInterfaceOptions): Promise<void> {

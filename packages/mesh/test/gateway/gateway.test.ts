@@ -39,8 +39,11 @@ const OPTIONS = { interfaceName: 'tp-9876543210', offers: ['192.168.43.0/24'] };
 const KEYS = ['tp-9876543210', 'lan0'].map((device) => `net.ipv4.conf.${device}.forwarding`);
 
 describe('gateway', () => {
-  it.each(['0.0.0.0/0', '10.0.0.0/7', 'fd00::/64', '192.168.43.0', 'x'])('does not offer %s', (text) => {
-    expect(() => parseOffer(text)).toThrow(/no network that can be offered/);
+  it.each([
+    ...['0.0.0.0/0', '10.0.0.0/7', 'fd00::/64', '192.168.43.0', 'x'],
+    ...['0.0.0.0/8', '127.0.0.0/8', '127.0.0.1/32', '224.0.0.0/4', '239.255.0.0/16', '255.255.255.255/32'],
+  ])('does not offer %s', (text) => {
+    expect(() => parseOffer(text)).toThrow(/no network that can be offered or accepted/);
   });
 
   it('reads offers in canonical form, and takes only addresses of members (C14)', () => {

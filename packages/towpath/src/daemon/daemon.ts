@@ -140,6 +140,7 @@ export class Daemon implements AsyncDisposable {
     return [
       ...(this.#configProblem === undefined ? [] : [this.#configProblem]),
       ...this.describeParties().flatMap(({ problem }) => (problem === null ? [] : [problem])),
+      ...[...this.parties.values()].flatMap((runner) => runner.problems()),
       ...this.#cameraProblems.values(),
       ...this.describeCameras().flatMap(({ problem, outputProblems }) => [
         ...(problem === null || problem.code === 'not-connected' ? [] : [problem]),

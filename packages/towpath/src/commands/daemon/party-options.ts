@@ -1,5 +1,11 @@
-import type { PathPolicy } from '@towpath/core';
-import { isReachable as isReachableByMembers, overlaps, parseVirtualNetwork, substituteNetwork } from '@towpath/mesh';
+import { errorMessage, type PathPolicy } from '@towpath/core';
+import {
+  isReachable as isReachableByMembers,
+  overlaps,
+  parseOffer,
+  parseVirtualNetwork,
+  substituteNetwork,
+} from '@towpath/mesh';
 import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import type { KnownParty } from '../../config/party-home.ts';
@@ -39,6 +45,7 @@ const POLICIES: readonly PathPolicy[] = ['auto', 'direct-only', 'relay-only', 'l
 const BACKENDS = ['auto', 'kernel', 'userspace'] as const;
 const DEFAULT_NETWORK = '10.66.0.0/16';
 const DEFAULT_MTU_BYTES = 1_420;
+const MAX_DOMAIN = 253;
 
 /** A party to keep up. */
 export interface ChosenParty {
@@ -122,6 +129,12 @@ function meshOptions(file: PartyFile | undefined, flags: PartyFlags): MeshNodeOp
   const offers = flags.offer ?? file?.offer ?? [];
   const accept =
     flags.accept?.map(readAccepted) ?? file?.accept?.map(({ member, network }) => ({ peer: member, network })) ?? [];
+  for (const offer of offers) checkNetwork(typeof offer === 'string' ? offer : offer.network);
+  for (const { network } of accept) checkNetwork(network);
+  const domain = flags.domain ?? file?.domain;
+  if (domain !== undefined && domain !== '' && !isDomain(domain)) {
+    throw new UsageError('--domain must be a domain, such as internal, or empty.');
+  }
   return {
     splice: flags.splice ?? file?.splice ?? true,
     names: flags.names ?? file?.names ?? true,
@@ -133,7 +146,7 @@ function meshOptions(file: PartyFile | undefined, flags: PartyFlags): MeshNodeOp
     network: flags.network ?? file?.network ?? DEFAULT_NETWORK,
     networkHere: flags.network ?? file?.network ?? DEFAULT_NETWORK,
     otherNetworks: [],
-    domain: flags.domain ?? file?.domain,
+    domain,
     port: flags.port ?? file?.port ?? 0,
     birthday: flags.birthday ?? file?.birthday ?? true,
     portMapping: flags.portMapping ?? file?.['port-mapping'] ?? true,
@@ -167,6 +180,21 @@ function relayOptions(file: PartyFile['relay'], flags: PartyFlags): MeshNodeOpti
     bytesPerSecond: rate === undefined ? undefined : rate * 1_000,
     allow: subnets(flags.relayAllowPeer ?? settings['allow-peer'] ?? []),
   };
+}
+
+/** @throws UsageError for a network that no member can offer. */
+function checkNetwork(network: string): void {
+  try {
+    parseOffer(network);
+  } catch (error) {
+    throw new UsageError(errorMessage(error));
+  }
+}
+
+/** Labels as RFC 1123 §2.1 has them. */
+function isDomain(text: string): boolean {
+  const labels = text.split('.');
+  return text.length <= MAX_DOMAIN && labels.every((label) => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(label));
 }
 
 function readAccepted(text: string): { peer: string; network: string } {

@@ -69,6 +69,7 @@ export async function demoParty(components: Components): Promise<DemoParty> {
         splice: undefined,
         filter: undefined,
         events: new Events<NetworkManagerEvents>(),
+        notRouted: new Map(),
       },
       [Symbol.asyncDispose]: async () => {},
     },

@@ -31,7 +31,7 @@ export interface PartyMesh extends AsyncDisposable {
   readonly virtualNetwork: string;
   readonly manager: ConnectionManager;
   readonly node: { readonly client: ControlClient };
-  readonly network: Pick<NetworkManager, 'interfaceName' | 'backend' | 'splice' | 'filter' | 'events'>;
+  readonly network: Pick<NetworkManager, 'interfaceName' | 'backend' | 'splice' | 'filter' | 'events' | 'notRouted'>;
   /** UDP port of the path sockets. */
   readonly pathPort?: number | undefined;
   /** Undefined when this node does not relay for the others. */
@@ -63,6 +63,7 @@ export class PartyRunner implements AsyncDisposable {
   #accept: MeshNodeOptions['accept'];
   #sampler: Timer | undefined;
   #problem: Problem | undefined;
+  #upAt = '';
 
   constructor(components: PartyRunnerComponents, party: KnownParty, options: MeshNodeOptions) {
     const { clock, random, log } = components.runtime;
@@ -86,6 +87,8 @@ export class PartyRunner implements AsyncDisposable {
     );
     this.#link.events.on('up', ({ path }) => {
       this.#problem = undefined;
+      this.#upAt = this.#now();
+      for (const { message, code } of this.#unknownMembers()) log.warn(message, { party: this.party.name, code });
       this.events.emit('up', path);
       this.#tell();
     });
@@ -169,6 +172,13 @@ export class PartyRunner implements AsyncDisposable {
     };
   }
 
+  /** What of the configuration is without effect while the party is up. */
+  problems(): Problem[] {
+    const notRouted = this.node?.network.notRouted.values() ?? [];
+    const at = this.#upAt;
+    return [...[...notRouted].map((message) => ({ code: 'not-routed', message, at })), ...this.#unknownMembers()];
+  }
+
   peers(): Peer[] {
     return [...this.#records.values()]
       .map(({ peer }) => peer)
@@ -246,6 +256,19 @@ export class PartyRunner implements AsyncDisposable {
       network.events.on('restored', ({ message }) => log.warn('The WireGuard interface was made again', { message })),
     );
     this.#sampler = deadlineInterval({ clock, intervalMs: SAMPLE_MS, onTick: () => this.#sample() });
+  }
+
+  #unknownMembers(): Problem[] {
+    const { id: party, name } = this.party;
+    const peers = this.node?.node.client.party(party)?.peers;
+    if (peers === undefined) return [];
+    return this.#accept
+      .filter(({ peer }) => !peers.some((each) => each.id === peer || each.name === peer))
+      .map(({ peer, network }) => ({
+        code: 'unknown-member',
+        message: `${name} has no member ${peer}: ${network} is routed when one joins. Next: towpath party members`,
+        at: this.#upAt,
+      }));
   }
 
   #warn(code: string, message: string): void {
