@@ -15,17 +15,7 @@ import { COUNTER_MAPS, counterMap, type PayloadPattern, type RelayForm } from '.
 import { ROUTING_FORM } from './routing-form.ts';
 import { RelayEgresses } from './relay-egresses.ts';
 import { type RelayAccount, RelayAccounts, type RelayUsage } from './relay-accounts.ts';
-import {
-  ANY_ADDRESS,
-  type Device,
-  devicesOf,
-  lookUpRoutes,
-  type Route,
-  RouteCache,
-  type RouteQuery,
-  routeKey,
-} from './routes.ts';
-import { RouteProcess } from './route-process.ts';
+import { NO_HOPS, type RelayHops, RelayRoutes, sameHops } from './relay-routes.ts';
 import { SpliceError } from './splice-error.ts';
 import { address, type Endpoint, family, type IpFamily, port } from './values.ts';
 
@@ -70,12 +60,9 @@ interface Traffic {
   read: { readonly packets: number; readonly bytes: number };
 }
 
-/** What the tables are made for. */
-interface Host {
-  /** That sessions' packets may arrive by. */
-  devices: readonly Device[];
-  /** Counters begin anew with new tables: reads them. */
-  beforeRenewal(): Promise<void>;
+/** Counters begin anew with new tables: reads them. */
+interface Renewal {
+  before(): Promise<void>;
 }
 
 interface Open {
@@ -84,8 +71,7 @@ interface Open {
   readonly session: RelaySession;
   /** Confirmed elements. */
   elements: ElementChange[];
-  /** To `b`, and to `a`. */
-  routes: readonly [Route | undefined, Route | undefined];
+  hops: RelayHops;
   /** From `a`, and from `b`. */
   readonly traffic: readonly [Traffic, Traffic];
   /** Settles when it is open, or has failed and left nothing. */
@@ -112,9 +98,7 @@ export class KernelRelay implements AsyncDisposable {
   readonly #components: TablesComponents;
   readonly #options: KernelRelayOptions;
   readonly #tables: OwnedTables;
-  readonly #host: Host;
-  readonly #ip: RouteProcess;
-  readonly #routeCache: RouteCache;
+  readonly #routes: RelayRoutes;
   readonly #sessions = new Map<string, Open>();
   /** Sessions whose counters may be read, by number. */
   readonly #numbered = new Map<number, Open>();
@@ -135,38 +119,41 @@ export class KernelRelay implements AsyncDisposable {
    * @throws SpliceError
    */
   static async open(components: TablesComponents, options: KernelRelayOptions): Promise<KernelRelay> {
-    const { form, addresses, control = [], data, maxPayloadBytes, totalBytesPerSecond, ...rest } = options;
+    const { form, control = [], data, maxPayloadBytes, totalBytesPerSecond, ...rest } = options;
     const { maxSessions = DEFAULT_MAX_SESSIONS } = rest;
     const rules = { form, control, data, maxPayloadBytes, totalBytesPerSecond, maxSessions };
-    const host: Host = { devices: [], beforeRenewal: async () => {} };
+    const routes = new RelayRoutes(components, options);
+    const renewal: Renewal = { before: async () => {} };
     const define = async (): Promise<TablesDefinition> => {
-      host.devices = await devicesOf(components.system, addresses);
+      const devices = await routes.devices();
       const renewed = async (there: boolean) => {
-        if (there) await host.beforeRenewal();
+        if (there) await renewal.before();
         return define();
       };
-      return { ...FORMS[form].definition({ ...rules, devices: host.devices.map(({ name }) => name) }), renewed };
+      return { ...FORMS[form].definition({ ...rules, devices }), renewed };
     };
     const tables = await OwnedTables.open(components, await define(), {
       instance: randomInstance(components),
       ...rest,
       prefix: 'towpath-relay',
     });
-    return new KernelRelay(components, options, tables, host);
+    return new KernelRelay({ ...components, tables, routes, renewal }, options);
   }
 
-  private constructor(components: TablesComponents, options: KernelRelayOptions, tables: OwnedTables, host: Host) {
+  private constructor(
+    components: TablesComponents & { tables: OwnedTables; routes: RelayRoutes; renewal: Renewal },
+    options: KernelRelayOptions,
+  ) {
+    const { tables, routes, renewal } = components;
     this.#components = components;
     this.#options = options;
     this.#tables = tables;
     this.#rules = FORMS[options.form];
     this.#accounts = new RelayAccounts(tables, options.form);
     this.#egresses = new RelayEgresses(tables, this.#rules, options.totalBytesPerSecond);
-    this.#ip = new RouteProcess(components);
-    this.#routeCache = new RouteCache(components.clock, this.#ip);
+    this.#routes = routes;
     this.form = options.form;
-    this.#host = host;
-    host.beforeRenewal = () => this.#readForRenewal();
+    renewal.before = () => this.#readForRenewal();
     tables.events.on('replaced', () => {
       for (const { traffic } of this.#numbered.values()) for (const each of traffic) each.read = NOTHING;
     });
@@ -210,23 +197,9 @@ export class KernelRelay implements AsyncDisposable {
     return this.#accounts.usage();
   }
 
-  /**
-   * Returns the ends of a session with their local addresses: where that is 0.0.0.0, as of a socket that is bound to it, the one
-   * that the host sends to this end from.
-   * @throws SpliceError `no-route`
-   */
-  async located<Ends extends Pick<RelaySession, 'a' | 'b'>>(ends: Ends): Promise<Ends> {
-    const isOpen = ({ local }: RelayEnd) => local.address === ANY_ADDRESS;
-    const queries = [ends.a, ends.b].filter(isOpen).map(queryOf);
-    if (queries.length === 0) return ends;
-    const routes = await this.#routeCache.get(queries);
-    const located = (end: RelayEnd): RelayEnd => {
-      if (!isOpen(end)) return end;
-      const source = routes.get(routeKey(queryOf(end)))?.source;
-      if (source === undefined) throw new SpliceError('no-route', `No route to ${end.remote.address}.`);
-      return { remote: end.remote, local: { address: source, port: end.local.port } };
-    };
-    return { ...ends, a: located(ends.a), b: located(ends.b) };
+  /** Returns the ends of a session with their local addresses: see {@link RelayRoutes.located}. @throws SpliceError `no-route` */
+  located<Ends extends Pick<RelaySession, 'a' | 'b'>>(ends: Ends): Promise<Ends> {
+    return this.#routes.located(ends);
   }
 
   /**
@@ -252,7 +225,7 @@ export class KernelRelay implements AsyncDisposable {
       ip,
       session: complete,
       elements: [],
-      routes: [undefined, undefined],
+      hops: NO_HOPS,
       traffic: [noTraffic(), noTraffic()],
       opening: Promise.resolve(),
     };
@@ -263,7 +236,7 @@ export class KernelRelay implements AsyncDisposable {
 
   async #start(id: string, open: Open): Promise<void> {
     try {
-      open.routes = await this.#routesOf(open);
+      open.hops = await this.#routes.hops(open.session);
       const elements = await this.#elementsOf(open);
       this.#numbered.set(open.number, open);
       if (this.#sessions.get(id) === open) await this.#change(open, elements);
@@ -325,14 +298,12 @@ export class KernelRelay implements AsyncDisposable {
 
   /** Looks up the routes of all sessions again and follows those that have changed. @throws SpliceError */
   async refreshRoutes(): Promise<void> {
-    const routes = await lookUpRoutes(this.#ip, this.#queries());
+    const hopsOf = await this.#routes.lookUp([...this.#sessions.values()].map(({ session }) => session));
     for (const open of [...this.#sessions.values()]) {
       if (open.elements.length === 0) continue;
-      const { a, b } = open.session;
-      const [toA, toB] = [a, b].map((end) => routes.get(routeKey(queryOf(end))));
-      if (toA === undefined || toB === undefined) continue;
-      if (sameRoute(toB, open.routes[0]) && sameRoute(toA, open.routes[1])) continue;
-      open.routes = [toB, toA];
+      const hops = hopsOf(open.session);
+      if (hops === undefined || sameHops(hops, open.hops)) continue;
+      open.hops = hops;
       await this.#change(open, await this.#elementsOf(open));
     }
   }
@@ -350,7 +321,7 @@ export class KernelRelay implements AsyncDisposable {
   dispose(): void {
     this.#routeTimer?.cancel();
     this.#closing.abort(new SpliceError('closed', 'The relay was closed.'));
-    this.#ip[Symbol.dispose]();
+    this.#routes[Symbol.dispose]();
     this.#tables.close();
   }
 
@@ -366,37 +337,11 @@ export class KernelRelay implements AsyncDisposable {
 
   /** Makes the tables again when a device was added, made again or removed, or has its first address. */
   async #followDevices(): Promise<void> {
-    const text = (devices: readonly Device[]) => devices.map(({ name, index }) => `${index} ${name}`).join();
-    const devices = await devicesOf(this.#components.system, this.#options.addresses);
-    if (text(devices) !== text(this.#host.devices)) await this.#tables.renew('the network devices have changed');
-  }
-
-  *#queries(): Generator<RouteQuery> {
-    const seen = new Set<string>();
-    for (const { session } of this.#sessions.values()) {
-      for (const query of [queryOf(session.a), queryOf(session.b)]) {
-        const key = routeKey(query);
-        if (seen.has(key)) continue;
-        seen.add(key);
-        yield query;
-      }
-    }
-  }
-
-  /** Where packets to `b` and to `a` leave; undefined in the form that leaves this to the host. */
-  async #routesOf({ session: { a, b } }: Open): Promise<[Route | undefined, Route | undefined]> {
-    if (this.form === 'inet') return [undefined, undefined];
-    const routes = await this.#routeCache.get([queryOf(a), queryOf(b)]);
-    const to = (end: RelayEnd) => {
-      const route = routes.get(routeKey(queryOf(end)));
-      if (route !== undefined) return route;
-      throw new SpliceError('no-route', `No route to ${end.remote.address} from ${end.local.address}.`);
-    };
-    return [to(b), to(a)];
+    if (await this.#routes.devicesHaveChanged()) await this.#tables.renew('the network devices have changed');
   }
 
   async #elementsOf(open: Open): Promise<ElementChange[]> {
-    const { number, ip, session, routes } = open;
+    const { number, ip, session, hops } = open;
     const { a, b, account: name } = session;
     const rules = this.#rules;
     const directions: Direction[] = [
@@ -405,7 +350,7 @@ export class KernelRelay implements AsyncDisposable {
     ];
     const elements = directions.map(async (direction, at) => {
       const source = direction.to.local.address;
-      const group = { ip, source, route: routes[at], account: this.#accounts.egressOf(name) };
+      const group = { ip, source, route: hops[at], account: this.#accounts.egressOf(name) };
       const own = rules.elements(direction, await this.#egresses.chain(group, number));
       return name === undefined ? own : [...own, ...this.#accounts.elements(name, rules.account(direction))];
     });
@@ -511,10 +456,6 @@ export class KernelRelay implements AsyncDisposable {
   }
 }
 
-function sameRoute(one: Route, other: Route | undefined): boolean {
-  return one.device === other?.device && one.gateway === other.gateway;
-}
-
 function noTraffic(): Traffic {
   return { packets: 0, bytes: 0, read: NOTHING };
 }
@@ -527,10 +468,6 @@ function countersOf({ traffic: [a, b], ip }: Open): SessionCounters {
 function checked({ remote, local }: RelayEnd): RelayEnd {
   const endpoint = (each: Endpoint) => ({ address: address(each.address), port: Number(port(each.port)) });
   return { remote: endpoint(remote), local: endpoint(local) };
-}
-
-function queryOf({ remote, local }: RelayEnd): RouteQuery {
-  return { to: remote.address, from: local.address };
 }
 
 function invalid(message: string): SpliceError {
