@@ -393,7 +393,9 @@ export class PartySession {
     }
     if (member === this.self) return;
     const { changed, head } = await this.#peers.hear(member, entry, maxAgeMs);
-    if (changed) this.#handlers.onPresence(this.#peerView(member));
+    // What was said without a connection is corrected when the server says on the next one what it had said before.
+    const isCorrected = this.#isConnected && this.#peers.takeCorrection(member);
+    if (changed || isCorrected) this.#handlers.onPresence(this.#peerView(member));
     if (head === undefined) return;
     this.#handlers.onChanged();
     await this.observeHead(entry.peer, head);
@@ -461,8 +463,12 @@ export class PartySession {
   }
 
   #peerView(member: Member): PeerView {
-    // Without a connection the state is that of the last `refresh`.
-    return this.#peers.view(member, !this.#link.started || this.#link.connection !== undefined);
+    return this.#peers.view(member, this.#isConnected);
+  }
+
+  /** Where no connection is wanted, the state is that of the last `refresh`. */
+  get #isConnected(): boolean {
+    return !this.#link.started || this.#link.connection !== undefined;
   }
 
   #suspect({ kind, sequence, message }: VerificationFailure): void {

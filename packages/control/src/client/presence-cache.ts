@@ -17,6 +17,8 @@ import type { PresenceEntry } from '../wire/messages.ts';
 
 interface Presence {
   online: boolean;
+  /** It was shown as offline for want of a connection, and nobody was told otherwise since. */
+  shownOffline: boolean;
   /** Unchanged text from the server, so that it is verified once. */
   text: string | undefined;
   announcement: { timeMs: number; data: Uint8Array; bytes: Uint8Array } | undefined;
@@ -75,7 +77,8 @@ export class PresenceCache {
     entry: PresenceEntry,
     maxAgeMs: number,
   ): Promise<{ changed: boolean; head: LogHead | undefined }> {
-    const presence = this.#known.get(member.id) ?? { online: false, text: undefined, announcement: undefined };
+    const unknown = { online: false, shownOffline: false, text: undefined, announcement: undefined };
+    const presence: Presence = this.#known.get(member.id) ?? unknown;
     this.#known.set(member.id, presence);
     const came = presence.online !== entry.online;
     presence.online = entry.online;
@@ -87,9 +90,18 @@ export class PresenceCache {
     return { changed: came || news, head };
   }
 
+  /** True, once, when users must be told that a member is online which was shown as offline for want of a connection. */
+  takeCorrection({ id }: Member): boolean {
+    const presence = this.#known.get(id);
+    if (presence === undefined || !presence.shownOffline) return false;
+    presence.shownOffline = false;
+    return presence.online;
+  }
+
   view(member: Member, connected: boolean): PeerView {
     const presence = this.#known.get(member.id);
     const data = presence?.announcement?.data;
+    if (presence?.online && !connected) presence.shownOffline = true;
     return {
       ...member,
       online: connected && presence?.online === true,
