@@ -113,6 +113,6 @@ function codeRequired(given: boolean): ControlError {
     : 'This server asks for a setup code before it takes a party.';
   return new ControlError(
     'setup-code-required',
-    `${what} Next: give the code that the server printed at its first start (--setup-code); its operator makes more with: towpath serve setup-code`,
+    `${what} Next: give the code that the server printed at its first start (--setup-code CODE, or --setup-code - for standard input); its operator makes more with: towpath serve setup-code`,
   );
 }

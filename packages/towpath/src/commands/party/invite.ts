@@ -20,7 +20,8 @@ interface InviteOptions extends CommonOptions {
 export async function invite(runtime: Runtime, name: string | undefined, options: InviteOptions): Promise<void> {
   const { io, signal } = runtime;
   const { uses: maxUses, hours, role, json } = options;
-  if (role !== 'member' && role !== 'admin') throw new UsageError('--role must be member or admin.');
+  if (role !== 'member' && role !== 'admin')
+    throw new UsageError('--role must be member or admin. Next: towpath party invite --role admin');
   const terminal = qrTerminal(options.qr, io.interactive && !json);
   const servers = options.server?.map(serverUrl);
   const party = findParty(runtime, name);

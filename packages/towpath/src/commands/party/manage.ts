@@ -24,7 +24,7 @@ export async function remove(runtime: Runtime, wanted: string, options: MemberOp
 /** Gives a member another role; `founder` needs the party's key. */
 export async function role(runtime: Runtime, wanted: string, next: string, options: MemberOptions): Promise<void> {
   if (next !== 'member' && next !== 'admin' && next !== 'founder') {
-    throw new UsageError('The role must be member, admin or founder.');
+    throw new UsageError('The role must be member, admin or founder. Next: towpath party role NAME admin');
   }
   const party = findParty(runtime, options.party);
   const { signal } = runtime;
