@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -24,6 +24,15 @@ const record = {
   endpoint: { address: '192.0.2.1', port: 40_611 },
   pathHistory: { lan: [1, 2, { won: true }] },
 };
+
+test('a folder in place of a file is said so, with the next step (B6)', async () => {
+  const path = join(folder, 'picture.jpg');
+  await mkdir(path);
+  await expect(replaceFile(path, 'data', { mode: 0o600 })).rejects.toMatchObject({
+    code: 'disk-failed',
+    message: `${path}: a folder has this name. Next: move it away.`,
+  });
+});
 
 test('the store of a folder makes the changes of a device in turn (B6)', async () => {
   const store = new FileDeviceStore({}, { folder });

@@ -60,7 +60,8 @@ export function diskError(error: unknown, path: string): CameraError {
   const system = errorCode(error);
   const code = CODES[system] ?? 'disk-failed';
   // What this program says itself names the file already.
-  const message = error instanceof TowpathError ? error.message : `${path}: ${ADVICE[code] ?? errorMessage(error)}`;
+  const advice = system === 'EISDIR' ? FOLDER_ADVICE : ADVICE[code];
+  const message = error instanceof TowpathError ? error.message : `${path}: ${advice ?? errorMessage(error)}`;
   return new CameraError(code, message, {
     cause: error,
     details: { path, system },
@@ -79,6 +80,8 @@ const CODES: Readonly<Record<string, CameraErrorCode>> = {
   EPERM: 'permission-denied',
   EROFS: 'permission-denied',
 };
+
+const FOLDER_ADVICE = 'a folder has this name. Next: move it away.';
 
 const ADVICE: Readonly<Partial<Record<CameraErrorCode, string>>> = {
   'disk-full': 'the disk is full. Next: free space and run again; completed files are kept.',
