@@ -59,4 +59,20 @@ describe.skipIf(!wireGuardAvailable())('a TCP transfer over a path with a small 
       await completes();
     },
   );
+
+  it('that begins to lose packets over 1,400 bytes while data is carried: the MTU is 1,320 bytes within a minute', async () => {
+    await connect(async () => {});
+    expect([await mtuOf(a, b), await mtuOf(b, a)]).toEqual([1_420, 1_420]);
+    // Small packets, of which none is lost.
+    const traffic = a.host.run('ping', ['-i', '0.1', '-s', '600', '-c', '450', b.address]);
+    const lowered = Promise.all([a, b].map((member) => eventually(member, ({ what }) => what === 'mtu', 60_000)));
+    grid.lab.nft(
+      a.nat!.namespace,
+      'table ip hole { chain forward { type filter hook forward priority -10; meta length > 1400 drop; }; }',
+    );
+    await lowered;
+    expect([await mtuOf(a, b), await mtuOf(b, a)]).toEqual([1_320, 1_320]);
+    await completes();
+    await traffic;
+  });
 });

@@ -1,5 +1,4 @@
 import {
-  AbortedError,
   type Clock,
   errorMessage,
   Events,
@@ -12,7 +11,6 @@ import {
 import type { PartyId, PeerId } from '@towpath/membership';
 import { formatEndpoint } from '@towpath/net';
 import type { MeshPeer } from '../control-plane.ts';
-import { findPathMtu } from '../health/path-mtu.ts';
 import {
   HEALTH,
   PeerHealth,
@@ -29,6 +27,7 @@ import { foreignAnnouncement } from '../relays/relay-announcement.ts';
 import type { WireGuardPeer } from '../wireguard/device.ts';
 import type { ConnectionStatus, ConnectionStrategy, PeerChangeEvent } from './connection-status.ts';
 import type { PeerNetwork } from './peer-network.ts';
+import { PeerMtu } from './peer-mtu.ts';
 import { PeerTraffic, type TrafficChange } from './peer-traffic.ts';
 
 /** The same for all peers: there may be thousands. */
@@ -60,7 +59,6 @@ const HANDSHAKE_MS = 1_500;
 const LOST_ECHOES = 2;
 /** So many echoes in a row over a relay that all took {@link HEALTH.slowMs} show that it is slow (C8). */
 const SLOW_ECHOES = 3;
-const MTU_TEST_MS = 600_000;
 const SLOW_RELAY_MS = 60_000;
 /** Reasons of a status that say no more than that no echo is answered. */
 const UNANSWERED: ReadonlySet<Reason> = new Set([MeshReason.pathNew, MeshReason.echoLost, MeshReason.reconnectFailed]);
@@ -83,10 +81,7 @@ export class PeerConnection implements AsyncDisposable {
   #statistics: WireGuardPeer | undefined;
   #accepted: readonly string[];
   #accepting: Promise<void> = Promise.resolve();
-  #mtuBytes: number;
-  /** The test of the path's MTU that is under way. */
-  #mtuTest: AbortController | undefined;
-  #nextMtuTest: Timer | undefined;
+  #mtu!: PeerMtu;
   #restartedAtMs = Number.NEGATIVE_INFINITY;
   readonly #traffic = new PeerTraffic();
   #hopPackets = 0;
@@ -111,7 +106,6 @@ export class PeerConnection implements AsyncDisposable {
     this.peerId = options.peer.id;
     this.virtualIp = options.virtualIp;
     this.#accepted = options.acceptedNetworks;
-    this.#mtuBytes = components.machine.mtuBytes;
     this.#otherVersions = new OtherVersions(components, options);
     this.#dataPlane = dataPlane;
     this.#paths = components.paths.open({
@@ -207,7 +201,7 @@ export class PeerConnection implements AsyncDisposable {
       dataPlane: this.#dataPlane.kind,
       dataPlaneReason: this.#dataPlane.reason,
       lossRatio: this.#health.lossRatio,
-      mtuBytes: this.#mtuBytes,
+      mtuBytes: this.#mtu.bytes,
       receivedBytes: this.#statistics?.receivedBytes ?? 0,
       sentBytes: this.#statistics?.sentBytes ?? 0,
       lastHandshakeAt: handshakeMs === undefined ? undefined : new Date(handshakeMs).toISOString(),
@@ -267,6 +261,7 @@ export class PeerConnection implements AsyncDisposable {
       // A busy peer that falls silent may be behind a NAT that has forgotten us: only what we send opens it again.
       if (change.fellSilent) this.#health.wake();
       else if (change.isBusy) this.#health.active();
+      if (this.#traffic.isInUse) void this.#mtu.inUse();
     }
     await this.#dataPlane.repair(reading);
   }
@@ -282,6 +277,11 @@ export class PeerConnection implements AsyncDisposable {
     if (sentBytes > 0) this.#paths.sent(path, sinceMs);
     if (receivedBytes > 0 && !isHop) this.#paths.heard(path, isBusy);
     else if (sentBytes > 0) this.#paths.unanswered(path, sinceMs);
+  }
+
+  /** For {@link PeerMtu}. */
+  mtuChanged(): void {
+    this.#changed('mtu', this.#pathReason);
   }
 
   /** Removes the peer from WireGuard and ends everything of it. Idempotent. */
@@ -332,6 +332,7 @@ export class PeerConnection implements AsyncDisposable {
       target: this.#peer.name,
       onReconnect: (attempt) => this.#reconnect(attempt),
     });
+    this.#mtu = new PeerMtu(this.#components, this.#health, this);
     this.#health.events.on('status', ({ status, reason }) => {
       if (status === 'connected') this.#connectedAtMs ??= clock.wallTime();
       if (reason === MeshReason.echoSlow) this.#lookForBetterRelay();
@@ -369,7 +370,7 @@ export class PeerConnection implements AsyncDisposable {
     if (isOverdue && !this.#health.isReached) this.#restartHandshake();
     this.#awaitHandshake();
     this.#health.moved();
-    void this.#testMtu();
+    void this.#mtu.test();
   }
 
   /** A single echo that takes long tells little: the next ones follow at once, and checks on all paths to compare with. */
@@ -426,42 +427,6 @@ export class PeerConnection implements AsyncDisposable {
     this.#paths.refresh(PathReason.requested);
   }
 
-  /** Tests the path's MTU now, and again from time to time; a new path ends the test of the one before. */
-  async #testMtu(): Promise<void> {
-    this.#endMtuTests('The path has changed.');
-    const test = new AbortController();
-    this.#mtuTest = test;
-    const { clock, log } = this.#components;
-    try {
-      await this.#findMtu(test.signal);
-      test.signal.throwIfAborted();
-      // Between two tests a peer has this timer and nothing else: there may be thousands.
-      this.#mtuTest = undefined;
-      this.#nextMtuTest = clock.timer(MTU_TEST_MS, () => void this.#testMtu());
-    } catch (error) {
-      if (!test.signal.aborted) log.warn('The path MTU could not be set.', { error: errorMessage(error) });
-    }
-  }
-
-  async #findMtu(signal: AbortSignal): Promise<void> {
-    const { clock, machine } = this.#components;
-    await this.#health.reached(signal);
-    await machine.setPeerMtu(this.virtualIp, undefined);
-    const rttMs = this.#health.rttMs ?? 0;
-    const found = await findPathMtu({ clock, echo: machine.echo }, { address: this.virtualIp, rttMs, signal });
-    await machine.setPeerMtu(this.virtualIp, found ?? this.#mtuBytes);
-    if (found === undefined || Math.min(found, machine.mtuBytes) === this.#mtuBytes) return;
-    this.#mtuBytes = Math.min(found, machine.mtuBytes);
-    this.#changed('mtu', this.#pathReason);
-  }
-
-  #endMtuTests(reason: string): void {
-    this.#nextMtuTest?.cancel();
-    this.#nextMtuTest = undefined;
-    this.#mtuTest?.abort(new AbortedError(reason));
-    this.#mtuTest = undefined;
-  }
-
   /** Replaces the networks that are accepted from the peer. @throws MeshError `wireguard-failed`, `command-failed`. */
   setAcceptedNetworks(networks: readonly string[]): Promise<void> {
     const change = this.#accepting.then(() => this.#accept(networks));
@@ -490,7 +455,7 @@ export class PeerConnection implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#isClosing = true;
     this.#handshake?.cancel();
-    this.#endMtuTests('The connection is closed.');
+    this.#mtu.end('The connection is closed.');
     const { machine } = this.#components;
     try {
       await this.#health.stop();

@@ -38,6 +38,18 @@ export async function findPathMtu(components: PathMtuComponents, options: PathMt
   return MTU_STEPS.at(-1);
 }
 
+/**
+ * Whether packets of this size are lost while small ones are answered.
+ * @throws the signal's reason when it aborts.
+ */
+export async function isTooLarge(
+  components: PathMtuComponents,
+  options: PathMtuOptions,
+  packetBytes: number,
+): Promise<boolean> {
+  return !(await passes(components, options, packetBytes)) && (await passes(components, options, 0));
+}
+
 async function passes(
   { clock, echo }: PathMtuComponents,
   { address, rttMs, signal }: PathMtuOptions,
