@@ -138,9 +138,11 @@ describe.skipIf(skip)(title, () => {
       const page = `import http.server as h
 class P(h.BaseHTTPRequestHandler):
   def do_GET(s): s.send_response(302); s.send_header('Location', 'http://login.example/'); s.end_headers()
-h.HTTPServer(('', 8080), P).serve_forever()`;
+server = h.HTTPServer(('', 8080), P)
+print('ready', flush=True)
+server.serve_forever()`;
       const portal = new LabHost('portal', nat.namespace, nat.outside);
-      portal.spawn('python3', ['-c', page]);
+      await says(portal.spawn('python3', ['-c', page]), 'ready', 60_000);
       const report = await netcheck(host, '--server', OURS[0], '--portal', 'http://page.example/');
       await portal.stopAll();
       expect(report).toMatchObject({
