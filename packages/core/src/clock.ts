@@ -1,5 +1,3 @@
-import { TimerHeap } from './time/timer-heap.ts';
-
 /** Time as every package sees it. Never use `Date.now`, `setTimeout` or `AbortSignal.timeout` directly. */
 export interface Clock {
   /** Monotonic milliseconds with fractions, from an arbitrary origin. Use for intervals. */
@@ -37,25 +35,17 @@ const NODE_TIMERS: PlatformTimers = {
 
 /** The longest delay that Node's timers take, 24.8 days; longer ones would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-/** Timers of the platform count whole milliseconds, and fire so much too early, ms. */
-const EARLY_MS = 1;
 
-/**
- * The machine's own time. Delays of any length work. Timers keep the process alive while they run. All of a clock share one
- * timer of the platform: there may be thousands.
- */
+/** The machine's own time. Delays of any length work. Timers keep the process alive while they run. */
 export class SystemClock implements Clock {
-  readonly #platform: PlatformTimers;
-  readonly #timers = new TimerHeap({ onCancelled: () => this.#cancelled() });
-  /** The timer of the platform, and what it waits for. */
-  #armed: { handle: unknown; atMs: number } | undefined;
+  readonly #timers: PlatformTimers;
 
   constructor(timers: PlatformTimers = NODE_TIMERS) {
-    this.#platform = timers;
+    this.#timers = timers;
   }
 
   now(): number {
-    return this.#platform.now();
+    return this.#timers.now();
   }
 
   wallTime(): number {
@@ -67,41 +57,35 @@ export class SystemClock implements Clock {
   }
 
   timer(delayMs: number, callback: () => void): Timer {
-    const timer = this.#timers.add(this.now() + Math.max(0, delayMs || 0), callback);
-    this.#arm();
-    return timer;
+    return new SystemTimer(this.#timers, Math.max(0, delayMs), callback);
+  }
+}
+
+class SystemTimer implements Timer {
+  readonly #timers: PlatformTimers;
+  #handle: unknown;
+
+  constructor(timers: PlatformTimers, delayMs: number, callback: () => void) {
+    this.#timers = timers;
+    if (delayMs <= MAX_TIMER_MS) this.#handle = timers.set(callback, delayMs);
+    else this.#armLong(timers.now() + delayMs, callback);
   }
 
-  /** What comes earlier than the first timer, as one that was cancelled, finds nothing to do and arms anew. */
-  #arm(): void {
-    const { first } = this.#timers;
-    if (first === undefined || (this.#armed !== undefined && this.#armed.atMs <= first.atMs)) return;
-    this.#disarm();
-    const delayMs = Math.min(MAX_TIMER_MS, Math.max(0, first.atMs - this.now()));
-    this.#armed = { handle: this.#platform.set(() => this.#fire(), delayMs), atMs: first.atMs };
+  cancel(): void {
+    this.#timers.clear(this.#handle);
   }
 
-  #disarm(): void {
-    if (this.#armed !== undefined) this.#platform.clear(this.#armed.handle);
-    this.#armed = undefined;
+  [Symbol.dispose](): void {
+    this.cancel();
   }
 
-  /** Calls what is due, without what is added meanwhile. What a callback throws reaches the platform; the others follow then. */
-  #fire(): void {
-    this.#armed = undefined;
-    const [untilMs, end] = [this.now() + EARLY_MS, this.#timers.nextOrder];
-    try {
-      for (let next = this.#timers.first; next !== undefined; next = this.#timers.first) {
-        if (next.atMs > untilMs || next.order >= end) break;
-        this.#timers.takeFirst()?.();
-      }
-    } finally {
-      this.#arm();
-    }
-  }
-
-  #cancelled(): void {
-    if (this.#timers.size === 0) this.#disarm();
+  /** Waits for a time that is further away than the platform's timers reach. */
+  #armLong(dueAtMs: number, callback: () => void): void {
+    const leftMs = dueAtMs - this.#timers.now();
+    this.#handle =
+      leftMs > MAX_TIMER_MS
+        ? this.#timers.set(() => this.#armLong(dueAtMs, callback), MAX_TIMER_MS)
+        : this.#timers.set(callback, Math.max(0, leftMs));
   }
 }
 

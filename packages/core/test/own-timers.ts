@@ -32,6 +32,7 @@ export const OWN_TIMERS: Readonly<Record<string, string>> = {
   'packages/control/src/store/nats-store.ts': 'waits for the next of a backoff',
   'packages/control/src/store/sqlite-store.ts': 'gathers writes',
   'packages/mesh/src/connection/connection-manager.ts': 'the pause between two goodbyes',
+  'packages/mesh/src/connection/peer-mtu.ts': 'the test of the path MTU is repeated every ten minutes',
   'packages/mesh/src/connection/peer-connection.ts':
     'notices a handshake that was lost, and tests the path MTU from time to time',
   'packages/mesh/src/health/peer-health.ts': 'lets a peer that is leaving end first',
