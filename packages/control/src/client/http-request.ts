@@ -22,7 +22,9 @@ export function sendRequest(
   return new Promise((resolve, reject) => {
     const fail = (error: unknown) => reject(signal.aborted ? signal.reason : unreachable(url, error));
     const target: RequestOptions = { method, headers, agent, signal, ...(ca === undefined ? {} : { ca }) };
+    let isAnswered = false;
     const onAnswer = (answer: IncomingMessage) => {
+      isAnswered = true;
       const parts: Buffer[] = [];
       let size = 0;
       answer.on('data', (part: Buffer) => {
@@ -38,11 +40,14 @@ export function sendRequest(
     request.on('error', fail);
     // Not asked for: told by its status, as any other answer that no control server gives.
     request.on('upgrade', (answer, socket) => {
+      isAnswered = true;
       socket.destroy();
       resolve({ status: answer.statusCode ?? 0, body: new Uint8Array(0) });
     });
     // Whatever else ends it without an answer.
-    request.on('close', () => fail(new Error('the connection ended before the answer')));
+    request.on('close', () => {
+      if (!isAnswered) fail(new Error('the connection ended before the answer'));
+    });
     request.end(body);
   });
 }

@@ -32,7 +32,8 @@ export interface ControlTransport {
    */
   serverTime(): number;
   /**
-   * @param options.onMessage is also told the server, as `host:port`; resolves when the message has been processed: more are read when not too many are waiting
+   * @param options.onMessage is also told the server, as `host:port`; resolves when the message has been processed: more are read
+   *   when not too many are waiting
    * @throws ControlError `server-unavailable` when no server can be reached.
    */
   connect(

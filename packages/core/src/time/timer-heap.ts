@@ -1,7 +1,7 @@
 /** So many timers that were cancelled stay in the heap before they are looked for. */
 const MIN_COMPACTED = 64;
 
-/** One timer of a {@link TimerHeap}, as clocks hand it out. There may be thousands, so it is a single object. */
+/** One timer of a {@link TimerHeap}, as clocks hand it out. */
 export class HeapTimer implements Disposable {
   /** When it is due, in the time of the heap's owner, ms. */
   readonly atMs: number;
@@ -41,22 +41,12 @@ export class HeapTimer implements Disposable {
 /** Timers in the order in which they are due. */
 export class TimerHeap {
   readonly #timers: HeapTimer[] = [];
-  readonly #onCancelled: (() => void) | undefined;
   #order = 0;
   #cancelled = 0;
-
-  constructor({ onCancelled }: { onCancelled?: () => void } = {}) {
-    this.#onCancelled = onCancelled;
-  }
 
   /** Timers that are pending. */
   get size(): number {
     return this.#timers.length - this.#cancelled;
-  }
-
-  /** Timers of this order and above are not made yet. */
-  get nextOrder(): number {
-    return this.#order;
   }
 
   /** The one that is due first. */
@@ -87,7 +77,6 @@ export class TimerHeap {
   cancelled(): void {
     this.#cancelled++;
     if (this.#cancelled > MIN_COMPACTED && this.#cancelled * 2 > this.#timers.length) this.#compact();
-    this.#onCancelled?.();
   }
 
   #compact(): void {

@@ -54,13 +54,13 @@ export class PeerMtu {
     const { clock, log } = this.#components;
     try {
       await this.#find(test.signal);
-      test.signal.throwIfAborted();
-      // Between two tests a peer has this timer and nothing else: there may be thousands.
-      this.#test = undefined;
-      this.#next = clock.timer(TEST_MS, () => void this.test());
     } catch (error) {
       if (!test.signal.aborted) log.warn('The path MTU could not be set.', { error: errorMessage(error) });
     }
+    if (test.signal.aborted) return;
+    // Between two tests a peer has this timer and nothing else: there may be thousands.
+    this.#test = undefined;
+    this.#next = clock.timer(TEST_MS, () => void this.test());
   }
 
   /** Data is carried: looks whether packets of the size in use still arrive, when that was not looked at lately. */
@@ -68,17 +68,18 @@ export class PeerMtu {
     const { clock, log, machine } = this.#components;
     const isDue = clock.now() - this.#checkedAtMs >= CHECK_MS;
     if (!isDue || this.#test !== undefined || this.#next === undefined) return;
-    const { signal } = this.#begin();
+    const test = this.#begin();
+    const { signal } = test;
     const options = { address: this.#owner.virtualIp, rttMs: this.#health.rttMs ?? 0, signal };
     try {
-      const isLost = await isTooLarge({ clock, echo: machine.echo }, options, this.#bytes);
-      this.#test = undefined;
-      if (!isLost) return;
-      log.info(`Packets of ${this.#bytes} bytes do not arrive any more.`);
-      await this.test();
+      if (await isTooLarge({ clock, echo: machine.echo }, options, this.#bytes)) {
+        log.info(`Packets of ${this.#bytes} bytes do not arrive any more.`);
+        await this.test();
+      }
     } catch (error) {
       if (!signal.aborted) log.warn('The path MTU could not be tested.', { error: errorMessage(error) });
     }
+    if (this.#test === test) this.#test = undefined;
   }
 
   /** Ends what is under way. @param reason of the abort */

@@ -211,8 +211,7 @@ export class RelayAgreement {
     this.#theirFigures = new Map(signal.figures.map(({ key, rttMs }) => [key, rttMs]));
     const relayed = signal.figures.flatMap(({ key, relayed: at }) => (at ? [[formatEndpoint(at), key] as const] : []));
     this.#theirRelayed = relayed.length === 0 ? undefined : new Map(relayed);
-    const lacksCommon = this.#excluded.size > 0 && ![...this.#told.keys()].some((key) => this.#theirFigures.has(key));
-    if (signal.wantsAnswer || known?.session !== signal.session || lacksCommon) {
+    if (signal.wantsAnswer || known?.session !== signal.session || this.#hidesCommon) {
       this.#isDue = true;
       this.#tell(true, false);
     }
@@ -331,6 +330,12 @@ export class RelayAgreement {
     const session = this.#options.offers ? this.#session : (this.#offerSession ?? 0);
     const { number, first, second } = choice;
     this.#components.send(encodeRelaySignal({ type, session, number, first, second }));
+  }
+
+  /** What the peer was told has no relay in common with what it tells, and a relay that has failed the pair would be one. */
+  get #hidesCommon(): boolean {
+    if (this.#excluded.size === 0 || [...this.#told.keys()].some((key) => this.#theirFigures.has(key))) return false;
+    return this.#offered().some(({ key }) => this.#theirFigures.has(key));
   }
 
   /** The figures without relays that have failed the pair; where the pair then has none in common, one that failed is better. */

@@ -60,6 +60,21 @@ describe('the largest packet to a peer (C3, C8)', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  it('is tested again after a test that failed, as when the interface was gone', async () => {
+    const { clock, machine, path, mtu } = rig();
+    const setPeerMtu = machine.setPeerMtu.bind(machine);
+    machine.setPeerMtu = async () => {
+      throw new Error('Cannot find device');
+    };
+    await clock.runUntil(mtu.test());
+    machine.setPeerMtu = setPeerMtu;
+    path.carriesBytes = 1_300;
+    await clock.advance(610_000);
+    expect([mtu.bytes, machine.mtus.get('10.66.0.7')]).toEqual([1_280, 1_280]);
+    mtu.end('The test ends.');
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   it('stays while nothing is answered, and is not tested while a peer is idle or its path is', async () => {
     const { clock, path, changes, mtu } = rig();
     // Before the first path there is nothing to test.

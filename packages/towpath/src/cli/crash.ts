@@ -30,7 +30,7 @@ export function endOnUncaughtError(): void {
  */
 export function endOnStall(): () => void {
   const onStall = () => {
-    process.stderr.write('towpath: internal error: the command waits for nothing. Please report this.\n');
+    writeSync(STANDARD_ERROR, 'towpath: internal error: the command waits for nothing. Please report this.\n');
     process.exit(ExitCode.Failed);
   };
   process.once('beforeExit', onStall);
