@@ -255,14 +255,14 @@ export class NetworkManager implements PeerNetwork, AsyncDisposable {
   }
 
   /**
-   * Routes an accepted network into the tunnel, unless the machine reaches just that network in another way: then
-   * {@link NetworkManager.notRouted} says so.
-   * @throws MeshError `bad-argument`, `command-failed`
+   * Routes an accepted network into the tunnel, as {@link PartyRoutes.add}; where that is not possible, the peer is reached all the
+   * same and {@link NetworkManager.notRouted} says why.
+   * @throws MeshError `command-failed`
    */
   async addRoute(network: string): Promise<void> {
-    const other = await this.#routes.add(network);
-    if (other !== undefined) {
-      const message = `${network} is not routed to its member: this machine reaches it through ${other}, and that route stays. Next: remove that route or accept another network, and start towpath up again.`;
+    const reason = await this.#routes.add(network);
+    if (reason !== undefined) {
+      const message = `${network} is not routed to its member. ${reason}`;
       this.#components.log.warn(message);
       this.notRouted.set(network, message);
       return;

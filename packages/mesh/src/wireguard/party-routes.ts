@@ -1,3 +1,4 @@
+import { errorMessage } from '@towpath/core';
 import { inSubnet, type Subnet } from '@towpath/net';
 import { usedNetworks } from '../addresses/used-networks.ts';
 import type { UsedNetwork } from '../addresses/virtual-network.ts';
@@ -19,14 +20,22 @@ export class PartyRoutes {
   }
 
   /**
-   * Routes an accepted network into the tunnel.
-   * @returns the interface through which the machine reaches just that network already: then that route stays, and none is made.
-   * @throws MeshError `bad-argument`, `command-failed`
+   * Routes an accepted network into the tunnel, unless it is none that a member can offer, or the machine has a route of its own
+   * to just that network.
+   * @returns why there is no route to it, in a sentence
+   * @throws MeshError `command-failed`
    */
   async add(network: string): Promise<string | undefined> {
-    const wanted = parseOffer(network);
+    let wanted: Subnet;
+    try {
+      wanted = parseOffer(network);
+    } catch (error) {
+      return errorMessage(error);
+    }
     const other = (await usedNetworks(this.#commands)).find((used) => this.#isOtherRoute(used, wanted));
-    if (other !== undefined) return other.interfaceName;
+    if (other !== undefined) {
+      return `This machine reaches ${network} through ${other.interfaceName}, and that route stays. Next: remove it or accept another network, and start towpath up again.`;
+    }
     await this.#replace(network);
     this.#networks.set(network, wanted);
     return undefined;
