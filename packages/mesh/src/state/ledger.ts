@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { errorCode, errorMessage, readRegularSync, writeFailure } from '@towpath/core';
 import { MeshError } from '../mesh-error.ts';
@@ -120,12 +120,14 @@ export async function recoverLeftovers(
   const failed: { name: string; message: string }[] = [];
   for (const path of ledgerFiles(folder)) {
     const name = basename(path, '.json');
-    const record = readQuietly(path);
-    if (record !== undefined && isAlive(record.owner)) continue;
+    // A process has the lock before the ledger is its own.
+    const owners = [readQuietly(path)?.owner, lockOwner(lockPath(path))];
+    if (owners.some((owner) => owner !== undefined && isAlive(owner))) continue;
     try {
       takeLock(lockPath(path), ownIdentity());
       try {
         await undoRecord(components, path);
+        removeAbandoned(lockPath(path));
         cleared.push(name);
       } finally {
         removeStateFile(lockPath(path));
@@ -146,10 +148,15 @@ function readQuietly(path: string): ReturnType<typeof readStateFile> {
   }
 }
 
+/** A ledger, or what is there before it: its lock, also one that was set aside, and its first version. */
+const LEDGER_FILE = /^(tp-[0-9a-f]+\.json)(?:\.new|\.lock(?:\.\d+)?)?$/;
+
+/** The ledgers of a folder, with those that a process was killed before it had written. */
 function ledgerFiles(folder: string): string[] {
   try {
     return readdirSync(folder)
-      .filter((name) => /^tp-[0-9a-f]+\.json$/.test(name))
+      .flatMap((name) => LEDGER_FILE.exec(name)?.[1] ?? [])
+      .filter((name, at, names) => names.indexOf(name) === at)
       .map((name) => join(folder, name));
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return [];
@@ -208,6 +215,20 @@ function setAside(path: string, seen: string | undefined): void {
     // Another process has removed it first.
     if (errorCode(error) !== 'ENOENT') throw error;
   }
+}
+
+/** Removes locks that a process had set aside when it was killed. */
+function removeAbandoned(path: string): void {
+  for (const name of readdirSync(dirname(path))) {
+    const pid = name.startsWith(`${basename(path)}.`) ? name.slice(basename(path).length + 1) : '';
+    if (/^\d+$/.test(pid) && !existsSync(`/proc/${pid}`)) rmSync(join(dirname(path), name), { force: true });
+  }
+}
+
+/** The process that a lock names. */
+function lockOwner(path: string): ProcessIdentity | undefined {
+  const text = readLock(path);
+  return text === undefined ? undefined : decodeOwner(text);
 }
 
 function readLock(path: string): string | undefined {

@@ -121,6 +121,25 @@ describe.skipIf(!linux)('Ledger', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
+  it('recovers from a process that was killed before it had written its first ledger', async () => {
+    leaveBehind();
+    rmSync(file());
+    writeFileSync(`${file()}.new`, '{"pid":');
+    // No process has an id above 4,194,304, the most that the kernel allows.
+    writeFileSync(`${file()}.lock.4194305`, '');
+    expect(await recoverLeftovers(components(), folder)).toEqual({ cleared: ['tp-01'], failed: [] });
+    expect(readdirSync(folder)).toEqual([]);
+    expect(system.calls).toEqual([]);
+  });
+
+  it('is left alone by a recovery while its process has the lock only', async () => {
+    await using _ledger = await Ledger.open(components(), { folder, name: 'tp-01' });
+    rmSync(file());
+    writeFileSync(`${file()}.lock.${process.pid}`, '');
+    expect(await recoverLeftovers(components(), folder)).toEqual({ cleared: [], failed: [] });
+    expect(readdirSync(folder)).toEqual(['tp-01.json.lock', `tp-01.json.lock.${process.pid}`]);
+  });
+
   it('opens after a lock file that was cut off by a crash', async () => {
     writeFileSync(`${file()}.lock`, '{"pi');
     await using ledger = await Ledger.open(components(), { folder, name: 'tp-01' });
