@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { freePort } from '../../packages/net/test/free-port.ts';
+import { PYTHON } from './support/python.ts';
 
 const CASES = join(import.meta.dirname, '../../../shared/cases');
 const PROGRAM = join(CASES, 'fakecam.mjs');
@@ -163,7 +164,7 @@ describe.skipIf(!existsSync(PROGRAM))(
           h264,
         );
         run('-i', 'sine=frequency=440:sample_rate=16000:duration=10.2', '-c:a', 'aac', '-ac', '1', '-f', 'adts', aac);
-        execFileSync('python3', [join(CASES, 'strip-vui.py'), h264, bare]);
+        execFileSync(PYTHON, [join(CASES, 'strip-vui.py'), h264, bare]);
         return { H264: bare, AAC: aac };
       }
 

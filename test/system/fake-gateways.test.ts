@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { PYTHON } from './support/python.ts';
 import { Lab, LabHost, labAvailable, NAT_KINDS, says } from './support/lab.ts';
 
 // In CI what is missing is a failure, which the tests themselves then are.
-const missing = !labAvailable() || spawnSync('python3', ['-V']).error !== undefined;
+const missing = !labAvailable() || spawnSync(PYTHON, ['-V']).error !== undefined;
 const skip = missing && process.env.CI !== 'true';
 const title = skip ? 'routers that misbehave (skipped: root, ip, nft or python3 missing)' : 'routers that misbehave';
 
@@ -46,7 +47,7 @@ describe.skipIf(skip)(title, () => {
     const router = new LabHost('router', nat.namespace, address);
     const reply = options.replies ? address.replace(/\d+$/, '250') : undefined;
     if (reply) await router.run('ip', ['addr', 'add', `${reply}/24`, 'dev', 'br0']);
-    const gateway = router.spawn('python3', ['-u', GATEWAY, mode, address, ...(reply ? [reply] : [])]);
+    const gateway = router.spawn(PYTHON, ['-u', GATEWAY, mode, address, ...(reply ? [reply] : [])]);
     let log = '';
     for (const stream of [gateway.stdout, gateway.stderr]) stream?.on('data', (data) => (log += data));
     const ports = mode.startsWith('pmp') ? ['-Hlun', 'sport = :5351'] : ['-Hltn', 'sport = :5000'];

@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { PYTHON } from './support/python.ts';
 import { finished, Lab, type LabHost, labAvailable, says } from './support/lab.ts';
 
 const SPLICE = new URL('./support/host-splice.ts', import.meta.url).pathname;
@@ -20,7 +21,7 @@ interface Splice {
   ask(line: string): Promise<Record<string, unknown>>;
 }
 
-const available = labAvailable() && spawnSync('python3', ['-V']).error === undefined;
+const available = labAvailable() && spawnSync(PYTHON, ['-V']).error === undefined;
 
 describe.skipIf(!available && process.env.CI !== 'true')(
   'the splice of two hosts that drop by default (needs root, iproute2, nftables, python3)',
@@ -71,12 +72,12 @@ describe.skipIf(!available && process.env.CI !== 'true')(
     ): Promise<void> {
       const to = other(from);
       const load = [ADDRESS[family][from], port, ADDRESS[family][to], PATH[to], count, 200, 1_000, prefix].map(String);
-      expect((await hosts[from].run('python3', [LOAD, 'send', ...load])).stderr).toBe('');
+      expect((await hosts[from].run(PYTHON, [LOAD, 'send', ...load])).stderr).toBe('');
     }
 
     /** Counts what reaches a port of the host meanwhile. */
     async function counted(at: Name, port: number, meanwhile: () => Promise<void>, family: 4 | 6 = 4) {
-      const child = hosts[at].spawn('python3', [LOAD, 'count', ADDRESS[family][at], String(port)]);
+      const child = hosts[at].spawn(PYTHON, [LOAD, 'count', ADDRESS[family][at], String(port)]);
       const done = finished(child, 60_000);
       await says(child, 'ready');
       await meanwhile();

@@ -16,6 +16,7 @@ import { SimulatedInternet } from '@towpath/net/simulated';
 import { TurnAllocation } from '@towpath/stun';
 import { TurnServer } from '@towpath/stun/server';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { PYTHON } from './support/python.ts';
 import { finished, Lab, type LabHost, labAvailable, says } from './support/lab.ts';
 
 const R = '203.0.113.10';
@@ -29,7 +30,7 @@ const MATRIX = new URL('./support/udp-matrix.py', import.meta.url).pathname;
 const CHECKSUMS = new URL('./support/checksums.py', import.meta.url).pathname;
 const KILLED = new URL('./support/kernel-relay.ts', import.meta.url).pathname;
 
-const available = labAvailable() && spawnSync('python3', ['-V']).error === undefined;
+const available = labAvailable() && spawnSync(PYTHON, ['-V']).error === undefined;
 
 const MAX_OPENING = 500;
 /** `TOWPATH_RELAY_SESSIONS=10000` takes half a minute. */
@@ -98,7 +99,7 @@ describe.skipIf(!available && process.env.CI !== 'true')(
       [address, port]: [string, number],
       { count = 200, bytes = 1_000, perSecond = 2_000, prefix = '01000000', noChecksum = false } = {},
     ): Promise<Counted & Sent> {
-      const counting = at.spawn('python3', [LOAD, 'count', address, String(port)]);
+      const counting = at.spawn(PYTHON, [LOAD, 'count', address, String(port)]);
       const done = finished(counting, 60_000);
       await says(counting, 'ready');
       const load = [
@@ -112,7 +113,7 @@ describe.skipIf(!available && process.env.CI !== 'true')(
         prefix,
         ...(noChecksum ? ['none'] : []),
       ].map(String);
-      const sent = await from.run('python3', [LOAD, 'send', ...load]);
+      const sent = await from.run(PYTHON, [LOAD, 'send', ...load]);
       expect(sent.stderr).toBe('');
       counting.kill('SIGTERM');
       const counted = JSON.parse((await done).stdout.split('\n')[1]!) as Counted;
@@ -152,7 +153,7 @@ describe.skipIf(!available && process.env.CI !== 'true')(
         await relay.open('four', session(A, B, R));
         await relay.open('six', session(A6, B6, R6));
         // The sender's kernel makes complete checksums; otherwise the last device would, after the relay.
-        const off = await a.run('python3', [CHECKSUMS, 'off', 'eth0']);
+        const off = await a.run(PYTHON, [CHECKSUMS, 'off', 'eth0']);
         expect(off.stderr).toBe('');
         for (const [from, to, via] of [
           [A, B, R],
@@ -350,12 +351,7 @@ describe.skipIf(!available && process.env.CI !== 'true')(
       using plane = await RelayPlane.open(components(), tables);
       const open = new Map<number, RelaySession>();
       const matrix = async (host: LabHost, address: string, first: number) => {
-        const child = host.spawn(
-          'python3',
-          [MATRIX, address, `${first}`, `${first + 9}`, R, '7000', '7019'],
-          {},
-          'pipe',
-        );
+        const child = host.spawn(PYTHON, [MATRIX, address, `${first}`, `${first + 9}`, R, '7000', '7019'], {}, 'pipe');
         const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
         expect((await lines.next()).value).toBe('ready');
         const tell = (line: string) => void child.stdin!.write(`${line}\n`);

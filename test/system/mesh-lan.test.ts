@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PYTHON } from './support/python.ts';
 import { type LabHost, says } from './support/lab.ts';
 import { WireGuardLab, wireGuardAvailable } from './support/wireguard-lab.ts';
 
@@ -40,7 +41,7 @@ describe.skipIf(!wireGuardAvailable())('programs of a party', () => {
   }
 
   async function listen(host: LabHost, port: number): Promise<{ lines(): string[] }> {
-    const child = host.spawn('python3', ['-c', LISTEN, String(port)]);
+    const child = host.spawn(PYTHON, ['-c', LISTEN, String(port)]);
     let text = '';
     child.stdout?.on('data', (chunk) => {
       text += chunk;
@@ -50,7 +51,7 @@ describe.skipIf(!wireGuardAvailable())('programs of a party', () => {
   }
 
   const send = (host: LabHost, to: string, port: number, text: string, times = 1) =>
-    host.run('python3', ['-c', SEND, to, String(port), '4444', text, String(times)]);
+    host.run(PYTHON, ['-c', SEND, to, String(port), '4444', text, String(times)]);
 
   it("hear each other's broadcasts, mDNS and SSDP with the right source, once", async () => {
     const [a, b] = lab.nodes;

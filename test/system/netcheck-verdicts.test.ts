@@ -2,6 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { NetcheckReport } from '@towpath/netcheck';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { PYTHON } from './support/python.ts';
 import { finished, LabHost, labAvailable, type LabNat, NAT_KINDS, says } from './support/lab.ts';
 import { NatLab, OURS } from './support/nat-lab.ts';
 
@@ -51,7 +52,7 @@ describe.skipIf(skip)(title, () => {
   async function nameServer(behaviour: string, ...names: string[]): Promise<string> {
     const address = `203.0.113.${60 + ++resolvers}`;
     const host = natLab.lab.host(`dns${resolvers}`, address);
-    const server = host.spawn('python3', ['test/system/support/name-server.py', address, behaviour, ...names]);
+    const server = host.spawn(PYTHON, ['test/system/support/name-server.py', address, behaviour, ...names]);
     await says(server, 'ready');
     return address;
   }
@@ -142,7 +143,7 @@ server = h.HTTPServer(('', 8080), P)
 print('ready', flush=True)
 server.serve_forever()`;
       const portal = new LabHost('portal', nat.namespace, nat.outside);
-      await says(portal.spawn('python3', ['-c', page]), 'ready', 60_000);
+      await says(portal.spawn(PYTHON, ['-c', page]), 'ready', 60_000);
       const report = await netcheck(host, '--server', OURS[0], '--portal', 'http://page.example/');
       await portal.stopAll();
       expect(report).toMatchObject({
@@ -170,7 +171,7 @@ server.serve_forever()`;
     async function natPmp(nat: LabNat, address: string): Promise<void> {
       const router = new LabHost('router', nat.namespace, address);
       routers.push(router);
-      router.spawn('python3', [GATEWAY, 'pmp', address]);
+      router.spawn(PYTHON, [GATEWAY, 'pmp', address]);
       await expect.poll(async () => (await router.run('ss', ['-Hlun', 'sport = :5351'])).stdout).toContain(':5351');
     }
     const inside = (host: LabHost) => host.address.replace(/\d+$/, '1');
@@ -227,7 +228,7 @@ server.serve_forever()`;
       const { nat, host } = home('main', 89);
       const address = host.address.replace(/\d+$/, '200');
       const second = natLab.lab.attach('second', nat.namespace, address, inside(host));
-      second.spawn('python3', [GATEWAY, 'pmp', address]);
+      second.spawn(PYTHON, [GATEWAY, 'pmp', address]);
       await expect.poll(async () => (await second.run('ss', ['-Hlun', 'sport = :5351'])).stdout).toContain(':5351');
       const report = await netcheck(host, '--server', OURS[0], '--gateway', address);
       expect(report).toMatchObject({ gateway: address, portMapping: { services } });

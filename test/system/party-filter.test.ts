@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PYTHON } from './support/python.ts';
 import { Lab, type LabHost, says } from './support/lab.ts';
 import { PartyHost } from './support/party.ts';
 import { wireGuardAvailable } from './support/wireguard-lab.ts';
@@ -102,7 +103,7 @@ describe.skipIf(!wireGuardAvailable())('a machine in two parties that forwards (
   }
 
   async function listen(host: LabHost, ...more: string[]): Promise<() => string[]> {
-    const child = host.spawn('python3', [PROGRAM, 'listen', PORT, ...more]);
+    const child = host.spawn(PYTHON, [PROGRAM, 'listen', PORT, ...more]);
     let text = '';
     child.stdout?.on('data', (chunk) => {
       text += chunk;
@@ -116,7 +117,7 @@ describe.skipIf(!wireGuardAvailable())('a machine in two parties that forwards (
     to: string,
     text: string,
     { source = '0.0.0.0', port = PORT, times = 1 }: { source?: string; port?: string; times?: number } = {},
-  ) => host.run('python3', [PROGRAM, 'send', to, port, text, source, String(times)]);
+  ) => host.run(PYTHON, [PROGRAM, 'send', to, port, text, source, String(times)]);
 
   /** Sends what must not arrive three times: a tunnel may lose one. */
   const attack = (host: LabHost, to: string, text: string, source?: string) =>

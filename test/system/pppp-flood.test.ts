@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SeededRandom } from '@towpath/core';
 import { encodeMessage, type Message } from '@towpath/pppp/codec';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { PYTHON } from './support/python.ts';
 import { finished, Lab, labAvailable, says } from './support/lab.ts';
 import type { Counts, NewClients } from './support/pppp-counts.ts';
 
@@ -39,7 +40,7 @@ const MAX_WAITING = 0.1;
 /** Memory of tables that are full on both ports, with garbage that is not collected yet. */
 const MAX_GROWTH_BYTES = 200 * 1024 * 1024;
 
-const available = labAvailable() && spawnSync('python3', ['-V']).error === undefined;
+const available = labAvailable() && spawnSync(PYTHON, ['-V']).error === undefined;
 
 /** Datagrams of the flood: every request, for existing and invented devices, session packets, and random bytes. */
 function ammunition(sessionPort: number): string {
@@ -121,7 +122,7 @@ describe.skipIf(!available && process.env.CI !== 'true')(
         const before = { bytes: residentBytes(pid), ...scheduled(pid) };
         // It represents other machines: its own processor time must not slow the server.
         const arguments_ = [FLOOD, SERVER, String(wantedPerSecond), String(FLOOD_S), file];
-        const flood = attacker.spawn('nice', ['python3', ...arguments_]);
+        const flood = attacker.spawn('nice', [PYTHON, ...arguments_]);
         const flooded = finished(flood, 60_000);
         flooded.catch(() => 'what failed first is told');
         await says(flood, 'flooding', 30_000);

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PYTHON } from './support/python.ts';
 import { finished, Lab, type LabHost, says } from './support/lab.ts';
 import { PartyHost } from './support/party.ts';
 import { wireGuardAvailable } from './support/wireguard-lab.ts';
@@ -101,10 +102,10 @@ describe.skipIf(!wireGuardAvailable())('a machine in two parties with the same a
     // Checksums of TCP are right, in both directions: from translated to plain addresses and back.
     const carlHere = own!.peers.find(({ name }) => name === 'carl')!.virtualIp;
     const program = ['test/system/support/tcp-transfer.py'];
-    const receiver = carl.host.spawn('python3', [...program, 'recv', carls!.parties[0]!.address, '7000']);
+    const receiver = carl.host.spawn(PYTHON, [...program, 'recv', carls!.parties[0]!.address, '7000']);
     await says(receiver, 'listening');
     const received = finished(receiver, 60_000);
-    const sent = await ann.host.run('python3', [...program, 'send', carlHere, '7000', '200']);
+    const sent = await ann.host.run(PYTHON, [...program, 'send', carlHere, '7000', '200']);
     expect([sent.stderr, (await received).stdout]).toEqual(['', expect.stringContaining('"blocks": 200')]);
 
     // Somebody else flushes the rules: they come back.

@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { PYTHON } from './python.ts';
 import { processes } from './wireguard-lab.ts';
 import { finished, type LabHost, says } from './lab.ts';
 import type { GridEvent } from './grid-node.ts';
@@ -62,10 +63,10 @@ export class Transfer {
     blocks?: number,
   ): Promise<Transfer> {
     const program = ['test/system/support/tcp-transfer.py'];
-    const receiver = to.host.spawn('python3', [...program, 'recv', to.address, '7000']);
+    const receiver = to.host.spawn(PYTHON, [...program, 'recv', to.address, '7000']);
     await says(receiver, 'listening');
     const count = blocks === undefined ? [] : [String(blocks)];
-    return new Transfer(receiver, from.host.spawn('python3', [...program, 'send', to.address, '7000', ...count]));
+    return new Transfer(receiver, from.host.spawn(PYTHON, [...program, 'send', to.address, '7000', ...count]));
   }
 
   get running(): boolean {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Endpoint } from '@towpath/net';
 import { expect } from 'vitest';
+import { PYTHON } from './python.ts';
 import { finished, Lab, type LabHost, labAvailable, says } from './lab.ts';
 
 /** The relay. */
@@ -20,7 +21,7 @@ const LOAD = new URL('./udp-load.py', import.meta.url).pathname;
 const FETCH = 'fetch("http://127.0.0.1:9000/metrics").then((r) => r.text()).then((t) => process.stdout.write(t))';
 
 export function turnLabAvailable(): boolean {
-  const missing = ['python3', 'turnutils_uclient'].filter((tool) => spawnSync('which', [tool]).status !== 0);
+  const missing = [PYTHON, 'turnutils_uclient'].filter((tool) => spawnSync('which', [tool]).status !== 0);
   return labAvailable() && missing.length === 0;
 }
 
@@ -118,7 +119,7 @@ export class TurnLab {
     [address, port]: [string, number] = [PEER, PEER_PORT],
     at: LabHost = this.peer,
   ): Promise<{ packets: number; sources: Record<string, number> }> {
-    const child = at.spawn('python3', [LOAD, 'count', address, String(port)]);
+    const child = at.spawn(PYTHON, [LOAD, 'count', address, String(port)]);
     const done = finished(child, 60_000);
     await says(child, 'ready');
     await while_();
@@ -129,7 +130,7 @@ export class TurnLab {
 
   async send(host: LabHost, from: [string, number], to: Endpoint, count = 20, prefix = '45'): Promise<void> {
     const load = [from[0], from[1], to.address, to.port, count, 200, 1_000, prefix].map(String);
-    expect((await host.run('python3', [LOAD, 'send', ...load])).stderr).toBe('');
+    expect((await host.run(PYTHON, [LOAD, 'send', ...load])).stderr).toBe('');
   }
 
   async inKernel(metrics: () => Promise<Metrics>, sessions: number): Promise<void> {

@@ -5,9 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Bus, type BusTarget, openSystemBus, Typed } from '@towpath/wake';
-
-/** Debian's Python, which has the package python3-dbusmock. */
-const PYTHON = '/usr/bin/python3';
+import { PYTHON } from '../python.ts';
 
 export function dbusAvailable(): boolean {
   const mock = spawnSync(PYTHON, ['-c', 'import dbusmock'], { stdio: 'ignore' });
