@@ -62,15 +62,26 @@ describe('the process', () => {
   });
 });
 
-test('a command that asks the daemon starts without loading fetch, which takes longer than the rest', () => {
+test('a command that asks the daemon loads neither fetch nor the engine, which take longer than the rest', () => {
   using commandLine = new CommandLine();
-  const tell =
-    'process.on("exit", () => console.log(process.moduleLoadList.filter((name) => /undici| http$/.test(name)).join()))';
+  const tell = `
+    import { registerHooks } from 'node:module';
+    const packages = new Set();
+    registerHooks({
+      load(url, context, next) {
+        packages.add(/[/]packages[/](.*?)[/]/.exec(url)?.[1]);
+        return next(url, context);
+      },
+    });
+    process.on('exit', () => {
+      console.log(process.moduleLoadList.filter((name) => /undici| http$/.test(name)).join());
+      console.log([...packages].filter((name) => name !== undefined).sort().join());
+    });`;
   const { stdout, stderr, status } = spawnSync(
     process.execPath,
-    ['--import', `data:text/javascript,${tell}`, TOWPATH, 'status'],
+    ['--import', `data:text/javascript,${encodeURIComponent(tell)}`, TOWPATH, 'status'],
     { encoding: 'utf8', env: { ...process.env, TOWPATH_HOME: commandLine.file('config') } },
   );
   expect([status, stderr]).toEqual([5, expect.stringContaining('towpath up is not running')]);
-  expect(stdout).toBe('NativeModule http\n');
+  expect(stdout).toBe('NativeModule http\ncore,dashboard,net,towpath\n');
 });

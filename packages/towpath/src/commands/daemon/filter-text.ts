@@ -1,10 +1,9 @@
 import type { Party } from '@towpath/dashboard/api';
-import { NOT_FILTERED } from '@towpath/mesh';
 
 /** Why a party is not kept apart from the machine's other networks, or what was dropped; undefined when there is nothing to say. */
 export function filterText({ filter }: Pick<Party, 'filter'>): string | undefined {
   if (filter === undefined) return undefined;
-  if (filter.problem !== null) return `Not filtered: ${filter.problem} ${NOT_FILTERED}`;
+  if (filter.problem !== null) return `Not filtered: ${filter.problem}`;
   const { strangers, forged, notOffered, intoParty } = filter.dropped;
   const parts = [
     [strangers, "from other networks to this machine's virtual address"],

@@ -4,7 +4,6 @@ import type { DaemonEvent, Member, Party, Peer, Problem, Relay } from '@towpath/
 import {
   addressIn,
   type ConnectionManager,
-  type FilterStatus,
   memberRelays,
   type NetworkManager,
   type PartyRelay,
@@ -18,6 +17,7 @@ import { MeshNode, type MeshNodeOptions } from '../../commands/mesh/mesh-node.ts
 import { memberRecords } from '../../commands/party/member-view.ts';
 import type { KnownParty } from '../../config/party-home.ts';
 import type { PeerObserver } from '../metrics/peer-metrics.ts';
+import { ownFilter } from './own-filter.ts';
 import { pathEvent, PeerRecord } from './peer-record.ts';
 
 /** Waits between the attempts to bring a party up. */
@@ -331,10 +331,6 @@ function ownRelay({ address, problem, data, ...status }: PartyRelay['status']): 
     dataPlane: data?.plane ?? null,
     dataPlaneReason: data?.reason ?? null,
   };
-}
-
-function ownFilter({ problem, dropped }: FilterStatus): NonNullable<Party['filter']> {
-  return { problem: problem ?? null, dropped: { ...dropped } };
 }
 
 function membersOf(view: PartyView, connected: boolean, network: string): Member[] {
