@@ -129,6 +129,7 @@ async function member(number: number) {
     name: `m${number}`,
     wireGuardKey: key.publicKey,
     virtualAddress: `10.66.${number >> 8}.${number & 0xff}`,
+    joinedAtSequence: number,
   };
   const control = new ParentControl(self);
   const network = role === 'spokes' ? new QuietNetwork({ network: system }, addresses) : system;

@@ -83,6 +83,10 @@ test.each(Array.from({ length: SEEDS }, (_, seed) => seed + 1))(
     const verdict = verifyLog(partyKey, await store.readLog(id, 0, 10_000));
     expect(verdict.ok).toBe(true);
     const { state } = verdict;
+    const joined = [...state.members.values()]
+      .map((member) => [member.joinedAtSequence, member.id] as const)
+      .sort(([a], [b]) => a - b);
+    expect(new Set(joined.map(([sequence]) => sequence)).size).toBe(state.members.size);
     const inside = clients.filter((client) => client.party(id) !== undefined);
     expect(inside).toHaveLength(state.members.size);
     for (const client of inside) {
@@ -91,6 +95,8 @@ test.each(Array.from({ length: SEEDS }, (_, seed) => seed + 1))(
       expect([view.self, ...view.peers].map((member) => member.virtualAddress).sort()).toEqual(
         [...state.members.values()].map((member) => member.virtualAddress).sort(),
       );
+      const order = [view.self, ...view.peers].sort((a, b) => a.joinedAtSequence - b.joinedAtSequence);
+      expect(order.map((member) => [member.joinedAtSequence, member.id])).toEqual(joined);
       expect(view.peers.every((peer) => peer.online)).toBe(true);
     }
     expect(new Set([...state.members.values()].map((member) => member.virtualAddress)).size).toBe(state.members.size);

@@ -195,6 +195,24 @@ describe('a party', () => {
     await expectRefused(party, toTaken, 'duplicate');
   });
 
+  test('orders members by their places in the log, which new keys, a role or a date do not change', async () => {
+    const { party, ada, ben, cleo, invite } = peopledParty();
+    const order = async () =>
+      [...(await verdictOf(party)).state.members.values()]
+        .sort((a, b) => a.joinedAtSequence - b.joinedAtSequence)
+        .map(({ id }) => id);
+    const before = [party.founder.id, ada.id, ben.id, cleo.id];
+    expect(await order()).toEqual(before);
+    party.add(authorRotation(party.state, { from: ada.signing, to: testNode(60), timeMs: ++party.timeMs }));
+    party.append(party.founder, { type: 'set-role', member: ben.id, role: 'admin' });
+    const late = testNode(61);
+    // Its clock is behind, and its statement as old as the one before: its place in the log is still the last.
+    party.add(authorJoin(party.state, { invite, node: late, name: late.name, timeMs: party.timeMs - 1_000 }));
+    party.append(party.founder, { type: 'remove', member: cleo.id });
+    expect(await order()).toEqual([...before.filter((id) => id !== cleo.id), late.id]);
+    expect(party.state.members.get(late.id)!.joinedAtSequence).toBe(party.state.length - 2);
+  });
+
   test('lets no member fill the log with new keys', async () => {
     const { party, ben } = peopledParty();
     let from = ben;

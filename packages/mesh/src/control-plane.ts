@@ -9,6 +9,8 @@ export interface MeshMember {
   readonly wireGuardKey: Uint8Array;
   /** In 10.66.0.0/16; see {@link addressIn} for parties that use another network. */
   readonly virtualAddress: string;
+  /** Its place in the party's log: larger for whoever joined later. */
+  readonly joinedAtSequence: number;
 }
 
 /** Another member, and whether it can be signalled now. */

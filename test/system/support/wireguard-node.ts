@@ -31,7 +31,8 @@ const components = { commands: new SystemCommands(), log: silentLog };
 const clock = new SystemClock();
 const ledger = await Ledger.open(components, { folder: options.stateFolder, name: options.name });
 const names = new PartyNames({ ledger }, { marker: options.name, hostsPath: options.hostsPath });
-names.update('home', [{ id: '0'.repeat(32), name: 'alice', virtualAddress: options.peer.address }]);
+const alice = { id: '0'.repeat(32), name: 'alice', joinedAtSequence: 0 };
+names.update('home', [{ ...alice, virtualAddress: options.peer.address }]);
 const wireguard = await WireGuardInterface.open(
   { ...components, ledger, clock, random: new SystemRandom() },
   {

@@ -14,6 +14,8 @@ export interface Member {
   readonly virtualAddress: string;
   /** Its own clock when it joined, ms since 1970. */
   readonly joinedAtMs: number;
+  /** Sequence of the statement that it joined with; larger for whoever joined later, whatever its clock said. */
+  readonly joinedAtSequence: number;
   /** Number of its key rotations. */
   readonly rotations: number;
   /** The invite that it joined with; undefined for the founder. */

@@ -302,7 +302,7 @@ export function commitStatement(state: PartyState, statement: SignedStatement): 
     case 'replace-founder': {
       const id = peerIdOf(content.nodeKey);
       demoteFounder(state, id);
-      addMember(state, { author: id, timeMs: statement.timeMs }, content, 'founder', undefined);
+      addMember(state, { ...statement, author: id }, content, 'founder', undefined);
       break;
     }
     case 'checkpoint':
@@ -315,7 +315,7 @@ export function commitStatement(state: PartyState, statement: SignedStatement): 
 
 function addMember(
   state: PartyState,
-  { author, timeMs }: { author: PeerId; timeMs: number },
+  { author, timeMs, sequence }: Pick<SignedStatement, 'author' | 'timeMs' | 'sequence'>,
   content: { nodeKey: Uint8Array; wireGuardKey: Uint8Array; name: string },
   role: Member['role'],
   inviteKey: Uint8Array | undefined,
@@ -330,6 +330,7 @@ function addMember(
     wireGuardKey,
     virtualAddress,
     joinedAtMs: timeMs,
+    joinedAtSequence: sequence,
     rotations: 0,
     inviteKey,
   });

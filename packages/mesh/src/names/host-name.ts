@@ -17,10 +17,21 @@ export function toLabel(text: string): string {
 /** Reserved for private networks: a party that is called `com` must not redirect names of the internet. */
 export const DEFAULT_DOMAIN = 'internal';
 
+/** What a member's host name follows from. */
+export interface NameHolder {
+  readonly id: PeerId;
+  /** What it calls itself; not unique. */
+  readonly name: string;
+  /** Its place in the party's log: larger for whoever joined later. */
+  readonly joinedAtSequence: number;
+}
+
 /**
  * Returns a host name for every member: `alice.home.internal` in the party `home`. Names are what members call
- * themselves and need not be unique: members with the same label all get a part of their id as well
- * (`alice-3f9a2c.home.internal`), so that nobody can take over a name by joining under it. The same on every member.
+ * themselves and need not be unique: of members with the same label, the one that joined first has it, and the later
+ * ones get a part of their id as well (`alice-3f9a2c.home.internal`), so that nobody can take over or change a name by
+ * joining under it. When a member leaves, its name is free for the next. The log's order decides, which no member can
+ * choose, so the names are the same on every member.
  *
  * @param partyName second label; `party` when nothing of it can be used.
  * @param domain what follows the party's label; with an empty text the name is `alice.home`, which hides names of the
@@ -28,22 +39,31 @@ export const DEFAULT_DOMAIN = 'internal';
  */
 export function hostNames(
   partyName: string,
-  members: readonly { readonly id: PeerId; readonly name: string }[],
+  members: readonly NameHolder[],
   domain: string = DEFAULT_DOMAIN,
 ): Map<PeerId, string> {
   const party = toLabel(partyName) || 'party';
   const zone = domain === '' ? party : `${party}.${domain}`;
-  const labels = members.map(({ id, name }) => ({ id, label: toLabel(name) || 'peer' }));
-  const uses = new Map<string, number>();
-  for (const { label } of labels) uses.set(label, (uses.get(label) ?? 0) + 1);
+  const used = new Set<string>();
   const names = new Map<PeerId, string>();
-  for (const { id, label } of labels) {
-    const unique = uses.get(label) === 1;
-    names.set(id, `${unique ? label : withId(label, id)}.${zone}`);
+  for (const { id, name } of [...members].sort((a, b) => a.joinedAtSequence - b.joinedAtSequence)) {
+    const label = freeLabel(toLabel(name) || 'peer', id, used);
+    used.add(label);
+    names.set(id, `${label}.${zone}`);
   }
   return names;
 }
 
-function withId(label: string, id: PeerId): string {
-  return `${label.slice(0, MAX_LABEL - ID_DIGITS - 1).replace(/-+$/, '')}-${id.slice(0, ID_DIGITS)}`;
+/** An earlier member may call itself `alice-3f9a2c`: then more of the id is used, and at last a number. */
+function freeLabel(label: string, id: PeerId, used: ReadonlySet<string>): string {
+  const wanted = [label, withSuffix(label, id.slice(0, ID_DIGITS)), withSuffix(label, id)];
+  const free = wanted.find((each) => !used.has(each));
+  if (free !== undefined) return free;
+  let number = 2;
+  while (used.has(withSuffix(label, `${id}-${number}`))) number++;
+  return withSuffix(label, `${id}-${number}`);
+}
+
+function withSuffix(label: string, suffix: string): string {
+  return `${label.slice(0, MAX_LABEL - suffix.length - 1).replace(/-+$/, '')}-${suffix}`;
 }

@@ -1,12 +1,10 @@
 import type { PeerId } from '@towpath/membership';
 import type { Ledger } from '../state/ledger.ts';
-import { DEFAULT_DOMAIN, hostNames } from './host-name.ts';
+import { DEFAULT_DOMAIN, hostNames, type NameHolder } from './host-name.ts';
 import { HOSTS_PATH, type HostsEntry, writeHostsBlock } from './hosts-file.ts';
 
 /** A member with the address that its name stands for. */
-export interface NamedMember {
-  readonly id: PeerId;
-  readonly name: string;
+export interface NamedMember extends NameHolder {
   readonly virtualAddress: string;
 }
 

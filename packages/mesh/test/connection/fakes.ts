@@ -195,6 +195,7 @@ export function peer(number: number, changes: Partial<MeshPeer> = {}): MeshPeer 
     name: `peer${number}`,
     wireGuardKey: new Uint8Array(32).fill(number),
     virtualAddress: `10.66.${number >> 8}.${number & 0xff}`,
+    joinedAtSequence: number,
     online: true,
     announcement: undefined,
     ...changes,

@@ -129,6 +129,7 @@ export class SimulatedParty {
       name,
       wireGuardKey: key.publicKey,
       virtualAddress: `10.66.0.${number}`,
+      joinedAtSequence: number,
       online: true,
       announcement: undefined,
     };

@@ -64,7 +64,7 @@ function printJoined(runtime: Runtime, { id, name, self, peers }: PartyView, { a
   printJson(runtime.io, 'joined', { at, ...told, members: peers.length + 1, servers: addresses });
 }
 
-/** Members of one name have other host names than their own. */
+/** A member that joined earlier under the same name keeps the host name of it. */
 function warnOfNamesake(runtime: Runtime, { id, name: party, self, peers }: PartyView): void {
   const domain = configuredDomain(runtime, { id, name: party });
   const reached = hostNames(party, [self, ...peers], domain).get(self.id);
