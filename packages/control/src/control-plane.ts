@@ -66,6 +66,14 @@ export interface Suspicion {
   readonly message: string;
 }
 
+/** A server's date is too far from this machine's clock: one of the two is wrong. */
+export interface ClockProblem {
+  /** For people: both dates, and what to do. */
+  readonly message: string;
+  /** Since when, by this machine's clock, ms since 1970. */
+  readonly sinceMs: number;
+}
+
 export interface ControlPlaneEvents {
   /** Members, roles or keys of a party changed in its verified log. */
   party: PartyView;

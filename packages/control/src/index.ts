@@ -5,6 +5,7 @@ export { HttpTransport } from './client/http-transport.ts';
 export type { ControlTransport, LiveConnection } from './client/transport.ts';
 export { ControlError, type ControlErrorCode } from './control-error.ts';
 export type {
+  ClockProblem,
   ControlPlane,
   ControlPlaneEvents,
   InviteOptions,

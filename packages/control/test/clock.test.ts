@@ -4,11 +4,13 @@ import { SeededRandom } from '@towpath/core';
 import { VirtualClock } from '@towpath/core/testing';
 import { authorRotation, fromBase64, openAnnouncement, signAnnouncement, toBase64 } from '@towpath/membership';
 import { afterEach, describe, expect, test } from 'vitest';
+import { ControlClient } from '../src/client/control-client.ts';
+import { HttpTransport } from '../src/client/http-transport.ts';
 import { LocalControlPlane } from '../src/client/local-control-plane.ts';
 import { generateNodeIdentity } from '../src/identity/node-identity.ts';
 import type { PresenceEntry } from '../src/wire/messages.ts';
-import { clock as systemClock, Rig } from './http-fixture.ts';
-import { bytes, nodeKeys, scene, statementsMessage } from './malicious-plane.ts';
+import { clock as systemClock, random as systemRandom, Rig, until } from './http-fixture.ts';
+import { bytes, nodeKeys, scene, shiftedClock, statementsMessage } from './malicious-plane.ts';
 
 const YEARS_MS = 50 * 365.25 * 86_400_000;
 const HOUR_MS = 3_600_000;
@@ -65,6 +67,44 @@ describe('dates of a server that is 50 years ahead', () => {
     await clock.runUntil(ann.client.setRole(party, idOf(bob), 'admin'));
     expect((await state()).timeMs).toBeLessThan(clock.wallTime() + 1_000);
     await plane.close();
+  });
+
+  test('are a problem of the node as long as the server gives them, and no longer (B1)', async () => {
+    const { clock, plane, ann } = await scene();
+    const welcome = (aheadMs: number) => {
+      ann.inject({ type: 'welcome', server: 'x', timeMs: clock.wallTime() + aheadMs });
+      return clock.advance(1_000);
+    };
+    expect(ann.client.clockProblem).toBeUndefined();
+    const sinceMs = clock.wallTime();
+    await welcome(YEARS_MS);
+    await welcome(YEARS_MS);
+    const message = expect.stringMatching(/^The control server liar\.example:4100 says .* do not use that server/);
+    expect(ann.client.clockProblem).toEqual({ message, sinceMs });
+    await welcome(0);
+    expect(ann.client.clockProblem).toBeUndefined();
+    await plane.close();
+  });
+
+  test('are a problem of a node that they keep from connecting, until the clocks agree (B1)', async () => {
+    let behindMs = YEARS_MS;
+    const wrong = { ...shiftedClock(systemClock, 0), wallTime: () => systemClock.wallTime() - behindMs };
+    await using rig = new Rig();
+    const { address } = await rig.server();
+    const components = { clock: wrong, random: systemRandom };
+    await using node = await ControlClient.open({
+      ...components,
+      transport: new HttpTransport(components, { servers: [address] }),
+      identity: generateNodeIdentity(systemRandom),
+    });
+    await until(() => node.clockProblem !== undefined, 'noticing the dates');
+    expect([node.connected, node.clockProblem?.message]).toEqual([
+      false,
+      expect.stringMatching(/^The control server 127\.0\.0\.1:\d+ says that it is 20\d\d-.* Next: compare/),
+    ]);
+    behindMs = 0;
+    await node.ready();
+    await until(() => node.clockProblem === undefined, 'noticing that the clocks agree');
   });
 
   test('of a member who conspires with the server are refused, and the party goes on (B1)', async () => {

@@ -7,7 +7,7 @@ import {
   relaySchema,
   routePath,
 } from '@towpath/dashboard/api';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import type { Runtime } from '../src/cli/runtime.ts';
 import { type DemoPage, openDemoPage } from '../src/commands/demo/demo-page.ts';
@@ -82,6 +82,19 @@ describe('the daemon of the demo: two peers behind simulated NATs, and a camera 
     ]);
     runner!.node!.network.notRouted.clear();
     await runner!.setAccepted([]);
+    expect(page.daemon.problems()).toEqual([]);
+  });
+
+  test("a control server's wrong date is a problem until the server is right (B1)", async () => {
+    const [runner] = page.daemon.parties.values();
+    const message = 'The control server says that it is 2076. Next: compare with another clock.';
+    const told = vi.spyOn(runner!.node!.node.client, 'clockProblem', 'get').mockReturnValue({ message, sinceMs: 0 });
+    const at = '1970-01-01T00:00:00.000Z';
+    expect(daemonStatusSchema.parse(await ask('/v1/status')).problems).toEqual([
+      { code: 'clock-skew', message: `demo: ${message}`, at },
+    ]);
+    expect(await ask('/health')).toEqual({ status: 'degraded', problems: ['clock-skew'] });
+    told.mockRestore();
     expect(page.daemon.problems()).toEqual([]);
   });
 

@@ -4,7 +4,6 @@ import {
   type Invite,
   type InvitedRole,
   type LogHead,
-  MAX_CLOCK_SKEW_MS,
   type PartyId,
   type PeerId,
   type SignatureVerifier,
@@ -13,6 +12,7 @@ import {
 } from '@towpath/membership';
 import { ControlError } from '../control-error.ts';
 import type {
+  ClockProblem,
   ControlPlane,
   ControlPlaneEvents,
   InviteOptions,
@@ -24,13 +24,13 @@ import type { NodeIdentity } from '../identity/node-identity.ts';
 import type { ServerMessage } from '../wire/messages.ts';
 import { type ClientStorage, MemoryStorage } from './client-storage.ts';
 import { foundParty, joinParty, recoverParty } from './enter-party.ts';
-import { farDate } from './far-date.ts';
 import { Invites } from './invites.ts';
 import { OwnKeys } from './own-keys.ts';
 import { PartySessions } from './party-sessions.ts';
 import { RelayCredentials } from './relay-credentials.ts';
 import { RelayList } from './relay-list.ts';
 import { usableRelays } from './usable-relays.ts';
+import { ServerDate } from './server-date.ts';
 import { ServerLink } from './server-link.ts';
 import type { ControlTransport } from './transport.ts';
 
@@ -78,6 +78,7 @@ export class ControlClient implements ControlPlane {
   readonly #invites: Invites;
   readonly #relays: RelayList;
   readonly #credentials: RelayCredentials;
+  readonly #serverDate: ServerDate;
   #inbox: Promise<void> = Promise.resolve();
   /** Heads of members that are waiting to be compared. */
   readonly #claims = new Set<string>();
@@ -93,6 +94,7 @@ export class ControlClient implements ControlPlane {
     this.#invites = new Invites(components);
     this.#relays = new RelayList(components, { onChanged: (relays) => this.events.emit('relays', relays) });
     this.#credentials = new RelayCredentials(components);
+    this.#serverDate = new ServerDate(components);
     this.#link = new ServerLink(this.#components, {
       key: () => keys.current.signing,
       onMessage: (message, server) => this.#enqueue(() => this.#receive(message, server)),
@@ -101,7 +103,10 @@ export class ControlClient implements ControlPlane {
         this.events.emit('server', { connected: true, address });
       },
       onDown: () => this.events.emit('server', { connected: false, address: undefined }),
-      onClockSkew: ({ message }) => this.#sessions.suspectClock(message),
+      onClockSkew: ({ message }) => {
+        this.#serverDate.refuse(message);
+        this.#sessions.suspectClock(message);
+      },
     });
     this.#sessions = new PartySessions(
       { ...this.#components, link: this.#link, events: this.events },
@@ -122,6 +127,11 @@ export class ControlClient implements ControlPlane {
 
   get connected(): boolean {
     return this.#link.connection !== undefined;
+  }
+
+  /** What is wrong with the date that the server gave last; undefined when nothing is. */
+  get clockProblem(): ClockProblem | undefined {
+    return this.#serverDate.problem;
   }
 
   /** Connects again at once: the network has changed, and the previous connection may be dead without an error. */
@@ -304,12 +314,9 @@ export class ControlClient implements ControlPlane {
 
   async #receive(message: ServerMessage, server: string): Promise<void> {
     if (message.type === 'welcome') {
-      const { clock, transport } = this.#components;
-      const now = clock.wallTime();
-      this.#signalsFromMs ??= Math.min(message.timeMs, Math.floor(transport.serverTime()));
-      if (Math.abs(message.timeMs - now) <= MAX_CLOCK_SKEW_MS) return;
-      const { message: text } = farDate(server, message.timeMs, now);
-      this.#sessions.suspectClock(text);
+      this.#signalsFromMs ??= Math.min(message.timeMs, Math.floor(this.#components.transport.serverTime()));
+      const text = this.#serverDate.take(server, message.timeMs);
+      if (text !== undefined) this.#sessions.suspectClock(text);
     } else if (message.type === 'relays') {
       this.#relays.offer(usableRelays(message.relays, this.#link.connection?.address));
     } else if ('party' in message) {

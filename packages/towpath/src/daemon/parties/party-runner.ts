@@ -172,11 +172,15 @@ export class PartyRunner implements AsyncDisposable {
     };
   }
 
-  /** What of the configuration is without effect while the party is up. */
+  /** What of the configuration is without effect while the party is up, and a date of its server that is not right. */
   problems(): Problem[] {
     const notRouted = this.node?.network.notRouted.values() ?? [];
     const at = this.#upAt;
-    return [...[...notRouted].map((message) => ({ code: 'not-routed', message, at })), ...this.#unknownMembers()];
+    return [
+      ...[...notRouted].map((message) => ({ code: 'not-routed', message, at })),
+      ...this.#unknownMembers(),
+      ...this.#clockProblem(),
+    ];
   }
 
   peers(): Peer[] {
@@ -269,6 +273,13 @@ export class PartyRunner implements AsyncDisposable {
         message: `${name} has no member ${peer}: ${network} is routed when one joins. Next: towpath party members`,
         at: this.#upAt,
       }));
+  }
+
+  #clockProblem(): Problem[] {
+    const problem = this.node?.node.client.clockProblem;
+    if (problem === undefined) return [];
+    const at = new Date(problem.sinceMs).toISOString();
+    return [{ code: 'clock-skew', message: `${this.party.name}: ${problem.message}`, at }];
   }
 
   #warn(code: string, message: string): void {
