@@ -9,7 +9,12 @@ test.each([
   ['EROFS', 'disk-failed', /: the file system is read-only\. Next: make it writable/],
   ['EACCES', 'disk-failed', /: permission denied\. Next: use sudo/],
   ['ENOENT', 'disk-failed', /: its folder does not exist\. Next: create it/],
-  ['EISDIR', 'disk-failed', /: it is a folder\. Next: choose another name/],
+  ['EISDIR', 'disk-failed', /: it is a folder\. Next: move it away, or choose another name/],
+  ['ERR_FS_EISDIR', 'disk-failed', /: it is a folder\. Next: move it away/],
+  ['EEXIST', 'disk-failed', /: something else has this name\. Next: move it away/],
+  ['ENOTDIR', 'disk-failed', /: a part of the path is a file\. Next: choose/],
+  ['ELOOP', 'disk-failed', /: its links point to each other\. Next: remove/],
+  ['ENAMETOOLONG', 'disk-failed', /: the name is too long\. Next: choose/],
   ['EIO', 'disk-failed', / \(EIO\)\.$/],
 ])('a failed write with %s says what to do', (code, expected, words) => {
   const failure = writeFailure('/var/lib/x', system(code));

@@ -1,6 +1,6 @@
 import { type Clock, errorMessage, type Log } from '@towpath/core';
 import type { Relay } from '../control-plane.ts';
-import type { ControlStore } from '../store/store.ts';
+import type { ControlStore, StoredRecord } from '../store/store.ts';
 import { relaySchema } from '../wire/messages.ts';
 
 /** A relay without a report for this time is removed from the list. */
@@ -42,7 +42,7 @@ export class RelayDirectory {
 
   /** Reads the list again and emits it if it has changed. */
   async refresh(): Promise<void> {
-    const reported = (await this.#store.listRecords('relay')).flatMap(({ value }) => this.#read(value));
+    const reported = this.#read(await this.#store.listRecords('relay'));
     const ids = new Set(reported.map((relay) => relay.id));
     const all = [...this.#fixed.filter((relay) => !ids.has(relay.id)), ...reported];
     all.sort((a, b) => Number(b.healthy) - Number(a.healthy) || a.load - b.load || (a.id < b.id ? -1 : 1));
@@ -51,12 +51,22 @@ export class RelayDirectory {
     this.#onChange(all);
   }
 
-  #read(value: Uint8Array): Relay[] {
-    try {
-      return [relaySchema.parse(JSON.parse(new TextDecoder().decode(value)))];
-    } catch (error) {
-      this.#log.warn('Malformed relay record in the store', { error: errorMessage(error) });
-      return [];
+  #read(records: readonly StoredRecord[]): Relay[] {
+    const relays: Relay[] = [];
+    let malformed = 0;
+    let last: unknown;
+    for (const { value } of records) {
+      try {
+        relays.push(relaySchema.parse(JSON.parse(new TextDecoder().decode(value))));
+      } catch (error) {
+        malformed++;
+        last = error;
+      }
     }
+    // The store may hold any number of them, and is read every few seconds.
+    if (malformed > 0) {
+      this.#log.warn('relay records in the store are malformed', { records: malformed, error: errorMessage(last) });
+    }
+    return relays;
   }
 }

@@ -181,7 +181,12 @@ export class ControlService implements AsyncDisposable {
     options: ControlServiceOptions = {},
   ): Promise<ControlService> {
     const service = new ControlService(components, options);
-    await service.#open();
+    try {
+      await service.#open();
+    } catch (error) {
+      await service[Symbol.asyncDispose]();
+      throw error;
+    }
     return service;
   }
 

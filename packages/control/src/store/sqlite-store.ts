@@ -1,8 +1,9 @@
 import { chmodSync } from 'node:fs';
 import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
-import { type Clock, errorMessage, type Timer } from '@towpath/core';
+import type { Clock, Timer } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 import type { PartyId } from '@towpath/membership';
+import { databaseFailure, requireDatabaseFile } from './database-file.ts';
 import { LocalBus } from './local-bus.ts';
 import { type ControlStore, checkedKey, expiryOf, type RecordKind, type StoredRecord } from './store.ts';
 
@@ -57,6 +58,7 @@ export class SqliteStore implements ControlStore {
     this.#clock = components.clock;
     this.#path = options.path;
     try {
+      if (options.path !== ':memory:') requireDatabaseFile(options.path);
       const database = new DatabaseSync(options.path);
       this.#database = database;
       if (options.path !== ':memory:') chmodSync(options.path, 0o600);
@@ -77,7 +79,7 @@ export class SqliteStore implements ControlStore {
         list: prepare('SELECT key, value FROM records WHERE kind = ? AND expires_at > ? ORDER BY key'),
       };
     } catch (error) {
-      throw failed(`open the database ${options.path}`, error);
+      throw databaseFailure(`open the database ${options.path}`, error);
     }
   }
 
@@ -147,7 +149,7 @@ export class SqliteStore implements ControlStore {
       await backup(this.#database, path);
       chmodSync(path, 0o600);
     } catch (error) {
-      throw failed(`write a backup to ${path}`, error);
+      throw databaseFailure(`write a backup to ${path}`, error);
     }
   }
 
@@ -176,7 +178,7 @@ export class SqliteStore implements ControlStore {
     try {
       return query();
     } catch (error) {
-      throw failed(`read the database ${this.#path}`, error);
+      throw databaseFailure(`read the database ${this.#path}`, error);
     }
   }
 
@@ -223,7 +225,7 @@ export class SqliteStore implements ControlStore {
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
       // Nonces stay for the next flush; callers that wait for a write get the error.
-      for (const job of jobs) job.reject(failed(`write to the database ${this.#path}`, error));
+      for (const job of jobs) job.reject(databaseFailure(`write to the database ${this.#path}`, error));
       return;
     }
     for (const [at, job] of jobs.entries()) job.resolve(results[at]);
@@ -247,9 +249,4 @@ function migrate(database: DatabaseSync): void {
   for (const [at, sql] of MIGRATIONS.entries()) {
     if (at >= version) database.exec(`BEGIN; ${sql} PRAGMA user_version = ${at + 1}; COMMIT;`);
   }
-}
-
-function failed(what: string, cause: unknown): ControlError {
-  if (cause instanceof ControlError) return cause;
-  return new ControlError('store-failed', `Could not ${what}: ${errorMessage(cause)}`, { cause });
 }

@@ -53,8 +53,13 @@ export function readGiven(file: string, check?: (found: { readonly mode: number 
     return readRegularSync(file, { maxBytes: MAX_BYTES, next: 'name a file', ...(check && { check }) });
   } catch (cause) {
     if (cause instanceof TowpathError) throw cause;
-    const isAbsent = errorCode(cause) === 'ENOENT';
-    const why = isAbsent ? 'does not exist. Next: check the path' : `cannot be read (${errorCode(cause)})`;
+    const code = errorCode(cause);
+    const why = REASONS[code] ?? `cannot be read (${code}). Next: check the path`;
     throw new TowpathError('file-unreadable', `${file} ${why}.`, { target: file, cause });
   }
 }
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'does not exist. Next: check the path',
+  EACCES: 'cannot be read: permission denied. Next: make it readable for this user, or use sudo',
+};

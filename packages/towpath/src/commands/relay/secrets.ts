@@ -8,6 +8,8 @@ import { notWritten } from '../../config/private-file.ts';
 
 /** Length of a generated secret, bytes. */
 const SECRET_BYTES = 32;
+/** Makes a secret; the file follows. */
+const CREATE: string = 'towpath relay serve --create-secret --secret-file';
 /** Shorter secrets can be guessed from one pair of user name and password. */
 const MIN_SECRET_LENGTH = 16;
 
@@ -20,7 +22,9 @@ export function readSecrets(file: string): string[] {
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== '');
-  if (secrets.length === 0) throw new UsageError(`${file} is empty. Next: remove it, and add --create-secret.`);
+  if (secrets.length === 0) {
+    throw new UsageError(`${file} is empty. Next: remove it, and make it again: ${CREATE} ${file}`);
+  }
   if (secrets.some(({ length }) => length < MIN_SECRET_LENGTH)) {
     throw new UsageError(
       `${file} contains a secret of less than ${MIN_SECRET_LENGTH} characters. Next: use a longer one.`,
@@ -34,8 +38,10 @@ function readExisting(file: string): string {
     return readSecret(file);
   } catch (cause) {
     if (!(cause instanceof TowpathError) || errorCode(cause.cause) !== 'ENOENT') throw cause;
-    const next = 'check the path, or make it: towpath relay serve --create-secret --secret-file';
-    throw new TowpathError(cause.code, `${file} does not exist. Next: ${next} ${file}`, { target: file, cause });
+    throw new TowpathError(cause.code, `${file} does not exist. Next: check the path, or make it: ${CREATE} ${file}`, {
+      target: file,
+      cause,
+    });
   }
 }
 

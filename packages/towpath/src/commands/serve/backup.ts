@@ -1,10 +1,8 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { TowpathError } from '@towpath/core';
 import { SqliteStore } from '@towpath/control/server';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { DATABASE, dataFolder } from './data-folder.ts';
+import { existingDatabase } from './data-folder.ts';
 import { jsonLine } from '../../cli/json-output.ts';
 
 /** Writes a consistent copy of a server's database, with mode 0600. */
@@ -14,11 +12,9 @@ export async function backup(
   options: CommonOptions & { data?: string },
 ): Promise<void> {
   const { io, clock } = runtime;
-  const path = join(dataFolder(runtime, options.data), DATABASE);
-  if (!existsSync(path)) {
-    throw new TowpathError('file-unreadable', `There is no database ${path}. Next: add --data, as for serve.`);
-  }
-  if (existsSync(file)) throw new UsageError(`${file} exists; a backup does not overwrite files.`);
+  const path = existingDatabase(runtime, options.data);
+  if (existsSync(file))
+    throw new UsageError(`${file} exists; a backup does not overwrite files. Next: name a new file.`);
   await using store = new SqliteStore({ clock }, { path });
   await store.backup(file);
   io.out(options.json ? jsonLine('backup', { from: path, file }) : `${path} copied to ${file}`);
