@@ -130,6 +130,28 @@ describe.each(['tcp', 'tls'] as const)(
       ]);
     });
 
+    test('can be read by a client that sends a large body first', async () => {
+      await using rig = new Rig();
+      const server = await serve(rig);
+      const large = 'x'.repeat(2_000_000);
+      const signed = signedHeaders(generateNodeIdentity(random), 'POST', '/v1/parties', large);
+      const headers = Object.entries(signed).map(([name, value]) => `${name}: ${value}\r\n`);
+      const socket = await dial(server);
+      let received = '';
+      socket.on('data', (part) => {
+        received += part.toString();
+      });
+      socket.write(
+        `POST /v1/parties HTTP/1.1\r\nhost: localhost\r\n${headers.join('')}content-type: application/json\r\n` +
+          `content-length: ${large.length}\r\n\r\n${large.slice(1)}`,
+      );
+      await until(() => received.includes('413'), 'the refusal', 60_000);
+      socket.write('xGET /health HTTP/1.1\r\nhost: localhost\r\n\r\n');
+      await until(() => received.includes('HTTP/1.1 200') || socket.closed, 'the end of the body', 60_000);
+      socket.destroy();
+      expect(received.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 413', 'HTTP/1.1 200']);
+    });
+
     test('has it for a WebSocket that is asked for in a wrong way', async () => {
       await using rig = new Rig();
       const server = await serve(rig);

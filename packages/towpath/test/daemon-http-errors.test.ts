@@ -85,6 +85,30 @@ describe('an error of the API that the framework finds has the form of all other
     expect((await rig.ask('/v1/status')).status).toBe(200);
   });
 
+  test.each(
+    (['loopback', 'socket'] as const).flatMap((listener) =>
+      (['a length', 'chunks'] as const).map((body) => [listener, body] as const),
+    ),
+  )('on the %s, a client that sends a large body with %s first can read why it is refused', async (listener, body) => {
+    const socket = dial(listener);
+    let received = '';
+    socket.on('data', (part) => {
+      received += part.toString();
+    });
+    const failed = once(socket, 'error').then(([error]) => Promise.reject(error));
+    const large = 'x'.repeat(2_000_000);
+    const head = body === 'chunks' ? 'transfer-encoding: chunked' : `content-length: ${2 * large.length}`;
+    const part = body === 'chunks' ? `${large.length.toString(16)}\r\n${large}\r\n` : large;
+    const start = `POST /v1/cameras HTTP/1.1\r\nhost: ${rig.host}\r\nauthorization: Bearer ${rig.token}\r\n`;
+    socket.write(`${start}content-type: application/json\r\n${head}\r\n\r\n${part}`);
+    await Promise.race([until(() => received.includes('413')), failed]);
+    socket.write(`${part}${body === 'chunks' ? '0\r\n\r\n' : ''}GET /health HTTP/1.1\r\nhost: ${rig.host}\r\n\r\n`);
+    await Promise.race([until(() => received.includes('HTTP/1.1 200') || socket.closed), failed]);
+    socket.destroy();
+    expect(received.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 413', 'HTTP/1.1 200']);
+    expect(received).toContain('{"error":{"code":"invalid-request","message":"The request is too large."}}');
+  });
+
   test('on the socket: a part of the path that is too long; on the loopback all paths are places of the page', async () => {
     const path = `/v1/parties/${'a'.repeat(900)}`;
     const text = `GET ${path} HTTP/1.1\r\nhost: HOST\r\nTOKEN\r\n`;

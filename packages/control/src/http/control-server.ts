@@ -15,7 +15,7 @@ import { DEFAULT_BUFFERS, DEFAULT_CONNECTIONS, DEFAULT_LIMITS } from './default-
 import { answerTo } from './errors.ts';
 import { type ConnectionLimitOptions, ConnectionLimits } from './connection-limits.ts';
 import { ControlMetrics } from './metrics.ts';
-import { parserErrors } from './parser-errors.ts';
+import { dropRestOfBody, parserErrors } from './parser-errors.ts';
 import { RequestGuard, type RequestLimits } from './request-guard.ts';
 import { registerRoutes } from './routes.ts';
 import { localEnd, ServerNames } from './server-names.ts';
@@ -308,8 +308,9 @@ export class ControlServer implements AsyncDisposable {
   }
 
   #failed(error: unknown, reply: FastifyReply): FastifyReply {
-    if (this.#closing) reply.header('connection', 'close');
     const { status, body, unexpected } = answerTo(error);
+    if (status === 413) dropRestOfBody(reply);
+    if (this.#closing) reply.header('connection', 'close');
     if (status < 500) this.#metrics.refused(body.code);
     if (unexpected) this.#log.error('a request failed', { error: errorMessage(error) });
     const { retryAfterMs } = body.details;

@@ -81,6 +81,20 @@ export function refuseConnection(socket: Duplex, status: number, body: object): 
   );
 }
 
+/**
+ * Prepares the answer to a body that is too large. A connection that is closed while the body still arrives is reset, and
+ * clients that send it first lose the answer. So it stays open, and what still comes is dropped until the request is
+ * complete or its time is over.
+ */
+export function dropRestOfBody(reply: {
+  readonly request: { readonly raw: IncomingMessage };
+  removeHeader(name: string): unknown;
+}): void {
+  // Fastify has set it to `close`.
+  reply.removeHeader('connection');
+  reply.request.raw.resume();
+}
+
 function refusalOf(code: string): ParserRefusal | undefined {
   return REFUSALS[code] ?? (code.startsWith('HPE_') ? MALFORMED : undefined);
 }

@@ -20,6 +20,7 @@ export function answerOf(error: unknown, log: Log): { status: number; problem: P
     return { status: httpStatus(error), problem: { code: error.code, message: error.message } };
   }
   const status = (error as { statusCode?: unknown }).statusCode;
+  if (status === 413) return { status, problem: { code: 'invalid-request', message: 'The request is too large.' } };
   if (typeof status === 'number' && status >= 400 && status < 500) {
     return { status, problem: { code: 'invalid-request', message: errorMessage(error) } };
   }

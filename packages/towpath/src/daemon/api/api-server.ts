@@ -1,7 +1,7 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { ListenOptions } from 'node:net';
-import { parserErrors } from '@towpath/control/parser-errors';
+import { dropRestOfBody, parserErrors } from '@towpath/control/parser-errors';
 import { errorCode, TowpathError } from '@towpath/core';
 import { ConnectionLimit, limitPipelining, limitServer, markUsed } from '@towpath/net';
 import { routes } from '@towpath/dashboard/api';
@@ -120,6 +120,7 @@ function build(
   parsing.watch(server);
   const failed = (error: unknown, reply: FastifyReply) => {
     const { status, problem } = answerOf(error, log.child('API'));
+    if (status === 413) dropRestOfBody(reply);
     return reply.status(status).type('application/json').send({ error: problem });
   };
   const app = fastify({
