@@ -39,6 +39,7 @@ export { Race, race } from './race/race.ts';
 export type { AttemptReport, RaceProgress, RaceReport, RaceResult } from './race/report.ts';
 export { type Random, SeededRandom, SystemRandom } from './random.ts';
 export { makeFolder } from './make-folder.ts';
+export { readFailure } from './read-failure.ts';
 export { openRegular, readRegular, readRegularSync, type ReadRegularOptions } from './read-regular.ts';
 export { replaceFile } from './replace-file.ts';
 export { RoundTripEstimator, type RoundTripOptions } from './rtt.ts';

@@ -26,5 +26,8 @@ export function writeFailure(path: string, cause: unknown): WriteFailure {
   const system = errorCode(cause);
   const code = system === 'ENOSPC' || system === 'EDQUOT' ? 'disk-full' : 'disk-failed';
   const reason = REASONS[system];
-  return { code, message: `${path} cannot be written${reason === undefined ? ` (${system}).` : `: ${reason}`}` };
+  return {
+    code,
+    message: `${path} cannot be written${reason === undefined ? ` (${system}). Next: check the disk, or choose another folder.` : `: ${reason}`}`,
+  };
 }

@@ -15,7 +15,7 @@ test.each([
   ['ENOTDIR', 'disk-failed', /: a part of the path is a file\. Next: choose/],
   ['ELOOP', 'disk-failed', /: its links point to each other\. Next: remove/],
   ['ENAMETOOLONG', 'disk-failed', /: the name is too long\. Next: choose/],
-  ['EIO', 'disk-failed', / \(EIO\)\.$/],
+  ['EIO', 'disk-failed', / \(EIO\)\. Next: check the disk/],
 ])('a failed write with %s says what to do', (code, expected, words) => {
   const failure = writeFailure('/var/lib/x', system(code));
   expect(failure).toEqual({ code: expected, message: expect.stringMatching(words) });

@@ -1,5 +1,6 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorCode, readFailure } from '@towpath/core';
 import {
   ByteReader,
   ByteWriter,
@@ -75,11 +76,14 @@ export class FileStorage implements ClientStorage {
     this.#folder = folder;
   }
 
-  /** @throws ControlError `invalid-identity` when a file is damaged or open to others. */
+  /** @throws ControlError `invalid-identity` when a file is damaged or open to others; TowpathError `file-unreadable`. */
   async loadAll(): Promise<SavedParty[]> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-    const names = (await readdir(this.#folder)).filter((name) => name.endsWith('.party'));
-    return Promise.all(names.map((name) => this.#load(join(this.#folder, name))));
+    const names = await readdir(this.#folder).catch((error: unknown) => {
+      if (errorCode(error) === 'ENOENT') return [];
+      throw readFailure(this.#folder, error);
+    });
+    const logs = names.filter((name) => name.endsWith('.party'));
+    return Promise.all(logs.map((name) => this.#load(join(this.#folder, name))));
   }
 
   async save(id: PartyId, party: SavedParty): Promise<void> {

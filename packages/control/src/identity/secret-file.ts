@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errorCode, readRegular, TowpathError, writeFailure } from '@towpath/core';
+import { errorCode, readFailure, readRegular, TowpathError, writeFailure } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 
 /**
@@ -26,14 +26,14 @@ export async function writeSecretFile(path: string, content: Uint8Array | string
 
 /**
  * Reads what {@link writeSecretFile} wrote; undefined when there is no such file.
- * @throws ControlError `invalid-identity` when other users can read it, or it is no file
+ * @throws ControlError `invalid-identity` when other users can read it, or it is no file; TowpathError `file-unreadable`
  */
 export async function readSecretFile(path: string): Promise<Uint8Array | undefined> {
   try {
     return new Uint8Array(await readRegular(path, { check: (found) => checkPrivate(path, found) }));
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
-    if (errorCode(error) !== 'file-unreadable') throw error;
+    if (errorCode(error) !== 'file-unreadable') throw readFailure(path, error);
     throw new ControlError('invalid-identity', `${path} is not a file with keys. Next: move it away.`, {
       cause: error,
     });

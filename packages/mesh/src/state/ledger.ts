@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { errorCode, errorMessage, readRegularSync, writeFailure } from '@towpath/core';
+import { errorCode, errorMessage, readFailure, readRegularSync, writeFailure } from '@towpath/core';
 import { MeshError } from '../mesh-error.ts';
 import { type Artifact, sameArtifact } from './artifact.ts';
 import { isAlive, ownIdentity, type ProcessIdentity } from './process-identity.ts';
@@ -160,7 +160,7 @@ function ledgerFiles(folder: string): string[] {
       .map((name) => join(folder, name));
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return [];
-    throw new MeshError('disk-failed', `${folder} cannot be read (${errorCode(error)}).`, { cause: error });
+    throw new MeshError('disk-failed', readFailure(folder, error).message, { target: folder, cause: error });
   }
 }
 

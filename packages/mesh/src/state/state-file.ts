@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode, readRegularSync, replaceFile, TowpathError, writeFailure } from '@towpath/core';
+import { errorCode, readFailure, readRegularSync, replaceFile, writeFailure } from '@towpath/core';
 import { MeshError } from '../mesh-error.ts';
 import { type Artifact, decodeArtifact } from './artifact.ts';
 import { currentBootId, type ProcessIdentity } from './process-identity.ts';
@@ -20,8 +20,7 @@ export function readStateFile(path: string): StateRecord | undefined {
     text = readRegularSync(path).toString();
   } catch (cause) {
     if (errorCode(cause) === 'ENOENT') return undefined;
-    const message = cause instanceof TowpathError ? cause.message : `${path} cannot be read (${errorCode(cause)}).`;
-    throw new MeshError('disk-failed', message, { target: path, cause });
+    throw new MeshError('disk-failed', readFailure(path, cause).message, { target: path, cause });
   }
   const record = decodeStateRecord(text);
   if (record !== undefined) return record;

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   type ClientStorage,
@@ -9,7 +9,7 @@ import {
   saveNodeIdentity,
 } from '@towpath/control';
 import { type PartyId, verifyLog } from '@towpath/membership';
-import { type Random, TowpathError } from '@towpath/core';
+import { errorCode, type Random, readFailure, TowpathError } from '@towpath/core';
 import { z } from 'zod';
 import { makeFolder } from './make-folder.ts';
 import { notWritten, readPrivateFile, writePrivateFile } from './private-file.ts';
@@ -67,12 +67,12 @@ export class PartyHome {
     writePrivateFile(join(this.#folder, 'servers.json'), json({ version: 1, servers }));
   }
 
-  /** The parties that this node is in, by name. */
+  /** The parties that this node is in, by name. @throws TowpathError `file-unreadable`, `damaged-file`. */
   parties(): KnownParty[] {
     const root = join(this.#folder, 'parties');
-    const known = (existsSync(root) ? readdirSync(root) : []).flatMap((id) => {
+    const known = filesIn(root).flatMap((id) => {
       // Without a log, this node is no longer a member.
-      if (!existsSync(join(root, id, `${id}.party`))) return [];
+      if (!isThere(join(root, id, `${id}.party`))) return [];
       const party = read(join(root, id, 'party.json'), partySchema);
       if (party === undefined) return [];
       const { name, servers, joinedWith } = party;
@@ -154,11 +154,32 @@ export class PartyHome {
   }
 
   async #nextIdentity(): Promise<NodeIdentity | undefined> {
-    return existsSync(this.#nextIdentityPath) ? loadNodeIdentity(this.#nextIdentityPath, this.#random) : undefined;
+    return isThere(this.#nextIdentityPath) ? loadNodeIdentity(this.#nextIdentityPath, this.#random) : undefined;
   }
 
   #partyFolder(id: PartyId): string {
     return join(this.#folder, 'parties', id);
+  }
+}
+
+/** Names in a folder; none when it does not exist. @throws TowpathError `file-unreadable`. */
+function filesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (cause) {
+    if (errorCode(cause) === 'ENOENT') return [];
+    throw readFailure(folder, cause);
+  }
+}
+
+/** A file that cannot be looked at is not one that is absent. @throws TowpathError `file-unreadable`. */
+function isThere(path: string): boolean {
+  try {
+    statSync(path);
+    return true;
+  } catch (cause) {
+    if (errorCode(cause) === 'ENOENT' || errorCode(cause) === 'ENOTDIR') return false;
+    throw readFailure(path, cause);
   }
 }
 

@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import { errorCode, readRegularSync, replaceFile, TowpathError, writeFailure } from '@towpath/core';
+import { errorCode, readFailure, readRegularSync, replaceFile, TowpathError, writeFailure } from '@towpath/core';
 import { makeFolder } from './make-folder.ts';
 
 /** Reads a private file; undefined when it does not exist. @throws TowpathError `file-unreadable`. */
@@ -7,9 +7,8 @@ export function readPrivateFile(path: string): string | undefined {
   try {
     return readRegularSync(path).toString();
   } catch (cause) {
-    if (cause instanceof TowpathError) throw cause;
     if (errorCode(cause) === 'ENOENT') return undefined;
-    throw new TowpathError('file-unreadable', `${path} cannot be read (${errorCode(cause)}).`, { target: path, cause });
+    throw readFailure(path, cause);
   }
 }
 

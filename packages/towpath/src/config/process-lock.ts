@@ -16,7 +16,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { errorCode, readRegularSync, TowpathError } from '@towpath/core';
+import { errorCode, readFailure, readRegularSync, TowpathError } from '@towpath/core';
 import { makeFolder } from './make-folder.ts';
 import { type LockOpenFile, lockOpenFile } from './os-lock.ts';
 import { notWritten } from './private-file.ts';
@@ -337,9 +337,16 @@ function startTimeOf(pid: number): string | undefined {
 /**
  * Removes what processes that were killed in the middle of a write or of taking a lock left in a folder: files that end
  * with the number of a process, see {@link takeProcessLock} and `writePrivateFile`.
+ * @throws TowpathError `file-unreadable`
  */
 export function removeAbandoned(folder: string): void {
-  for (const name of readdirSync(folder)) {
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch (cause) {
+    throw readFailure(folder, cause);
+  }
+  for (const name of names) {
     const pid = Number(/(?:\.lock\.(\d+)(?:\.stale)?|\.(\d+)\.new)$/.exec(name)?.slice(1).find(Boolean) ?? 0);
     if (pid > 0 && pid !== process.pid && !isAlive({ pid, startTime: undefined }))
       rmSync(join(folder, name), { force: true });

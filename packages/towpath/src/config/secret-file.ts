@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { errorCode, readRegularSync, TowpathError } from '@towpath/core';
+import { errorCode, readFailure, readRegularSync, TowpathError } from '@towpath/core';
 import { UsageError } from '../cli/failure.ts';
 
 /** A secret, a key or a chain of certificates is far smaller. */
@@ -52,14 +52,7 @@ export function readGiven(file: string, check?: (found: { readonly mode: number 
   try {
     return readRegularSync(file, { maxBytes: MAX_BYTES, next: 'name a file', ...(check && { check }) });
   } catch (cause) {
-    if (cause instanceof TowpathError) throw cause;
-    const code = errorCode(cause);
-    const why = REASONS[code] ?? `cannot be read (${code}). Next: check the path`;
-    throw new TowpathError('file-unreadable', `${file} ${why}.`, { target: file, cause });
+    if (errorCode(cause) !== 'ENOENT') throw readFailure(file, cause);
+    throw new TowpathError('file-unreadable', `${file} does not exist. Next: check the path.`, { target: file, cause });
   }
 }
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'does not exist. Next: check the path',
-  EACCES: 'cannot be read: permission denied. Next: make it readable for this user, or use sudo',
-};

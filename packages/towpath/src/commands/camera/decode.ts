@@ -7,7 +7,7 @@ import {
   summaryLines,
   transcriptLine,
 } from '@towpath/camera/decode';
-import { errorCode, TowpathError } from '@towpath/core';
+import { readFailure, TowpathError } from '@towpath/core';
 import type { CaptureReport } from '@towpath/net/capture';
 import { ReportedError } from '../../cli/failure.ts';
 import type { Io } from '../../cli/io.ts';
@@ -95,7 +95,6 @@ async function readBytes(file: string): Promise<Uint8Array> {
     }
     return Buffer.concat(pieces);
   } catch (cause) {
-    if (cause instanceof TowpathError) throw cause;
-    throw new TowpathError('file-unreadable', `${file} cannot be read (${errorCode(cause)}).`, { target: file, cause });
+    throw readFailure(file, cause);
   }
 }

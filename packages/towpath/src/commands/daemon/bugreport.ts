@@ -71,8 +71,10 @@ export async function bugreport(runtime: Runtime, options: BugreportOptions): Pr
     if (errorCode(cause) === 'EEXIST') {
       throw new TowpathError('disk-failed', `${output} exists. Next: choose another name with -o.`, { cause });
     }
-    rmSync(output, { force: true });
-    throw notWritten(output, cause);
+    const failure = notWritten(output, cause);
+    // Of a disk that became full a part of the file is left; otherwise there is none.
+    if (failure.code === 'disk-full') rmSync(output, { force: true });
+    throw failure;
   }
   if (options.json) printJson(io, 'bugreport', { output, bytes: archive.length });
   else {

@@ -1,6 +1,6 @@
 import { oneLine } from '../../cli/terminal-text.ts';
 import type { FileHandle } from 'node:fs/promises';
-import { errorCode, openRegular, TowpathError } from '@towpath/core';
+import { errorCode, openRegular, readFailure, TowpathError } from '@towpath/core';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { wrap } from '../../cli/table.ts';
@@ -49,10 +49,7 @@ async function readFrom(path: string, offset: number): Promise<{ text: string; e
     file = await openRegular(path, { maxBytes: Number.POSITIVE_INFINITY });
   } catch (cause) {
     if (errorCode(cause) === 'ENOENT') return { text: '', end: 0 };
-    if (cause instanceof TowpathError) throw cause;
-    throw new TowpathError('file-unreadable', `${path} cannot be read (${errorCode(cause)}). Next: use sudo.`, {
-      cause,
-    });
+    throw readFailure(path, cause);
   }
   try {
     const { size } = await file.stat();

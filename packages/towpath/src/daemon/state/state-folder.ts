@@ -1,6 +1,6 @@
-import { chmodSync, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, type Dirent, lstatSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { errorCode, TowpathError } from '@towpath/core';
+import { errorCode, readFailure, TowpathError } from '@towpath/core';
 import { z } from 'zod';
 import { notWritten, readPrivateFile, writePrivateFile } from '../../config/private-file.ts';
 import { makeFolder } from '../../config/make-folder.ts';
@@ -143,8 +143,6 @@ export class StateFolder {
 
 /** @throws TowpathError `unsafe-folder`, `disk-failed`. */
 export function checkFolder(path: string): void {
-  const unsafe = (what: string, next: string) =>
-    new TowpathError('unsafe-folder', `${path} ${what}. Next: ${next}.`, { target: path, kind: 'local' });
   try {
     makeFolder(path, FOLDER_MODE);
   } catch (cause) {
@@ -155,24 +153,46 @@ export function checkFolder(path: string): void {
   }
   const found = lstatSync(path);
   if (found.isSymbolicLink()) {
-    throw unsafe('is a symbolic link: whoever can change it decides where the keys go', 'give the folder itself');
+    throw unsafe(path, 'is a symbolic link: whoever can change it decides where the keys go', 'give the folder itself');
   }
-  if (!found.isDirectory()) throw unsafe('is no folder', 'move it away');
+  if (!found.isDirectory()) throw unsafe(path, 'is no folder', 'move it away');
   const self = process.getuid?.();
   if (self !== undefined && found.uid !== self && self !== 0) {
-    throw unsafe('belongs to another user', `use another folder, or: chown ${self} ${path}`);
+    throw unsafe(path, 'belongs to another user', `use another folder, or: chown ${self} ${path}`);
   }
   if ((found.mode & 0o077) !== 0) chmodSync(path, FOLDER_MODE);
 }
 
-function restrict(folder: string): void {
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name);
-    // Pictures are for others too, and links are not followed.
-    if (path.startsWith(join(folder, 'pictures'))) continue;
-    if (entry.isDirectory()) chmodSync(path, FOLDER_MODE);
-    else if (entry.isFile()) chmodSync(path, FILE_MODE);
+/** @throws TowpathError `unsafe-folder` for a file of another user; `file-unreadable`. */
+function restrict(folder: string, top = folder): void {
+  let entries: Dirent[];
+  try {
+    entries = readdirSync(folder, { withFileTypes: true });
+  } catch (cause) {
+    throw readFailure(folder, cause);
   }
+  for (const entry of entries) {
+    const path = join(folder, entry.name);
+    // Pictures are for others too, and links are not followed.
+    if (path.startsWith(join(top, 'pictures'))) continue;
+    if (entry.isFile()) restrictOne(path, FILE_MODE, top);
+    if (!entry.isDirectory()) continue;
+    restrictOne(path, FOLDER_MODE, top);
+    restrict(path, top);
+  }
+}
+
+function restrictOne(path: string, mode: number, top: string): void {
+  try {
+    chmodSync(path, mode);
+  } catch (cause) {
+    if (errorCode(cause) !== 'EPERM') throw notWritten(path, cause);
+    throw unsafe(path, 'belongs to another user', `sudo chown -R ${process.getuid?.()} ${top}`);
+  }
+}
+
+function unsafe(path: string, what: string, next: string): TowpathError {
+  return new TowpathError('unsafe-folder', `${path} ${what}. Next: ${next}.`, { target: path, kind: 'local' });
 }
 
 function parse(text: string): Record<string, unknown> | undefined {
