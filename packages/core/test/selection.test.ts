@@ -23,7 +23,38 @@ const relay = (rttMs: number, more: Partial<PathFacts> = {}) =>
   path(`relay${rttMs}`, { kind: 'relay', rttMs, ...more });
 const direct = (rttMs: number, more: Partial<PathFacts> = {}) => path(`direct${rttMs}`, { rttMs, ...more });
 
+/** Relayed paths by their round trip: over the agreed relay, over an address of it that another replaces, over others. */
+const rankOf = (ranks: Record<string, number>) => (id: string) => ranks[id] ?? 4;
+
 const CASES: Case[] = [
+  {
+    name: 'another address of the agreed relay replaces the one in use',
+    paths: [relay(20), relay(30)],
+    before: using('relay20'),
+    options: { relayRank: rankOf({ relay20: 0.5, relay30: 0 }) },
+    expected: { current: 'relay30', standby: 'relay20', reason: PathReason.agreed },
+  },
+  {
+    name: 'the agreed relay is used over the address that is replaced while there is no other',
+    paths: [relay(20), relay(30), relay(40)],
+    before: using('relay20'),
+    options: { relayRank: rankOf({ relay20: 1, relay30: 0.5, relay40: 2 }) },
+    expected: { current: 'relay30', reason: PathReason.agreed },
+  },
+  {
+    name: 'an address that is replaced takes the place of no other one of the agreed relay',
+    paths: [relay(20), relay(30)],
+    before: using('relay30'),
+    options: { relayRank: rankOf({ relay20: 0.5, relay30: 0 }) },
+    expected: { current: 'relay30', standby: 'relay20', reason: undefined },
+  },
+  {
+    name: 'a relay that is not agreed is left for no other one that is not, whatever its rank',
+    paths: [relay(20), relay(30)],
+    before: using('relay20'),
+    options: { relayRank: rankOf({ relay20: 2.5, relay30: 1 }) },
+    expected: { current: 'relay20', reason: undefined },
+  },
   {
     name: 'the standby shares neither uplink nor remote address with the current path, where there is such a path',
     paths: [

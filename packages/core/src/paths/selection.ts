@@ -44,8 +44,8 @@ export interface SelectionOptions {
   /** False while the control plane is away: then the relay is not changed for speed. @default true */
   readonly relayMayChange?: boolean;
   /**
-   * Where both ends agree on the relay: the place of a relayed path in what was agreed, 0 for the one to use. Then the rank
-   * decides between relayed paths, and a difference in speed does not.
+   * Where both ends agree on the relay: the place of a relayed path in what was agreed. Those below 1 are over the relay to use,
+   * the least first. Then the rank decides between relayed paths, and a difference in speed does not.
    */
   readonly relayRank?: ((id: string) => number) | undefined;
   /**
@@ -210,7 +210,8 @@ function chooseCurrent(
   if (nominated || isNominated(before, options)) return { current: before, reason: undefined };
   const { relayRank } = options;
   if (before.kind === 'relay' && relayRank !== undefined) {
-    const agreed = relayRank(before.id) === 0 ? undefined : challengers.find(({ id }) => relayRank(id) === 0);
+    const below = Math.min(1, relayRank(before.id));
+    const agreed = challengers.find(({ id }) => relayRank(id) < below);
     return { current: agreed ?? before, reason: agreed && PathReason.agreed };
   }
   const held =
