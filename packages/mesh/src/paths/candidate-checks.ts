@@ -95,9 +95,10 @@ export class CandidateChecks {
       const key = transport.relayKey ?? theirs;
       if (through !== undefined && (key === undefined || !through(key))) continue;
       // A relay does not reach private networks, and two relays in a row are only for networks that UDP does not leave.
+      const hasUdp = shared.nat.report?.udp !== false && transport.isOverStream !== true;
       const pointless =
         transport.relay !== undefined &&
-        (isPrivateAddress(endpoint.address) || (candidate.type === 'relayed' && shared.nat.report?.udp !== false));
+        (isPrivateAddress(endpoint.address) || (candidate.type === 'relayed' && hasUdp));
       if (!pointless) void this.#checkFrom(transport, endpoint);
     }
   }

@@ -36,7 +36,6 @@ export class MeshPath implements PeerPath, PathDescription {
   readonly family: 4 | 6;
   readonly local: Endpoint;
   readonly remote: Endpoint;
-  readonly relay: string | undefined;
   readonly transport: PathTransport;
   readonly rttMs: number;
   readonly sent: SentHistory = new SentHistory();
@@ -53,10 +52,13 @@ export class MeshPath implements PeerPath, PathDescription {
     this.family = transport.family;
     this.local = transport.local;
     this.remote = remote;
-    this.relay = transport.relay ?? (kind === 'relay' ? remote.address : undefined);
     this.transport = transport;
     this.rttMs = rttMs;
     this.#onSent = onSent;
+  }
+
+  get relay(): string | undefined {
+    return this.transport.relay ?? (this.kind === 'relay' ? this.remote.address : undefined);
   }
 
   get isPlain(): boolean {

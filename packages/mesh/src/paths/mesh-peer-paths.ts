@@ -324,10 +324,8 @@ export class MeshPeerPaths implements PeerPaths {
   /** Says that own candidates or transports have changed. */
   transportsChanged(): void {
     this.#transports.update();
-    for (const { path } of this.#set.status()) {
-      const { relay, stun } = path.transport;
-      if (relay === undefined && this.#transports.of(stun) === undefined) this.#set.remove(path, PathReason.withdrawn);
-    }
+    for (const { path } of this.#set.status())
+      if (this.#transports.isGone(path.transport)) this.#set.remove(path, PathReason.withdrawn);
     this.#send(false);
     this.#candidates.all();
     this.#openPlain();

@@ -14,6 +14,8 @@ export interface NatWatchOptions {
   servers(signal: AbortSignal): Promise<Endpoint[]>;
   /** Something new is known. */
   onChange(): void;
+  /** UDP passes that was found blocked before. */
+  onUdp(): void;
 }
 
 /** After a failure, or while there are no servers, the next measurement comes so much later, ms. */
@@ -98,10 +100,12 @@ export class NatWatch {
   async #measure(servers: readonly Endpoint[], signal: AbortSignal): Promise<boolean> {
     const begun = this.#restarts;
     const report = await discoverNat(this.#components, { servers, signal });
+    const wasBlocked = this.#report?.udp === false;
     this.#report = report;
     this.#reported = begun;
     this.#server = report.servers.find(({ mapped }) => mapped !== undefined)?.server;
     this.#options.onChange();
+    if (wasBlocked && report.udp) this.#options.onUdp();
     return report.udp;
   }
 

@@ -9,9 +9,10 @@ import {
   silentLog,
 } from '@towpath/core';
 import type { PartyId, PeerId, WireGuardKey } from '@towpath/membership';
-import { addressScope, inSubnet, type Network, type NetworkChange } from '@towpath/net';
+import { addressScope, type Endpoint, inSubnet, type Network, type NetworkChange, sameEndpoint } from '@towpath/net';
 import type { ControlPlane } from '../control-plane.ts';
 import { ConnectionError } from '../connection/connection-error.ts';
+import type { PeerPath } from '../peer-path.ts';
 import type { PathFinder, PeerPaths, PeerPathsOptions } from '../peer-paths.ts';
 import type { MeshCandidate } from './candidate-signal.ts';
 import type { RelayKey } from '../relays/relay-key.ts';
@@ -78,6 +79,8 @@ export class MeshPathFinder implements PathFinder {
   readonly #relays: RelayPool;
   readonly #shared: SharedByPeers;
   readonly #peers = new Map<PeerId, MeshPeerPaths>();
+  /** What a relay told last: told to the peers until another server answers, when relays are not reached over UDP any more. */
+  #reflexive: Endpoint | undefined;
   readonly #stops: (() => void)[] = [];
   #closed = false;
 
@@ -99,10 +102,13 @@ export class MeshPathFinder implements PathFinder {
         relays: options.relays,
         authorities: options.relayAuthorities,
         wanted: () => this.#wantedRelays(),
+        isUsed: (session) => [...this.#peers.values()].some(({ current }) => usesRelayed(current, session.relayed)),
         onSession: () => {
+          this.#reflexive = this.#relays.sessions.find(({ reflexive }) => reflexive)?.reflexive ?? this.#reflexive;
           this.#external.restart();
-          this.#transportsChanged();
+          // The figures tell which address the peers are to use: they are to know it before they have verified a path to it.
           this.#figuresChanged();
+          this.#transportsChanged();
         },
         onFigures: () => this.#figuresChanged(),
       },
@@ -110,6 +116,7 @@ export class MeshPathFinder implements PathFinder {
     this.#nat = new NatWatch(this.#components, {
       servers: (signal) => this.#relays.stunServers(signal),
       onChange: () => this.#transportsChanged(),
+      onUdp: () => this.#relays.retryUdp(),
     });
     this.#uplinks = new Uplinks(this.#components, {
       isOwnInterface: options.isOwnInterface,
@@ -274,7 +281,7 @@ export class MeshPathFinder implements PathFinder {
       network: this.#components.network,
       sockets: this.#sockets,
       uplinks: this.#uplinks,
-      external: this.#isExternalKnown ? undefined : this.#external.endpoint,
+      external: this.#isExternalKnown ? undefined : (this.#external.endpoint ?? this.#reflexive),
       relays: this.#relays.sessions,
       mapped: this.#portMapping?.external,
       nat: this.#nat.report,
@@ -321,7 +328,10 @@ export class MeshPathFinder implements PathFinder {
     this.#uplinks.update();
     void this.#openIpv6();
     // What was only added does not end what was there: relayed addresses are kept, and paths over them.
-    if (changes.some(({ kind }) => kind !== 'interface-up' && kind !== 'address-added')) this.#relays.restart();
+    if (changes.some(({ kind }) => kind !== 'interface-up' && kind !== 'address-added')) {
+      this.#reflexive = undefined;
+      this.#relays.restart();
+    } else this.#relays.retryUdp();
     const isTimeOnly = changes.every(({ kind }) => kind === 'sleep' || kind === 'clock-jump');
     const reason = isTimeOnly ? PathReason.clockJumped : PathReason.networkChanged;
     for (const peer of this.#peers.values()) peer.refresh(reason);
@@ -343,6 +353,11 @@ async function openPathSocket(
     }
   }
   return PathSocket.open(network, family, port);
+}
+
+/** True for a path over this machine's own relayed address. */
+function usesRelayed(path: PeerPath | undefined, relayed: Endpoint | undefined): boolean {
+  return path?.kind === 'relay' && relayed !== undefined && sameEndpoint(path.local, relayed);
 }
 
 function hasGlobalIpv6(network: Network): boolean {

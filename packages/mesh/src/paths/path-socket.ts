@@ -15,8 +15,16 @@ export interface PathTransport {
   readonly stun: StunDemultiplexer;
   readonly family: 4 | 6;
   readonly local: Endpoint;
-  /** `turn:203.0.113.1:3478` for a relayed address. */
+  /** Of the relay that granted a relayed address, with the transport in use: `turn:203.0.113.1:3478?transport=udp`. */
   readonly relay: string | undefined;
+  /** Names a relayed address in the ids of paths, whatever transport the relay is reached over. */
+  readonly name?: string | undefined;
+  /** True for a relayed address that is reached over TCP or TLS: UDP may not leave the network. */
+  readonly isOverStream?: boolean;
+  /** True while a relayed address is kept for peers that do not use yet the one that takes its place. */
+  readonly isReplaced?: boolean;
+  /** True when nothing comes over it any more. */
+  readonly isClosed?: boolean;
   /** Of the relay that granted the relayed address. */
   readonly relayKey?: RelayKey | undefined;
   /** True when datagrams leave as they are. */

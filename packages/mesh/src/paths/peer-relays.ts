@@ -1,5 +1,5 @@
 import type { PathSet } from '@towpath/core';
-import type { Endpoint } from '@towpath/net';
+import { type Endpoint, formatEndpoint, sameEndpoint } from '@towpath/net';
 import { RelayAgreement, type RelayAgreementOptions } from '../relays/relay-agreement.ts';
 import { isWorthMoving } from '../relays/relay-choice.ts';
 import type { RelayKey } from '../relays/relay-key.ts';
@@ -27,14 +27,12 @@ export interface PeerRelaysOptions {
   onChange(): void;
 }
 
-const NO_RELAYS: readonly RelayKey[] = [];
-
 /** The relays of one pair: the agreement on them and what it needs to know, and which paths go through which relay. */
 export class PeerRelays implements RelayAgreementOptions {
   readonly agreement: RelayAgreement;
   readonly #components: PeerRelaysComponents;
   readonly #options: PeerRelaysOptions;
-  #wantedBefore = NO_RELAYS;
+  #wantedBefore = '';
 
   constructor(components: PeerRelaysComponents, options: PeerRelaysOptions) {
     this.#components = components;
@@ -77,16 +75,33 @@ export class PeerRelays implements RelayAgreementOptions {
     return transport.relayKey ?? this.agreement.relayOf(remote) ?? this.#components.shared.relayAt(remote.address);
   }
 
-  /** See {@link RelayAgreement.rank}. */
+  /** See {@link RelayAgreement.rank}; in between for a path whose place another one over the same relay takes. */
   rank(path: MeshPath | undefined): number {
-    return this.agreement.rank(this.of(path));
+    const place = this.agreement.rank(this.of(path));
+    return path !== undefined && this.#isReplaceable(path) ? place + 0.5 : place;
+  }
+
+  /** Over a relayed address that one of the ends is about to release, or over two relays in a row. */
+  #isReplaceable({ kind, transport, remote }: MeshPath): boolean {
+    if (kind !== 'relay') return false;
+    if (transport.relay !== undefined) return transport.isReplaced === true || this.#options.isRelayed(remote);
+    const key = this.#components.shared.relayAt(remote.address);
+    const told = key === undefined ? undefined : this.agreement.relayedAt(key);
+    return told !== undefined && !sameEndpoint(told, remote);
   }
 
   /** A path has died, or data is lost on it: see {@link RelayAgreement.failed}. */
   lost(path: MeshPath): void {
     const key = this.of(path);
+    if (key === undefined) return;
+    const paths = this.#components.paths();
+    // The relay carries the data over another relayed address of the same end: over TCP, say, where UDP fails.
+    const isCarried = paths.status().some(({ path: other, kind, health, losesData }) => {
+      if (kind !== 'relay' || health !== 'good' || losesData || this.of(other) !== key) return false;
+      return isOwn(other) === isOwn(path) && !sameEndpoint(relayedOf(other), relayedOf(path));
+    });
     // The other end must not agree on a relay that this end does not use.
-    if (key !== undefined) this.agreement.failed(key, this.#components.paths().avoidedMs(path));
+    if (!isCarried) this.agreement.failed(key, paths.avoidedMs(path));
   }
 
   /**
@@ -113,11 +128,13 @@ export class PeerRelays implements RelayAgreementOptions {
     this.#options.check(isOther);
   }
 
-  /** The relays that are wanted, when they have changed since the last call. */
+  /** The relays that are wanted, when they, or the peer's addresses on them, have changed since the last call. */
   takeWanted(): readonly RelayKey[] | undefined {
     const { wanted } = this.agreement;
-    if (wanted.join() === this.#wantedBefore.join()) return undefined;
-    this.#wantedBefore = wanted;
+    const addresses = wanted.map((key) => this.agreement.relayedAt(key));
+    const text = wanted.map((key, at) => `${key} ${addresses[at] && formatEndpoint(addresses[at])}`).join();
+    if (text === this.#wantedBefore) return undefined;
+    this.#wantedBefore = text;
     return wanted;
   }
 
@@ -127,7 +144,9 @@ export class PeerRelays implements RelayAgreementOptions {
    */
   isMirror(transport: PathTransport, remote: Endpoint): boolean {
     const isOwn = transport.relay !== undefined;
-    return isOwn === this.#options.controlling && this.#across(transport, remote).length > 0;
+    if (isOwn !== this.#options.controlling) return false;
+    // A path over one relay is better than one over two in a row.
+    return this.#across(transport, remote).some((path) => isOwn || !this.#options.isRelayed(path.remote));
   }
 
   /** The paths that are {@link isMirror} as soon as there is this one. */
@@ -150,4 +169,13 @@ export class PeerRelays implements RelayAgreementOptions {
       return path.kind === 'relay' && isOthersOwn !== isOwn && other === relay && health !== 'dead' ? [path] : [];
     });
   }
+}
+
+function isOwn({ transport }: MeshPath): boolean {
+  return transport.relay !== undefined;
+}
+
+/** The relayed address of a path over a relay. */
+function relayedOf(path: MeshPath): Endpoint {
+  return isOwn(path) ? path.local : path.remote;
 }

@@ -35,7 +35,7 @@ const LINGER_MS = 30_000;
 export function transportId(transport: PathTransport, remote: Endpoint): string {
   const { local, family } = transport;
   const socket = isUnspecified(local.address) ? `udp${family}:${local.port}` : `udp${family}:${formatEndpoint(local)}`;
-  return `${transport.relay ?? socket} ${formatEndpoint(remote)}`;
+  return `${transport.name ?? socket} ${formatEndpoint(remote)}`;
 }
 
 /** Tells which paths may fail together: the local uplink, and the remote address or the relay. */
@@ -69,6 +69,11 @@ export class PeerTransports {
 
   of(stun: StunDemultiplexer): PathTransport | undefined {
     return this.#listening.get(stun)?.transport;
+  }
+
+  /** True when nothing comes over a transport any more; a relayed address that is lost may be granted again. */
+  isGone({ stun, relay, isClosed = relay === undefined }: PathTransport): boolean {
+    return isClosed && this.of(stun) === undefined;
   }
 
   /** Answers checks on every shared transport that there is now. */

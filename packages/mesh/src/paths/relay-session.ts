@@ -5,6 +5,7 @@ import {
   type Clock,
   errorMessage,
   type Log,
+  type PathHealth,
   type Random,
   race,
   TowpathError,
@@ -27,12 +28,21 @@ export interface RelaySessionComponents {
 
 export interface RelaySessionOptions {
   relay: MeshRelay;
+  /** Tells this session from another one at the same relay. @default 0 */
+  number?: number | undefined;
+  /** The transport that it is limited to until {@link RelaySession.useAny}. @default any */
+  only?: RelayTransports | undefined;
   credentials(signal: AbortSignal): Promise<RelayCredentials>;
   /** PEM of certificate authorities that the relay may have, besides the system's. */
   authorities?: string | undefined;
   /** A relayed address was granted, or is gone. */
   onChange(): void;
+  /** {@link RelaySession.isSilent} has changed. */
+  onSilence(): void;
 }
+
+/** Transports that a relay is asked over. */
+export type RelayTransports = 'udp' | 'stream';
 
 /** One way to a relay. */
 interface RelayAddress {
@@ -80,6 +90,10 @@ export async function resolveRelay(network: Network, host: string, signal: Abort
   throw new TowpathError('no-answer', `The name of the relay ${host} leads to ${address}, which is no other host.`);
 }
 
+export function transportsOf({ transport }: RelayAddress): RelayTransports {
+  return transport === 'udp' ? 'udp' : 'stream';
+}
+
 /** Scopes of addresses that are no other host's. */
 const NOT_A_HOST: ReadonlySet<string | undefined> = new Set(['loopback', 'unspecified', 'multicast', 'broadcast']);
 
@@ -89,6 +103,8 @@ export class RelaySession implements PathTransport, AsyncDisposable {
   readonly isPlain = false;
   readonly stun: StunDemultiplexer;
   readonly relayKey: RelayKey;
+  readonly name: string;
+  isReplaced = false;
   readonly #components: RelaySessionComponents;
   readonly #options: RelaySessionOptions;
   readonly #receivers = new ReceiverTable();
@@ -96,7 +112,11 @@ export class RelaySession implements PathTransport, AsyncDisposable {
   readonly #wakeup: Wakeup;
   readonly #running: Promise<void>;
   #allocation: TurnAllocation | undefined;
-  #overUdp = false;
+  #only: RelayTransports | undefined;
+  #isSilent = false;
+  /** Where the relay has granted the address. */
+  #server: (RelayAddress & { readonly url: string }) | undefined;
+  #carriedAtMs = Number.NEGATIVE_INFINITY;
   /** The relay is being asked for an address. */
   #asking: AbortController | undefined;
   #askedAtMs = Number.NEGATIVE_INFINITY;
@@ -106,18 +126,21 @@ export class RelaySession implements PathTransport, AsyncDisposable {
   constructor(components: RelaySessionComponents, options: RelaySessionOptions) {
     this.#components = components;
     this.#options = options;
-    this.relayKey = relayKey(options.relay.id);
+    const { relay, number = 0 } = options;
+    this.relayKey = relayKey(relay.id);
+    this.#only = options.only;
+    // Without the transport: it may change while paths over the session go on.
+    const [name = relay.id] = (relay.urls[0] ?? relay.id).split('?');
+    this.name = number === 0 ? name : `${name}#${number}`;
     this.#wakeup = new Wakeup(components);
     this.stun = new StunDemultiplexer({ send: (data, to) => this.#allocation?.send(data, to) });
     this.#running = this.#run();
   }
 
-  get id(): string {
-    return this.#options.relay.id;
-  }
-
+  /** Where it is reached, with the transport in use; before that, where the relay is reached first. */
   get relay(): string {
-    return this.#options.relay.urls[0] ?? this.id;
+    const { id, urls } = this.#options.relay;
+    return this.#server?.url ?? urls[0] ?? id;
   }
 
   get local(): Endpoint {
@@ -129,12 +152,46 @@ export class RelaySession implements PathTransport, AsyncDisposable {
     return this.#allocation?.relayed[0];
   }
 
+  /** The relay is being asked for an address. */
+  get isAsking(): boolean {
+    return this.#asking !== undefined;
+  }
+
+  /** There is an allocation, over TCP or TLS. */
+  get isOverStream(): boolean {
+    return this.#allocation !== undefined && !this.#isOverUdp;
+  }
+
+  /** The relay does not answer any more over UDP; it may still have the allocation. */
+  get isSilent(): boolean {
+    return this.#allocation !== undefined && this.#isSilent;
+  }
+
+  get isClosed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  /** When data of a peer was sent or received last, `Clock.now` ms. */
+  get carriedAtMs(): number {
+    return this.#carriedAtMs;
+  }
+
+  get #isOverUdp(): boolean {
+    return this.#server?.transport === 'udp';
+  }
+
   /** The path socket's address as the relay sees it; undefined over TCP. */
   get reflexive(): Endpoint | undefined {
-    return this.#overUdp ? this.#allocation?.mapped : undefined;
+    return this.#isOverUdp ? this.#allocation?.mapped : undefined;
+  }
+
+  /** The relay may be asked over any transport from now on. */
+  useAny(): void {
+    this.#only = undefined;
   }
 
   send(datagram: Uint8Array, to: Endpoint): void {
+    this.#carriedAtMs = this.#components.clock.now();
     this.#allocation?.send(datagram, to);
   }
 
@@ -147,13 +204,18 @@ export class RelaySession implements PathTransport, AsyncDisposable {
     await this.#allocation?.permit([remote.address], { signal });
   }
 
+  /** Binds a channel alone. @throws StunError. */
+  async bind(remote: Endpoint, signal: AbortSignal): Promise<void> {
+    await this.#allocation?.bindChannel(remote, { signal });
+  }
+
   /** Binds a channel, and a plain port where the relay offers one; until then Send indications carry the data. */
   openPlain(remote: Endpoint, onChange: (ends: PlainEnds | undefined) => void): void {
     const allocation = this.#allocation;
     if (allocation === undefined) return;
     const changed = ({ verified, local, remote: relay }: PlainPath) =>
       onChange(verified ? { local, remote: relay } : undefined);
-    const opened = this.#overUdp
+    const opened = this.#isOverUdp
       ? allocation.openPlain(remote, { onChange: changed })
       : allocation.bindChannel(remote).then(() => undefined);
     opened.catch((error: unknown) => {
@@ -240,11 +302,16 @@ export class RelaySession implements PathTransport, AsyncDisposable {
   async #allocate(signal: AbortSignal): Promise<void> {
     const { username, credential, expiresAtMs } = await this.#options.credentials(signal);
     this.#expiresAtMs = expiresAtMs;
-    const servers = this.#options.relay.urls.map(parseRelayUrl).filter((server) => server !== undefined);
-    const candidates = servers.map((server): Candidate<TurnAllocation> => {
+    const servers = new Map<string, RelayAddress & { readonly url: string }>();
+    for (const url of this.#options.relay.urls) {
+      const server = parseRelayUrl(url);
+      if (server === undefined || (this.#only ?? transportsOf(server)) !== transportsOf(server)) continue;
+      servers.set(`${server.transport} ${server.host}:${server.port}`, { ...server, url });
+    }
+    const candidates = [...servers].map(([id, server]): Candidate<TurnAllocation> => {
       const kind = server.transport;
       return {
-        id: `${kind} ${server.host}:${server.port}`,
+        id,
         kind,
         label: kind,
         limitMs: kind === 'udp' ? UDP_LIMIT_MS : ALLOCATE_LIMIT_MS,
@@ -261,7 +328,8 @@ export class RelaySession implements PathTransport, AsyncDisposable {
       throw new TowpathError('relay-unreachable', `No relayed address was granted. ${reasons.join(' ')}`);
     }
     this.#allocation = outcome.path;
-    this.#overUdp = outcome.winner.kind === 'udp';
+    this.#server = servers.get(outcome.winner.id);
+    this.#isSilent = false;
   }
 
   async #allocateOver(
@@ -274,6 +342,7 @@ export class RelaySession implements PathTransport, AsyncDisposable {
     const handlers = {
       onData: (data: Uint8Array, from: Endpoint) => this.#receive(data, from),
       onLost: () => this.#wakeup.wake(),
+      onHealth: (health: PathHealth) => this.#heardOf(health),
     };
     const options = { server: { address, port: server.port }, credentials, handlers, signal };
     if (server.transport === 'udp') return TurnAllocation.open({ ...this.#components, socket: socket.shared }, options);
@@ -282,10 +351,19 @@ export class RelaySession implements PathTransport, AsyncDisposable {
     return TurnAllocation.connect(this.#components, { ...options, transport: server.transport, tls });
   }
 
+  #heardOf(health: PathHealth): void {
+    const isSilent = health === 'dead' && this.#isOverUdp;
+    if (health === 'suspect' || isSilent === this.#isSilent) return;
+    this.#isSilent = isSilent;
+    this.#options.onSilence();
+  }
+
   #receive(data: Uint8Array, from: Endpoint): void {
     const kind = datagramKind(data);
     if (kind === 'stun') this.stun.receive(data, from);
-    else if (kind === 'wireguard') this.#receivers.deliver(data, from);
-    else this.#receivers.strays++;
+    else if (kind === 'wireguard') {
+      this.#carriedAtMs = this.#components.clock.now();
+      this.#receivers.deliver(data, from);
+    } else this.#receivers.strays++;
   }
 }

@@ -61,7 +61,7 @@ const DEFAULT_PORT = 3_478;
 /** Members ask for one as soon as they hear of the relay, whether they need it or not. */
 const DEFAULT_SESSIONS = 128;
 const DEFAULT_BYTES_PER_SECOND = 5_000_000;
-/** A member needs one relayed address, and two while its network changes. */
+/** A member needs one relayed address, and two while its network changes, or while it moves between UDP and TCP. */
 const SESSIONS_PER_MEMBER = 4;
 /** The part of the rate that one member may use at most, so that the others are relayed for too. */
 const MEMBER_SHARE = 0.5;

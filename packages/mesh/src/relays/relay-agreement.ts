@@ -107,6 +107,11 @@ export class RelayAgreement {
     return this.#theirRelayed?.get(formatEndpoint(endpoint));
   }
 
+  /** The relayed address that the peer has told for a relay. */
+  relayedAt(key: RelayKey): Endpoint | undefined {
+    return this.#theirs?.figures.find((figure) => figure.key === key)?.relayed;
+  }
+
   /** Own figures or relayed addresses have changed, or data goes over a relay again. */
   update(): void {
     this.#isDue = true;

@@ -3,7 +3,8 @@ import type { PartyId, PeerId, WireGuardKey } from '@towpath/membership';
 import type { Endpoint, Network } from '@towpath/net';
 import type { ControlPlane, MeshRelay, RelayCredentials } from '../control-plane.ts';
 import type { PathSocket } from '../paths/path-socket.ts';
-import { parseRelayUrl, RelaySession, resolveRelay } from '../paths/relay-session.ts';
+import { parseRelayUrl, RelaySession, resolveRelay, transportsOf } from '../paths/relay-session.ts';
+import { KeptRelay } from './kept-relay.ts';
 import { partyRelayPassword } from './party-credentials.ts';
 import { memberRelays, ownerOf } from './relay-announcement.ts';
 import { pairOrder, type RelayKey, relayKey } from './relay-key.ts';
@@ -27,8 +28,10 @@ export interface RelayPoolOptions {
   relays?: number | undefined;
   /** Relays that the pairs want, the most important first. */
   wanted(): readonly RelayKey[];
-  /** A relayed address was granted, or is gone. */
+  /** A relayed address was granted, or is gone, or takes the place of another. */
   onSession(): void;
+  /** True while the path in use to a peer goes over the session. */
+  isUsed(session: RelaySession): boolean;
   /** PEM of certificate authorities that relays may have, besides the system's. */
   authorities?: string | undefined;
   /** Figures that the members are told have changed. */
@@ -50,7 +53,7 @@ export class RelayPool implements AsyncDisposable {
   readonly #components: RelayPoolComponents;
   readonly #options: RelayPoolOptions;
   readonly #meter: RelayMeter;
-  readonly #sessions = new Map<string, { session: RelaySession; urls: string; unwantedAtMs: number | undefined }>();
+  readonly #kept = new Map<string, { relay: KeptRelay; urls: string; unwantedAtMs: number | undefined }>();
   readonly #ending = new Set<Promise<void>>();
   /** Where the relayed addresses are before the pairs have chosen. */
   #home: readonly string[] = [];
@@ -73,11 +76,11 @@ export class RelayPool implements AsyncDisposable {
 
   /** Sessions that have a relayed address. */
   get sessions(): RelaySession[] {
-    return [...this.#sessions.values()].map(({ session }) => session).filter(({ relayed }) => relayed !== undefined);
+    return [...this.#kept.values()].flatMap(({ relay }) => relay.sessions);
   }
 
   figures(): RelayFigure[] {
-    const relayed = new Map(this.sessions.map((session) => [session.relayKey, session.relayed]));
+    const relayed = new Map([...this.#kept].map(([id, { relay }]) => [relayKey(id), relay.relayed]));
     return [...this.#meter.figures].map(([key, rttMs]) => ({ key, rttMs, relayed: relayed.get(key) }));
   }
 
@@ -98,7 +101,7 @@ export class RelayPool implements AsyncDisposable {
 
   /** Finds out now which of these relays are there, because a pair is in doubt about the path that it uses. */
   verify(through: (key: RelayKey) => boolean): void {
-    for (const { session } of this.#sessions.values()) if (through(session.relayKey)) session.verify();
+    for (const [id, { relay }] of this.#kept) if (through(relayKey(id))) relay.verify();
     this.#meter.verify(through);
   }
 
@@ -125,7 +128,7 @@ export class RelayPool implements AsyncDisposable {
     this.#timer?.cancel();
     this.#timer = undefined;
     const nowMs = this.#components.clock.now();
-    for (const [id, entry] of [...this.#sessions]) {
+    for (const [id, entry] of [...this.#kept]) {
       const relay = relays.find((each) => each.id === id);
       const isSame = relay?.urls.join(' ') === entry.urls;
       if (isSame && wanted.includes(relay!)) {
@@ -135,15 +138,19 @@ export class RelayPool implements AsyncDisposable {
       entry.unwantedAtMs ??= nowMs;
       const leftMs = isSame ? entry.unwantedAtMs + LINGER_MS - nowMs : 0;
       if (leftMs > 0) this.#timer ??= this.#components.clock.timer(leftMs, () => this.update());
-      else this.#end(id, entry.session);
+      else this.#end(id, entry.relay);
     }
-    for (const relay of wanted)
-      if (!this.#sessions.has(relay.id) && this.#sessions.size < MAX_SESSIONS) this.#open(relay);
+    for (const relay of wanted) if (!this.#kept.has(relay.id) && this.#mayOpen()) this.#open(relay);
+  }
+
+  /** The network may let UDP pass again: relays that are reached over TCP or TLS are asked over UDP now. */
+  retryUdp(): void {
+    for (const { relay } of this.#kept.values()) relay.retryUdp();
   }
 
   /** Asks for everything anew: the network has changed. */
   restart(): void {
-    for (const { session } of this.#sessions.values()) session.restart();
+    for (const { relay } of this.#kept.values()) relay.restart();
     this.#meter.restart();
   }
 
@@ -151,7 +158,7 @@ export class RelayPool implements AsyncDisposable {
     this.#closed = true;
     this.#timer?.cancel();
     await this.#meter.close();
-    for (const [id, { session }] of [...this.#sessions]) this.#end(id, session);
+    for (const [id, { relay }] of [...this.#kept]) this.#end(id, relay);
     while (this.#ending.size > 0) await Promise.all(this.#ending);
   }
 
@@ -172,7 +179,7 @@ export class RelayPool implements AsyncDisposable {
       .toSorted((a, b) => (a.order < b.order ? -1 : 1))
       .map(({ relay }) => relay);
     // What is held stays in the list when loads change.
-    const held = (relay: MeshRelay) => Number(this.#sessions.has(relay.id));
+    const held = (relay: MeshRelay) => Number(this.#kept.has(relay.id));
     return [
       ...operators.toSorted((a, b) => held(b) - held(a)).slice(0, MAX_OF_A_KIND),
       ...members.slice(0, MAX_OF_A_KIND),
@@ -194,18 +201,26 @@ export class RelayPool implements AsyncDisposable {
   }
 
   #open(relay: MeshRelay): void {
-    const session = new RelaySession(this.#components, {
-      relay,
-      credentials: (signal) => this.#credentials(relay, signal),
-      authorities: this.#options.authorities,
-      onChange: () => this.#options.onSession(),
+    const { authorities, isUsed, onSession } = this.#options;
+    const offered = relay.urls.map(parseRelayUrl);
+    const credentials = (signal: AbortSignal) => this.#credentials(relay, signal);
+    const kept = new KeptRelay(this.#components, {
+      open: (options) => new RelaySession(this.#components, { ...options, relay, credentials, authorities }),
+      offers: (transports) => offered.some((each) => each !== undefined && transportsOf(each) === transports),
+      mayOpen: () => this.#mayOpen(),
+      isUsed,
+      onChange: onSession,
     });
-    this.#sessions.set(relay.id, { session, urls: relay.urls.join(' '), unwantedAtMs: undefined });
+    this.#kept.set(relay.id, { relay: kept, urls: relay.urls.join(' '), unwantedAtMs: undefined });
   }
 
-  #end(id: string, session: RelaySession): void {
-    this.#sessions.delete(id);
-    const ending = session
+  #mayOpen(): boolean {
+    return [...this.#kept.values()].reduce((sum, { relay }) => sum + relay.size, 0) < MAX_SESSIONS;
+  }
+
+  #end(id: string, relay: KeptRelay): void {
+    this.#kept.delete(id);
+    const ending = relay
       .close()
       .catch((error: unknown) => this.#components.log.debug(`A relay did not close: ${errorMessage(error)}`))
       .then(() => {

@@ -8,6 +8,7 @@ import {
   type TimeLimitedCredentials,
   timeLimitedCredentials,
   TurnServer,
+  type TurnServerOptions,
 } from '@towpath/stun/server';
 import type { Network } from '@towpath/net';
 import {
@@ -71,7 +72,7 @@ export class SimulatedParty {
    * Starts a relay; members hear of it.
    * @param peers which addresses it forwards to
    */
-  async startRelay(peers: PeerPolicyOptions = {}): Promise<TurnServer> {
+  async startRelay(peers: PeerPolicyOptions = {}, limits: TurnServerOptions['limits'] = {}): Promise<TurnServer> {
     const id = `r${this.#servers.length + 1}`;
     const { network, address } = this.internet.host({ name: id });
     const components = { network, clock: this.clock, random: this.random };
@@ -81,6 +82,7 @@ export class SimulatedParty {
         relay: [{ address }],
         credentials: { secrets: [SECRET] },
         peers,
+        limits,
       });
     const relay = await listen();
     this.#listen.set(relay, listen);
