@@ -1,5 +1,6 @@
 import {
   addressFamily,
+  addressScope,
   canonicalAddress,
   type InterfaceAddress,
   isLinkLocal,
@@ -130,6 +131,40 @@ export function relayAddresses(
     const announce = byFamily(announced, family)[0];
     return [{ address, ...(announce === undefined ? {} : { announce }) }];
   });
+}
+
+/**
+ * Checks what {@link relayAddresses} would leave out.
+ * @throws UsageError for an address of many hosts, more than one of a family, or a public one that no relay address has
+ */
+export function checkRelayAddresses(
+  listening: readonly string[],
+  relay: readonly string[],
+  announced: readonly string[],
+): void {
+  const many = [...listening, ...relay, ...announced].find(isOfMany);
+  if (many !== undefined) {
+    throw new UsageError(`${many} is not the address of one machine. Next: name an address of this one.`);
+  }
+  for (const family of [4, 6] as const) {
+    const [first, second] = byFamily(relay, family);
+    if (second !== undefined) {
+      throw new UsageError(`Relayed ports have one IPv${family} address. Next: choose ${first} or ${second}.`);
+    }
+    const [told, other] = byFamily(announced, family);
+    if (other !== undefined) {
+      throw new UsageError(`Relayed ports have one public IPv${family} address. Next: choose ${told} or ${other}.`);
+    }
+    if (told !== undefined && byFamily([...relay, ...listening], family).length === 0) {
+      throw new UsageError(
+        `No relay address is IPv${family}, so ${told} cannot be its public address. Next: add --address or --relay-address with one.`,
+      );
+    }
+  }
+}
+
+function isOfMany(address: string): boolean {
+  return ['multicast', 'broadcast'].includes(addressScope(address) ?? '');
 }
 
 /** @throws UsageError for an invalid network prefix. */

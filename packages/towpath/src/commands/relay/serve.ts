@@ -1,17 +1,18 @@
 import type { Random } from '@towpath/core';
-import { addressFamily, type Endpoint, formatEndpoint, isUnspecified } from '@towpath/net';
+import { addressFamily, type Endpoint, formatEndpoint, isUnspecified, type Network } from '@towpath/net';
 import { DEFAULT_LIMITS } from '@towpath/stun/server';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
 import { serverUrl } from '../../cli/server-url.ts';
-import { readSecret, readAuthorities, readText } from '../../config/secret-file.ts';
+import { readAuthorities, readSecret } from '../../config/secret-file.ts';
+import { readTlsFiles } from '../../config/tls-files.ts';
 import { MetricsServer } from '../../serve/metrics-server.ts';
 import type { DataPlaneMode } from '../../cli/values.ts';
 import { announcePlane } from '../../serve/kernel-plane.ts';
 import { isOwnAddress } from '../../serve/own-address.ts';
 import { untilOver } from '../../serve/run-time.ts';
 import { formatBytes } from '../../cli/table.ts';
-import { listeningAddresses, portRange, type RelayPlan, relayAddresses, subnets } from './plan.ts';
+import { checkRelayAddresses, listeningAddresses, portRange, type RelayPlan, relayAddresses, subnets } from './plan.ts';
 import { given, type QuotaOptions, sharedQuotas, userLimits } from './quotas.ts';
 import { addRelayMetrics, RelayNode } from './relay-node.ts';
 import { createSecret, readSecrets } from './secrets.ts';
@@ -58,8 +59,9 @@ const NONCE_SECRET_BYTES = 32;
 
 /** Runs a STUN and TURN server until Ctrl-C or until the time limit. */
 export async function serveRelay(runtime: Runtime, options: RelayServeOptions): Promise<void> {
-  const { io, clock, log } = runtime;
+  const { io, clock, log, network } = runtime;
   const plan = planOf(runtime, options);
+  if (options.relay) await requireOwn(network, plan);
   await using stack = new AsyncDisposableStack();
   const serving = stack.use(
     plan.shared
@@ -80,20 +82,27 @@ export async function serveRelay(runtime: Runtime, options: RelayServeOptions): 
   if (!options.json) io.err('Shutting down.');
 }
 
+/** Relayed ports are bound when clients ask for them, each of which would be refused. @throws NetError `address-not-available` */
+async function requireOwn(network: Network, { relay }: RelayPlan): Promise<void> {
+  for (const { address } of relay) await (await network.bindUdp({ address, port: 0 })).close();
+}
+
 /** @throws UsageError for options that contradict each other; TowpathError `file-unreadable`. */
-function planOf({ io, random, network }: Runtime, options: RelayServeOptions): RelayPlan {
+function planOf({ io, clock, random, network }: Runtime, options: RelayServeOptions): RelayPlan {
   const addresses = listeningAddresses(options.address);
   const { publicAddress = [] } = options;
   const families = addresses.filter(isUnspecified).map(addressFamily);
   const isRelayed = (each: string) => families.includes(addressFamily(each)) && isOwnAddress(network, each);
   const relayed = options.relayAddress ?? publicAddress.filter(isRelayed);
+  if (options.relay) checkRelayAddresses(addresses, options.relayAddress ?? [], publicAddress);
+  const tls = readTlsFiles(options, clock.wallTime(), (text) => io.err(text));
   if (!/^[^\p{Cc}]{1,127}$/u.test(options.realm)) throw new UsageError('--realm must have 1 to 127 characters.');
   return {
     addresses,
     port: options.port,
     ...(options.alternatePort === undefined ? {} : { alternatePort: options.alternatePort }),
     tcp: options.tcp,
-    ...tlsOf(options),
+    ...(tls && { tls: { ...tls, port: options.tlsPort } }),
     // Without relaying no client can authenticate, and the address is not used.
     relay: options.relay
       ? relayAddresses(
@@ -115,12 +124,6 @@ function planOf({ io, random, network }: Runtime, options: RelayServeOptions): R
     // Without relaying there is no data.
     dataPlane: options.relay ? options.dataPlane : 'user',
   };
-}
-
-function tlsOf({ tlsPort, tlsCert, tlsKey }: RelayServeOptions): Pick<RelayPlan, 'tls'> {
-  if (tlsCert === undefined && tlsKey === undefined) return {};
-  if (tlsCert === undefined || tlsKey === undefined) throw new UsageError('TLS needs both --tls-cert and --tls-key.');
-  return { tls: { port: tlsPort, cert: readText(tlsCert), key: readSecret(tlsKey) } };
 }
 
 function controlOf({ control, controlCa, secretFile, relay }: RelayServeOptions): Pick<RelayPlan, 'control'> {

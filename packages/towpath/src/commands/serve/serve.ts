@@ -5,7 +5,7 @@ import { deadlineInterval, errorCode, errorMessage, type Log, TowpathError } fro
 import { formatEndpoint, isUnspecified } from '@towpath/net';
 import { UsageError } from '../../cli/failure.ts';
 import type { CommonOptions, Runtime } from '../../cli/runtime.ts';
-import { readSecret, readText } from '../../config/secret-file.ts';
+import { readTlsFiles } from '../../config/tls-files.ts';
 import { MetricsServer } from '../../serve/metrics-server.ts';
 import { announcePlane } from '../../serve/kernel-plane.ts';
 import { untilOver } from '../../serve/run-time.ts';
@@ -54,7 +54,7 @@ const REVOKED_EVERY_MS = 5_000;
 export async function serve(runtime: Runtime, options: ServeOptions): Promise<void> {
   const { io, clock, random, network } = runtime;
   const log = logOf(runtime, options);
-  const tls = tlsOf(options);
+  const tls = readTlsFiles(options, clock.wallTime(), (text) => io.err(text));
   const relays = fleet(options.relay ?? []);
   const folder = dataFolder(runtime, options.data);
   await using stack = new AsyncDisposableStack();
@@ -113,12 +113,6 @@ export async function serve(runtime: Runtime, options: ServeOptions): Promise<vo
 function logOf({ io, clock }: Runtime, { log, verbose = false }: ServeOptions): Log {
   if (log !== 'text' && log !== 'json') throw new UsageError('--log must be text or json.');
   return serverLog(io, clock, { json: log === 'json', verbose });
-}
-
-function tlsOf({ tlsCert, tlsKey }: ServeOptions): { cert: string; key: string } | undefined {
-  if (tlsCert === undefined && tlsKey === undefined) return undefined;
-  if (tlsCert === undefined || tlsKey === undefined) throw new UsageError('TLS needs both --tls-cert and --tls-key.');
-  return { cert: readText(tlsCert), key: readSecret(tlsKey) };
 }
 
 /** Makes a setup code and prints it, once: nothing of it can be read from the store. */
