@@ -48,9 +48,17 @@ export async function discover(
   }
 }
 
+/** Why a family is not usable, in words: there may be addresses of the local network. */
+export function absence(addresses: readonly LocalAddress[], family: 4 | 6): string {
+  const isLocalOnly = addresses.some((address) => address.family === family);
+  if (!isLocalOnly) return `no IPv${family} address`;
+  return family === 6 ? 'no global IPv6 address' : 'no IPv4 address that leads beyond the local network';
+}
+
 /** What is known about one family before the servers' results. */
 export interface FamilyMeasurement {
-  readonly present: boolean;
+  /** Undefined when this machine has a usable address; otherwise see {@link absence}. */
+  readonly absent: string | undefined;
   readonly asked: readonly Endpoint[];
   readonly discovered: Discovery;
   readonly failures: readonly LookUpFailure[];
@@ -59,13 +67,13 @@ export interface FamilyMeasurement {
 /** Combines the results for one address family. */
 export function familyReport(
   family: 4 | 6,
-  { present, asked, discovered, failures }: FamilyMeasurement,
+  { absent, asked, discovered, failures }: FamilyMeasurement,
   checks: readonly ServerCheck[],
 ): FamilyReport {
   const name = `IPv${family}`;
   const nothing = { external: undefined, nat: undefined };
-  if (!present) {
-    return { ...nothing, verdict: 'no-address', reachable: false, why: `This machine has no ${name} address.` };
+  if (absent !== undefined) {
+    return { ...nothing, verdict: 'no-address', reachable: false, why: `This machine has ${absent}.` };
   }
   if (asked.length === 0) {
     const unknown = failures.find(({ couldNotAsk }) => couldNotAsk);

@@ -1,6 +1,6 @@
 import type { Log } from '@towpath/core';
 import { type Endpoint, isIpAddress, type TlsClientOptions } from '@towpath/net';
-import { discover, familyReport, hasFamily, usableFamilies } from './families.ts';
+import { absence, discover, familyReport, hasFamily, usableFamilies } from './families.ts';
 import { type FamilyLookUp, gathered, type LookUpFailure, type LookUps, lookUp, MISDIRECTED } from './look-ups.ts';
 import type { LocalAddress, NetcheckReport } from './report.ts';
 import {
@@ -127,7 +127,7 @@ async function measure(
   const timing = { timeoutMs: ANSWER_SHARE * limitMs, limitMs: DISCOVERY_SHARE * limitMs, signal };
   const discovered = present && asked.length > 0 ? await discover(context, asked, timing) : {};
   const failures = (await Promise.all(named.map(({ lookUps }) => lookUps[family]))).flatMap(failureIn);
-  return { present, asked, discovered, failures };
+  return { absent: present ? undefined : absence(addresses, family), asked, discovered, failures };
 }
 
 function failureIn(result: FamilyLookUp): LookUpFailure[] {

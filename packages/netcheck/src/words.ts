@@ -99,7 +99,7 @@ function serverLines(check: ServerCheck): string[] {
   if (check.transports.length === 0) {
     return unresolved.length > 0
       ? [`${name}  not tested`, ...unresolved]
-      : [`${name}  not tested: this machine has no address of that family`];
+      : [`${name}  not tested: this machine has no address of that family that leads beyond its network`];
   }
   const works = check.transports.filter(({ error }) => error === undefined).map(transportWords);
   const fails = check.transports.filter(({ error }) => error !== undefined);

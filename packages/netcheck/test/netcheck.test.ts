@@ -9,7 +9,7 @@ import {
   type SimulatedNat,
 } from '@towpath/net/simulated';
 import { StunServer, TurnServer } from '@towpath/stun/server';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { GatewayResponder } from '../../portmap/test/gateway-responder.ts';
 import { describeNetcheck, type NetcheckOptions, type NetcheckReport, netcheck } from '../src/index.ts';
 
@@ -200,7 +200,24 @@ describe('netcheck over IPv6', () => {
     const old = at.internet.nat(natKinds.symmetricRandom).host();
     const lacks = await at.check(old, { servers });
     expect(lacks.ipv6).toMatchObject({ reachable: false, why: 'This machine has no IPv6 address.' });
-    expect(words(lacks)).toContain('this machine has no address of that family');
+    expect(words(lacks)).toContain('this machine has no address of that family that leads beyond its network');
+    await at.close();
+  });
+});
+
+describe('netcheck with addresses of the local network alone (G3)', () => {
+  test.each([
+    ['fe80::1', 6, 64, 'ipv6', 'This machine has no global IPv6 address.'],
+    ['169.254.7.7', 4, 16, 'ipv4', 'This machine has no IPv4 address that leads beyond the local network.'],
+  ] as const)('%s is listed, and what is missing is said', async (address, family, prefixLength, key, why) => {
+    const at = new World({ ipv6: true });
+    const host = at.internet.nat(natKinds.symmetricRandom).host();
+    const only = { name: 'wlan0', address, family, prefixLength, internal: false };
+    vi.spyOn(host.network, 'interfaces').mockReturnValue([only]);
+    const report = await at.check(host, { servers: [{ host: '203.0.113.77' }] });
+    expect(report[key]).toMatchObject({ verdict: 'no-address', reachable: false, why });
+    expect(words(report)).toMatch(new RegExp(`wlan0 +${address}/${prefixLength} \\(link-local\\)`));
+    expect(words(report)).toContain(why);
     await at.close();
   });
 });
