@@ -59,7 +59,7 @@ export {
 export { encodeHeadNote } from './health/head-note.ts';
 export type { PeerStatus } from './health/peer-health.ts';
 export { type FilterStatus, NOT_FILTERED } from './filter/filter-control.ts';
-export { type Offer, parseOffer } from './gateway/gateway.ts';
+export { type Offer, parseRoutedNetwork } from './gateway/gateway.ts';
 export {
   type AcceptedNetwork,
   ConnectionCoordinator,

@@ -6,7 +6,7 @@ import { SystemClock, SystemRandom, silentLog } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
 import { Ledger, SystemCommands, WireGuardInterface } from '../../../packages/mesh/src/index.ts';
 import { FilterControl } from '../../../packages/mesh/src/filter/filter-control.ts';
-import { Gateway, parseOffer } from '../../../packages/mesh/src/gateway/gateway.ts';
+import { Gateway, parseRoutedNetwork } from '../../../packages/mesh/src/gateway/gateway.ts';
 import { LanForwarder } from '../../../packages/mesh/src/lan/lan-forwarder.ts';
 import { PartyNames } from '../../../packages/mesh/src/names/names.ts';
 import { PartyRoutes } from '../../../packages/mesh/src/wireguard/party-routes.ts';
@@ -59,7 +59,12 @@ if (options.offers) {
   const { name, address, offers } = options;
   await FilterControl.open(
     { ...components, clock, random: new SystemRandom() },
-    { interfaceName: name, address, network: parseOffer('10.66.0.0/16'), offers: offers.map(parseOffer) },
+    {
+      interfaceName: name,
+      address,
+      network: parseRoutedNetwork('10.66.0.0/16'),
+      offers: offers.map(parseRoutedNetwork),
+    },
   );
   await Gateway.open({ ...components, ledger }, { interfaceName: name, offers });
 }

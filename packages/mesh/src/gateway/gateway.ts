@@ -24,11 +24,11 @@ export type Offer =
       readonly from: readonly string[];
     };
 
-/** Returns offers as rules have them. @throws MeshError `bad-argument` as {@link parseOffer}. */
+/** Returns offers as rules have them. @throws MeshError `bad-argument` as {@link parseRoutedNetwork}. */
 export function readOffers(offers: readonly Offer[]): OfferedSubnet[] {
   return offers.slice(0, MAX_OFFERS).map((offer) => {
-    if (typeof offer === 'string') return parseOffer(offer);
-    return { ...parseOffer(offer.network), from: offer.from.filter((address) => isIpAddress(address)) };
+    if (typeof offer === 'string') return parseRoutedNetwork(offer);
+    return { ...parseRoutedNetwork(offer.network), from: offer.from.filter((address) => isIpAddress(address)) };
   });
 }
 
@@ -52,9 +52,9 @@ export const MAX_OFFERS = 16;
  * addresses are not beside any member.
  * @throws MeshError `bad-argument` when it is none.
  */
-export function parseOffer(text: string): Subnet {
+export function parseRoutedNetwork(text: string): Subnet {
   const subnet = parseSubnet(text);
-  if (subnet !== undefined && !subnet.address.includes(':') && subnet.prefixLength >= MIN_OFFER_BITS) {
+  if (subnet !== undefined && !subnet.address.includes(':') && subnet.prefixLength >= MIN_NETWORK_BITS) {
     const first = Number.parseInt(subnet.address, 10);
     if (first !== 0 && first !== LOOPBACK && first < FIRST_MULTICAST) return subnet;
   }
@@ -64,7 +64,7 @@ export function parseOffer(text: string): Subnet {
   );
 }
 
-const MIN_OFFER_BITS = 8;
+const MIN_NETWORK_BITS = 8;
 const LOOPBACK = 127;
 const FIRST_MULTICAST = 224;
 

@@ -2,7 +2,7 @@ import { errorMessage } from '@towpath/core';
 import { inSubnet, type Subnet } from '@towpath/net';
 import { usedNetworks } from '../addresses/used-networks.ts';
 import type { UsedNetwork } from '../addresses/virtual-network.ts';
-import { parseOffer } from '../gateway/gateway.ts';
+import { parseRoutedNetwork } from '../gateway/gateway.ts';
 import { type Commands, commandFailure, runChecked } from './command.ts';
 import { networkText } from './uapi.ts';
 
@@ -28,7 +28,7 @@ export class PartyRoutes {
   async add(network: string): Promise<string | undefined> {
     let wanted: Subnet;
     try {
-      wanted = parseOffer(network);
+      wanted = parseRoutedNetwork(network);
     } catch (error) {
       return errorMessage(error);
     }

@@ -1,6 +1,6 @@
 import { silentLog } from '@towpath/core';
 import { describe, expect, it } from 'vitest';
-import { Gateway, parseOffer, readOffers } from '../../src/gateway/gateway.ts';
+import { Gateway, parseRoutedNetwork, readOffers } from '../../src/gateway/gateway.ts';
 import type { Artifact } from '../../src/state/artifact.ts';
 import type { Commands, Ledger } from '../../src/index.ts';
 
@@ -43,7 +43,7 @@ describe('gateway', () => {
     ...['0.0.0.0/0', '10.0.0.0/7', 'fd00::/64', '192.168.43.0', 'x'],
     ...['0.0.0.0/8', '127.0.0.0/8', '127.0.0.1/32', '224.0.0.0/4', '239.255.0.0/16', '255.255.255.255/32'],
   ])('does not offer %s', (text) => {
-    expect(() => parseOffer(text)).toThrow(/no network that can be offered or accepted/);
+    expect(() => parseRoutedNetwork(text)).toThrow(/no network that can be offered or accepted/);
   });
 
   it('reads offers in canonical form, and takes only addresses of members (C14)', () => {

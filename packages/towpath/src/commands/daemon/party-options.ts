@@ -2,7 +2,7 @@ import { errorMessage, type PathPolicy } from '@towpath/core';
 import {
   isReachable as isReachableByMembers,
   overlaps,
-  parseOffer,
+  parseRoutedNetwork,
   parseVirtualNetwork,
   substituteNetwork,
 } from '@towpath/mesh';
@@ -185,7 +185,7 @@ function relayOptions(file: PartyFile['relay'], flags: PartyFlags): MeshNodeOpti
 /** @throws UsageError for a network that no member can offer. */
 function checkNetwork(network: string): void {
   try {
-    parseOffer(network);
+    parseRoutedNetwork(network);
   } catch (error) {
     throw new UsageError(errorMessage(error));
   }
