@@ -48,6 +48,23 @@ describe('keys of a node', () => {
     }));
 });
 
+describe('keys whose folder cannot be made (G3)', () => {
+  test('by a file in its place, or by the system, are an error with the next step, and not waited for', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'towpath-keys-'));
+    await writeFile(join(folder, 'file'), '');
+    const identity = generateNodeIdentity(new SeededRandom(1));
+    await expect(saveNodeIdentity(join(folder, 'file', 'new', 'node.json'), identity)).rejects.toMatchObject({
+      code: 'disk-failed',
+      message: expect.stringMatching(/node\.json cannot be written: a part of the path is a file\. Next: /),
+    });
+    await expect(saveNodeIdentity('/proc/towpath/new/node.json', identity)).rejects.toMatchObject({
+      code: 'disk-failed',
+      message: expect.stringMatching(/node\.json cannot be written: its folder does not exist\. Next: /),
+    });
+    await rm(folder, { recursive: true });
+  });
+});
+
 describe('credentials', () => {
   test('TURN credentials follow the REST scheme of coturn', () => {
     // Computed with: printf '1735689600:bob' | openssl dgst -sha1 -hmac sesame -binary | base64

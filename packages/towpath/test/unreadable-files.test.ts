@@ -99,6 +99,17 @@ describe.skipIf(process.getuid?.() !== 0)('what a command cannot read is said wi
     },
   );
 
+  test('a party whose folder cannot be changed is not forgotten', () => {
+    const home = homeWith('');
+    chownSync(home, USER, USER);
+    const folder = join(home, 'parties', party);
+    chownSync(folder, 0, 0);
+    chmodSync(folder, 0o755);
+    const { status, stderr } = runIn(home, ['party', 'leave', '--forget']);
+    const denied = 'permission denied. Next: use sudo, or choose a folder of your own.';
+    expect([status, stderr]).toEqual([5, `towpath: HOME/parties/ID/ID.party cannot be written: ${denied}\n`]);
+  });
+
   test('an archive that cannot be written', () => {
     const { status, stderr } = runIn(homeWith('given/'), ['bugreport', '-o', 'HOME/given/x.tar.gz']);
     const denied = 'permission denied. Next: use sudo, or choose a folder of your own.';

@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode, readFailure } from '@towpath/core';
 import {
@@ -11,7 +11,7 @@ import {
   type PeerId,
 } from '@towpath/membership';
 import { ControlError } from '../control-error.ts';
-import { readSecretFile, writeSecretFile } from '../identity/secret-file.ts';
+import { readSecretFile, removeSecretFile, writeSecretFile } from '../identity/secret-file.ts';
 
 /** Stored data of a party: enough to connect to its peers while no server can be reached. */
 export interface SavedParty {
@@ -96,7 +96,7 @@ export class FileStorage implements ClientStorage {
   }
 
   async remove(id: PartyId): Promise<void> {
-    await rm(join(this.#folder, `${id}.party`), { force: true });
+    await removeSecretFile(join(this.#folder, `${id}.party`));
   }
 
   async savePartySecret(id: PartyId, seed: Uint8Array): Promise<void> {
@@ -109,7 +109,7 @@ export class FileStorage implements ClientStorage {
   }
 
   async removePartySecret(id: PartyId): Promise<void> {
-    await rm(join(this.#folder, `${id}.key`), { force: true });
+    await removeSecretFile(join(this.#folder, `${id}.key`));
   }
 
   async #load(path: string): Promise<SavedParty> {

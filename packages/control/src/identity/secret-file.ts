@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errorCode, readFailure, readRegular, TowpathError, writeFailure } from '@towpath/core';
+import { errorCode, makeFolder, readFailure, readRegular, TowpathError, writeFailure } from '@towpath/core';
 import { ControlError } from '../control-error.ts';
 
 /**
@@ -12,16 +12,31 @@ export async function writeSecretFile(path: string, content: Uint8Array | string
   // A unique name: another process of the node may write the same file.
   const next = `${path}.${randomUUID()}.new`;
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(path), 0o700);
     await using file = await open(next, 'wx', 0o600);
     await file.writeFile(content);
     await file.sync();
     await rename(next, path);
   } catch (error) {
-    await rm(next, { force: true });
-    const { code, message } = writeFailure(path, error);
-    throw new TowpathError(code, message, { target: path, cause: error });
+    await rm(next, { force: true }).catch(() => {
+      // Where the folder is no folder; the error of the write matters more.
+    });
+    throw notWritten(path, error);
   }
+}
+
+/** Removes what {@link writeSecretFile} wrote, if it is there. @throws TowpathError `disk-failed` */
+export async function removeSecretFile(path: string): Promise<void> {
+  try {
+    await rm(path, { force: true });
+  } catch (error) {
+    throw notWritten(path, error);
+  }
+}
+
+function notWritten(path: string, cause: unknown): TowpathError {
+  const { code, message } = writeFailure(path, cause);
+  return new TowpathError(code, message, { target: path, cause });
 }
 
 /**

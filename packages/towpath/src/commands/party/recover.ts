@@ -25,5 +25,7 @@ export async function recover(runtime: Runtime, file: string, options: ServerOpt
 function readKey(file: string): Uint8Array {
   const key = new Uint8Array(readGiven(file));
   if (key.length === KEY_FILE_BYTES) return key;
-  throw new UsageError(`${file} is not the key file of a party.`);
+  throw new UsageError(
+    `${file} is not the key file of a party. Next: name the file that towpath party create has printed.`,
+  );
 }
