@@ -60,7 +60,7 @@ describe('an error that nobody caught (A1)', { timeout: 60_000 }, () => {
   });
 
   test.each(['the daemon', 'cameras alone', 'serve', "the package's daemon", "the package's serve"])(
-    'systemd starts %s again after it',
+    'systemd starts %s again after it, and not after a wrong command line',
     (name) => {
       const deployed = readFileSync(new URL('../../../deploy/towpath.service', import.meta.url), 'utf8');
       const program: [node: string, script: string] = ['/usr/bin/node', '/usr/lib/towpath.js'];
@@ -73,6 +73,7 @@ describe('an error that nobody caught (A1)', { timeout: 60_000 }, () => {
         "the package's serve": serveUnit(deployed),
       };
       expect(units[name]).toMatch(/^Restart=(always|on-failure)$/m);
+      expect(units[name]).toMatch(/^RestartPreventExitStatus=2$/m);
     },
   );
 
