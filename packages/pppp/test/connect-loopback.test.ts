@@ -58,3 +58,24 @@ test('on real sockets: login, rendezvous, relay by UDP and by TCP, bytes exact, 
   }
   expect(relay.metrics).toMatchObject({ sessionsReady: 4, endedIdle: 0 });
 });
+
+test('a rendezvous server whose port is closed is said at once, by rendezvous and over a relay (A5)', async () => {
+  const network = new NodeNetwork();
+  const clock = new SystemClock();
+  const components = { network, clock, random: new SystemRandom() };
+  const port = await closedPort(network);
+  for (const connect of [connectByRendezvous, connectByRelay]) {
+    const startedAt = clock.now();
+    const options = { ...components, uid: UID, servers: [{ address, port }], serverLimitMs: 30_000, timeoutMs: 30_000 };
+    await expect(connect({ ...options, transport: 'udp' })).rejects.toMatchObject({
+      code: 'server-unreachable',
+      message: `Port closed: no rendezvous server runs at ${address}:${port} (ICMP port unreachable). Next: check the addresses and ports, and that the servers run.`,
+    });
+    expect(clock.now() - startedAt).toBeLessThan(15_000);
+  }
+});
+
+async function closedPort(network: NodeNetwork): Promise<number> {
+  await using socket = await network.bindUdp({ address, onMessage: () => {} });
+  return socket.local.port;
+}

@@ -197,6 +197,26 @@ describe('what servers refuse', () => {
     expect(await world.end()).toEqual(EMPTY);
   });
 
+  test('a server whose port is closed is told apart from one that is silent, and delays no other (A5)', async () => {
+    const world = await World.make();
+    const [closed, open] = world.servers;
+    await world.rendezvous[0]!.close();
+    const silent = { address: '198.51.100.99', port: 32_100 };
+    for (const connect of [world.byRendezvous.bind(world), world.byRelay.bind(world)]) {
+      await expect(
+        world.clock.runUntil(connect({ servers: [closed!, silent], ...{ transport: 'udp' } })),
+      ).rejects.toMatchObject({
+        code: 'server-unreachable',
+        message: expect.stringContaining(
+          '(198.51.100.99:32100); port closed at 198.51.100.1:32100 (ICMP port unreachable). Next: ',
+        ),
+      });
+    }
+    await world.startDevice();
+    const { session } = await world.timed(world.byRendezvous({ servers: [closed!, open!] }));
+    expect(await world.end(session)).toEqual(EMPTY);
+  });
+
   test('a device that is not logged in is offline, after one round trip, both ways', async () => {
     const world = await World.make();
     const startedAt = world.clock.now();

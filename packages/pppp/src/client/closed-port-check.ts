@@ -18,8 +18,10 @@ export interface ClosedPortCheckOptions {
   localAddress?: string;
   /** The ports to test, IPv4 or IPv6. */
   ports: readonly Endpoint[];
-  /** Called when the host has reported every port as closed (ICMP port unreachable). */
-  onClosed(error: Error): void;
+  /** True for a port that has answered: it is not tested any more. @default for none */
+  isOpen?(port: Endpoint): boolean;
+  /** Called once for each port that its host reports as closed (ICMP port unreachable). */
+  onClosed(port: Endpoint, error: Error): void;
 }
 
 /**
@@ -62,7 +64,7 @@ export class ClosedPortCheck {
 
   async #ask(port: Endpoint): Promise<void> {
     const key = formatEndpoint(port);
-    if (this.#closedPorts.has(key)) return;
+    if (this.#closedPorts.has(key) || this.#options.isOpen?.(port)) return;
     try {
       const socket = this.#sockets.get(key) ?? (await this.#connect(port, key));
       if (!this.#over) socket.send(QUESTION, port);
@@ -76,16 +78,16 @@ export class ClosedPortCheck {
       address: this.#options.localAddress,
       family: port.address.includes(':') ? 6 : 4,
       remote: port,
-      onError: (error) => this.#onError(key, error),
+      onError: (error) => this.#onError(port, key, error),
     });
     if (this.#over) await socket.close();
     else this.#sockets.set(key, socket);
     return socket;
   }
 
-  #onError(key: string, error: Error): void {
-    if (this.#over || errorCode(error) !== 'connection-refused') return;
+  #onError(port: Endpoint, key: string, error: Error): void {
+    if (this.#over || errorCode(error) !== 'connection-refused' || this.#closedPorts.has(key)) return;
     this.#closedPorts.add(key);
-    if (this.#closedPorts.size === this.#options.ports.length) this.#options.onClosed(error);
+    this.#options.onClosed(port, error);
   }
 }

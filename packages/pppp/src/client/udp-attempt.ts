@@ -45,8 +45,12 @@ export interface AttemptPlan {
   readonly broadcast: boolean;
   /** Another device at the target ends the attempt at once. */
   readonly failEarly: boolean;
-  /** The attempt ends with `refused` as soon as the hosts report all of these as closed. @default none are tested */
+  /** Ports that are tested for being closed: see {@link onPortClosed}. @default none are tested */
   readonly ports?: readonly Endpoint[];
+  /** True for one of `ports` that has answered. @default for none */
+  isOpen?(port: Endpoint): boolean;
+  /** A host reports one of `ports` as closed. @default the attempt ends with `refused` once all of them are */
+  onPortClosed?(port: Endpoint): void;
   /** Sends the datagrams of one round. */
   sendProbes(attempt: UdpAttempt): void;
   /** Time between round `round` (from 0) and the next, in ms. */
@@ -116,6 +120,7 @@ export class UdpAttempt implements SocketMember {
   #round = 0;
   #over = false;
   #sendError: string | undefined;
+  #closedPorts = 0;
   #settle: { resolve(session: PpppSession): void; reject(reason: unknown): void } | undefined;
 
   constructor(components: UdpAttemptComponents, options: AttemptOptions) {
@@ -147,7 +152,8 @@ export class UdpAttempt implements SocketMember {
         this.#check = new ClosedPortCheck(this.#components, {
           ...this.#options,
           ports,
-          onClosed: (error) => this.#onClosed(error),
+          isOpen: (port) => this.#plan.isOpen?.(port) ?? false,
+          onClosed: (port, error) => this.#onClosed(port, error),
         });
         this.wake();
       });
@@ -269,8 +275,13 @@ export class UdpAttempt implements SocketMember {
     this.#log.debug('a datagram could not be sent', { error: this.#sendError });
   }
 
-  #onClosed(cause: Error): void {
-    const { target } = this.#plan;
+  #onClosed(port: Endpoint, cause: Error): void {
+    const { target, ports = [] } = this.#plan;
+    if (this.#plan.onPortClosed !== undefined) {
+      this.#plan.onPortClosed(port);
+      return;
+    }
+    if (++this.#closedPorts < ports.length) return;
     this.fail(
       new PpppError(
         'refused',

@@ -26,6 +26,7 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
   readonly #clock: Clock;
   readonly #options: RelayAttemptOptions;
   readonly #attempt: UdpAttempt;
+  readonly #servers: RendezvousServers;
   readonly #negotiation: RelayNegotiation;
   readonly #contested: ContestedNotice;
 
@@ -39,6 +40,7 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
     this.#options = options;
     this.#contested = new ContestedNotice({ log }, { uid, onContested });
     const servers = new RendezvousServers({ clock, random }, { uid, endpoints: addresses, patienceMs: serverLimitMs });
+    this.#servers = servers;
     this.#negotiation = new RelayNegotiation(
       { clock, random, signalling: this },
       { uid, secret, servers, relays, readyFrom: 'session' },
@@ -57,6 +59,19 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
   pauseMs(): number {
     const now = this.#clock.now();
     return Math.max(1, this.#negotiation.nextAt(now) - now);
+  }
+
+  get ports(): readonly Endpoint[] {
+    return this.#servers.endpoints;
+  }
+
+  isOpen(port: Endpoint): boolean {
+    return this.#servers.find(port)?.portIsOpen ?? false;
+  }
+
+  onPortClosed(port: Endpoint): void {
+    this.#servers.portClosed(port);
+    this.#attempt.wake();
   }
 
   trusts(): boolean {

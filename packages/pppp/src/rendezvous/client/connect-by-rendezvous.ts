@@ -126,6 +126,19 @@ class RendezvousAttempt implements AttemptPlan {
     return true;
   }
 
+  get ports(): readonly Endpoint[] {
+    return this.#servers.endpoints;
+  }
+
+  isOpen(port: Endpoint): boolean {
+    return this.#servers.find(port)?.portIsOpen ?? false;
+  }
+
+  onPortClosed(port: Endpoint): void {
+    this.#servers.portClosed(port);
+    this.#attempt.wake();
+  }
+
   onPunched(from: Endpoint): void {
     this.#targets.add(from, this.#now());
   }

@@ -61,7 +61,14 @@ export class Server extends PendingRequest {
   wan: Endpoint | undefined;
   /** It has sent its list of relays. */
   listed = false;
+  /** Its host reports the port as closed (ICMP port unreachable). An answer outweighs that. */
+  portIsClosed = false;
   #foreign = 0;
+
+  /** Whether anything came from its port, which is then open. */
+  get portIsOpen(): boolean {
+    return this.answered || this.#foreign > 0;
+  }
 
   /** Whether it answers, but not as a PPPP server. */
   get isForeign(): boolean {
@@ -103,8 +110,18 @@ export class RendezvousServers {
     this.#silentAt = startAtMs + patienceMs;
   }
 
+  get endpoints(): readonly Endpoint[] {
+    return this.servers.map(({ endpoint }) => endpoint);
+  }
+
   find(from: Endpoint): Server | undefined {
     return this.servers.find(({ endpoint }) => sameEndpoint(endpoint, from));
+  }
+
+  /** Takes that a host reports the port of a server as closed. */
+  portClosed(port: Endpoint): void {
+    const server = this.find(port);
+    if (server !== undefined) server.portIsClosed = true;
   }
 
   /** Takes what is no PPPP message. Returns true when one more server is known to be none. */
@@ -124,9 +141,11 @@ export class RendezvousServers {
     return this.#silentAt > now ? Math.min(next, this.#silentAt) : next;
   }
 
-  /** True for a server that is none, or that has not answered within its time. */
+  /** True for a server that is none, whose port is closed, or that has not answered within its time. */
   isLost(server: Server, now: number): boolean {
-    return server.isForeign || (!server.answered && now >= this.#silentAt);
+    return (
+      server.isForeign || (!server.answered && ((server.portIsClosed && !server.portIsOpen) || now >= this.#silentAt))
+    );
   }
 
   /** The error when every server is lost. */
@@ -138,14 +157,18 @@ export class RendezvousServers {
   noServer(): PpppError {
     const target = this.#uid;
     const foreign = this.servers.filter(({ isForeign }) => isForeign);
-    const silent = this.servers.filter(({ isForeign }) => !isForeign);
+    const others = this.servers.filter(({ isForeign }) => !isForeign);
+    const closed = others.filter(({ portIsClosed, portIsOpen }) => portIsClosed && !portIsOpen);
+    const silent = others.filter((server) => !closed.includes(server));
     if (foreign.length === 0) {
-      const message = `No answer from any rendezvous server (${namesOf(silent)}). Next: check the addresses, the network, and the firewall of this host.`;
-      return new PpppError('server-unreachable', message, { target });
+      return new PpppError('server-unreachable', unansweredText(silent, closed), { target });
     }
-    const others = silent.length === 0 ? '' : `, and ${namesOf(silent)} did not answer`;
-    const message = `${namesOf(foreign)} answered with something that is not PPPP${others}. Next: check the addresses and ports of the rendezvous servers, and the network key where there is one.`;
-    return new PpppError(silent.length === 0 ? 'not-pppp' : 'server-unreachable', message, { target });
+    const rest = [
+      silent.length === 0 ? '' : `, and ${namesOf(silent)} did not answer`,
+      closed.length === 0 ? '' : `, and the port is closed at ${namesOf(closed)}`,
+    ].join('');
+    const message = `${namesOf(foreign)} answered with something that is not PPPP${rest}. Next: check the addresses and ports of the rendezvous servers, and the network key where there is one.`;
+    return new PpppError(others.length === 0 ? 'not-pppp' : 'server-unreachable', message, { target });
   }
 
   /**
@@ -166,6 +189,14 @@ export class RendezvousServers {
   #refused(code: PpppErrorCode, advice: string): PpppError {
     return new PpppError(code, `Rendezvous rejected ${this.#uid}: ${advice}`, { target: this.#uid });
   }
+}
+
+function unansweredText(silent: readonly Server[], closed: readonly Server[]): string {
+  const refused = `${namesOf(closed)} (ICMP port unreachable)`;
+  if (silent.length === 0)
+    return `Port closed: no rendezvous server runs at ${refused}. Next: check the addresses and ports, and that the servers run.`;
+  const more = closed.length === 0 ? '' : `; port closed at ${refused}`;
+  return `No answer from any rendezvous server (${namesOf(silent)})${more}. Next: check the addresses, the network, and the firewall of this host.`;
 }
 
 function namesOf(servers: readonly Server[]): string {
