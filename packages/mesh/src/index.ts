@@ -8,7 +8,7 @@ export {
 } from './addresses/virtual-network.ts';
 export { type DoctorFinding, type DoctorOptions, examineMachine } from './doctor/doctor.ts';
 export { MeshError, type MeshErrorCode } from './mesh-error.ts';
-export { hostNames } from './names/host-name.ts';
+export { hostNames, memberNamed } from './names/host-name.ts';
 export type { NamedMember } from './names/names.ts';
 export type { Artifact } from './state/artifact.ts';
 export { Ledger, type LedgerSummary, listLedgers, recoverLeftovers } from './state/ledger.ts';

@@ -73,7 +73,7 @@ describe('the daemon of the demo: two peers behind simulated NATs, and a camera 
   test('an accepted network that is not routed is a problem, with the reason (C13, C14)', async () => {
     const [runner] = page.daemon.parties.values();
     await runner!.setAccepted([{ peer: 'nobody', network: '192.168.43.0/24' }]);
-    const unknown = { code: 'unknown-member', message: expect.stringContaining('demo has no member nobody') };
+    const unknown = { code: 'unknown-member', message: expect.stringContaining('demo has no other member nobody') };
     expect(page.daemon.problems()).toMatchObject([unknown]);
     runner!.node!.network.notRouted.set('192.168.44.0/24', 'it is reached through eth0');
     expect(page.daemon.problems()).toMatchObject([

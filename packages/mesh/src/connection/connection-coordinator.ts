@@ -4,6 +4,7 @@ import { inSubnet, type Network, parseSubnet, type Subnet } from '@towpath/net';
 import { addressIn } from '../addresses/virtual-network.ts';
 import type { ControlPlane, MeshParty, MeshPeer } from '../control-plane.ts';
 import type { SpliceControl } from '../hop/splice-control.ts';
+import { memberNamed } from '../names/host-name.ts';
 import { ConnectionError } from './connection-error.ts';
 import { PeerConnection, type PeerConnectionComponents } from './peer-connection.ts';
 
@@ -83,7 +84,7 @@ export class ConnectionCoordinator {
   open(party: PartyId, peer: MeshPeer): Promise<PeerConnection> {
     const { policy, redundancy } = this.#options;
     const virtualIp = this.virtualIpOf(peer);
-    const acceptedNetworks = this.acceptedOf(peer);
+    const acceptedNetworks = this.acceptedOf(party, peer);
     const self = this.party(party).self.id;
     return PeerConnection.open(this.#components, {
       ...{ party, self, peer, virtualIp, acceptedNetworks },
@@ -91,10 +92,12 @@ export class ConnectionCoordinator {
     });
   }
 
-  /** The networks that are accepted from a member. */
-  acceptedOf(peer: MeshPeer): string[] {
+  /** The networks that are accepted from a member; see {@link memberNamed}. */
+  acceptedOf(partyId: PartyId, peer: MeshPeer): string[] {
+    const party = this.#control.party(partyId);
+    const members = party === undefined ? [peer] : [party.self, ...party.peers];
     return this.accept
-      .filter((each) => each.peer === peer.id || each.peer === peer.name)
+      .filter((each) => memberNamed(each.peer, members)?.id === peer.id)
       .map(({ network }) => network)
       .filter((network) => parseSubnet(network) !== undefined);
   }

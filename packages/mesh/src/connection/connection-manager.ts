@@ -172,7 +172,7 @@ export class ConnectionManager implements AsyncDisposable {
     this.coordinator.accept = accept;
     await Promise.all(
       [...this.#open.values()].map((connection) =>
-        connection.setAcceptedNetworks(this.coordinator.acceptedOf(connection.peerInfo)),
+        connection.setAcceptedNetworks(this.coordinator.acceptedOf(connection.party, connection.peerInfo)),
       ),
     );
   }

@@ -54,6 +54,17 @@ export function hostNames(
   return names;
 }
 
+/**
+ * Returns the member that a configuration means: the one with this id or, of those that call themselves so, the one that joined
+ * first, so that nobody gets what another has by joining under its name.
+ */
+export function memberNamed<Member extends NameHolder>(wanted: string, members: readonly Member[]): Member | undefined {
+  const byId = members.find(({ id }) => id === wanted);
+  if (byId !== undefined) return byId;
+  const named = members.filter(({ name }) => name === wanted);
+  return named.sort((a, b) => a.joinedAtSequence - b.joinedAtSequence)[0];
+}
+
 /** An earlier member may call itself `alice-3f9a2c`: then more of the id is used, and at last a number. */
 function freeLabel(label: string, id: PeerId, used: ReadonlySet<string>): string {
   const wanted = [label, withSuffix(label, id.slice(0, ID_DIGITS)), withSuffix(label, id)];

@@ -117,6 +117,25 @@ describe('ConnectionManager', () => {
     expect([...machine.routes]).toEqual([]);
   });
 
+  it('routes nothing to a member that joined later under the name of one, or under the own one (C14)', async () => {
+    fakes = createFakes([
+      peer(8, { name: 'alice', joinedAtSequence: 90 }),
+      ALICE,
+      peer(9, { name: peer(2).name, joinedAtSequence: 91 }),
+    ]);
+    const { clock, machine, manager } = fakes;
+    await manager.setAccepted([
+      { peer: 'alice', network: '192.168.43.0/24' },
+      { peer: peer(2).name, network: '192.168.44.0/24' },
+    ]);
+    await clock.runUntil(manager.maintainParty(PARTY));
+    const allowed = [...machine.peers.values()].map(({ allowedIps }) => allowedIps);
+    expect(allowed).toContainEqual(['10.66.0.7/32', '192.168.43.0/24']);
+    expect(allowed).toContainEqual(['10.66.0.8/32']);
+    expect(allowed).toContainEqual(['10.66.0.9/32']);
+    expect([...machine.routes]).toEqual(['192.168.43.0/24']);
+  });
+
   it('undoes everything when the peer is not reached, and says why (C2)', async () => {
     fakes = createFakes([ALICE], [{ peer: 'alice', network: '192.168.43.0/24' }]);
     const { clock, machine, manager } = fakes;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { hostNames, toLabel } from '../../src/names/host-name.ts';
+import { hostNames, memberNamed, toLabel } from '../../src/names/host-name.ts';
 
 const ID_A = `aa11${'0'.repeat(28)}`;
 const ID_B = `bb22${'0'.repeat(28)}`;
@@ -9,6 +9,19 @@ const ID_D = `dd44${'0'.repeat(28)}`;
 const ID_E = `ee55${'0'.repeat(28)}`;
 
 const member = (id: string, name: string, joinedAtSequence: number) => ({ id, name, joinedAtSequence });
+
+describe('memberNamed', () => {
+  const members = [member(ID_C, 'ann', 30), member(ID_A, 'ann', 10), member(ID_B, 'ben', 20), member(ID_D, ID_A, 1)];
+
+  it.each([
+    ['an id', ID_C, ID_C],
+    ['a name: the one that joined first', 'ann', ID_A],
+    ['the id of one and name of another: the id', ID_A, ID_A],
+    ['nobody', 'eve', undefined],
+  ])('finds a member by %s', (_, wanted, found) => {
+    expect(memberNamed(wanted, members)?.id).toBe(found);
+  });
+});
 
 describe('hostNames', () => {
   it('makes a name of what a member calls itself', () => {

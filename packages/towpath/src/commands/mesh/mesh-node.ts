@@ -11,7 +11,6 @@ import {
   networkHere,
   NATTraversal,
   NetworkManager,
-  type Offer,
   parseVirtualNetwork,
   PartyRelay,
   type PartyRelayOptions,
@@ -23,14 +22,14 @@ import { UsageError } from '../../cli/failure.ts';
 import type { Runtime } from '../../cli/runtime.ts';
 import type { KnownParty } from '../../config/party-home.ts';
 import { homeOf, PartyNode } from '../party/party-node.ts';
+import { type Offering, offersFor } from './offers.ts';
 import { pairMemoryFile } from './pair-memory-file.ts';
 
 export interface MeshNodeOptions {
   splice: boolean;
   names: boolean;
   lan: boolean;
-  /** With `members`, names or ids, only those may reach the network. */
-  offers: readonly (string | { network: string; members: readonly string[] })[];
+  offers: readonly Offering[];
   accept: readonly AcceptedNetwork[];
   policy: PathPolicy;
   redundancy: 1 | 2;
@@ -136,7 +135,7 @@ export class MeshNode implements AsyncDisposable {
         domain: options.domain,
         splice: options.splice,
         lan: options.lan,
-        offers: offersFor(options.offers, view.peers, virtualNetwork),
+        offers: offersFor(options.offers, view, virtualNetwork),
         note: () => encodeHeadNote(node.client.party(party.id)?.head),
       }),
     );
@@ -169,8 +168,7 @@ export class MeshNode implements AsyncDisposable {
     if (offers.some((offer) => typeof offer !== 'string')) {
       // Members that join or leave change who may reach what.
       const stop = client.events.on('party', () => {
-        const peers = client.party(party.id)?.peers ?? [];
-        network.setOffers(offersFor(offers, peers, virtualNetwork)).catch((error: unknown) => {
+        network.setOffers(offersFor(offers, client.party(party.id), virtualNetwork)).catch((error: unknown) => {
           log.error(`Who may reach the offered networks could not be changed: ${errorMessage(error)}`);
         });
       });
@@ -205,18 +203,4 @@ export class MeshNode implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#parts.disposeAsync();
   }
-}
-
-/** The offers with the addresses of the members that may use them. */
-function offersFor(
-  offers: MeshNodeOptions['offers'],
-  peers: readonly { id: string; name: string; virtualAddress: string }[],
-  virtualNetwork: Parameters<typeof addressIn>[0],
-): Offer[] {
-  return offers.map((offer) => {
-    if (typeof offer === 'string') return offer;
-    const allowed = peers.filter(({ id, name }) => offer.members.includes(name) || offer.members.includes(id));
-    const from = allowed.map(({ virtualAddress }) => addressIn(virtualNetwork, virtualAddress));
-    return { network: offer.network, from };
-  });
 }

@@ -4,6 +4,7 @@ import type { DaemonEvent, Member, Party, Peer, Problem, Relay } from '@towpath/
 import {
   addressIn,
   type ConnectionManager,
+  memberNamed,
   memberRelays,
   type NetworkManager,
   type PartyRelay,
@@ -264,13 +265,14 @@ export class PartyRunner implements AsyncDisposable {
 
   #unknownMembers(): Problem[] {
     const { id: party, name } = this.party;
-    const peers = this.node?.node.client.party(party)?.peers;
-    if (peers === undefined) return [];
+    const known = this.node?.node.client.party(party);
+    if (known === undefined) return [];
+    const members = [known.self, ...known.peers];
     return this.#accept
-      .filter(({ peer }) => !peers.some((each) => each.id === peer || each.name === peer))
+      .filter(({ peer }) => [undefined, known.self].includes(memberNamed(peer, members)))
       .map(({ peer, network }) => ({
         code: 'unknown-member',
-        message: `${name} has no member ${peer}: ${network} is routed when one joins. Next: towpath party members`,
+        message: `${name} has no other member ${peer}: ${network} is routed when one joins. Next: towpath party members`,
         at: this.#upAt,
       }));
   }
