@@ -6,7 +6,9 @@ import { authorRotation, fromBase64, openAnnouncement, signAnnouncement, toBase6
 import { afterEach, describe, expect, test } from 'vitest';
 import { ControlClient } from '../src/client/control-client.ts';
 import { HttpTransport } from '../src/client/http-transport.ts';
+import { ControlServer } from '../src/http/control-server.ts';
 import { LocalControlPlane } from '../src/client/local-control-plane.ts';
+import { MemoryStore } from '../src/store/memory-store.ts';
 import { generateNodeIdentity } from '../src/identity/node-identity.ts';
 import type { PresenceEntry } from '../src/wire/messages.ts';
 import { clock as systemClock, random as systemRandom, Rig, until } from './http-fixture.ts';
@@ -105,6 +107,24 @@ describe('dates of a server that is 50 years ahead', () => {
     behindMs = 0;
     await node.ready();
     await until(() => node.clockProblem === undefined, 'noticing that the clocks agree');
+  });
+
+  test('end with the server set right, whose nodes are connected then', async () => {
+    let aheadMs = YEARS_MS;
+    const wrong = { ...shiftedClock(systemClock, 0), wallTime: () => systemClock.wallTime() + aheadMs };
+    const store = new MemoryStore({ clock: wrong });
+    const components = { clock: systemClock, random: systemRandom };
+    await using server = await ControlServer.start({ store, clock: wrong, random: systemRandom }, { founding: 'open' });
+    await using node = await ControlClient.open({
+      ...components,
+      transport: new HttpTransport(components, { servers: [server.address] }),
+      identity: generateNodeIdentity(systemRandom),
+    });
+    await until(() => node.clockProblem !== undefined, 'noticing the dates');
+    aheadMs = 0;
+    await node.ready();
+    await until(() => node.clockProblem === undefined, 'noticing that the clocks agree');
+    expect(node.connected).toBe(true);
   });
 
   test('of a member who conspires with the server are refused, and the party goes on (B1)', async () => {

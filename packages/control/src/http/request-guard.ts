@@ -100,10 +100,12 @@ export class RequestGuard {
         { details: { serverTimeMs: Math.floor(now) } },
       );
     }
+    // The clock was set back: as after a start, what is dated before now is refused, and not all that comes until then.
+    if (now < this.#noncesSinceMs) this.#noncesSinceMs = Math.floor(now);
     if (claims.timeMs < this.#noncesSinceMs) {
       throw new ControlError(
         'clock-skew',
-        'The request is dated before this server started, which cannot tell whether it is a repetition. Next: sign it again.',
+        'The request is dated before this server started, or before its clock was set, so that it may be a repetition. Next: sign it again.',
         { details: { serverTimeMs: Math.floor(now) } },
       );
     }
