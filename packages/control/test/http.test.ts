@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect as connectTls } from 'node:tls';
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -259,6 +261,20 @@ describe('control plane over HTTP and WebSocket', () => {
       code: 'server-unavailable',
       message: expect.stringContaining('--ca FILE'),
     });
+  });
+
+  test('refuses to renegotiate TLS (A2)', async () => {
+    await using rig = new Rig();
+    const pem = (name: string) => readFile(new URL(`fixtures/loopback-${name}.pem`, import.meta.url), 'utf8');
+    const [cert, key] = [await pem('cert'), await pem('key')];
+    const server = await rig.server({ tls: { cert, key } });
+    const { hostname: host, port } = new URL(server.address);
+    const client = connectTls({ host, port: Number(port), ca: cert, maxVersion: 'TLSv1.2' });
+    await once(client, 'secureConnect');
+    const failed = once(client, 'error');
+    client.renegotiate({}, () => {});
+    expect(await failed).toMatchObject([{ code: 'ERR_SSL_NO_RENEGOTIATION' }]);
+    client.destroy();
   });
 
   test('leaves no timer behind when it is closed, which would keep the process running', async () => {

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
+import { connect as connectTls } from 'node:tls';
 import { join } from 'node:path';
 import { VirtualClock } from '@towpath/core/testing';
 import { describe, expect, test } from 'vitest';
@@ -256,6 +257,21 @@ describe.skipIf(!identity)('TLS on the real network (needs the openssl program)'
     expect(clock.pendingTimers).toBe(0);
     quick.destroy();
     served!.destroy();
+  });
+
+  test('refuses to renegotiate (A2)', async () => {
+    await using listener = await new NodeNetwork().listenTcp({
+      address: '127.0.0.1',
+      tls: identity!,
+      onConnection: () => ({ onData: () => {} }),
+    });
+    const { port } = listener.local;
+    const client = connectTls({ port, ca: identity!.cert, servername: 'relay.test', maxVersion: 'TLSv1.2' });
+    await once(client, 'secureConnect');
+    const failed = once(client, 'error');
+    client.renegotiate({}, () => {});
+    expect(await failed).toMatchObject([{ code: 'ERR_SSL_NO_RENEGOTIATION' }]);
+    client.destroy();
   });
 
   test('names a bad certificate, and closes while a handshake is under way', async () => {

@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -183,6 +184,8 @@ export class ControlServer implements AsyncDisposable {
       // Node's own answer has no body.
       requireHostHeader: false,
       noDelay: true,
+      // A client that renegotiates (TLS 1.2) makes a handshake anew, of which no limit knows.
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     };
     const server =
       tls === undefined

@@ -1,3 +1,4 @@
+import { constants } from 'node:crypto';
 import { type AddressInfo, createConnection, createServer, isIP, type Server, type Socket } from 'node:net';
 import {
   checkServerIdentity,
@@ -96,7 +97,10 @@ export async function listenNodeTcp(clock: Clock, options: TcpListenOptions): Pr
   const action = `listen on TCP ${formatEndpoint(wanted)}`;
   let server: Server;
   try {
-    server = tls ? createTlsServer({ cert: tls.cert, key: tls.key, noDelay: true }) : createServer({ noDelay: true });
+    // A client that renegotiates (TLS 1.2) makes a handshake anew, of which no limit knows.
+    const secureOptions = constants.SSL_OP_NO_RENEGOTIATION;
+    const { cert, key } = tls ?? {};
+    server = tls ? createTlsServer({ cert, key, secureOptions, noDelay: true }) : createServer({ noDelay: true });
   } catch (cause) {
     throw toNetError(cause, action, { target: formatEndpoint(wanted), tls: true });
   }
