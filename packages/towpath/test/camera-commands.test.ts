@@ -206,7 +206,7 @@ describe('camera commands', () => {
     // A socket that answers nothing: a closed port would be noticed.
     await using silent = await new NodeNetwork().bindUdp({ address: CAMERA, onMessage: () => {} });
     const port = String(silent.local.port);
-    const args = ['camera', 'connect', CAMERA, '--ports', port, '--only', 'p2p', '--timeout', '5.5'];
+    const args = ['camera', 'connect', CAMERA, '--ports', port, '--only', 'p2p', '--timeout', '8'];
     const { code, err } = await at.towpath(...args);
     expect(code).toBe(3);
     expect(err.filter((line) => line.includes('no answer before the time limit'))).toHaveLength(1);

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { CommandLine } from './command-line.ts';
@@ -68,6 +68,14 @@ describe('damaged files in the data folder of a server', () => {
     using database = new DatabaseSync(inData('control.db'));
     database.exec(sql);
   }
+
+  test('a database that is empty is said to be, since a new server has none', async () => {
+    const empty = `The database ${inData('control.db')} is empty: this server begins anew. Next: if it had parties, end it`;
+    expect((await serve()).err).not.toContain('is empty');
+    truncateSync(inData('control.db'));
+    for (const more of ['-wal', '-shm']) rmSync(inData(`control.db${more}`), { force: true });
+    expect((await serve()).err).toContain(empty);
+  });
 
   test('a folder in place of the lock, and an empty secret, are refused with what works', async () => {
     mkdirSync(inData('serve.lock'));

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ControlStore, NatsStore, SqliteStore } from '@towpath/control/server';
 import type { Clock, Log, Random } from '@towpath/core';
@@ -30,7 +31,16 @@ export async function openStore(
     const [left] = [options.natsReplicas && '--nats-replicas', options.natsCa && '--nats-ca'].filter(Boolean);
     if (left) throw new UsageError(`${left} needs --nats.`);
     stack.use(takeProcessLock(join(folder, 'serve.lock'), { what: `serves from ${folder}` }));
-    return stack.use(new SqliteStore({ clock }, { path: join(folder, DATABASE) }));
+    const path = join(folder, DATABASE);
+    // A new server has no file at all: of one with parties, it was cut off.
+    const isEmpty = statSync(path, { throwIfNoEntry: false })?.size === 0;
+    const store = stack.use(new SqliteStore({ clock }, { path }));
+    if (isEmpty) {
+      log.warn(
+        `The database ${path} is empty: this server begins anew. Next: if it had parties, end it and put a backup in its place; without one, members send what they have verified`,
+      );
+    }
+    return store;
   }
   const replicas = options.natsReplicas ?? (options.nats.length >= 3 ? 3 : 1);
   for (const server of options.nats) {
