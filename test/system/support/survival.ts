@@ -54,6 +54,8 @@ export class Transfer {
       received,
       stderr: received.stderr + sent.stderr,
     }));
+    // Whoever asks for the result learns of a failure. A run of single tests ends the programs without asking.
+    this.#ended.catch(() => {});
   }
 
   /** @param blocks to send as fast as possible; without it blocks are sent until {@link end} */
