@@ -86,10 +86,18 @@ describe('relay serve', () => {
     [['--public-address', '198.51.100.7', '198.51.100.8'], 2, 'choose 198.51.100.7 or 198.51.100.8'],
     [['--public-address', '2001:db8::7'], 2, 'No relay address is IPv6'],
     [['--relay-address', '192.0.2.99'], 5, 'This host does not have that address'],
+    [['--address', '::1', '--relay-address', '2001:db8::99'], 5, 'This host does not have that address'],
   ])('refuses %j instead of starting without it', async (more, code, text) => {
     const secret = file('secret', 'a secret of more than sixteen characters');
     const args = ['relay', 'serve', '--port', '0', '--data-plane', 'user', '--for', '0.1', '--secret-file', secret];
     const outcome = await commandLine.run([...args, ...more]);
     expect([outcome.code, outcome.err.replaceAll('\n', ' ')]).toEqual([code, expect.stringContaining(text)]);
+  });
+
+  test('relays from addresses of both families', async () => {
+    const secret = file('secret', 'a secret of more than sixteen characters');
+    const args = ['relay', 'serve', '--port', '0', '--data-plane', 'user', '--for', '0.1', '--secret-file', secret];
+    const { code, out } = await commandLine.run([...args, '--address', '127.0.0.1', '::1']);
+    expect([code, out.join(' ')]).toEqual([0, expect.stringContaining('[::1]:')]);
   });
 });

@@ -84,7 +84,10 @@ export async function serveRelay(runtime: Runtime, options: RelayServeOptions): 
 
 /** Relayed ports are bound when clients ask for them, each of which would be refused. @throws NetError `address-not-available` */
 async function requireOwn(network: Network, { relay }: RelayPlan): Promise<void> {
-  for (const { address } of relay) await (await network.bindUdp({ address, port: 0 })).close();
+  for (const { address } of relay) {
+    const socket = await network.bindUdp({ address, family: addressFamily(address) ?? 4, port: 0 });
+    await socket.close();
+  }
 }
 
 /** @throws UsageError for options that contradict each other; TowpathError `file-unreadable`. */
