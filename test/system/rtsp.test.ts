@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { CameraClient, RaceConnector } from '@towpath/camera';
 import { CameraEmulator } from '@towpath/camera/emulator';
 import { RtspServer } from '@towpath/camera/outputs';
-import { SystemClock, SystemRandom } from '@towpath/core';
+import { createLog, SystemClock, SystemRandom } from '@towpath/core';
 import { NodeNetwork } from '@towpath/net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
@@ -40,6 +40,8 @@ describe.skipIf(noFfmpeg && !process.env.CI)('live video by RTSP, read by foreig
   let camera: CameraEmulator;
   let client: CameraClient;
   let server: RtspServer;
+  /** What the server has to say when a player complains. */
+  const said: string[] = [];
   const url = (password = 'p4ss%3Aword') => `rtsp://towpath:${password}@${HOST}:${server.local.port}/live`;
 
   beforeAll(async () => {
@@ -49,7 +51,10 @@ describe.skipIf(noFfmpeg && !process.env.CI)('live video by RTSP, read by foreig
     const connector = new RaceConnector(components, { target: HOST, ports: destinationPorts, localAddress: HOST });
     client = new CameraClient({ ...components, connector });
     await client.connectWithRetries();
-    server = await RtspServer.listen({ ...components, source: client }, { port: 0, user });
+    server = await RtspServer.listen(
+      { ...components, source: client, log: createLog(({ message }) => said.push(message)) },
+      { port: 0, user },
+    );
   });
 
   afterAll(async () => {
@@ -124,7 +129,7 @@ describe.skipIf(noFfmpeg && !process.env.CI)('live video by RTSP, read by foreig
       const sink = ['!', 'rtph264depay', '!', 'avdec_h264', '!', 'fakesink', 'num-buffers=20', 'sync=false'];
       const { status, stdout, stderr } = await start('timeout', ['60', 'gst-launch-1.0', ...source, ...login, ...sink])
         .ended;
-      expect(`${stdout}${stderr}`).not.toMatch(/ERROR/);
+      expect(`${stdout}${stderr}`, said.join('\n')).not.toMatch(/ERROR/);
       expect(status).toBe(0);
     },
   );
