@@ -33,6 +33,15 @@ type Punch = Extract<Message, { type: 'PUNCH_PKT' | 'P2P_RDY' }>;
 
 const CLOSE: Uint8Array = encodeMessage({ type: 'CLOSE' });
 
+/** Ports of servers that are tested for being closed. */
+export interface ServerPorts {
+  readonly endpoints: readonly Endpoint[];
+  /** True for a port that has answered. */
+  isOpen(port: Endpoint): boolean;
+  /** Its host reports the port as closed. */
+  portClosed(port: Endpoint): void;
+}
+
 /** In which an attempt differs from others. */
 export interface AttemptPlan {
   /** What is being reached, for messages. */
@@ -45,12 +54,10 @@ export interface AttemptPlan {
   readonly broadcast: boolean;
   /** Another device at the target ends the attempt at once. */
   readonly failEarly: boolean;
-  /** Ports that are tested for being closed: see {@link onPortClosed}. @default none are tested */
+  /** The attempt ends with `refused` as soon as the hosts report all of these as closed. @default none are tested */
   readonly ports?: readonly Endpoint[];
-  /** True for one of `ports` that has answered. @default for none */
-  isOpen?(port: Endpoint): boolean;
-  /** A host reports one of `ports` as closed. @default the attempt ends with `refused` once all of them are */
-  onPortClosed?(port: Endpoint): void;
+  /** Instead of `ports`: those of servers, which are told. */
+  readonly servers?: ServerPorts;
   /** Sends the datagrams of one round. */
   sendProbes(attempt: UdpAttempt): void;
   /** Time between round `round` (from 0) and the next, in ms. */
@@ -148,11 +155,11 @@ export class UdpAttempt implements SocketMember {
       limit.signal.addEventListener('abort', () => this.fail(limit.signal.reason), { once: true });
       return await new Promise<PpppSession>((resolve, reject) => {
         this.#settle = { resolve, reject };
-        const { ports = [] } = this.#plan;
+        const { ports = [], servers } = this.#plan;
         this.#check = new ClosedPortCheck(this.#components, {
           ...this.#options,
-          ports,
-          isOpen: (port) => this.#plan.isOpen?.(port) ?? false,
+          ports: servers?.endpoints ?? ports,
+          isOpen: (port) => servers?.isOpen(port) ?? false,
           onClosed: (port, error) => this.#onClosed(port, error),
         });
         this.wake();
@@ -276,9 +283,10 @@ export class UdpAttempt implements SocketMember {
   }
 
   #onClosed(port: Endpoint, cause: Error): void {
-    const { target, ports = [] } = this.#plan;
-    if (this.#plan.onPortClosed !== undefined) {
-      this.#plan.onPortClosed(port);
+    const { target, ports = [], servers } = this.#plan;
+    if (servers !== undefined) {
+      servers.portClosed(port);
+      this.wake();
       return;
     }
     if (++this.#closedPorts < ports.length) return;

@@ -61,17 +61,8 @@ export class UdpRelayAttempt implements AttemptPlan, RelaySignalling {
     return Math.max(1, this.#negotiation.nextAt(now) - now);
   }
 
-  get ports(): readonly Endpoint[] {
-    return this.#servers.endpoints;
-  }
-
-  isOpen(port: Endpoint): boolean {
-    return this.#servers.find(port)?.portIsOpen ?? false;
-  }
-
-  onPortClosed(port: Endpoint): void {
-    this.#servers.portClosed(port);
-    this.#attempt.wake();
+  get servers(): RendezvousServers {
+    return this.#servers;
   }
 
   trusts(): boolean {

@@ -126,17 +126,8 @@ class RendezvousAttempt implements AttemptPlan {
     return true;
   }
 
-  get ports(): readonly Endpoint[] {
-    return this.#servers.endpoints;
-  }
-
-  isOpen(port: Endpoint): boolean {
-    return this.#servers.find(port)?.portIsOpen ?? false;
-  }
-
-  onPortClosed(port: Endpoint): void {
-    this.#servers.portClosed(port);
-    this.#attempt.wake();
+  get servers(): RendezvousServers {
+    return this.#servers;
   }
 
   onPunched(from: Endpoint): void {

@@ -110,6 +110,11 @@ export class RendezvousServers {
     this.#silentAt = startAtMs + patienceMs;
   }
 
+  /** True for the port of a server from which anything came. */
+  isOpen(port: Endpoint): boolean {
+    return this.find(port)?.portIsOpen ?? false;
+  }
+
   get endpoints(): readonly Endpoint[] {
     return this.servers.map(({ endpoint }) => endpoint);
   }
